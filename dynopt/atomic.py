@@ -1,0 +1,36 @@
+"""A file appears whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from .errors import OutputError
+
+
+def write(path: str | Path, data: bytes) -> None:
+    """Put `data` under `path` in one move: written beside it, flushed to disk, then renamed over it.
+
+    Missing folders are made. If the disk refuses, the file that stood there stays as it was.
+
+    **Raises:** `OutputError` that names the path and the system's reason.
+    """
+    path = Path(path)
+    scratch = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(scratch, 0o666 & ~umask)
+        os.replace(scratch, path)
+        scratch = None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"cannot write {str(path)!r}: {reason}; choose another folder or free some space.") from error
+    finally:
+        if scratch is not None and os.path.exists(scratch):
+            os.unlink(scratch)

@@ -1,0 +1,65 @@
+"""What a hyperparameter may be. Values hidden inside a jax transformation are checked for shape and kind only."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .errors import InvalidType, InvalidValue
+
+Scalar = float | Float[Array, ""]
+
+
+def number(name: str, value) -> Scalar:
+    """`value` as one finite real number: a float, or a scalar jax array left as it is.
+
+    **Raises:** `InvalidType` for `None`, text, booleans, callables, complex numbers and arrays of more than one
+    number; `InvalidValue` for NaN and the infinities.
+    """
+    if value is None:
+        raise InvalidType(f"`{name}` is required, got None; pass a number, for example {name}=0.01.")
+    if isinstance(value, str | bytes):
+        raise InvalidType(f"`{name}` must be a number, got the text {value!r}; remove the quotes.")
+    if callable(value):
+        raise InvalidType(f"`{name}` must be a number, got a schedule; no page has a flow for one yet, pass a constant.")
+    try:
+        kind, shape = jnp.result_type(value), jnp.shape(value)
+    except TypeError:
+        raise InvalidType(f"`{name}` must be a number, got {value!r}; pass a float.") from None
+    if shape != ():
+        raise InvalidType(
+            f"`{name}` must be one number, got an array of shape {shape}; for many values use equinox.filter_vmap over pages."
+        )
+    if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
+        raise InvalidType(f"`{name}` must be a real number, got {value!r}; pass a float.")
+    if isinstance(value, jax.core.Tracer):
+        return value.astype(float) if jnp.issubdtype(kind, jnp.integer) else value
+    if not np.isfinite(float(value)):
+        raise InvalidValue(f"`{name}` must be finite, got {float(value)}; pass a number such as 0.01.")
+    return value if isinstance(value, jax.Array) and jnp.issubdtype(kind, jnp.floating) else float(value)
+
+
+def positive(name: str, value) -> Scalar:
+    value = number(name, value)
+    if not isinstance(value, jax.core.Tracer):
+        if value == 0:
+            raise InvalidValue(f"`{name}` is 0: nothing would move; use a positive number, for example 0.01.")
+        if value < 0:
+            raise InvalidValue(f"`{name}` is {value:g}, which climbs the loss; use a positive number, or negate the loss.")
+    return value
+
+
+def nonnegative(name: str, value) -> Scalar:
+    value = number(name, value)
+    if not isinstance(value, jax.core.Tracer) and value < 0:
+        raise InvalidValue(f"`{name}` is {value:g}, which is outside [0, inf); use 0 or a small positive number.")
+    return value
+
+
+def decay_rate(name: str, value) -> Scalar:
+    """A share of the past that is kept at each step: a number in [0, 1)."""
+    value = number(name, value)
+    if not isinstance(value, jax.core.Tracer) and not 0 <= value < 1:
+        why = "; 1 never forgets" if value == 1 else ""
+        raise InvalidValue(f"`{name}` is {value:g}, which is outside [0, 1){why}; use a number such as 0.9.")
+    return value

@@ -1,0 +1,129 @@
+"""An optimizer is a map and a flow on the same phase space; the flow is the limit of the map as its clock is refined."""
+
+import abc
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from ..checks import Scalar, nonnegative, number, positive
+from ..errors import InvalidValue, unknown_name
+
+State = TypeVar("State")
+Gradient = Callable[[Array], Array]
+Loss = Callable[[Array], Array]
+
+
+class AbstractOptimizer(eqx.Module, Generic[State]):
+    """A map `step` and a flow `flow` on one phase space, tied by a clock: one step takes the time `h`.
+
+    A point `y` of phase space is a NamedTuple, position `x` first, then the memory. A page stores `h` and the times of
+    its flow, never rates, so that `at(h)` refines the clock and leaves the flow alone:
+
+        lim (step - id) / h = flow    as h -> 0,
+
+    and the map parts from the flow by O(h^order) over a fixed time. Fields are numbers or scalar arrays: pages pass
+    through `jax.jit`, `equinox.filter_vmap` and `jax.grad`.
+    """
+
+    h: eqx.AbstractVar[Scalar]
+
+    def __new__(cls, *args, **kwargs):
+        known = [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
+        for name in kwargs:
+            if name not in known:
+                guess = ALSO_KNOWN_AS.get(name.casefold(), name)
+                raise unknown_name(f"option of {cls.__name__}", name if guess not in known else guess, known) from None
+        return super().__new__(cls)
+
+    @abc.abstractmethod
+    def init(self, x: Array, grad: Gradient) -> State:
+        """The map's first point of phase space."""
+
+    @abc.abstractmethod
+    def step(self, t: Scalar, y: State, grad: Gradient) -> State:
+        """The map, from time `t = k h` to `t + h`."""
+
+    @abc.abstractmethod
+    def flow(self, t: Scalar, y: State, grad: Gradient) -> State:
+        """dy/dt at time `t`; reads the times of the page, never `h`."""
+
+    @abc.abstractmethod
+    def optax(self) -> optax.GradientTransformation:
+        """The library twin, with the same hyperparameters."""
+
+    @abc.abstractmethod
+    def energy(self, t: Scalar, y: State, loss: Loss) -> Array:
+        """A number that never rises along the flow (each page says when, and how fast it falls)."""
+
+    @property
+    def order(self) -> float:
+        """The power of `h` with which the gap between map and flow closes."""
+        return 1.0
+
+    def at(self, h) -> Self:
+        """The same flow on another clock; smooth in `h` down to `h = 0`, where the map is the identity."""
+        page = eqx.tree_at(lambda page: page.h, self, nonnegative("h", h))
+        page.__check_init__()
+        return page
+
+    def refine(self, n) -> Self:
+        """The same flow with `n` steps in the time of one."""
+        return self.at(self.h / positive("n", n))
+
+    def __check_init__(self):
+        """No memory may be shorter than a step: its rate 1 - h/tau would be negative."""
+        for name in ("tau", "tau1", "tau2"):
+            tau = getattr(self, name, None)
+            if isinstance(tau, float) and isinstance(self.h, float) and self.h > tau * (1 + 1e-12):
+                raise InvalidValue(f"the step `h` = {self.h:g} is longer than the memory time `{name}` = {tau:g}; use h <= {tau:g}.")
+
+    def __repr__(self) -> str:
+        names = [p for p in inspect.signature(type(self).__init__).parameters if p != "self"]
+        return f"{type(self).__name__}({', '.join(f'{n}={_shown(getattr(self, n))}' for n in names)})"
+
+
+ALSO_KNOWN_AS = {
+    "lr": "learning_rate", "eta": "learning_rate", "step_size": "learning_rate",
+    "beta": "momentum", "mu": "momentum", "alpha": "decay", "rho": "decay",
+    "beta1": "b1", "beta2": "b2", "betas": "b1", "epsilon": "eps",
+}  # fmt: skip
+
+
+def _shown(value: Any) -> str:
+    """A hyperparameter as it was typed: times hold 1 - h/tau to one ulp only, so print twelve digits."""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, jax.Array) and (value.shape != () or isinstance(value, jax.core.Tracer)):
+        return eqx.tree_pformat(value)
+    return f"{float(value):.12g}"
+
+
+def unbiased(average: Array, limit: Array, t: Scalar, h: Scalar, tau: Scalar) -> Array:
+    """An average that began at zero a time `t` ago, divided by the weight it has gathered since.
+
+    The weight is 1 - (1 - h/tau)^(t/h) for steps of `h`, and 1 - e^(-t/tau) at `h = 0`. At `t = 0` both are zero
+    and the quotient is its `limit`, the quantity averaged.
+    """
+    weight = -jnp.expm1(-t * _forgetting_rate(h, tau))
+    started = weight > 0
+    return jnp.where(started, average / jnp.where(started, weight, 1), limit)
+
+
+def _forgetting_rate(h: Scalar, tau: Scalar) -> Array:
+    """-log(1 - h/tau) / h, smooth down to `h = 0`, where it is 1/tau."""
+    u = jnp.asarray(h / tau)
+    small = u < 0.01
+    large_u = jnp.where(small, 0.5, u)
+    series = 1 + u * (1 / 2 + u * (1 / 3 + u * (1 / 4 + u * (1 / 5 + u * (1 / 6 + u * (1 / 7 + u * (1 / 8 + u / 9)))))))
+    return jnp.where(small, series, -jnp.log1p(-large_u) / large_u) / tau
+
+
+def ratio(a: Array, b: Array) -> Array:
+    """a / b, and 0 where b = 0: with eps = 0 a coordinate that never had a gradient stays where it is."""
+    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

@@ -1,0 +1,376 @@
+"""`iterate` runs the map, `integrate` runs the flow; both see their run at the same times t = k h."""
+
+import enum
+import io
+import json
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Int, PyTree
+
+from . import atomic, optimizers
+from .checks import positive
+from .errors import CorruptFile, InvalidType, InvalidValue, ProblemError, SolverFailure
+from .optimizers import AbstractOptimizer
+from .problems import Problem
+
+
+BUDGET = 4 * 2**30  # bytes that one trajectory may take
+
+
+class Status(enum.IntEnum):
+    """How a run ended. Batches hold one integer per run, so `batch.result == Status.ok` is a mask."""
+
+    ok = 0
+    diverged = 1  # the position left every reasonable region, or became infinite
+    nonfinite = 2  # a loss, gradient or memory became NaN or infinite while the position was still near
+    stalled = 3  # no step moved the position, though the gradient is not zero
+    max_steps = 4  # the solver used up its steps
+    tolerance_unreachable = 5  # so did it, and the tolerance is finer than the dtype
+    singular_start = 6  # the flow has no finite value at the start
+    interrupted = 7  # stopped from outside
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Trajectory(eqx.Module):
+    """A run through phase space, seen at the times t = k h.
+
+    - `t`: times, shape `(n+1,)`. - `y`: points of phase space, a NamedTuple of arrays `(n+1, dim)`, in which a PyTree
+      position is one vector. - `x`: the positions as the problem knows them, with a leading axis n+1.
+    - `loss`, `grad_norm`: f and |∇f| there, shape `(n+1,)`.
+    - `result`: a `Status`, as an integer; `status`: the same by name.
+    - `stats`: `first_bad_step` (-1 if none); of a flow also `solver`, `solver_steps`, `rtol` and `atol`.
+    - `kind`: "map" or "flow". - `optimizer`, `problem`: as they print.
+    """
+
+    t: Array
+    y: Any
+    loss: Array
+    grad_norm: Array
+    result: Int[Array, ""]
+    stats: dict[str, Any]
+    kind: str = eqx.field(static=True)
+    optimizer: str = eqx.field(static=True)
+    problem: str = eqx.field(static=True)
+    unravel: Callable[[Array], PyTree] = eqx.field(static=True)
+
+    @property
+    def x(self) -> PyTree[Array]:
+        batch = self.y.x.shape[:-1]
+        flat = jax.vmap(self.unravel)(self.y.x.reshape(-1, self.y.x.shape[-1]))
+        return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), flat)
+
+    @property
+    def status(self) -> Status:
+        return Status(int(self.result))
+
+    @property
+    def finite(self) -> np.ndarray:
+        """Which saved points belong to the finite beginning, shape `(n+1,)`."""
+        seen = np.isfinite(np.asarray(self.loss)) & np.isfinite(np.asarray(self.y.x)).all(-1)
+        return np.logical_and.accumulate(seen, axis=-1)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one `.npz` without pickle, whole or not at all; the same run gives the same bytes.
+
+        Containers other than dicts, lists and tuples come back as lists of their leaves.
+
+        **Raises:** `OutputError` if the disk refuses.
+        """
+        example = self.unravel(self.y.x.reshape(-1, self.y.x.shape[-1])[0])
+        words = {k: v for k, v in self.stats.items() if isinstance(v, str)}
+        header = {"format": 1, "kind": self.kind, "optimizer": self.optimizer, "problem": self.problem}
+        header |= {"state": [type(self.y).__name__, *self.y._fields], "position": _described(example), "words": words}
+        arrays = {"t": self.t, "loss": self.loss, "grad_norm": self.grad_norm, "result": self.result}
+        arrays |= {f"y.{name}": value for name, value in self.y._asdict().items()}
+        arrays |= {f"stats.{k}": v for k, v in self.stats.items() if k not in words}
+        buffer = io.BytesIO()
+        np.savez(buffer, header=json.dumps(header), **{k: np.asarray(v) for k, v in arrays.items()})
+        atomic.write(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Trajectory":
+        """Read what `save` wrote.
+
+        **Raises:** `CorruptFile` if the file is damaged or something else; `FileNotFoundError` if it is not there.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                saved = dict(file)
+            header = json.loads(str(saved["header"]))
+            name, *fields = header["state"]
+            state = getattr(optimizers, name, None) or namedtuple(name, fields)
+            arrays = {k: jnp.asarray(v) for k, v in saved.items() if k != "header"}
+            return cls(
+                y=state(*(arrays[f"y.{field}"] for field in fields)),
+                stats={k[6:]: v for k, v in arrays.items() if k.startswith("stats.")} | header["words"],
+                unravel=ravel_pytree(_rebuilt(header["position"]))[1],
+                **{k: arrays[k] for k in ("t", "loss", "grad_norm", "result")},
+                **{k: header[k] for k in ("kind", "optimizer", "problem")},
+            )
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise CorruptFile(
+                f"{str(path)!r} is not a whole trajectory ({type(error).__name__}); run again and save it anew."
+            ) from error
+
+    def __repr__(self) -> str:
+        known = isinstance(self.result, jax.Array) and not isinstance(self.result, jax.core.Tracer) and self.result.ndim == 0
+        ended = f", {self.status}" if known else ""
+        return f"Trajectory({self.kind} of {self.optimizer} on {self.problem}, {self.t.shape[-1]} points, {self.t.dtype}{ended})"
+
+
+def iterate(
+    optimizer: AbstractOptimizer, problem: Problem, steps: int, *, x0: Any = None, save_every: int = 1, throw: bool = True
+) -> Trajectory:
+    """Run the map: yₖ₊₁ = step(k h, yₖ), from the optimizer's own start at `x0`.
+
+    One compilation serves every value of the hyperparameters and of the start; only the kind of page, the problem's
+    function, the shapes and the number of saved points are compiled in. The dtype is that of `x0`.
+
+    - `steps`: how many, 0 or more. - `x0`: the start, by default the problem's own.
+    - `save_every`: keep each of this many steps only (a divisor of `steps`); memory then grows with the points kept.
+    - `throw`: raise if the run fails. Otherwise, and always inside `jit` and `vmap`, read `result`.
+
+    **Raises:** `SolverFailure` (with the whole trajectory in `.partial`) if the run diverges, turns nonfinite or
+    stalls; `ProblemError` if the loss or gradient is not finite at the start; `InvalidValue` for wrong input.
+
+    >>> from dynopt import SGD, Problem
+    >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
+    >>> iterate(SGD(0.5), bowl, 3).x[:, 0].tolist()
+    [1.0, 0.5, 0.25, 0.125]
+    """
+    steps, save_every = whole("steps", steps, least=0), whole("save_every", save_every, least=1)
+    if steps % save_every:
+        raise InvalidValue(f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a divisor.")
+    page, x0, unravel = _ready(optimizer, problem, x0)
+    _afford(page, problem, steps // save_every, "save_every=" + str(10 * save_every))
+    t, y, loss, grad_norm, result, bad = _iterate(page, problem.loss, x0, steps // save_every, save_every)
+    names = {"kind": "map", "optimizer": repr(optimizer), "problem": problem.name, "unravel": unravel}
+    trajectory = Trajectory(t, y, loss, grad_norm, result, {"first_bad_step": bad}, **names)
+    return _judged(trajectory, problem, throw)
+
+
+@eqx.filter_jit
+def _iterate(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: int | Array):
+    """`every` may be an array: then one compilation serves all refinements, but reverse mode is lost."""
+    x, grad, look, far = _view(loss, x0)
+    y = page.init(x, grad)
+
+    def one(_, carry):
+        k, y, first = carry
+        y = page.step(k * page.h, y, grad)
+        return k + 1, y, _watch(first, k + 1, far(y.x), _all_finite(y))
+
+    def some(carry, _):
+        k, y, first = jax.lax.fori_loop(0, every, one, carry)
+        seen = look(y.x)
+        return (k, y, _watch(first, k, False, _all_finite(seen))), (y, *seen)
+
+    seen = look(x)
+    first = _watch((jnp.asarray(-1), jnp.asarray(int(Status.ok))), 0, False, _all_finite((y, seen)))
+    (_, _, (bad, status)), rest = jax.lax.scan(some, (jnp.asarray(0), y, first), length=saves)
+    ys, losses, norms = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (y, *seen), rest)
+    t = (jnp.arange(saves + 1) * every * page.h).astype(x.dtype)
+    still = (saves > 0) & (ys.x == x).all() & (norms[0] > 0)
+    return t, ys, losses, norms, jnp.where((status == Status.ok) & still, Status.stalled, status), bad
+
+
+def integrate(
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    steps: int,
+    *,
+    x0: Any = None,
+    solver: diffrax.AbstractSolver | None = None,
+    rtol: float | Array | None = None,
+    atol: float | Array | None = None,
+    max_steps: int = 2**16,
+    throw: bool = True,
+) -> Trajectory:
+    """Run the flow: dy/dt = flow(t, y) from the map's own start, seen at the times t = k h of `steps` steps.
+
+    One diffrax solve; values of hyperparameters, start and tolerances never recompile.
+
+    - `solver`: any diffrax solver. By default `Dopri8`, and `Kvaerno5` where the flow proves too stiff for it. A solver
+      without an error estimate takes one step per h: `diffrax.Euler()` on the flow of `SGD` is `SGD`.
+    - `rtol`, `atol`: tolerances of the solver's steps, by default 1e-10 and 1e-13 in float64, 1e-5 and 1e-8 in float32.
+    - `max_steps`: of the solver. - `x0`, `throw`: as for `iterate`.
+
+    **Raises:** `SolverFailure`, `ProblemError` and `InvalidValue` as `iterate` does.
+
+    >>> from dynopt import SGD, Problem
+    >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
+    >>> print(f"{integrate(SGD(0.5), bowl, 2).x[-1, 0]:.4f}")
+    0.3679
+    """
+    steps, max_steps = whole("steps", steps, least=0), whole("max_steps", max_steps, least=1)
+    if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
+        raise InvalidType(f"`solver` must be a diffrax solver, got {solver!r}; pass for example diffrax.Tsit5().")
+    page, x0, unravel = _ready(optimizer, problem, x0)
+    _afford(page, problem, steps, f"steps={steps // 10}")
+    dtype = page.h.dtype
+    rtol = jnp.asarray(positive("rtol", (1e-10 if dtype == jnp.float64 else 1e-5) if rtol is None else rtol), dtype)
+    atol = jnp.asarray(positive("atol", rtol / 1000 if atol is None else atol), dtype)
+    names = {"kind": "flow", "optimizer": repr(optimizer), "problem": problem.name, "unravel": unravel}
+
+    def run(solver):
+        *seen, bad, used = _integrate(page, problem.loss, x0, steps, solver, rtol, atol, max_steps)
+        stats = {"first_bad_step": bad, "solver": type(solver).__name__, "solver_steps": used, "rtol": rtol, "atol": atol}
+        return Trajectory(*seen, stats, **names)
+
+    trajectory = run(solver or diffrax.Dopri8())
+    if solver is None and _concrete(trajectory.result) and trajectory.status == Status.max_steps:
+        stiff = run(diffrax.Kvaerno5())
+        trajectory = stiff if stiff.status == Status.ok else trajectory
+    return _judged(trajectory, problem, throw)
+
+
+@eqx.filter_jit
+def _integrate(page: AbstractOptimizer, loss: Callable, x0: PyTree, steps: int, solver, rtol, atol, max_steps: int):
+    x, grad, look, far = _view(loss, x0)
+    y = page.init(x, grad)
+    t = jnp.arange(steps + 1) * page.h
+    adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, _: page.flow(t, y, grad)), solver, t[0], t[-1], None, y, max_steps=max_steps, throw=False,
+        saveat=diffrax.SaveAt(subs=(diffrax.SubSaveAt(ts=t), diffrax.SubSaveAt(t1=True))),
+        stepsize_controller=diffrax.PIDController(rtol, atol) if adaptive else diffrax.StepTo(ts=t),
+    )  # fmt: skip
+    assert solution.ys is not None
+    ys, last = solution.ys
+    ys = jax.tree.map(lambda a: jnp.where(jnp.isfinite(a), a, jnp.nan), ys)  # what was not reached comes as inf
+    losses, norms = jax.lax.map(look, ys.x)
+
+    reached = jax.vmap(_all_finite)((ys, losses, norms))
+    escaped = jax.vmap(far)(ys.x) | (~reached & far(last.x[-1]))
+    failed = escaped | ~reached
+    bad = jnp.where(failed.any(), jnp.argmax(failed), -1)
+    gave_up = ~diffrax.is_okay(solution.result)
+    status = jnp.select(
+        [~failed.any(), ~_all_finite(page.flow(t[0], y, grad)), escaped[bad], gave_up & (rtol < 10 * jnp.finfo(x.dtype).eps), gave_up],
+        [Status.ok, Status.singular_start, Status.diverged, Status.tolerance_unreachable, Status.max_steps],
+        Status.nonfinite,
+    )
+    still = (steps > 0) & (ys.x == x).all() & (norms[0] > 0)
+    return t, ys, losses, norms, jnp.where((status == Status.ok) & still, Status.stalled, status), bad, solution.stats["num_steps"]
+
+
+def whole(name: str, value: Any, *, least: int) -> int:
+    """`value` as a whole number: 1000, 1e3 or numpy's, but no booleans, text or fractions."""
+    if isinstance(value, bool | np.bool_ | str | bytes) or not np.isscalar(value) and np.ndim(value) != 0:
+        raise InvalidType(f"`{name}` must be a whole number, got {value!r}; pass for example {name}=100.")
+    try:
+        number = int(value)
+        exact = number == value
+    except (TypeError, ValueError, OverflowError):
+        exact = number = False
+    if not exact or number < least:
+        raise InvalidValue(f"`{name}` must be a whole number of at least {least}, got {value!r}; pass for example {name}=100.")
+    return number
+
+
+def _ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
+    """The page as arrays of the start's dtype, so that its values enter compiled code as data; the start; its way back."""
+    if not isinstance(optimizer, AbstractOptimizer):
+        raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
+    if not isinstance(problem, Problem):
+        raise InvalidType(f"`problem` must be a dynopt.Problem, got {problem!r}; wrap a loss as dynopt.Problem(loss, x0).")
+    x0 = problem.start(x0)
+    flat, unravel = ravel_pytree(x0)
+    if not _concrete(flat):
+        unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), x0))[1]
+    return jax.tree.map(lambda v: jnp.asarray(v, flat.dtype), optimizer), x0, unravel
+
+
+def _afford(page: AbstractOptimizer, problem: Problem, saves: int, remedy: str) -> None:
+    point = jax.eval_shape(lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((problem.dim,), page.h.dtype))
+    size = (saves + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(point))
+    if size > BUDGET:
+        raise InvalidValue(f"the trajectory would take {size / 2**30:.0f} GiB, more than {BUDGET >> 30}; pass for example {remedy}.")
+
+
+def _view(loss: Callable, x0: PyTree):
+    """The start as one vector; the gradient there; what is seen at a point; whether a point is far out."""
+    x, unravel = ravel_pytree(x0)
+
+    def flat_loss(x):
+        return loss(unravel(x))
+
+    def look(x):
+        value, g = jax.value_and_grad(flat_loss)(x)
+        return value, jnp.linalg.norm(g)
+
+    radius = (1 + jnp.linalg.norm(x)) / jnp.sqrt(jnp.finfo(x.dtype).eps)
+    return x, jax.grad(flat_loss), look, lambda x: jnp.linalg.norm(x) > radius
+
+
+def _watch(first, k, escaped, fine):
+    """Remember the first step at which something went wrong, and what."""
+    step, status = first
+    now = jnp.where(escaped, Status.diverged, jnp.where(fine, Status.ok, Status.nonfinite))
+    hit = (status == Status.ok) & (now != Status.ok)
+    return jnp.where(hit, k, step), jnp.where(hit, now, status)
+
+
+def _all_finite(tree: PyTree) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _concrete(tree: PyTree) -> bool:
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def _judged(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory:
+    """The trajectory, unless it failed and failures are to be raised; inside a transformation nobody can raise."""
+    if not throw or not _concrete(trajectory) or trajectory.result.ndim or trajectory.status == Status.ok:
+        return trajectory
+    status, k = trajectory.status, int(trajectory.stats["first_bad_step"])
+    finite = np.flatnonzero(trajectory.finite)
+    if finite.size == 0:
+        raise ProblemError(
+            f"{problem.name} starts where its loss is {float(trajectory.loss[0])} and the norm of its gradient "
+            f"{float(trajectory.grad_norm[0])}; start where both are finite."
+        )
+    reached = float(trajectory.t[finite[-1]])
+    who = f"the {trajectory.kind} of {trajectory.optimizer} on {problem.name}"
+    message = {
+        Status.diverged: f"{who} left every bounded region at step {k}; try a smaller `learning_rate`.",
+        Status.nonfinite: f"{who} met a value that is not finite at step {k}; try a smaller `learning_rate` or another start.",
+        Status.stalled: f"{who} never moved: each step is below the spacing of {trajectory.t.dtype}; use a larger rate or float64.",
+        Status.max_steps: f"{who} used up its solver steps at t = {reached:.4g}; pass solver=diffrax.Kvaerno5() or a larger `max_steps`.",
+        Status.tolerance_unreachable: f"{who} cannot reach its tolerance in {trajectory.t.dtype}; loosen `rtol` or use float64.",
+        Status.singular_start: f"{who} has no finite velocity at its start; start elsewhere or use a positive `eps`.",
+    }.get(status, f"{who} ended as {status}.")
+    raise SolverFailure(message + " Pass throw=False to keep it.", partial=trajectory, status=status, t_reached=reached)
+
+
+def _described(tree: PyTree) -> Any:
+    """The containers of a position as JSON."""
+    if isinstance(tree, dict) and all(isinstance(key, str) for key in tree):
+        return {"dict": {key: _described(value) for key, value in tree.items()}}
+    if type(tree) in (list, tuple):
+        return {type(tree).__name__: [_described(value) for value in tree]}
+    if isinstance(tree, jax.Array | np.ndarray):
+        return {"array": [tree.shape, str(tree.dtype)]}
+    return _described(jax.tree.leaves(tree))
+
+
+def _rebuilt(description: Any) -> PyTree:
+    ((kind, inside),) = description.items()
+    if kind == "array":
+        return np.zeros(inside[0], inside[1])
+    if kind == "dict":
+        return {key: _rebuilt(value) for key, value in inside.items()}
+    return {"list": list, "tuple": tuple}[kind](_rebuilt(value) for value in inside)
