@@ -205,7 +205,7 @@ def integrate(
 
     - `solver`: any diffrax solver. By default `Dopri8`, and `Kvaerno5` where the flow proves too stiff for it. A solver
       without an error estimate takes one step per h: `diffrax.Euler()` on the flow of `SGD` is `SGD`.
-    - `rtol`, `atol`: tolerances of the solver's steps, by default 1e-10 and 1e-13 in float64, 1e-5 and 1e-8 in float32.
+    - `rtol`, `atol`: tolerances of the solver's steps, by default `rtol` is 1e-10 in float64, 1e-5 in float32, `atol` rtol/1000.
     - `max_steps`: of the solver. - `x0`, `throw`: as for `iterate`.
 
     **Raises:** `SolverFailure`, `ProblemError` and `InvalidValue` as `iterate` does.
@@ -221,7 +221,7 @@ def integrate(
     page, x0, unravel = _ready(optimizer, problem, x0)
     _afford(page, problem, steps, f"steps={steps // 10}")
     dtype = page.h.dtype
-    rtol = jnp.asarray(positive("rtol", (1e-10 if dtype == jnp.float64 else 1e-5) if rtol is None else rtol), dtype)
+    rtol = jnp.asarray(positive("rtol", 1e3 * rtol_floor(dtype) if rtol is None else rtol), dtype)
     atol = jnp.asarray(positive("atol", rtol / 1000 if atol is None else atol), dtype)
     names = {"kind": "flow", "optimizer": repr(optimizer), "problem": problem.name, "unravel": unravel}
 
@@ -267,6 +267,30 @@ def _integrate(page: AbstractOptimizer, loss: Callable, x0: PyTree, steps: int, 
     return t, ys, losses, norms, jnp.where((status == Status.ok) & still, Status.stalled, status), bad, solution.stats["num_steps"]
 
 
+def rtol_floor(dtype) -> float:
+    """The finest relative tolerance that is worth asking of a solver in this dtype."""
+    return 1e-13 if dtype == jnp.float64 else 1e-6
+
+
+def refined(page: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None) -> tuple[Array, Array]:
+    """The map's positions after each `every` steps, twice: as they are, and by way of shifted coordinates.
+
+    In exact arithmetic the two are equal, f(x + c) from x0 - c being the same run; what parts them is round-off.
+    """
+    page, x0, _ = _ready(page, problem, x0)
+    return _refined(page, problem.loss, x0, saves, jnp.asarray(every))
+
+
+@eqx.filter_jit
+def _refined(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array) -> tuple[Array, Array]:
+    x, flat_loss = as_vector(loss, x0)
+
+    def run(c):
+        return _iterate(page, lambda z: flat_loss(z + c), x - c, saves, every)[1].x + c
+
+    return tuple(jax.vmap(run)(jnp.stack([jnp.zeros_like(x), jnp.full_like(x, 1 / 3)])))
+
+
 def whole(name: str, value: Any, *, least: int) -> int:
     """`value` as a whole number: 1000, 1e3 or numpy's, but no booleans, text or fractions."""
     if isinstance(value, bool | np.bool_ | str | bytes) or not np.isscalar(value) and np.ndim(value) != 0:
@@ -282,7 +306,7 @@ def whole(name: str, value: Any, *, least: int) -> int:
 
 
 def _ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
-    """The page as arrays of the start's dtype, so that its values enter compiled code as data; the start; its way back."""
+    """The page and the start as arrays of one dtype, so that their values enter compiled code as data; the way back."""
     if not isinstance(optimizer, AbstractOptimizer):
         raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
     if not isinstance(problem, Problem):
@@ -291,7 +315,12 @@ def _ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
     flat, unravel = ravel_pytree(x0)
     if not _concrete(flat):
         unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), x0))[1]
-    return jax.tree.map(lambda v: jnp.asarray(v, flat.dtype), optimizer), x0, unravel
+    return with_dtype(optimizer, flat.dtype), x0, unravel
+
+
+def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
+    """The page with its numbers as arrays of this dtype."""
+    return jax.tree.map(lambda v: jnp.asarray(v, dtype), optimizer)
 
 
 def _afford(page: AbstractOptimizer, problem: Problem, saves: int, remedy: str) -> None:
@@ -303,10 +332,7 @@ def _afford(page: AbstractOptimizer, problem: Problem, saves: int, remedy: str) 
 
 def _view(loss: Callable, x0: PyTree):
     """The start as one vector; the gradient there; what is seen at a point; whether a point is far out."""
-    x, unravel = ravel_pytree(x0)
-
-    def flat_loss(x):
-        return loss(unravel(x))
+    x, flat_loss = as_vector(loss, x0)
 
     def look(x):
         value, g = jax.value_and_grad(flat_loss)(x)
@@ -314,6 +340,12 @@ def _view(loss: Callable, x0: PyTree):
 
     radius = (1 + jnp.linalg.norm(x)) / jnp.sqrt(jnp.finfo(x.dtype).eps)
     return x, jax.grad(flat_loss), look, lambda x: jnp.linalg.norm(x) > radius
+
+
+def as_vector(loss: Callable, x0: PyTree):
+    """The start as one vector, and the loss as a function of such vectors."""
+    x, unravel = ravel_pytree(x0)
+    return x, lambda x: loss(unravel(x))
 
 
 def _watch(first, k, escaped, fine):

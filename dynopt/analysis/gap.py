@@ -1,0 +1,83 @@
+"""The gap: how far the map has moved from the flow, at every time of a run."""
+
+import warnings
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..optimizers import AbstractOptimizer
+from ..problems import Problem
+from ..trajectories import Trajectory, integrate, iterate, rtol_floor
+
+SHARE = 1e-3  # of the gap: the most that the solver's own error may be
+
+
+class Gap(eqx.Module):
+    """|x_map(tₖ) - x_flow(tₖ)| along a run, and the two runs.
+
+    - `t`, `error`: times and gaps, shape `(n+1,)`; NaN where a run has failed.
+    - `solver_error`: an estimate of the flow's own error at the same times.
+    - `map`, `flow`: the two trajectories. - `optimizer`, `problem`: what was compared.
+    """
+
+    t: Array
+    error: Float[Array, " n"]
+    solver_error: Float[Array, " n"]
+    map: Trajectory
+    flow: Trajectory
+    optimizer: AbstractOptimizer
+    problem: Problem
+
+    @property
+    def largest(self) -> Array:
+        return jnp.nanmax(self.error)
+
+    @property
+    def certified(self) -> Array:
+        """Whether the solver's own error is below a thousandth of the largest gap."""
+        return jnp.nanmax(self.solver_error) <= SHARE * self.largest
+
+    def __repr__(self) -> str:
+        return f"Gap({self.optimizer} on {self.problem.name}, largest {float(self.largest):.3g})"
+
+
+def gap(optimizer: AbstractOptimizer, problem: Problem, steps: int, *, x0: Any = None, throw: bool = True, **solve: Any) -> Gap:
+    """Measure |x_map(t) - x_flow(t)| at t = 0, h, 2h, ..., in the Euclidean norm over all coordinates.
+
+    The flow is solved at two tolerances, 100 apart; their difference is the solver's own error, and the finer solution
+    the flow. Both are tightened until that error is below a thousandth of the largest gap, or the dtype ends.
+
+    - `steps`, `x0`, `throw`: as for `iterate`. - `solver`, `rtol`, `max_steps`: as for `integrate`.
+
+    **Warns:** if float64 ends before the solver's error is small enough. **Raises:** as `iterate` and `integrate` do.
+
+    >>> from dynopt import SGD, Problem
+    >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
+    >>> print(f"{gap(SGD(0.1), bowl, 10).error[-1]:.5f}")  # e^(-1) - 0.9^10
+    0.01920
+    """
+    map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
+    floor = rtol_floor(map.t.dtype)
+    rtol = solve.pop("rtol", 1e4 * floor)
+    loose = integrate(optimizer, problem, steps, x0=x0, throw=throw, rtol=rtol, **solve)
+    while True:
+        rtol = max(rtol / 100, floor)
+        flow = integrate(optimizer, problem, steps, x0=x0, throw=throw, rtol=rtol, **solve)
+        run = Gap(map.t, distance(map, flow), distance(loose, flow), map, flow, optimizer, problem)
+        if isinstance(run.error, jax.core.Tracer) or run.error.ndim > 1 or run.certified or jnp.isnan(run.largest):
+            return run
+        if rtol <= floor:
+            if run.largest > 0 and map.t.dtype == jnp.float64:
+                warnings.warn(f"the solver's own error, {float(jnp.nanmax(run.solver_error)):.1g}, is more than a thousandth of the "
+                              f"gap of {optimizer} on {problem.name}; trust it where `solver_error` is small.", stacklevel=2)  # fmt: skip
+            return run
+        loose = flow
+
+
+def distance(a: Trajectory, b: Trajectory) -> Array:
+    """The Euclidean distance of two runs at each time, NaN where either is not finite."""
+    apart = jnp.linalg.norm(a.y.x - b.y.x, axis=-1)
+    return jnp.where(jnp.isfinite(apart), apart, jnp.nan)

@@ -1,0 +1,114 @@
+"""The order: how the gap closes as the clock is refined and the flow held fixed."""
+
+import warnings
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from ..checks import positive
+from ..errors import InvalidValue
+from ..optimizers import AbstractOptimizer
+from ..problems import Problem
+from ..trajectories import integrate, iterate, refined, rtol_floor, whole
+
+Points = np.ndarray
+STEADY = 0.02  # pairwise slopes nearer than this to the finest one belong to the same straight line
+
+
+class Order(eqx.Module):
+    """The gap at h, h/2, h/4, ... over one fixed time, and the slope of its logarithm.
+
+    - `h`, `error`: step and largest gap over the common times, shape `(refinements,)`.
+    - `pairwise`: slopes of neighbours, shape `(refinements - 1,)`. - `slope`, `stderr`: of a straight line through the
+      points of `window` = (first, last), last included. NaN and None where fewer than three points stand clear of the floor.
+    - `floor`: the round-off that the map gathers at each h; `solver_error`: the flow's own.
+    - `expected`: what the page declares. - `time`: the length of the runs. - `optimizer`, `problem`: whose it is.
+    """
+
+    h: Points
+    error: Points
+    pairwise: Points
+    slope: float
+    stderr: float
+    window: tuple[int, int] | None = eqx.field(static=True)
+    floor: Points
+    solver_error: float
+    expected: float
+    time: float
+    optimizer: AbstractOptimizer
+    problem: Problem
+
+    def __repr__(self) -> str:
+        return f"Order({self.slope:.4f} ± {self.stderr:.4f}, expected {self.expected:g}, {self.optimizer} on {self.problem.name})"
+
+
+def order(
+    optimizer: AbstractOptimizer, problem: Problem, time: float | None = None, refinements: int = 8, *, x0: Any = None
+) -> Order:
+    """Refine the page, h → h/2 → h/4 → ..., and fit the slope of log(largest gap) against log(h).
+
+    The flow is solved once; the map runs once per refinement, beside a copy in shifted coordinates that would give the
+    same path in exact arithmetic: their difference is the round-off floor. Points below ten times the floor, or below a
+    thousand times the solver's own error, are left out. The order is a limit, so the fit starts at the finest point that
+    is left and reaches back over all neighbours whose pairwise slopes stay within 0.02 of the finest; at least three points.
+
+    - `time`: length of the runs, by default 50 h; rounded to whole steps. - `refinements`: how many clocks, at least 3.
+
+    **Warns:** if round-off leaves fewer than three points. **Raises:** `SolverFailure` if the flow or the coarsest map fails.
+
+    >>> from dynopt import SGD, problems
+    >>> print(f"{order(SGD(0.01), problems.rosenbrock(), time=0.02).expected:g}")
+    1
+    """
+    refinements = whole("refinements", refinements, least=3)
+    steps = 50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
+    floor_rtol = rtol_floor(jnp.result_type(*jax.tree.leaves(problem.start(x0))))
+    flow, looser = (integrate(optimizer, problem, steps, x0=x0, rtol=k * floor_rtol) for k in (1, 10))
+    solver_error = float(jnp.linalg.norm(flow.y.x - looser.y.x, axis=-1).max())
+
+    h, error, floor = [], [], []
+    for i in range(refinements):
+        page = optimizer.refine(2**i)
+        x, shifted = refined(page, problem, steps, 2**i, x0=x0)
+        h.append(float(page.h))
+        error.append(_largest(x - flow.y.x))
+        floor.append(_largest(x - shifted))
+    h, error, floor = (np.array(a) for a in (h, error, floor))
+
+    clear = np.isfinite(error) & (error > 10 * floor) & (error > 1000 * solver_error)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
+    window = _window(clear, pairwise)
+    slope, stderr = (np.nan, np.nan) if window is None else _line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
+    if window is None:
+        warnings.warn(
+            f"round-off or the solver's own error leaves {int(clear.sum())} of {refinements} gaps of {optimizer} on {problem.name} readable, "
+            f"too few for a slope in {flow.t.dtype}; use float64 (jax.config.update('jax_enable_x64', True)) or a larger h.",
+            stacklevel=2,
+        )
+    return Order(h, error, pairwise, slope, stderr, window, floor, solver_error, optimizer.order, float(flow.t[-1]), optimizer, problem)
+
+
+def _largest(apart: PyTree) -> float:
+    return float(jnp.linalg.norm(apart, axis=-1).max())
+
+
+def _window(clear: Points, pairwise: Points) -> tuple[int, int] | None:
+    """From the finest clear point backwards, while points stay clear and slopes steady; None if that is not three points."""
+    last = int(np.flatnonzero(clear)[-1]) if clear.any() else 0
+    first = last
+    while first > 0 and clear[first - 1] and (last - first < 2 or abs(pairwise[first - 1] - pairwise[last - 1]) < STEADY):
+        first -= 1
+    return (first, last) if last - first >= 2 else None
+
+
+def _line(x: Points, y: Points, inside: slice) -> tuple[float, float]:
+    """Slope of the straight line through the points inside, and its standard error."""
+    x, y = x[inside] - x[inside].mean(), y[inside] - y[inside].mean()
+    slope = x @ y / (x @ x)
+    residual = y - slope * x
+    return float(slope), float(np.sqrt(residual @ residual / (len(x) - 2) / (x @ x)))
