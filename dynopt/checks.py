@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from .errors import InvalidType, InvalidValue
 
-Scalar = float | Float[Array, ""]
+Scalar = float | int | Float[Array, ""]
 
 
 def number(name: str, value) -> Scalar:

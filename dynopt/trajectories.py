@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, PyTree
 
 from . import atomic, optimizers
-from .checks import positive
+from .checks import Scalar, positive
 from .errors import CorruptFile, InvalidType, InvalidValue, ProblemError, SolverFailure
 from .optimizers import AbstractOptimizer
 from .problems import Problem
@@ -194,8 +194,8 @@ def integrate(
     *,
     x0: Any = None,
     solver: diffrax.AbstractSolver | None = None,
-    rtol: float | Array | None = None,
-    atol: float | Array | None = None,
+    rtol: Scalar | None = None,
+    atol: Scalar | None = None,
     max_steps: int = 2**16,
     throw: bool = True,
 ) -> Trajectory:

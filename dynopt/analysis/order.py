@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..checks import positive
+from ..checks import Scalar, positive
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
@@ -47,7 +47,7 @@ class Order(eqx.Module):
 
 
 def order(
-    optimizer: AbstractOptimizer, problem: Problem, time: float | None = None, refinements: int = 8, *, x0: Any = None
+    optimizer: AbstractOptimizer, problem: Problem, time: Scalar | None = None, refinements: int = 8, *, x0: Any = None
 ) -> Order:
     """Refine the page, h → h/2 → h/4 → ..., and fit the slope of log(largest gap) against log(h).
 

@@ -3,7 +3,7 @@
 import abc
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax
@@ -15,6 +15,7 @@ from ..checks import Scalar, nonnegative, number, positive
 from ..errors import InvalidValue, unknown_name
 
 State = TypeVar("State")
+Page = TypeVar("Page", bound="AbstractOptimizer")
 Gradient = Callable[[Array], Array]
 Loss = Callable[[Array], Array]
 
@@ -66,13 +67,13 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         """The power of `h` with which the gap between map and flow closes."""
         return 1.0
 
-    def at(self, h) -> Self:
+    def at(self: Page, h) -> Page:
         """The same flow on another clock; smooth in `h` down to `h = 0`, where the map is the identity."""
         page = eqx.tree_at(lambda page: page.h, self, nonnegative("h", h))
         page.__check_init__()
         return page
 
-    def refine(self, n) -> Self:
+    def refine(self: Page, n) -> Page:
         """The same flow with `n` steps in the time of one."""
         return self.at(self.h / positive("n", n))
 

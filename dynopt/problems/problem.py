@@ -1,7 +1,10 @@
 """A problem is a loss that knows where to start, where its minimizers are, which window to look through, and its source."""
 
 import inspect
+import reprlib
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from ..checks import number
 from ..errors import InvalidType, InvalidValue, ProblemError
 
 Window = tuple[tuple[float, float], tuple[float, float]]
@@ -20,8 +24,9 @@ class Problem(eqx.Module):
 
     - `loss`: a function of the position that returns one real number. Random numbers, prints and counters inside it
       happen once, when it is traced.
-    - `x0`: the start, an array of any shape or a PyTree of them; integers become floats. A start given elsewhere
-      (`iterate(..., x0=...)`) must have the same structure and shapes.
+    - `x0`: the start, an array of any shape or a PyTree of them. Lists and tuples of numbers are arrays, integers
+      become floats, and the numbers are copied. A start given elsewhere (`iterate(..., x0=...)`) must have the same
+      structure and shapes.
     - `name`: what pictures and files call it; by default the function's own name.
     - `minimizers`: all known ones, shape `(number, dim)`. - `minimum`: the loss there.
     - `window`: `((x_low, x_high), (y_low, y_high))`, what a picture of a plane shows.
@@ -29,12 +34,14 @@ class Problem(eqx.Module):
 
     **Raises:** `ProblemError` if the loss cannot be traced, or does not return one real number.
 
-    >>> bowl = Problem(lambda x: (x**2).sum(), [3.0, 4.0], name="bowl")
+    >>> bowl = Problem(lambda x: (x**2).sum(), [3.0, 4.0], name="bowl", minimizers=[0.0, 0.0], minimum=0.0)
     >>> bowl
     Problem(bowl, dim=2)
+    >>> float(bowl.loss(bowl.start()))
+    25.0
     """
 
-    loss: Callable[[PyTree], Array]
+    loss: Callable[[Any], Any]
     x0: PyTree
     name: str = eqx.field(static=True)
     minimizers: np.ndarray | None
@@ -49,20 +56,20 @@ class Problem(eqx.Module):
         *,
         name: str | None = None,
         minimizers: Any = None,
-        minimum: float | None = None,
-        window: Sequence[Sequence[float]] | None = None,
+        minimum: float | int | None = None,
+        window: Sequence[Sequence[float | int]] | None = None,
         source: str = "",
     ):
         if not callable(loss):
             raise InvalidType(f"`loss` must be a function of the position, got {loss!r}; pass for example lambda x: (x**2).sum().")
         self.loss = loss
         self.x0 = _as_position(x0)
-        self.name = getattr(loss, "__name__", type(loss).__name__).strip("<>") if name is None else name
-        self.minimizers = None if minimizers is None else np.atleast_2d(np.asarray(minimizers, float))
-        self.minimum = None if minimum is None else float(minimum)
+        self.name = _as_text("name", getattr(loss, "__name__", type(loss).__name__).strip("<>") if name is None else name)
+        self.minimizers = None if minimizers is None else _as_points(minimizers, self.dim)
+        self.minimum = None if minimum is None else float(number("minimum", minimum))
         self.window = None if window is None else _as_window(window)
-        self.source = source
-        probe(self.loss, self.x0, self.name)
+        self.source = _as_text("source", source)
+        probe(self.loss, self.start(), self.name)
 
     @property
     def dim(self) -> int:
@@ -72,82 +79,148 @@ class Problem(eqx.Module):
         """The start, as jax arrays: the problem's own, or `x0` once it is known to fit.
 
         **Raises:** `InvalidValue` if `x0` has other shapes or another structure than the problem's own start, or is
-        not finite.
+        not finite; `InvalidType` if it does not hold real numbers.
         """
         x0 = self.x0 if x0 is None else _as_position(x0)
-        got, want = (jax.tree.map(np.shape, x) for x in (x0, self.x0))
-        if jax.tree.structure(x0) != jax.tree.structure(self.x0):
-            raise InvalidValue(
-                f"`x0` must have the structure of {self.name}'s own start, {jax.tree.structure(self.x0)}, "
-                f"got {jax.tree.structure(x0)}."
-            )
+        got, want = jax.tree.structure(x0), jax.tree.structure(self.x0)
         if got != want:
-            many = "; for many starts use equinox.filter_vmap" if jax.tree.leaves(got)[:1] != [] and np.ndim(x0) == 2 else ""
-            raise InvalidValue(f"`x0` has shape {got} but {self.name} wants {want}; pass a start of that shape{many}.")
+            raise InvalidValue(f"`x0` must have the structure of {self.name}'s own start, {want}, got {got}; pass such a tree.")
+        for (path, leaf), own in zip(jax.tree_util.tree_leaves_with_path(x0), jax.tree.leaves(self.x0), strict=True):
+            got, want = np.shape(leaf), np.shape(own)
+            if got != want:
+                here = "x0" + jax.tree_util.keystr(path)
+                many = "; for many starts use equinox.filter_vmap" if got[1:] == want else ""
+                raise InvalidValue(f"`{here}` has shape {got} but {self.name} wants {want}; pass a start of that shape{many}.")
         return jax.tree.map(jnp.asarray, x0)
 
     def __repr__(self) -> str:
         return f"Problem({self.name}, dim={self.dim})"
 
 
-def _as_position(x0: Any) -> PyTree:
-    """A copy of the start with float leaves; a bare list or tuple of numbers is one vector."""
-    if x0 is None or isinstance(x0, str | bytes):
-        raise InvalidType(f"`x0` must be numbers, got {x0!r}; pass for example [1.0, 2.0].")
-    if isinstance(x0, list | tuple) and all(isinstance(v, int | float | np.number) for v in x0):
-        x0 = np.array(x0)
-    if not jax.tree.leaves(x0) or any(np.size(leaf) == 0 for leaf in jax.tree.leaves(x0)):
-        raise InvalidValue("`x0` is empty; pass at least one number.")
-    return jax.tree.map(_as_floats, x0)
+def reals(name: str, value: Any) -> Any:
+    """`value` as an array of finite floats: a copy that nobody can write to, or a traced array as it is.
 
-
-def _as_floats(leaf: Any) -> Any:
-    if isinstance(leaf, jax.core.Tracer):
-        return leaf
-    array = np.array(leaf)
-    if array.dtype == bool or array.dtype.kind not in "iuf" and not jnp.issubdtype(array.dtype, jnp.floating):
-        raise InvalidType(f"`x0` must hold real numbers, got {array.dtype} in {leaf!r}; pass floats.")
-    if array.dtype.kind in "iu":
+    **Raises:** `InvalidType` for text, booleans, complex numbers and ragged lists; `InvalidValue` for NaN and infinity.
+    """
+    traced = isinstance(value, jax.core.Tracer)
+    try:
+        array = value if traced else np.array(value)
+    except (TypeError, ValueError):
+        raise InvalidType(f"`{name}` must be an array of real numbers, got {reprlib.repr(value)}; pass floats.") from None
+    if jnp.issubdtype(array.dtype, jnp.integer) or array.dtype.itemsize > 8 and array.dtype == np.longdouble:
         array = array.astype(float)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise InvalidType(f"`{name}` must hold real numbers, got {array.dtype} in {reprlib.repr(value)}; pass floats.")
+    if traced:
+        return array
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise InvalidValue(f"`x0` is {array[where]} at coordinate {where[0] if len(where) == 1 else where}; pass finite numbers.")
+        place = f" at coordinate {where[0] if len(where) == 1 else where}" if where else ""
+        raise InvalidValue(f"`{name}` is {array[where]}{place}; pass finite numbers.")
+    array.flags.writeable = False
     return array
 
 
-def _as_window(window: Sequence[Sequence[float]]) -> Window:
-    sides = np.asarray(window, float)
-    if sides.shape != (2, 2) or not np.isfinite(sides).all() or not (sides[:, 0] < sides[:, 1]).all():
-        raise InvalidValue(f"`window` must be ((x_low, x_high), (y_low, y_high)) with low < high, got {window!r}.")
-    return tuple((float(low), float(high)) for low, high in sides)  # pyright: ignore[reportReturnType]
+def dimension(n: Any, least: int) -> int:
+    """How many coordinates an n-dimensional problem is to have.
+
+    **Raises:** `InvalidType` if `n` is no number; `InvalidValue` if it is not whole, or below `least`.
+    """
+    if number("n", n) != int(n) or n < least:
+        raise InvalidValue(f"`n` must be a whole number of at least {least}, got {n!r}; pass for example n={max(least, 2)}.")
+    return int(n)
+
+
+def _as_position(x0: Any) -> PyTree:
+    if x0 is None or isinstance(x0, str | bytes):
+        raise InvalidType(f"`x0` must be numbers, got {x0!r}; pass for example [1.0, 2.0].")
+    if _is_plain(x0):
+        return _nonempty(reals("x0", x0))
+    return _nonempty(jax.tree_util.tree_map_with_path(lambda path, leaf: reals("x0" + jax.tree_util.keystr(path), leaf), x0))
+
+
+def _is_plain(value: Any) -> bool:
+    """Lists and tuples of Python's own numbers are arrays; a named tuple or a list of arrays is a tree."""
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float | complex | np.generic)
+
+
+def _nonempty(x0: PyTree) -> PyTree:
+    if not jax.tree.leaves(x0) or any(np.size(leaf) == 0 for leaf in jax.tree.leaves(x0)):
+        raise InvalidValue("`x0` is empty; pass at least one number.")
+    return x0
+
+
+def _as_points(minimizers: Any, dim: int) -> np.ndarray:
+    points = np.atleast_2d(reals("minimizers", minimizers))
+    if points.ndim != 2 or points.shape[1] != dim:
+        raise InvalidValue(f"`minimizers` must have shape (number, {dim}), one row each, got {np.shape(minimizers)}; reshape them.")
+    return points
+
+
+def _as_window(window: Any) -> Window:
+    sides = reals("window", window)
+    if sides.shape != (2, 2) or not (sides[:, 0] < sides[:, 1]).all():
+        raise InvalidValue(f"`window` must be ((x_low, x_high), (y_low, y_high)) with low < high, got {window!r}; swap or add numbers.")
+    (left, right), (bottom, top) = sides.tolist()
+    return (left, right), (bottom, top)
+
+
+def _as_text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidType(f"`{name}` must be text, got {value!r}; put it in quotes.")
+    return value
+
+
+REMEDIES = (
+    (jax.errors.TracerArrayConversionError, "uses numpy on a traced value", "use jax.numpy instead"),
+    (jax.errors.TracerBoolConversionError, "branches on a traced value", "use jax.numpy.where or jax.lax.cond instead of `if`"),
+    (jax.errors.TracerIntegerConversionError, "counts or indexes a list with a traced value", "use a jax array and jax.lax"),
+    (jax.errors.NonConcreteBooleanIndexError, "selects entries by a traced mask", "use jax.numpy.where"),
+    (jax.errors.ConcretizationTypeError, "turns a traced value into a Python number", "keep it a jax array"),
+)
 
 
 def probe(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
-    """Trace the loss once, without running it, and say in one sentence what is wrong with it."""
+    """Trace the loss once, without running it, and say in one sentence what is wrong with it.
+
+    What the loss itself raises keeps its class and its words.
+    """
+
+    def look(x):
+        value = loss(x)
+        if isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
+            return value
+        raise ProblemError(f"the loss of {name} must return one number, returned {reprlib.repr(value)}; return a jax scalar.")
+
     try:
-        value = jax.eval_shape(loss, jax.tree.map(jnp.asarray, x0))
-    except (jax.errors.TracerArrayConversionError, jax.errors.TracerBoolConversionError, jax.errors.ConcretizationTypeError) as error:
-        remedy = {
-            jax.errors.TracerArrayConversionError: "uses numpy on a traced value; use jax.numpy instead",
-            jax.errors.TracerBoolConversionError: "branches on a traced value; use jax.numpy.where or jax.lax.cond instead of `if`",
-        }.get(type(error), "turns a traced value into a Python number; keep it a jax array")
-        raise ProblemError(f"the loss of {name} {remedy}.") from error
-    except TypeError as error:
-        if _wants_other_arguments(loss):
-            raise ProblemError(f"the loss of {name} must take one argument, the position: it is called as f(x).") from error
-        error.add_note(f"while evaluating the loss of {name}")
-        raise
+        value = jax.eval_shape(look, x0)
     except Exception as error:
-        error.add_note(f"while evaluating the loss of {name}")
+        for kind, fault, remedy in REMEDIES:
+            if isinstance(error, kind):
+                raise ProblemError(f"the loss of {name} {fault}{_line(error, loss)}; {remedy}.") from error
+        if isinstance(error, TypeError) and _wants_other_arguments(loss):
+            raise ProblemError(f"the loss of {name} must take one argument, the position: it is called as f(x).") from error
+        if not isinstance(error, ProblemError):
+            error.add_note(f"while evaluating the loss of {name}")
         raise
-    shape, kind = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape is None or kind is None:
-        raise ProblemError(f"the loss of {name} must return one number, returned {value!r}; return a jax scalar.")
-    if shape != ():
-        raise ProblemError(f"the loss of {name} must return one number, returned an array of shape {shape}; sum it or take its mean.")
-    if not jnp.issubdtype(kind, jnp.floating):
-        raise ProblemError(f"the loss of {name} must return a real number, returned {kind}; return a float (multiply by 1.0).")
+    if value.shape != ():
+        raise ProblemError(f"the loss of {name} must return one number, returned an array of shape {value.shape}; sum it or take its mean.")
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ProblemError(f"the loss of {name} must return a real number, returned {value.dtype}; return a float (multiply by 1.0).")
+
+
+def _line(error: Exception, loss: Callable) -> str:
+    """Where in the file of the loss it happened, if that can be known."""
+    try:
+        file = inspect.getfile(inspect.unwrap(loss) if inspect.isroutine(loss) else type(loss))
+    except (TypeError, OSError):
+        return ""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    # the file of a notebook's cell has a made-up name
+    return (f" on line {lines[-1]}" + f" of {Path(file).name}" * Path(file).is_file()) if lines else ""
 
 
 def _wants_other_arguments(loss: Callable) -> bool:
