@@ -1,4 +1,4 @@
-"""A problem is a loss that knows where to start, where its minimizers are, which window to look through, and its source."""
+"""A problem is a loss that knows its start, its minimizers, the window to look through, and its source."""
 
 import inspect
 import reprlib
@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from ..checks import number
@@ -27,7 +28,7 @@ class Problem(eqx.Module):
     - `x0`: the start, an array of any shape or a PyTree of them. Lists and tuples of numbers are arrays, integers
       become floats, and the numbers are copied. A start given elsewhere (`iterate(..., x0=...)`) must have the same
       structure and shapes.
-    - `name`: what pictures and files call it; by default the function's own name.
+    - `name`: what pictures and files call it; by default the name of the loss.
     - `minimizers`: all known ones, shape `(number, dim)`. - `minimum`: the loss there.
     - `window`: `((x_low, x_high), (y_low, y_high))`, what a picture of a plane shows.
     - `source`: where it comes from.
@@ -61,10 +62,10 @@ class Problem(eqx.Module):
         source: str = "",
     ):
         if not callable(loss):
-            raise InvalidType(f"`loss` must be a function of the position, got {loss!r}; pass for example lambda x: (x**2).sum().")
+            raise InvalidType(f"`loss` must be a function of the position, got {loss!r}; pass a callable.")
         self.loss = loss
         self.x0 = _as_position(x0)
-        self.name = _as_text("name", getattr(loss, "__name__", type(loss).__name__).strip("<>") if name is None else name)
+        self.name = _as_text("name", name if name is not None else _name(loss))
         self.minimizers = None if minimizers is None else _as_points(minimizers, self.dim)
         self.minimum = None if minimum is None else float(number("minimum", minimum))
         self.window = None if window is None else _as_window(window)
@@ -84,13 +85,13 @@ class Problem(eqx.Module):
         x0 = self.x0 if x0 is None else _as_position(x0)
         got, want = jax.tree.structure(x0), jax.tree.structure(self.x0)
         if got != want:
-            raise InvalidValue(f"`x0` must have the structure of {self.name}'s own start, {want}, got {got}; pass such a tree.")
+            raise InvalidValue(f"`x0` is {got} but {self.name} wants {want}; pass a start of that structure.")
         for (path, leaf), own in zip(jax.tree_util.tree_leaves_with_path(x0), jax.tree.leaves(self.x0), strict=True):
             got, want = np.shape(leaf), np.shape(own)
             if got != want:
-                here = "x0" + jax.tree_util.keystr(path)
-                many = "; for many starts use equinox.filter_vmap" if got[1:] == want else ""
-                raise InvalidValue(f"`{here}` has shape {got} but {self.name} wants {want}; pass a start of that shape{many}.")
+                here = f"`x0{jax.tree_util.keystr(path)}` has shape {got} but {self.name} wants {want}"
+                many = ", and for many starts use equinox.filter_vmap" if got[1:] == want else ""
+                raise InvalidValue(f"{here}; pass a start of that shape{many}.")
         return jax.tree.map(jnp.asarray, x0)
 
     def __repr__(self) -> str:
@@ -102,11 +103,11 @@ def reals(name: str, value: Any) -> Any:
 
     **Raises:** `InvalidType` for text, booleans, complex numbers and ragged lists; `InvalidValue` for NaN and infinity.
     """
-    traced = isinstance(value, jax.core.Tracer)
+    traced = isinstance(value, Tracer)
     try:
-        array = value if traced else np.array(value)
+        array: Any = value if traced else np.array(value)
     except (TypeError, ValueError):
-        raise InvalidType(f"`{name}` must be an array of real numbers, got {reprlib.repr(value)}; pass floats.") from None
+        raise InvalidType(f"`{name}` must be one array of numbers, got {reprlib.repr(value)}; pass floats.") from None
     if jnp.issubdtype(array.dtype, jnp.integer) or array.dtype.itemsize > 8 and array.dtype == np.longdouble:
         array = array.astype(float)
     if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -128,8 +129,13 @@ def dimension(n: Any, least: int) -> int:
     **Raises:** `InvalidType` if `n` is no number; `InvalidValue` if it is not whole, or below `least`.
     """
     if number("n", n) != int(n) or n < least:
-        raise InvalidValue(f"`n` must be a whole number of at least {least}, got {n!r}; pass for example n={max(least, 2)}.")
+        raise InvalidValue(f"`n` must be a whole number of at least {least}, got {n!r}; pass for example n=2.")
     return int(n)
+
+
+def cited(constructor: Callable) -> str:
+    """What the docstring of a problem gives as its source."""
+    return " ".join((inspect.getdoc(constructor) or "").partition("Source: ")[2].split()).rstrip(".")
 
 
 def _as_position(x0: Any) -> PyTree:
@@ -137,7 +143,9 @@ def _as_position(x0: Any) -> PyTree:
         raise InvalidType(f"`x0` must be numbers, got {x0!r}; pass for example [1.0, 2.0].")
     if _is_plain(x0):
         return _nonempty(reals("x0", x0))
-    return _nonempty(jax.tree_util.tree_map_with_path(lambda path, leaf: reals("x0" + jax.tree_util.keystr(path), leaf), x0))
+    leaves, structure = jax.tree_util.tree_flatten_with_path(x0)
+    leaves = [reals("x0" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+    return _nonempty(jax.tree.unflatten(structure, leaves))
 
 
 def _is_plain(value: Any) -> bool:
@@ -156,16 +164,20 @@ def _nonempty(x0: PyTree) -> PyTree:
 def _as_points(minimizers: Any, dim: int) -> np.ndarray:
     points = np.atleast_2d(reals("minimizers", minimizers))
     if points.ndim != 2 or points.shape[1] != dim:
-        raise InvalidValue(f"`minimizers` must have shape (number, {dim}), one row each, got {np.shape(minimizers)}; reshape them.")
+        raise InvalidValue(f"`minimizers` have shape {np.shape(minimizers)}; pass (number, {dim}), one row for each.")
     return points
 
 
 def _as_window(window: Any) -> Window:
     sides = reals("window", window)
     if sides.shape != (2, 2) or not (sides[:, 0] < sides[:, 1]).all():
-        raise InvalidValue(f"`window` must be ((x_low, x_high), (y_low, y_high)) with low < high, got {window!r}; swap or add numbers.")
+        raise InvalidValue(f"`window` is {window!r}; pass ((x_low, x_high), (y_low, y_high)) with low < high.")
     (left, right), (bottom, top) = sides.tolist()
     return (left, right), (bottom, top)
+
+
+def _name(loss: Callable) -> str:
+    return getattr(loss, "__name__", type(loss).__name__).strip("<>_")
 
 
 def _as_text(name: str, value: Any) -> str:
@@ -176,8 +188,8 @@ def _as_text(name: str, value: Any) -> str:
 
 REMEDIES = (
     (jax.errors.TracerArrayConversionError, "uses numpy on a traced value", "use jax.numpy instead"),
-    (jax.errors.TracerBoolConversionError, "branches on a traced value", "use jax.numpy.where or jax.lax.cond instead of `if`"),
-    (jax.errors.TracerIntegerConversionError, "counts or indexes a list with a traced value", "use a jax array and jax.lax"),
+    (jax.errors.TracerBoolConversionError, "branches on a traced value", "use jax.numpy.where for `if`"),
+    (jax.errors.TracerIntegerConversionError, "counts or indexes by a traced value", "use jax arrays and jax.lax"),
     (jax.errors.NonConcreteBooleanIndexError, "selects entries by a traced mask", "use jax.numpy.where"),
     (jax.errors.ConcretizationTypeError, "turns a traced value into a Python number", "keep it a jax array"),
 )
@@ -189,27 +201,29 @@ def probe(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
     What the loss itself raises keeps its class and its words.
     """
 
+    who = f"the loss of {name}"
+
     def look(x):
         value = loss(x)
         if isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
             return value
-        raise ProblemError(f"the loss of {name} must return one number, returned {reprlib.repr(value)}; return a jax scalar.")
+        raise ProblemError(f"{who} must return one number, returned {reprlib.repr(value)}; return a jax scalar.")
 
     try:
         value = jax.eval_shape(look, x0)
     except Exception as error:
         for kind, fault, remedy in REMEDIES:
             if isinstance(error, kind):
-                raise ProblemError(f"the loss of {name} {fault}{_line(error, loss)}; {remedy}.") from error
+                raise ProblemError(f"{who} {fault}{_line(error, loss)}; {remedy}.") from error
         if isinstance(error, TypeError) and _wants_other_arguments(loss):
-            raise ProblemError(f"the loss of {name} must take one argument, the position: it is called as f(x).") from error
+            raise ProblemError(f"{who} must take one argument, the position: it is called as f(x).") from error
         if not isinstance(error, ProblemError):
-            error.add_note(f"while evaluating the loss of {name}")
+            error.add_note(f"while evaluating {who}")
         raise
     if value.shape != ():
-        raise ProblemError(f"the loss of {name} must return one number, returned an array of shape {value.shape}; sum it or take its mean.")
+        raise ProblemError(f"{who} must return one number, returned shape {value.shape}; sum it or take its mean.")
     if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ProblemError(f"the loss of {name} must return a real number, returned {value.dtype}; return a float (multiply by 1.0).")
+        raise ProblemError(f"{who} must return a real number, returned {value.dtype}; multiply by 1.0, or take .real.")
 
 
 def _line(error: Exception, loss: Callable) -> str:
