@@ -1,0 +1,121 @@
+"""Wells with humps between them: which one a run finds depends on the optimizer and the start."""
+
+from .problem import Problem, cited
+
+
+def saddle() -> Problem:
+    """Two wells and the pass between them.
+
+        f(x, y) = x⁴/4 - x²/2 + y²/2
+
+    Domain: everywhere. Minimizers: (±1, 0), where f = -1/4. At (0, 0) the curvatures are -1 and 1: a run from near the
+    ridge x = 0 first slows down there, then leaves like e^t.
+
+    >>> problem = saddle()
+    >>> round(float(problem.loss(problem.start())), 3)
+    1.125
+
+    Source: the double well of every mechanics course, with one more dimension.
+    """
+    return Problem(
+        _saddle,
+        [0.01, 1.5],
+        minimizers=[[1.0, 0.0], [-1.0, 0.0]],
+        minimum=-0.25,
+        window=((-1.75, 1.75), (-1.75, 1.75)),
+        source=cited(saddle),
+    )
+
+
+def _saddle(position):
+    x, y = position
+    return x**4 / 4 - x**2 / 2 + y**2 / 2
+
+
+def himmelblau() -> Problem:
+    """Four equal wells around a hill.
+
+        f(x, y) = (x² + y - 11)² + (x + y² - 7)²
+
+    Domain: [-5, 5]². Minimizers: (3, 2), (3.584, -1.848), (-2.805, 3.131) and (-3.779, -3.283), where f = 0.
+
+    >>> problem = himmelblau()
+    >>> float(problem.loss(problem.start()))
+    200.0
+
+    Source: D. M. Himmelblau, Applied Nonlinear Programming, McGraw-Hill (1972).
+    """
+    return Problem(
+        _himmelblau,
+        [0.0, -3.0],  # gradient descent, momentum and Adam may each find another well from here
+        minimizers=[
+            [3.0, 2.0],
+            [3.5844283403304917, -1.8481265269644036],
+            [-2.8051180869527449, 3.1313125182505730],
+            [-3.7793102533777469, -3.2831859912861694],
+        ],
+        minimum=0.0,
+        window=((-6, 6), (-6, 6)),
+        source=cited(himmelblau),
+    )
+
+
+def _himmelblau(position):
+    x, y = position
+    return (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2
+
+
+def three_hump_camel() -> Problem:
+    """A deep well between two shallow ones.
+
+        f(x, y) = 2x² - 1.05x⁴ + x⁶/6 + xy + y²
+
+    Domain: [-5, 5]². Minimizer: (0, 0), where f = 0; the minima at ±(1.748, -0.874) are worse, f = 0.299.
+
+    >>> problem = three_hump_camel()
+    >>> round(float(problem.loss(problem.start())), 3)
+    4.867
+
+    Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments, sfu.ca/~ssurjano/camel3.html.
+    """
+    return Problem(
+        _three_hump_camel,
+        [-2.0, -1.0],
+        minimizers=[0.0, 0.0],
+        minimum=0.0,
+        window=((-2.25, 2.25), (-2, 2)),
+        source=cited(three_hump_camel),
+    )
+
+
+def _three_hump_camel(position):
+    x, y = position
+    return 2 * x**2 - 1.05 * x**4 + x**6 / 6 + x * y + y**2
+
+
+def six_hump_camel() -> Problem:
+    """Six wells in pairs; the two in the middle are the deepest.
+
+        f(x, y) = (4 - 2.1x² + x⁴/3) x² + xy + (4y² - 4) y²
+
+    Domain: [-3, 3] × [-2, 2]. Minimizers: ±(0.0898, -0.7127), where f = -1.0316.
+
+    >>> problem = six_hump_camel()
+    >>> round(float(problem.loss(problem.start())), 3)
+    2.411
+
+    Source: L. C. W. Dixon and G. P. Szegö (eds.), Towards Global Optimisation 2, North-Holland (1978).
+    """
+    return Problem(
+        _six_hump_camel,
+        [1.8, 0.6],
+        minimizers=[[0.08984201310031806, -0.7126564030207396], [-0.08984201310031806, 0.7126564030207396]],
+        minimum=-1.0316284534898774,
+        window=((-2, 2), (-1.2, 1.2)),
+        source=cited(six_hump_camel),
+    )
+
+
+def _six_hump_camel(position):
+    x, y = position
+    return (4 - 2.1 * x**2 + x**4 / 3) * x**2 + x * y + (4 * y**2 - 4) * y**2
