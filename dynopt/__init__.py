@@ -34,7 +34,6 @@ _rooms = {
     "iterate": "trajectories", "integrate": "trajectories", "Trajectory": "trajectories", "Status": "trajectories",
     "DynoptError": "errors", "SolverFailure": "errors",
 }  # fmt: skip
-__all__ = [*_rooms, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from .errors import InvalidType, InvalidValue
@@ -21,18 +22,20 @@ def number(name: str, value) -> Scalar:
     if isinstance(value, str | bytes):
         raise InvalidType(f"`{name}` must be a number, got the text {value!r}; remove the quotes.")
     if callable(value):
-        raise InvalidType(f"`{name}` must be a number, got a schedule; no page has a flow for one yet, pass a constant.")
+        raise InvalidType(
+            f"`{name}` must be a number, got a schedule; no page has a flow for one yet, pass a constant."
+        )
     try:
         kind, shape = jnp.result_type(value), jnp.shape(value)
     except TypeError:
         raise InvalidType(f"`{name}` must be a number, got {value!r}; pass a float.") from None
     if shape != ():
         raise InvalidType(
-            f"`{name}` must be one number, got an array of shape {shape}; for many values use equinox.filter_vmap over pages."
+            f"`{name}` must be one number, got shape {shape}; for many values use equinox.filter_vmap over pages."
         )
     if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
         raise InvalidType(f"`{name}` must be a real number, got {value!r}; pass a float.")
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return value.astype(float) if jnp.issubdtype(kind, jnp.integer) else value
     if not np.isfinite(float(value)):
         raise InvalidValue(f"`{name}` must be finite, got {float(value)}; pass a number such as 0.01.")
@@ -41,17 +44,19 @@ def number(name: str, value) -> Scalar:
 
 def positive(name: str, value) -> Scalar:
     value = number(name, value)
-    if not isinstance(value, jax.core.Tracer):
+    if not isinstance(value, Tracer):
         if value == 0:
             raise InvalidValue(f"`{name}` is 0: nothing would move; use a positive number, for example 0.01.")
         if value < 0:
-            raise InvalidValue(f"`{name}` is {value:g}, which climbs the loss; use a positive number, or negate the loss.")
+            raise InvalidValue(
+                f"`{name}` is {value:g}, which climbs the loss; use a positive number, or negate the loss."
+            )
     return value
 
 
 def nonnegative(name: str, value) -> Scalar:
     value = number(name, value)
-    if not isinstance(value, jax.core.Tracer) and value < 0:
+    if not isinstance(value, Tracer) and value < 0:
         raise InvalidValue(f"`{name}` is {value:g}, which is outside [0, inf); use 0 or a small positive number.")
     return value
 
@@ -59,7 +64,27 @@ def nonnegative(name: str, value) -> Scalar:
 def decay_rate(name: str, value) -> Scalar:
     """A share of the past that is kept at each step: a number in [0, 1)."""
     value = number(name, value)
-    if not isinstance(value, jax.core.Tracer) and not 0 <= value < 1:
+    if not isinstance(value, Tracer) and not 0 <= value < 1:
         why = "; 1 never forgets" if value == 1 else ""
         raise InvalidValue(f"`{name}` is {value:g}, which is outside [0, 1){why}; use a number such as 0.9.")
     return value
+
+
+def boolean(name: str, value) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise InvalidType(f"`{name}` must be True or False, got {value!r}.")
+    return bool(value)
+
+
+def whole(name: str, value, *, least: int) -> int:
+    """`value` as a whole number: 1000, 1e3 or numpy's, but no booleans, text or fractions."""
+    if isinstance(value, bool | np.bool_ | str | bytes) or np.ndim(value) != 0:
+        raise InvalidType(f"`{name}` must be a whole number, got {value!r}; pass for example {name}=100.")
+    try:
+        number = int(value)
+        exact = number == value
+    except (TypeError, ValueError, OverflowError):
+        number, exact = least, False
+    if not exact or number < least:
+        raise InvalidValue(f"`{name}` must be a whole number of at least {least}, got {value!r}; pass {name}=100, say.")
+    return number

@@ -1,9 +1,6 @@
 """`iterate` runs the map, `integrate` runs the flow; both see their run at the same times t = k h."""
 
 import enum
-import io
-import json
-from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +10,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, PyTree
 
-from . import atomic, optimizers
-from .checks import Scalar, positive
-from .errors import CorruptFile, InvalidType, InvalidValue, ProblemError, SolverFailure
+from . import archive, atomic
+from .checks import Scalar, positive, whole
+from .errors import InvalidType, InvalidValue, ProblemError, SolverFailure
 from .optimizers import AbstractOptimizer
 from .problems import Problem
-
 
 BUDGET = 4 * 2**30  # bytes that one trajectory may take
 
@@ -87,16 +84,7 @@ class Trajectory(eqx.Module):
 
         **Raises:** `OutputError` if the disk refuses.
         """
-        example = self.unravel(self.y.x.reshape(-1, self.y.x.shape[-1])[0])
-        words = {k: v for k, v in self.stats.items() if isinstance(v, str)}
-        header = {"format": 1, "kind": self.kind, "optimizer": self.optimizer, "problem": self.problem}
-        header |= {"state": [type(self.y).__name__, *self.y._fields], "position": _described(example), "words": words}
-        arrays = {"t": self.t, "loss": self.loss, "grad_norm": self.grad_norm, "result": self.result}
-        arrays |= {f"y.{name}": value for name, value in self.y._asdict().items()}
-        arrays |= {f"stats.{k}": v for k, v in self.stats.items() if k not in words}
-        buffer = io.BytesIO()
-        np.savez(buffer, header=json.dumps(header), **{k: np.asarray(v) for k, v in arrays.items()})
-        atomic.write(path, buffer.getvalue())
+        atomic.write(path, archive.pack(self))
 
     @classmethod
     def load(cls, path: str | Path) -> "Trajectory":
@@ -104,35 +92,23 @@ class Trajectory(eqx.Module):
 
         **Raises:** `CorruptFile` if the file is damaged or something else; `FileNotFoundError` if it is not there.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                saved = dict(file)
-            header = json.loads(str(saved["header"]))
-            name, *fields = header["state"]
-            state = getattr(optimizers, name, None) or namedtuple(name, fields)
-            arrays = {k: jnp.asarray(v) for k, v in saved.items() if k != "header"}
-            return cls(
-                y=state(*(arrays[f"y.{field}"] for field in fields)),
-                stats={k[6:]: v for k, v in arrays.items() if k.startswith("stats.")} | header["words"],
-                unravel=ravel_pytree(_rebuilt(header["position"]))[1],
-                **{k: arrays[k] for k in ("t", "loss", "grad_norm", "result")},
-                **{k: header[k] for k in ("kind", "optimizer", "problem")},
-            )
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise CorruptFile(
-                f"{str(path)!r} is not a whole trajectory ({type(error).__name__}); run again and save it anew."
-            ) from error
+        return cls(**archive.unpack(path))
 
     def __repr__(self) -> str:
-        known = isinstance(self.result, jax.Array) and not isinstance(self.result, jax.core.Tracer) and self.result.ndim == 0
+        known = isinstance(self.result, jax.Array) and not isinstance(self.result, Tracer) and self.result.ndim == 0
         ended = f", {self.status}" if known else ""
-        return f"Trajectory({self.kind} of {self.optimizer} on {self.problem}, {self.t.shape[-1]} points, {self.t.dtype}{ended})"
+        seen = f"{self.t.shape[-1]} points, {self.t.dtype}"
+        return f"Trajectory({self.kind} of {self.optimizer} on {self.problem}, {seen}{ended})"
 
 
 def iterate(
-    optimizer: AbstractOptimizer, problem: Problem, steps: int, *, x0: Any = None, save_every: int = 1, throw: bool = True
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    steps: int,
+    *,
+    x0: Any = None,
+    save_every: int = 1,
+    throw: bool = True,
 ) -> Trajectory:
     """Run the map: yₖ₊₁ = step(k h, yₖ), from the optimizer's own start at `x0`.
 
@@ -154,8 +130,8 @@ def iterate(
     steps, save_every = whole("steps", steps, least=0), whole("save_every", save_every, least=1)
     if steps % save_every:
         raise InvalidValue(f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a divisor.")
-    page, x0, unravel = _ready(optimizer, problem, x0)
-    _afford(page, problem, steps // save_every, "save_every=" + str(10 * save_every))
+    page, x0, unravel, dtype = _ready(optimizer, problem, x0)
+    _afford(page, problem.dim, dtype, steps // save_every, f"save_every={10 * save_every}")
     t, y, loss, grad_norm, result, bad = _iterate(page, problem.loss, x0, steps // save_every, save_every)
     names = {"kind": "map", "optimizer": repr(optimizer), "problem": problem.name, "unravel": unravel}
     trajectory = Trajectory(t, y, loss, grad_norm, result, {"first_bad_step": bad}, **names)
@@ -205,7 +181,7 @@ def integrate(
 
     - `solver`: any diffrax solver. By default `Dopri8`, and `Kvaerno5` where the flow proves too stiff for it. A solver
       without an error estimate takes one step per h: `diffrax.Euler()` on the flow of `SGD` is `SGD`.
-    - `rtol`, `atol`: tolerances of the solver's steps, by default `rtol` is 1e-10 in float64, 1e-5 in float32, `atol` rtol/1000.
+    - `rtol`, `atol`: tolerances of the solver's steps, by default 1e-10 (in float32 1e-3) and a thousandth of `rtol`.
     - `max_steps`: of the solver. - `x0`, `throw`: as for `iterate`.
 
     **Raises:** `SolverFailure`, `ProblemError` and `InvalidValue` as `iterate` does.
@@ -218,17 +194,18 @@ def integrate(
     steps, max_steps = whole("steps", steps, least=0), whole("max_steps", max_steps, least=1)
     if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
         raise InvalidType(f"`solver` must be a diffrax solver, got {solver!r}; pass for example diffrax.Tsit5().")
-    page, x0, unravel = _ready(optimizer, problem, x0)
-    _afford(page, problem, steps, f"steps={steps // 10}")
-    dtype = page.h.dtype
+    page, x0, unravel, dtype = _ready(optimizer, problem, x0)
+    _afford(page, problem.dim, dtype, steps, f"steps={steps // 10}")
     rtol = jnp.asarray(positive("rtol", 1e3 * rtol_floor(dtype) if rtol is None else rtol), dtype)
-    atol = jnp.asarray(positive("atol", rtol / 1000 if atol is None else atol), dtype)
+    atol = jnp.asarray(positive("atol", jnp.asarray(rtol) / 1000 if atol is None else atol), dtype)
     names = {"kind": "flow", "optimizer": repr(optimizer), "problem": problem.name, "unravel": unravel}
 
     def run(solver):
-        *seen, bad, used = _integrate(page, problem.loss, x0, steps, solver, rtol, atol, max_steps)
-        stats = {"first_bad_step": bad, "solver": type(solver).__name__, "solver_steps": used, "rtol": rtol, "atol": atol}
-        return Trajectory(*seen, stats, **names)
+        found = _integrate(page, problem.loss, x0, steps, solver, rtol, atol, max_steps)
+        t, y, loss, grad_norm, result, bad, used = found
+        cost = {"solver": type(solver).__name__, "solver_steps": used, "rtol": rtol, "atol": atol}
+        stats = {"first_bad_step": bad} | cost
+        return Trajectory(t, y, loss, grad_norm, result, stats, **names)
 
     trajectory = run(solver or diffrax.Dopri8())
     if solver is None and _concrete(trajectory.result) and trajectory.status == Status.max_steps:
@@ -244,9 +221,10 @@ def _integrate(page: AbstractOptimizer, loss: Callable, x0: PyTree, steps: int, 
     t = jnp.arange(steps + 1) * page.h
     adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, y, _: page.flow(t, y, grad)), solver, t[0], t[-1], None, y, max_steps=max_steps, throw=False,
+        diffrax.ODETerm(lambda t, y, _: page.flow(t, y, grad)), solver, t[0], t[-1], None, y,
         saveat=diffrax.SaveAt(subs=(diffrax.SubSaveAt(ts=t), diffrax.SubSaveAt(t1=True))),
         stepsize_controller=diffrax.PIDController(rtol, atol) if adaptive else diffrax.StepTo(ts=t),
+        max_steps=max_steps, throw=False,
     )  # fmt: skip
     assert solution.ys is not None
     ys, last = solution.ys
@@ -259,12 +237,26 @@ def _integrate(page: AbstractOptimizer, loss: Callable, x0: PyTree, steps: int, 
     bad = jnp.where(failed.any(), jnp.argmax(failed), -1)
     gave_up = ~diffrax.is_okay(solution.result)
     status = jnp.select(
-        [~failed.any(), ~_all_finite(page.flow(t[0], y, grad)), escaped[bad], gave_up & (rtol < 10 * jnp.finfo(x.dtype).eps), gave_up],
+        [
+            ~failed.any(),
+            ~_all_finite(page.flow(t[0], y, grad)),
+            escaped[bad],
+            gave_up & (rtol < 10 * jnp.finfo(x.dtype).eps),
+            gave_up,
+        ],
         [Status.ok, Status.singular_start, Status.diverged, Status.tolerance_unreachable, Status.max_steps],
         Status.nonfinite,
     )
     still = (steps > 0) & (ys.x == x).all() & (norms[0] > 0)
-    return t, ys, losses, norms, jnp.where((status == Status.ok) & still, Status.stalled, status), bad, solution.stats["num_steps"]
+    return (
+        t,
+        ys,
+        losses,
+        norms,
+        jnp.where((status == Status.ok) & still, Status.stalled, status),
+        bad,
+        solution.stats["num_steps"],
+    )
 
 
 def rtol_floor(dtype) -> float:
@@ -272,12 +264,14 @@ def rtol_floor(dtype) -> float:
     return 1e-13 if dtype == jnp.float64 else 1e-6
 
 
-def refined(page: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None) -> tuple[Array, Array]:
+def refined(
+    page: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None
+) -> tuple[Array, Array]:
     """The map's positions after each `every` steps, twice: as they are, and by way of shifted coordinates.
 
     In exact arithmetic the two are equal, f(x + c) from x0 - c being the same run; what parts them is round-off.
     """
-    page, x0, _ = _ready(page, problem, x0)
+    page, x0, *_ = _ready(page, problem, x0)
     return _refined(page, problem.loss, x0, saves, jnp.asarray(every))
 
 
@@ -291,31 +285,19 @@ def _refined(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, ev
     return tuple(jax.vmap(run)(jnp.stack([jnp.zeros_like(x), jnp.full_like(x, 1 / 3)])))
 
 
-def whole(name: str, value: Any, *, least: int) -> int:
-    """`value` as a whole number: 1000, 1e3 or numpy's, but no booleans, text or fractions."""
-    if isinstance(value, bool | np.bool_ | str | bytes) or not np.isscalar(value) and np.ndim(value) != 0:
-        raise InvalidType(f"`{name}` must be a whole number, got {value!r}; pass for example {name}=100.")
-    try:
-        number = int(value)
-        exact = number == value
-    except (TypeError, ValueError, OverflowError):
-        exact = number = False
-    if not exact or number < least:
-        raise InvalidValue(f"`{name}` must be a whole number of at least {least}, got {value!r}; pass for example {name}=100.")
-    return number
-
-
 def _ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
     """The page and the start as arrays of one dtype, so that their values enter compiled code as data; the way back."""
     if not isinstance(optimizer, AbstractOptimizer):
         raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
     if not isinstance(problem, Problem):
-        raise InvalidType(f"`problem` must be a dynopt.Problem, got {problem!r}; wrap a loss as dynopt.Problem(loss, x0).")
+        raise InvalidType(
+            f"`problem` must be a dynopt.Problem, got {problem!r}; wrap a loss as dynopt.Problem(loss, x0)."
+        )
     x0 = problem.start(x0)
     flat, unravel = ravel_pytree(x0)
     if not _concrete(flat):
         unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), x0))[1]
-    return with_dtype(optimizer, flat.dtype), x0, unravel
+    return with_dtype(optimizer, flat.dtype), x0, unravel, flat.dtype
 
 
 def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
@@ -323,11 +305,13 @@ def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
     return jax.tree.map(lambda v: jnp.asarray(v, dtype), optimizer)
 
 
-def _afford(page: AbstractOptimizer, problem: Problem, saves: int, remedy: str) -> None:
-    point = jax.eval_shape(lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((problem.dim,), page.h.dtype))
+def _afford(page: AbstractOptimizer, dim: int, dtype, saves: int, remedy: str) -> None:
+    point = jax.eval_shape(lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((dim,), dtype))
     size = (saves + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(point))
     if size > BUDGET:
-        raise InvalidValue(f"the trajectory would take {size / 2**30:.0f} GiB, more than {BUDGET >> 30}; pass for example {remedy}.")
+        raise InvalidValue(
+            f"the trajectory would take {size / 2**30:.0f} GiB, more than {BUDGET >> 30}; pass for example {remedy}."
+        )
 
 
 def _view(loss: Callable, x0: PyTree):
@@ -361,7 +345,7 @@ def _all_finite(tree: PyTree) -> Array:
 
 
 def _concrete(tree: PyTree) -> bool:
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def _judged(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory:
@@ -376,33 +360,14 @@ def _judged(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory
             f"{float(trajectory.grad_norm[0])}; start where both are finite."
         )
     reached = float(trajectory.t[finite[-1]])
-    who = f"the {trajectory.kind} of {trajectory.optimizer} on {problem.name}"
+    dtype = trajectory.t.dtype
     message = {
-        Status.diverged: f"{who} left every bounded region at step {k}; try a smaller `learning_rate`.",
-        Status.nonfinite: f"{who} met a value that is not finite at step {k}; try a smaller `learning_rate` or another start.",
-        Status.stalled: f"{who} never moved: each step is below the spacing of {trajectory.t.dtype}; use a larger rate or float64.",
-        Status.max_steps: f"{who} used up its solver steps at t = {reached:.4g}; pass solver=diffrax.Kvaerno5() or a larger `max_steps`.",
-        Status.tolerance_unreachable: f"{who} cannot reach its tolerance in {trajectory.t.dtype}; loosen `rtol` or use float64.",
-        Status.singular_start: f"{who} has no finite velocity at its start; start elsewhere or use a positive `eps`.",
-    }.get(status, f"{who} ended as {status}.")
+        Status.diverged: f"left every bounded region at step {k}; try a smaller `learning_rate`.",
+        Status.nonfinite: f"met a value that is not finite at step {k}; try a smaller `learning_rate`.",
+        Status.stalled: f"never moved, each step being below the spacing of {dtype}; use a larger rate or float64.",
+        Status.max_steps: f"used up its solver steps at t = {reached:.4g}; use diffrax.Kvaerno5() or more `max_steps`.",
+        Status.tolerance_unreachable: f"cannot reach its tolerance in {dtype}; loosen `rtol` or use float64.",
+        Status.singular_start: "has no finite velocity at its start; start elsewhere or use a positive `eps`.",
+    }.get(status, f"ended as {status}.")
+    message = f"the {trajectory.kind} of {trajectory.optimizer} on {problem.name} {message}"
     raise SolverFailure(message + " Pass throw=False to keep it.", partial=trajectory, status=status, t_reached=reached)
-
-
-def _described(tree: PyTree) -> Any:
-    """The containers of a position as JSON."""
-    if isinstance(tree, dict) and all(isinstance(key, str) for key in tree):
-        return {"dict": {key: _described(value) for key, value in tree.items()}}
-    if type(tree) in (list, tuple):
-        return {type(tree).__name__: [_described(value) for value in tree]}
-    if isinstance(tree, jax.Array | np.ndarray):
-        return {"array": [tree.shape, str(tree.dtype)]}
-    return _described(jax.tree.leaves(tree))
-
-
-def _rebuilt(description: Any) -> PyTree:
-    ((kind, inside),) = description.items()
-    if kind == "array":
-        return np.zeros(inside[0], inside[1])
-    if kind == "dict":
-        return {key: _rebuilt(value) for key, value in inside.items()}
-    return {"list": list, "tuple": tuple}[kind](_rebuilt(value) for value in inside)

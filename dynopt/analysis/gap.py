@@ -4,8 +4,8 @@ import warnings
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ..optimizers import AbstractOptimizer
@@ -44,7 +44,9 @@ class Gap(eqx.Module):
         return f"Gap({self.optimizer} on {self.problem.name}, largest {float(self.largest):.3g})"
 
 
-def gap(optimizer: AbstractOptimizer, problem: Problem, steps: int, *, x0: Any = None, throw: bool = True, **solve: Any) -> Gap:
+def gap(
+    optimizer: AbstractOptimizer, problem: Problem, steps: int, *, x0: Any = None, throw: bool = True, **solve: Any
+) -> Gap:
     """Measure |x_map(t) - x_flow(t)| at t = 0, h, 2h, ..., in the Euclidean norm over all coordinates.
 
     The flow is solved at two tolerances, 100 apart; their difference is the solver's own error, and the finer solution
@@ -67,12 +69,15 @@ def gap(optimizer: AbstractOptimizer, problem: Problem, steps: int, *, x0: Any =
         rtol = max(rtol / 100, floor)
         flow = integrate(optimizer, problem, steps, x0=x0, throw=throw, rtol=rtol, **solve)
         run = Gap(map.t, distance(map, flow), distance(loose, flow), map, flow, optimizer, problem)
-        if isinstance(run.error, jax.core.Tracer) or run.error.ndim > 1 or run.certified or jnp.isnan(run.largest):
+        if isinstance(run.error, Tracer) or run.error.ndim > 1 or run.certified or jnp.isnan(run.largest):
             return run
         if rtol <= floor:
             if run.largest > 0 and map.t.dtype == jnp.float64:
-                warnings.warn(f"the solver's own error, {float(jnp.nanmax(run.solver_error)):.1g}, is more than a thousandth of the "
-                              f"gap of {optimizer} on {problem.name}; trust it where `solver_error` is small.", stacklevel=2)  # fmt: skip
+                warnings.warn(
+                    f"the solver's own error, {float(jnp.nanmax(run.solver_error)):.1g}, is more than a thousandth of "
+                    f"the gap of {optimizer} on {problem.name}; trust the gap where `solver_error` is small.",
+                    stacklevel=2,
+                )
             return run
         loose = flow
 

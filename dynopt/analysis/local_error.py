@@ -34,7 +34,13 @@ class LocalError(eqx.Module):
 
 
 def local_error(
-    optimizer: AbstractOptimizer, problem: Problem, steps: int, *, x0: Any = None, throw: bool = True, max_steps: int = 2**12
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    steps: int,
+    *,
+    x0: Any = None,
+    throw: bool = True,
+    max_steps: int = 2**12,
 ) -> LocalError:
     """From every point yₖ of the map, compare one step with the flow over the same time h: O(h²) for a map of order 1.
 
@@ -54,7 +60,9 @@ def local_error(
     page = with_dtype(optimizer, map.t.dtype)
     before = jax.tree.map(lambda a: a[..., :-1, :], map.y)
     floor = rtol_floor(map.t.dtype)
-    coarse, fine = (_one_step_of_flow(page, problem.loss, start, map.t[:-1], before, floor * k, max_steps) for k in (10.0, 1.0))
+    coarse, fine = (
+        _one_step_of_flow(page, problem.loss, start, map.t[:-1], before, floor * k, max_steps) for k in (10.0, 1.0)
+    )
     error, own = (jnp.linalg.norm(fine - other, axis=-1) for other in (map.y.x[1:], coarse))
     error, own = (jnp.where(jnp.isfinite(e), e, jnp.nan) for e in (error, own))
     return LocalError(map.t[:-1], error, own, map, optimizer, problem)
@@ -68,7 +76,15 @@ def _one_step_of_flow(page: AbstractOptimizer, loss: Callable, start, t: Array, 
 
     def one(t, y):
         solution = diffrax.diffeqsolve(
-            field, diffrax.Dopri8(), t, t + page.h, None, y, stepsize_controller=control, max_steps=max_steps, throw=False
+            field,
+            diffrax.Dopri8(),
+            t,
+            t + page.h,
+            None,
+            y,
+            stepsize_controller=control,
+            max_steps=max_steps,
+            throw=False,
         )
         assert solution.ys is not None
         return jnp.where(diffrax.is_okay(solution.result), solution.ys.x[0], jnp.nan)

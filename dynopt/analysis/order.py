@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..checks import Scalar, positive
-from ..errors import InvalidValue
+from ..checks import Scalar, positive, whole
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import integrate, iterate, refined, rtol_floor, whole
+from ..trajectories import integrate, refined, rtol_floor
 
 Points = np.ndarray
 STEADY = 0.02  # pairwise slopes nearer than this to the finest one belong to the same straight line
@@ -24,7 +23,7 @@ class Order(eqx.Module):
 
     - `h`, `error`: step and largest gap over the common times, shape `(refinements,)`.
     - `pairwise`: slopes of neighbours, shape `(refinements - 1,)`. - `slope`, `stderr`: of a straight line through the
-      points of `window` = (first, last), last included. NaN and None where fewer than three points stand clear of the floor.
+      points of `window` = (first, last), last included; NaN and None where fewer than three points clear the floor.
     - `floor`: the round-off that the map gathers at each h; `solver_error`: the flow's own.
     - `expected`: what the page declares. - `time`: the length of the runs. - `optimizer`, `problem`: whose it is.
     """
@@ -43,7 +42,8 @@ class Order(eqx.Module):
     problem: Problem
 
     def __repr__(self) -> str:
-        return f"Order({self.slope:.4f} ± {self.stderr:.4f}, expected {self.expected:g}, {self.optimizer} on {self.problem.name})"
+        measured = f"{self.slope:.4f} ± {self.stderr:.4f}, expected {self.expected:g}"
+        return f"Order({measured}, {self.optimizer} on {self.problem.name})"
 
 
 def order(
@@ -53,12 +53,12 @@ def order(
 
     The flow is solved once; the map runs once per refinement, beside a copy in shifted coordinates that would give the
     same path in exact arithmetic: their difference is the round-off floor. Points below ten times the floor, or below a
-    thousand times the solver's own error, are left out. The order is a limit, so the fit starts at the finest point that
-    is left and reaches back over all neighbours whose pairwise slopes stay within 0.02 of the finest; at least three points.
+    thousand times the solver's own error, are left out. The order is a limit, so the fit starts at the finest point left
+    and reaches back over all neighbours whose pairwise slopes stay within 0.02 of the finest, at least three.
 
     - `time`: length of the runs, by default 50 h; rounded to whole steps. - `refinements`: how many clocks, at least 3.
 
-    **Warns:** if round-off leaves fewer than three points. **Raises:** `SolverFailure` if the flow or the coarsest map fails.
+    **Warns:** if round-off leaves fewer than three points. **Raises:** `SolverFailure` if the flow fails.
 
     >>> from dynopt import SGD, problems
     >>> print(f"{order(SGD(0.01), problems.rosenbrock(), time=0.02).expected:g}")
@@ -83,14 +83,30 @@ def order(
     with np.errstate(divide="ignore", invalid="ignore"):
         pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
     window = _window(clear, pairwise)
-    slope, stderr = (np.nan, np.nan) if window is None else _line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
+    slope, stderr = (
+        (np.nan, np.nan) if window is None else _line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
+    )
     if window is None:
         warnings.warn(
-            f"round-off or the solver's own error leaves {int(clear.sum())} of {refinements} gaps of {optimizer} on {problem.name} readable, "
-            f"too few for a slope in {flow.t.dtype}; use float64 (jax.config.update('jax_enable_x64', True)) or a larger h.",
+            f"only {int(clear.sum())} of {refinements} gaps of {optimizer} on {problem.name} stand clear of round-off "
+            f"and of the solver's own error in {flow.t.dtype}, too few for a slope; use float64 "
+            "(jax.config.update('jax_enable_x64', True)) or a larger `learning_rate`.",
             stacklevel=2,
         )
-    return Order(h, error, pairwise, slope, stderr, window, floor, solver_error, optimizer.order, float(flow.t[-1]), optimizer, problem)
+    return Order(
+        h,
+        error,
+        pairwise,
+        slope,
+        stderr,
+        window,
+        floor,
+        solver_error,
+        optimizer.order,
+        float(flow.t[-1]),
+        optimizer,
+        problem,
+    )
 
 
 def _largest(apart: PyTree) -> float:
@@ -98,10 +114,12 @@ def _largest(apart: PyTree) -> float:
 
 
 def _window(clear: Points, pairwise: Points) -> tuple[int, int] | None:
-    """From the finest clear point backwards, while points stay clear and slopes steady; None if that is not three points."""
+    """From the finest clear point back while points stay clear and slopes steady; None if fewer than three points."""
     last = int(np.flatnonzero(clear)[-1]) if clear.any() else 0
     first = last
-    while first > 0 and clear[first - 1] and (last - first < 2 or abs(pairwise[first - 1] - pairwise[last - 1]) < STEADY):
+    while (
+        first > 0 and clear[first - 1] and (last - first < 2 or abs(pairwise[first - 1] - pairwise[last - 1]) < STEADY)
+    ):
         first -= 1
     return (first, last) if last - first >= 2 else None
 

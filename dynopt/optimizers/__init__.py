@@ -1,4 +1,4 @@
-"""One page per optimizer, in teaching order. A line here is all that the command line, the figures and the tests need."""
+"""One page per optimizer. Its line here is all that the command line, the figures and the tests need."""
 
 from .adam import Adam as Adam, AdamState as AdamState
 from .base import AbstractOptimizer as AbstractOptimizer

@@ -1,4 +1,4 @@
-"""Adam: a running mean of the gradient over the root of a running mean of its square, both freed of their cold start."""
+"""Adam: a running mean of the gradient over the root of a running mean of its square, both freed of a cold start."""
 
 from typing import NamedTuple
 
@@ -32,20 +32,16 @@ class Adam(AbstractOptimizer[AdamState]):
         x′ = -m̂ / (√v̂ + ε)
 
     At t = 0 both quotients are 0/0; their limits m̂ = g, v̂ = g² make the flow start as -g/(|g| + ε).
-
-    The clock: one step takes the time h = η, and βᵢ = 1 - h/τᵢ. With τ₁, τ₂ held fixed the gap closes like h, the
-    singular start included. (With β₁, β₂ held fixed instead the memory vanishes: the limit is x′ = -g/(|g| + ε).)
-
-    Energy: f + (τ₁/2) Σ m²/((1 - e^(-t/τ₁)) (√v̂ + ε)), which never rises along the flow if τ₁ ≤ 4 τ₂. (f alone does rise.)
-
+    The clock: one step takes the time h = η, and βᵢ = 1 - h/τᵢ. With τ₁, τ₂ held fixed the gap closes like h, singular
+    start included. (With β₁, β₂ held fixed the memory vanishes and the limit is x′ = -g/(|g| + ε).)
+    Energy: f + (τ₁/2) Σ m m̂/(√v̂ + ε), which never rises along the flow if τ₁ ≤ 4 τ₂; f alone may.
     Elsewhere: ε stands outside the root, as in optax and PyTorch; RMSprop has it inside. With ε = 0, 0/0 counts as 0.
-
     - `learning_rate`: η, time per step. - `b1`, `b2`: β₁, β₂ in [0, 1). - `eps`: ε ≥ 0, a gradient.
 
     >>> Adam(0.01)
     Adam(learning_rate=0.01, b1=0.9, b2=0.999, eps=1e-08)
 
-    Source: D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, Algorithm 1; `optax.adam`.
+    Source: D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization" (2014), Algorithm 1; `optax.adam`.
     """
 
     h: Scalar
@@ -90,7 +86,5 @@ class Adam(AbstractOptimizer[AdamState]):
         return optax.adam(self.learning_rate, self.b1, self.b2, self.eps)
 
     def energy(self, t, y, loss):
-        x, m, v = y
-        m_hat = unbiased(m, jnp.zeros_like(m), t, 0.0, self.tau1)
-        v_hat = unbiased(v, jnp.ones_like(v), t, 0.0, self.tau2)
-        return loss(x) + self.tau1 / 2 * jnp.sum(ratio(m * m_hat, jnp.sqrt(v_hat) + self.eps))
+        m_hat, v_hat = unbiased(y.m, y.m, t, 0.0, self.tau1), unbiased(y.v, y.v, t, 0.0, self.tau2)
+        return loss(y.x) + self.tau1 / 2 * jnp.sum(ratio(y.m * m_hat, jnp.sqrt(v_hat) + self.eps))

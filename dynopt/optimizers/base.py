@@ -1,4 +1,4 @@
-"""An optimizer is a map and a flow on the same phase space; the flow is the limit of the map as its clock is refined."""
+"""An optimizer is a map and a flow on one phase space; the flow is the limit of the map as its clock is refined."""
 
 import abc
 import inspect
@@ -9,9 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from ..checks import Scalar, nonnegative, number, positive
+from ..checks import Scalar, nonnegative, positive
 from ..errors import InvalidValue, unknown_name
 
 State = TypeVar("State")
@@ -47,11 +49,11 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         """The map's first point of phase space."""
 
     @abc.abstractmethod
-    def step(self, t: Scalar, y: State, grad: Gradient) -> State:
+    def step(self, t: ArrayLike, y: State, grad: Gradient) -> State:
         """The map, from time `t = k h` to `t + h`."""
 
     @abc.abstractmethod
-    def flow(self, t: Scalar, y: State, grad: Gradient) -> State:
+    def flow(self, t: ArrayLike, y: State, grad: Gradient) -> State:
         """dy/dt at time `t`; reads the times of the page, never `h`."""
 
     @abc.abstractmethod
@@ -59,13 +61,10 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         """The library twin, with the same hyperparameters."""
 
     @abc.abstractmethod
-    def energy(self, t: Scalar, y: State, loss: Loss) -> Array:
+    def energy(self, t: ArrayLike, y: State, loss: Loss) -> Array:
         """A number that never rises along the flow (each page says when, and how fast it falls)."""
 
-    @property
-    def order(self) -> float:
-        """The power of `h` with which the gap between map and flow closes."""
-        return 1.0
+    order = property(lambda self: 1.0, doc="The power of `h` with which the gap between map and flow closes.")
 
     def at(self: Page, h) -> Page:
         """The same flow on another clock; smooth in `h` down to `h = 0`, where the map is the identity."""
@@ -82,7 +81,9 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         for name in ("tau", "tau1", "tau2"):
             tau = getattr(self, name, None)
             if isinstance(tau, float) and isinstance(self.h, float) and self.h > tau * (1 + 1e-12):
-                raise InvalidValue(f"the step `h` = {self.h:g} is longer than the memory time `{name}` = {tau:g}; use h <= {tau:g}.")
+                raise InvalidValue(
+                    f"the step `h` = {self.h:g} is longer than the memory time `{name}` = {tau:g}; use h <= {tau:g}."
+                )
 
     def __repr__(self) -> str:
         names = [p for p in inspect.signature(type(self).__init__).parameters if p != "self"]
@@ -100,18 +101,18 @@ def _shown(value: Any) -> str:
     """A hyperparameter as it was typed: times hold 1 - h/tau to one ulp only, so print twelve digits."""
     if isinstance(value, bool):
         return str(value)
-    if isinstance(value, jax.Array) and (value.shape != () or isinstance(value, jax.core.Tracer)):
+    if isinstance(value, jax.Array) and (value.shape != () or isinstance(value, Tracer)):
         return eqx.tree_pformat(value)
     return f"{float(value):.12g}"
 
 
-def unbiased(average: Array, limit: Array, t: Scalar, h: Scalar, tau: Scalar) -> Array:
+def unbiased(average: Array, limit: Array, t: ArrayLike, h: Scalar, tau: Scalar) -> Array:
     """An average that began at zero a time `t` ago, divided by the weight it has gathered since.
 
     The weight is 1 - (1 - h/tau)^(t/h) for steps of `h`, and 1 - e^(-t/tau) at `h = 0`. At `t = 0` both are zero
     and the quotient is its `limit`, the quantity averaged.
     """
-    weight = -jnp.expm1(-t * _forgetting_rate(h, tau))
+    weight = -jnp.expm1(-jnp.asarray(t) * _forgetting_rate(h, tau))
     started = weight > 0
     return jnp.where(started, average / jnp.where(started, weight, 1), limit)
 

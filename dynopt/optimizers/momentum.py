@@ -53,13 +53,8 @@ class Momentum(AbstractOptimizer[MomentumState]):
         self.h = positive("learning_rate", learning_rate) ** 0.5
         self.friction = (1 - decay_rate("momentum", momentum)) / self.h
 
-    @property
-    def learning_rate(self) -> Scalar:
-        return self.h**2
-
-    @property
-    def momentum(self) -> Scalar:
-        return 1 - self.friction * self.h
+    learning_rate = property(lambda self: self.h**2)
+    momentum = property(lambda self: 1 - self.friction * self.h)
 
     def init(self, x, grad):
         return MomentumState(x, jnp.zeros_like(x))

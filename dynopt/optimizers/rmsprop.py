@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ..checks import Scalar, decay_rate, nonnegative, positive
+from ..checks import Scalar, boolean, decay_rate, nonnegative, positive
 from ..errors import InvalidValue
 from .base import AbstractOptimizer, ratio, unbiased
 
@@ -23,30 +23,25 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     The map (η = `learning_rate`, ρ = `decay`, ε = `eps`, g = ∇f(xₖ)), memory first, then the position:
 
         vₖ₊₁ = ρ vₖ + (1-ρ) g²
-        xₖ₊₁ = xₖ - η g / √(v̂ₖ₊₁ + ε)
+        xₖ₊₁ = xₖ - η g / √(v̂ₖ₊₁ + ε)        v̂ = v; if corrected, v / (1 - ρᵏ⁺¹)
 
     The flow (memory time τ = h/(1-ρ), g = ∇f(x)):
 
         τ v′ = g² - v
-        x′ = -g / √(v̂ + ε)
-
-    with v̂ = v; under `bias_correction` v̂ = v / (1 - ρᵏ⁺¹) in the map, v / (1 - e^(-t/τ)) in the flow, and g² at t = 0.
+        x′ = -g / √(v̂ + ε)                   v̂ = v; if corrected, v / (1 - e^(-t/τ)), and g² at t = 0
 
     The clock: one step takes the time h = η, and ρ = 1 - h/τ. With τ held fixed the gap closes like h if v starts warm
-    (`initial_scale` > 0) or corrected. From v(0) = 0, the default, x′ starts as √(τ/t) and the first step is η/√(1-ρ)
-    long at every η: over the usual range of h the gap closes only like √h (order ½), and like h once h ≪ ε τ/g².
-
-    Energy: f + 2τ Σ √(v + ε), which falls at the rate Σ v/√(v + ε); under `bias_correction` f alone, at Σ g²/√(v̂ + ε).
-
+    (`initial_scale` near g²) or corrected. From v(0) = 0, the default, x′ starts as √(τ/t) and the first step is
+    η/√(1-ρ) long at every η: over the usual range of h the gap closes only like √h (order ½), like h once h ≪ ε τ/g².
+    Energy: f + 2τ Σ √(v + ε), which falls at the rate Σ v/√(v + ε); if corrected, f alone, at Σ g²/√(v̂ + ε).
     Elsewhere: ε stands inside the root, as in optax; PyTorch puts it outside. With ε = 0, 0/0 counts as 0.
-
-    - `learning_rate`: η, time per step. - `decay`: ρ in [0, 1). - `eps`: ε ≥ 0, a squared gradient.
-    - `initial_scale`: v(0) ≥ 0, a squared gradient. - `bias_correction`: divide v by the weight gathered since t = 0.
+    - `learning_rate`: η, time per step. - `decay`: ρ in [0, 1). - `eps`, `initial_scale`: ε, v(0) ≥ 0, as g².
+    - `bias_correction`: whether to divide v by the weight it has gathered since t = 0.
 
     >>> RMSprop(0.01, initial_scale=1.0)
     RMSprop(learning_rate=0.01, decay=0.9, eps=1e-08, initial_scale=1, bias_correction=False)
 
-    Source: T. Tieleman and G. Hinton, Coursera lecture 6.5 (2012); `optax.rmsprop`.
+    Source: G. Hinton, "Neural networks for machine learning", Coursera (2012), lecture 6; `optax.rmsprop`.
     """
 
     h: Scalar
@@ -60,17 +55,15 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
         self.tau = self.h / (1 - decay_rate("decay", decay))
         self.eps = nonnegative("eps", eps)
         self.initial_scale = nonnegative("initial_scale", initial_scale)
-        self.bias_correction = bool(bias_correction)
-        if self.bias_correction and isinstance(self.initial_scale, float) and self.initial_scale > 0:
-            raise InvalidValue(f"`bias_correction` undoes a start from 0, got `initial_scale` = {initial_scale:g}; choose one.")
+        self.bias_correction = boolean("bias_correction", bias_correction)
+        if self.bias_correction and self.initial_scale != 0.0:
+            raise InvalidValue(
+                f"`bias_correction` corrects a start from 0, got `initial_scale` = {initial_scale}; use one."
+            )
 
     learning_rate = property(lambda self: self.h)
     decay = property(lambda self: 1 - self.h / self.tau)
-
-    @property
-    def order(self) -> float:
-        cold = isinstance(self.initial_scale, float) and self.initial_scale == 0 and not self.bias_correction
-        return 0.5 if cold else 1.0
+    order = property(lambda self: 0.5 if self.initial_scale == 0 and not self.bias_correction else 1.0)
 
     def init(self, x, grad):
         return RMSpropState(x, jnp.full_like(x, self.initial_scale))
@@ -92,10 +85,7 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
         return RMSpropState(dx, dv)
 
     def optax(self):
-        return optax.rmsprop(
-            self.learning_rate, self.decay, self.eps, self.initial_scale, bias_correction=self.bias_correction
-        )
+        return optax.rmsprop(self.h, self.decay, self.eps, self.initial_scale, bias_correction=self.bias_correction)
 
     def energy(self, t, y, loss):
-        x, v = y
-        return loss(x) + (0 if self.bias_correction else 2 * self.tau * jnp.sum(jnp.sqrt(v + self.eps)))
+        return loss(y.x) + (not self.bias_correction) * 2 * self.tau * jnp.sum(jnp.sqrt(y.v + self.eps))

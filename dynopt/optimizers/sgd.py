@@ -46,9 +46,7 @@ class SGD(AbstractOptimizer[SGDState]):
     def __init__(self, learning_rate):
         self.h = positive("learning_rate", learning_rate)
 
-    @property
-    def learning_rate(self) -> Scalar:
-        return self.h
+    learning_rate = property(lambda self: self.h)
 
     def init(self, x, grad):
         return SGDState(x)
