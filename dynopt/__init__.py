@@ -34,6 +34,7 @@ _rooms = {
     "iterate": "trajectories", "integrate": "trajectories", "Trajectory": "trajectories", "Status": "trajectories",
     "DynoptError": "errors", "SolverFailure": "errors",
 }  # fmt: skip
+__all__ = list(_rooms)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -159,7 +159,7 @@ def _iterate(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, ev
     (_, _, (bad, status)), rest = jax.lax.scan(some, (jnp.asarray(0), y, first), length=saves)
     ys, losses, norms = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (y, *seen), rest)
     t = (jnp.arange(saves + 1) * every * page.h).astype(x.dtype)
-    still = (saves > 0) & (ys.x == x).all() & (norms[0] > 0)
+    still = (saves > 0) & (ys.x == x[None]).all() & (norms[0] > 0)
     return t, ys, losses, norms, jnp.where((status == Status.ok) & still, Status.stalled, status), bad
 
 
@@ -247,7 +247,7 @@ def _integrate(page: AbstractOptimizer, loss: Callable, x0: PyTree, steps: int, 
         [Status.ok, Status.singular_start, Status.diverged, Status.tolerance_unreachable, Status.max_steps],
         Status.nonfinite,
     )
-    still = (steps > 0) & (ys.x == x).all() & (norms[0] > 0)
+    still = (steps > 0) & (ys.x == x[None]).all() & (norms[0] > 0)
     return (
         t,
         ys,

@@ -53,8 +53,8 @@ def order(
 
     The flow is solved once; the map runs once per refinement, beside a copy in shifted coordinates that would give the
     same path in exact arithmetic: their difference is the round-off floor. Points below ten times the floor, or below a
-    thousand times the solver's own error, are left out. The order is a limit, so the fit starts at the finest point left
-    and reaches back over all neighbours whose pairwise slopes stay within 0.02 of the finest, at least three.
+    thousand times the solver's own error, are left out. The order is a limit, so the fit starts at the finest point
+    left and reaches back over all neighbours whose pairwise slopes stay within 0.02 of the finest, at least three.
 
     - `time`: length of the runs, by default 50 h; rounded to whole steps. - `refinements`: how many clocks, at least 3.
 

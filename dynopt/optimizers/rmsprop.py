@@ -23,7 +23,7 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     The map (η = `learning_rate`, ρ = `decay`, ε = `eps`, g = ∇f(xₖ)), memory first, then the position:
 
         vₖ₊₁ = ρ vₖ + (1-ρ) g²
-        xₖ₊₁ = xₖ - η g / √(v̂ₖ₊₁ + ε)        v̂ = v; if corrected, v / (1 - ρᵏ⁺¹)
+        xₖ₊₁ = xₖ - η g / √(v̂ₖ₊₁ + ε)        v̂ = v; if corrected (`bias_correction`), v / (1 - ρᵏ⁺¹)
 
     The flow (memory time τ = h/(1-ρ), g = ∇f(x)):
 
@@ -36,7 +36,6 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     Energy: f + 2τ Σ √(v + ε), which falls at the rate Σ v/√(v + ε); if corrected, f alone, at Σ g²/√(v̂ + ε).
     Elsewhere: ε stands inside the root, as in optax; PyTorch puts it outside. With ε = 0, 0/0 counts as 0.
     - `learning_rate`: η, time per step. - `decay`: ρ in [0, 1). - `eps`, `initial_scale`: ε, v(0) ≥ 0, as g².
-    - `bias_correction`: whether to divide v by the weight it has gathered since t = 0.
 
     >>> RMSprop(0.01, initial_scale=1.0)
     RMSprop(learning_rate=0.01, decay=0.9, eps=1e-08, initial_scale=1, bias_correction=False)
