@@ -51,15 +51,16 @@ class EnvironmentProblem(DynoptError, RuntimeError):
     """The machine lacks what was asked for."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
-    """The error for a mistyped name, with up to three near ones and the whole list.
+def unknown_name(kind: str, name: str, known: Iterable[str], meant: str | None = None) -> UnknownName:
+    """The error for a mistyped name, with the one that was `meant` or up to three near ones, and the whole list.
 
     >>> print(unknown_name("optimizer", "adm", ["sgd", "adam"]))
     no optimizer 'adm'; did you mean adam? Known: sgd, adam.
     """
     known = list(known)
     folded = {k.casefold(): k for k in known}
-    near = [folded[n] for n in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
+    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+    near = [meant] if meant in known else [folded[n] for n in near]
     shown = name if len(name) <= 60 else name[:57] + "..."
     guess = f"; did you mean {' or '.join(near)}?" if near else "."
     return UnknownName(f"no {kind} {shown!r}{guess} Known: {', '.join(known)}.")

@@ -280,7 +280,7 @@ def _refined(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, ev
     x, flat_loss = as_vector(loss, x0)
 
     def run(c):
-        return _iterate(page, lambda z: flat_loss(z + c), x - c, saves, every)[1].x + c
+        return _iterate(page, lambda z: flat_loss(z + c), x - c, saves, every)[1].x + c[None]
 
     return tuple(jax.vmap(run)(jnp.stack([jnp.zeros_like(x), jnp.full_like(x, 1 / 3)])))
 

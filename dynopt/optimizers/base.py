@@ -40,8 +40,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         known = [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
         for name in kwargs:
             if name not in known:
-                guess = ALSO_KNOWN_AS.get(name.casefold(), name)
-                raise unknown_name(f"option of {cls.__name__}", name if guess not in known else guess, known) from None
+                raise unknown_name(f"option of {cls.__name__}", name, known, ALSO_KNOWN_AS.get(name.casefold()))
         return super().__new__(cls)
 
     @abc.abstractmethod

@@ -1,0 +1,311 @@
+"""Each equation of a page, written out anew in numpy and held against the page's code."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dynopt import SGD, Adam, Momentum, Problem, RMSprop, analysis, iterate
+from dynopt.optimizers.adam import AdamState
+from dynopt.optimizers.base import unbiased
+from dynopt.optimizers.rmsprop import RMSpropState
+
+
+def f(x):
+    return x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2
+
+
+def numpy_grad(x):
+    return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
+
+
+grad = jax.grad(f)
+start = np.array([1.1, -0.6])
+problem = Problem(f, start, name="quartic")
+
+
+def path(page, steps=30):
+    return np.asarray(iterate(page, problem, steps).x)
+
+
+def rate_of_energy(page, t, y):
+    return jax.jvp(lambda t, y: page.energy(t, y, f), (t, y), (1.0, page.flow(t, y, grad)))[1]
+
+
+# --- SGD
+
+
+def test_sgd_map():
+    x = start
+    for seen in path(SGD(0.1))[1:]:
+        x = x - 0.1 * numpy_grad(x)
+        np.testing.assert_allclose(seen, x, rtol=1e-13)
+
+
+def test_sgd_flow_is_minus_the_gradient():
+    page = SGD(0.1)
+    np.testing.assert_allclose(page.flow(0.0, page.init(start, grad), grad).x, -numpy_grad(start), rtol=1e-15)
+
+
+def test_sgd_misses_half_h_squared_times_the_acceleration_in_one_step():
+    """(h²/2) |x″| = (h²/2) |∇²f ∇f|."""
+    h = 1e-4
+    error = analysis.local_error(SGD(h), problem, 1).error[0]
+    acceleration = np.linalg.norm(np.asarray(jax.hessian(f)(jnp.asarray(start))) @ numpy_grad(start))
+    np.testing.assert_allclose(error, h**2 / 2 * acceleration, rtol=2e-3)
+
+
+def test_sgd_energy_falls_at_the_squared_gradient():
+    page = SGD(0.1)
+    np.testing.assert_allclose(rate_of_energy(page, 0.0, page.init(jnp.asarray(start), grad)), -np.sum(numpy_grad(start) ** 2))
+
+
+@pytest.mark.parametrize(("h", "falls"), [(0.199, True), (0.201, False)])
+def test_sgd_lowers_a_quadratic_while_h_lambda_is_below_two(h, falls):
+    bowl = Problem(lambda x: 10 * (x**2).sum() / 2, [1.0], name="bowl")
+    loss = np.asarray(iterate(SGD(h), bowl, 20).loss)
+    assert (np.diff(loss) < 0).all() == falls
+
+
+# --- Momentum
+
+
+def test_momentum_map():
+    lr, mu = 0.01, 0.8
+    x, p, h = start, 0.0, np.sqrt(lr)
+    for seen in path(Momentum(lr, mu))[1:]:
+        p = mu * p - h * numpy_grad(x)
+        x = x + h * p
+        np.testing.assert_allclose(seen, x, rtol=1e-13)
+
+
+def test_momentum_flow_is_a_damped_mass():
+    """x″ + a x′ + ∇f(x) = 0 with a = (1-μ)/h and h = √η."""
+    page = Momentum(0.01, 0.8)
+    y = page.init(jnp.asarray(start), grad)._replace(p=jnp.array([0.3, -0.2]))
+    dy = page.flow(0.0, y, grad)
+    np.testing.assert_allclose(dy.x, y.p)
+    np.testing.assert_allclose(dy.p, -(1 - 0.8) / 0.1 * y.p - numpy_grad(start), rtol=1e-14)
+
+
+def test_momentum_energy_is_drained_by_friction():
+    page = Momentum(0.01, 0.8)
+    y = page.init(jnp.asarray(start), grad)._replace(p=jnp.array([0.3, -0.2]))
+    np.testing.assert_allclose(rate_of_energy(page, 0.0, y), -page.friction * np.sum(np.asarray(y.p) ** 2), rtol=1e-13)
+
+
+def test_velocity_is_the_central_difference_at_half_steps():
+    run = iterate(Momentum(0.01, 0.8), problem, 20)
+    np.testing.assert_allclose(run.y.p[1:], np.diff(run.x, axis=0) / 0.1, rtol=1e-11, atol=1e-14)
+
+
+def test_the_trace_of_optax_is_minus_the_velocity_over_h():
+    page = Momentum(0.01, 0.8)
+    twin = page.optax()
+    x, state, y = jnp.asarray(start), None, page.init(jnp.asarray(start), grad)
+    state = twin.init(x)
+    for k in range(5):
+        update, state = twin.update(grad(x), state)
+        x, y = x + update, page.step(k * page.h, y, grad)
+        np.testing.assert_allclose(jax.tree.leaves(state)[0], -y.p / page.h, rtol=1e-13)
+
+
+def test_an_average_is_the_same_map_with_another_rate():
+    """m ← μ m + (1-μ) g, x ← x - η m  equals heavy ball with learning rate η (1-μ)."""
+    eta, mu = 0.05, 0.8
+    x, m = start, 0.0
+    for seen in path(Momentum(eta * (1 - mu), mu))[1:]:
+        m = mu * m + (1 - mu) * numpy_grad(x)
+        x = x - eta * m
+        np.testing.assert_allclose(seen, x, rtol=1e-12)
+
+
+def test_momentum_at_fixed_mu_tends_to_a_faster_gradient_flow():
+    """η → 0 with μ = 0.9 fixed: the gradient flow, sped up by 1/(1-μ); errors halve with η."""
+    bowl = Problem(lambda x: jnp.sum(jnp.array([1.0, 3.0]) * x**2) / 2, [1.0, 1.0], name="bowl")
+    exact = np.exp(-np.array([1.0, 3.0]))
+    errors = [np.linalg.norm(iterate(Momentum(0.1 / n, 0.9), bowl, n).x[-1] - exact) for n in (800, 1600, 3200)]
+    np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.05)
+
+
+# --- RMSprop
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_rmsprop_map(corrected):
+    lr, rho, eps = 0.01, 0.9, 1e-8
+    x, v = start, 0.0
+    for k, seen in enumerate(path(RMSprop(lr, rho, eps, bias_correction=corrected), 10)[1:]):
+        g = numpy_grad(x)
+        v = rho * v + (1 - rho) * g**2
+        v_hat = v / (1 - rho ** (k + 1)) if corrected else v
+        x = x - lr * g / np.sqrt(v_hat + eps)
+        np.testing.assert_allclose(seen, x, rtol=1e-12)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_rmsprop_flow(corrected):
+    page = RMSprop(0.01, 0.9, 1e-3, bias_correction=corrected)
+    g, v, t, tau = numpy_grad(start), np.array([0.5, 0.2]), 0.07, 0.01 / (1 - 0.9)
+    dy = page.flow(t, RMSpropState(jnp.asarray(start), jnp.asarray(v)), grad)
+    v_hat = v / (1 - np.exp(-t / tau)) if corrected else v
+    np.testing.assert_allclose(dy.v, (g**2 - v) / tau, rtol=1e-13)
+    np.testing.assert_allclose(dy.x, -g / np.sqrt(v_hat + 1e-3), rtol=1e-13)
+
+
+def test_corrected_rmsprop_flow_starts_as_if_v_were_g_squared():
+    page = RMSprop(0.01, 0.9, 1e-3, bias_correction=True)
+    g = numpy_grad(start)
+    np.testing.assert_allclose(page.flow(0.0, page.init(jnp.asarray(start), grad), grad).x, -g / np.sqrt(g**2 + 1e-3))
+
+
+def test_rmsprop_first_step_is_eta_over_the_root_of_one_minus_rho():
+    for rho, ratio in ((0.9, 3.1623), (0.999, 31.623)):
+        moved = path(RMSprop(1e-3, rho, eps=0.0), 1)[1] - start
+        np.testing.assert_allclose(np.abs(moved) / 1e-3, ratio, rtol=1e-4)
+
+
+def test_rmsprop_flow_from_zero_starts_as_the_root_of_tau_over_t():
+    """Constant gradient: v = g² (1 - e^(-t/τ)), so |x′| → √(τ/t)."""
+    page, t = RMSprop(0.01, eps=0.0), 1e-6
+    v = 4.0 * (1 - np.exp(-t / page.tau))
+    speed = -page.flow(t, RMSpropState(jnp.zeros(1), jnp.array([v])), lambda x: jnp.array([2.0])).x
+    np.testing.assert_allclose(speed, np.sqrt(page.tau / t), rtol=1e-4)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_rmsprop_energy_rate(corrected):
+    """-Σ v/√(v + ε), or -Σ g²/√(v̂ + ε) for the loss alone under bias correction."""
+    page, t = RMSprop(0.01, 0.9, 1e-3, bias_correction=corrected), 0.07
+    v, g = np.array([0.5, 0.2]), numpy_grad(start)
+    rate = rate_of_energy(page, t, RMSpropState(jnp.asarray(start), jnp.asarray(v)))
+    v_hat = v / (1 - np.exp(-t / page.tau))
+    expected = -np.sum(g**2 / np.sqrt(v_hat + 1e-3)) if corrected else -np.sum(v / np.sqrt(v + 1e-3))
+    np.testing.assert_allclose(rate, expected, rtol=1e-12)
+
+
+def test_rmsprop_from_zero_closes_like_h_once_h_is_far_below_eps_tau_over_g_squared():
+    page = RMSprop(0.01, eps=1.0)
+    assert page.h < page.eps * page.tau / np.max(numpy_grad(start) ** 2)
+    assert abs(analysis.order(page, problem).pairwise[-1] - 1) < 0.02
+
+
+# --- Adam
+
+
+def test_adam_map():
+    lr, b1, b2, eps = 0.01, 0.9, 0.99, 1e-8
+    x, m, v = start, 0.0, 0.0
+    for k, seen in enumerate(path(Adam(lr, b1, b2, eps))[1:]):
+        g = numpy_grad(x)
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        x = x - lr * m / (1 - b1 ** (k + 1)) / (np.sqrt(v / (1 - b2 ** (k + 1))) + eps)
+        np.testing.assert_allclose(seen, x, rtol=1e-12)
+
+
+def test_adam_flow():
+    page, t = Adam(0.01, 0.9, 0.99, 1e-3), 0.07
+    g, m, v = numpy_grad(start), np.array([0.1, -0.4]), np.array([0.5, 0.2])
+    tau1, tau2 = 0.01 / (1 - 0.9), 0.01 / (1 - 0.99)
+    dy = page.flow(t, AdamState(*map(jnp.asarray, (start, m, v))), grad)
+    m_hat, v_hat = m / (1 - np.exp(-t / tau1)), v / (1 - np.exp(-t / tau2))
+    np.testing.assert_allclose(dy.m, (g - m) / tau1, rtol=1e-13)
+    np.testing.assert_allclose(dy.v, (g**2 - v) / tau2, rtol=1e-12)
+    np.testing.assert_allclose(dy.x, -m_hat / (np.sqrt(v_hat) + 1e-3), rtol=1e-13)
+
+
+def test_adam_flow_at_zero_is_its_limit():
+    """m̂ → g and v̂ → g², so x′ → -g/(|g| + ε), from the right as at 0 itself."""
+    page, g = Adam(0.01, eps=1e-3), numpy_grad(start)
+    limit = -g / (np.abs(g) + 1e-3)
+    np.testing.assert_allclose(page.flow(0.0, page.init(jnp.asarray(start), grad), grad).x, limit, rtol=1e-15)
+    for t in (1e-12, 1e-9, 1e-6):
+        y = AdamState(jnp.asarray(start), jnp.asarray(g * t / page.tau1), jnp.asarray(g**2 * t / page.tau2))
+        np.testing.assert_allclose(page.flow(t, y, grad).x, limit, rtol=20 * t + 1e-12)
+
+
+def test_adam_first_step_is_eta_in_every_coordinate():
+    np.testing.assert_allclose(path(Adam(0.01, eps=0.0), 1)[1] - start, -0.01 * np.sign(numpy_grad(start)), rtol=1e-13)
+
+
+def test_adam_at_fixed_betas_tends_to_the_sign_like_flow():
+    """h → 0 with β₁, β₂ held: x′ = -g/(|g| + ε); errors halve with h."""
+    bowl = Problem(lambda x: jnp.sum(x**2) / 2, [1.0], name="bowl")
+    # with g = x and ε = 1 the limit solves log x + x = 1 - t from x(0) = 1
+    from scipy.special import lambertw
+
+    exact = float(np.real(lambertw(np.exp(1 - 0.5))))
+    errors = [abs(float(iterate(Adam(0.5 / n, 0.9, 0.99, eps=1.0), bowl, n).x[-1, 0]) - exact) for n in (2000, 4000, 8000)]
+    np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.1)
+
+
+def test_adam_energy_falls_while_tau1_is_at_most_four_tau2_though_the_loss_may_rise():
+    page = Adam(0.01, b1=0.95, b2=0.8)  # tau1 = 4 tau2
+    assert page.tau1 == pytest.approx(4 * page.tau2)
+    run = analysis.gap(page, problem, 400).flow
+    energy = jax.vmap(lambda t, y: page.energy(t, y, f))(run.t, run.y)
+    assert (np.diff(energy) < 1e-9).all()
+    assert (np.diff(run.loss) > 1e-6).any()
+
+
+def test_adam_energy_may_rise_beyond_the_condition():
+    page = Adam(0.001, b1=0.99, b2=0.6)  # tau1 = 40 tau2
+    rates = []
+    for scale in np.logspace(-2, 2, 41):
+        y = AdamState(jnp.asarray(start), jnp.array([1.0, 1.0]) * scale, jnp.array([1.0, 1.0]) * scale**2)
+        rates.append(float(rate_of_energy(page, 5.0, y)))
+    assert max(rates) > 0
+
+
+def test_adam_is_corrected_rmsprop_when_b1_is_zero_and_eps_is_zero():
+    ours = path(Adam(0.01, b1=0.0, b2=0.9, eps=0.0), 10)
+    np.testing.assert_allclose(ours, path(RMSprop(0.01, 0.9, eps=0.0, bias_correction=True), 10), rtol=1e-14)
+
+
+def test_adam_without_memory_is_sign_descent():
+    x = path(Adam(0.01, b1=0.0, b2=0.0, eps=0.0), 8)
+    signs = np.sign([numpy_grad(point) for point in x[:-1]])
+    np.testing.assert_allclose(np.diff(x, axis=0), -0.01 * signs, rtol=1e-12)
+
+
+def test_momentum_zero_is_sgd():
+    np.testing.assert_allclose(path(Momentum(0.01, 0.0)), path(SGD(0.01)), rtol=1e-13)
+
+
+# --- what they share
+
+
+def test_the_weight_of_an_average_is_one_minus_beta_to_the_k():
+    h, tau = 0.1, 1.0
+    for k in (1, 2, 10, 100):
+        got = unbiased(jnp.array(1.0), jnp.array(7.0), k * h, h, tau)
+        np.testing.assert_allclose(got, 1 / (1 - (1 - h / tau) ** k), rtol=1e-13)
+
+
+@pytest.mark.parametrize("h", [1e-3, 9.99e-3, 1.001e-2, 0.2])
+def test_the_weight_is_smooth_across_its_series(h):
+    """-log(1-u)/u is summed as a series below u = 0.01; both sides agree with log1p to an ulp or two."""
+    got = unbiased(jnp.array(1.0), jnp.array(7.0), 0.5, h, 1.0)
+    np.testing.assert_allclose(got, 1 / -np.expm1(0.5 * np.log1p(-h) / h), rtol=4e-15)
+
+
+def test_memory_as_short_as_a_step_forgets_everything():
+    np.testing.assert_allclose(unbiased(jnp.array(3.0), jnp.array(7.0), 0.1, 0.1, 0.1), 3.0)
+
+
+def test_zero_over_zero_is_zero_when_eps_is_zero():
+    flat = Problem(lambda x: x[0] ** 2 + 0 * x[1], [1.0, 5.0], name="trough")
+    for page in (Adam(0.1, eps=0.0), RMSprop(0.1, eps=0.0)):
+        assert (np.asarray(iterate(page, flat, 5).x)[:, 1] == 5.0).all()
+
+
+@pytest.mark.parametrize("page", [SGD(0.05), Momentum(0.01), RMSprop(0.01, eps=1e-3)], ids=["sgd", "momentum", "rmsprop"])
+def test_step_is_the_semi_implicit_euler_step_of_flow(page):
+    """Memory by h·flow, then position by h·flow at the new memory (for SGD, plain Euler)."""
+    y = page.init(jnp.asarray(start), grad)
+    for k in range(20):
+        memory = [m + page.h * d for m, d in zip(y[1:], page.flow(k * page.h, y, grad)[1:], strict=True)]
+        between = type(y)(y.x, *memory)
+        x = y.x + page.h * page.flow(k * page.h, between, grad).x
+        y = page.step(k * page.h, y, grad)
+        np.testing.assert_allclose(y.x, x, rtol=1e-14)

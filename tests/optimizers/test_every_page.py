@@ -1,0 +1,151 @@
+"""The theorems that every page must satisfy, asked of the contents list: a new page is tested by being listed."""
+
+import inspect
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import dynopt
+from dynopt import optimizers
+from dynopt.optimizers import catalogue
+
+WARM = {"rmsprop": {"bias_correction": True}}  # options under which a page starts without a layer
+
+pages = pytest.mark.parametrize("page", [cls(0.01) for cls in catalogue.values()], ids=list(catalogue))
+warm_pages = pytest.mark.parametrize("page", [cls(0.01, **WARM.get(n, {})) for n, cls in catalogue.items()], ids=list(catalogue))
+
+
+def bend(x):
+    """Smooth, convex near its start, different in every coordinate."""
+    scale = jnp.arange(1.0, x.size + 1)
+    return jnp.sum(scale * x**2) / 2 + jnp.sum(jnp.cos(x)) + x[0] * x[-1] / 4
+
+
+grad = jax.grad(bend)
+x0 = jnp.array([1.3, -0.7, 0.4])
+
+
+def somewhere(page, seed):
+    """A random point of phase space, with memory that is positive wherever it must be."""
+    keys = jax.random.split(jax.random.key(seed), 8)
+    y = page.init(jax.random.normal(keys[0], (3,)), grad)
+    return type(y)(y.x, *(0.5 + jax.random.uniform(k, (3,)) for k in keys[1 : len(y)]))
+
+
+def largest(tree):
+    return max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(tree))
+
+
+@warm_pages
+def test_step_is_optax_for_ten_steps(page):
+    twin, x, y = page.optax(), x0, page.init(x0, grad)
+    state = twin.init(x)
+    for k in range(10):
+        y = page.step(k * page.h, y, grad)
+        update, state = twin.update(grad(x), state, x)
+        x = optax.apply_updates(x, update)
+        np.testing.assert_allclose(y.x, x, rtol=4e-15, atol=4e-16)
+
+
+@pages
+def test_default_hyperparameters_are_those_of_optax(page):
+    factory = {"SGD": optax.sgd, "Momentum": optax.sgd}.get(type(page).__name__) or getattr(
+        optax, type(page).__name__.lower()
+    )
+    theirs = inspect.signature(factory).parameters
+    for name, ours in inspect.signature(type(page).__init__).parameters.items():
+        if ours.default is not inspect.Parameter.empty and name != "momentum":
+            assert ours.default == theirs[name].default, name
+
+
+@pytest.mark.parametrize("seed", range(3))
+@warm_pages
+def test_flow_is_the_limit_of_the_map(page, seed):
+    y, t = somewhere(page, seed), 0.3
+    limit = jax.jvp(lambda h: page.at(h).step(t, y, grad), (0.0,), (1.0,))[1]
+    assert largest(jax.tree.map(lambda a, b: a - b, limit, page.flow(t, y, grad))) < 1e-13
+
+
+@warm_pages
+def test_a_clock_that_stands_still_is_the_identity(page):
+    y = somewhere(page, 0)
+    assert largest(jax.tree.map(lambda a, b: a - b, page.at(0.0).step(0.3, y, grad), y)) == 0
+
+
+@pages
+def test_refining_leaves_the_flow_alone(page):
+    y = somewhere(page, 1)
+    fine, coarse = page.refine(7).flow(0.3, y, grad), page.flow(0.3, y, grad)
+    assert largest(jax.tree.map(lambda a, b: a - b, fine, coarse)) == 0
+    assert float(page.refine(7).h) == pytest.approx(page.h / 7, rel=1e-15)
+
+
+@warm_pages
+def test_energy_never_rises_along_the_flow(page):
+    for seed in range(20):
+        t, y = 0.05 * (seed + 1), somewhere(page, seed)
+        velocity = page.flow(t, y, grad)
+        _, rate = jax.jvp(lambda t, y: page.energy(t, y, bend), (t, y), (1.0, velocity))
+        assert rate < 0
+
+
+@pages
+def test_the_repr_is_what_one_types(page):
+    again = eval(repr(page), vars(optimizers))
+    assert repr(again) == repr(page)
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.isclose(a, b, rtol=1e-11, atol=0), again, page))
+
+
+@warm_pages
+def test_jit_equals_eager_equals_vmap(page):
+    def run(page):
+        y = page.init(x0, grad)
+        return page.step(page.h, page.step(0.0, y, grad), grad).x
+
+    eager = run(page)
+    np.testing.assert_allclose(eqx.filter_jit(run)(page), eager, rtol=4e-15)
+    many = eqx.filter_vmap(lambda r: type(page)(r))(jnp.array([0.01, 0.02]))
+    plain = type(page)(0.01)
+    np.testing.assert_allclose(eqx.filter_vmap(run)(many)[0], run(plain), rtol=4e-15)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@warm_pages
+def test_step_and_flow_keep_the_dtype(page, dtype):
+    y = page.init(x0.astype(dtype), grad)
+    for point in (page.step(0.0, y, grad), page.flow(0.0, y, grad)):
+        assert {leaf.dtype for leaf in jax.tree.leaves(point)} == {jnp.dtype(dtype)}
+
+
+@pages
+def test_a_page_is_elementwise_in_any_shape(page):
+    square = jnp.array([[1.3, -0.7], [0.4, 0.2]])
+
+    def pull(x):
+        return x + jnp.sin(x)
+
+    flat = page.step(0.0, page.init(square.ravel(), pull), pull).x
+    np.testing.assert_array_equal(page.step(0.0, page.init(square, pull), pull).x.ravel(), flat)
+
+
+@pages
+def test_a_page_fits_on_a_page(page):
+    lines = Path(inspect.getfile(type(page))).read_text().splitlines()
+    assert len(lines) <= 90
+
+
+@pages
+def test_the_docstring_teaches_in_the_fixed_order(page):
+    text = inspect.getdoc(type(page))
+    places = [text.index(word) for word in ("The map", "The flow", "The clock", "Energy:", "Elsewhere:", ">>>", "Source:")]
+    assert places == sorted(places)
+
+
+@pages
+def test_the_front_door_shows_every_page(page):
+    assert getattr(dynopt, type(page).__name__) is type(page)

@@ -1,0 +1,152 @@
+"""Symmetries that an optimizer has, and one that Adam and RMSprop must not have."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from dynopt import SGD, Adam, Momentum, Problem, RMSprop
+from dynopt.optimizers import catalogue
+from dynopt.trajectories import iterate
+
+settings.register_profile("theorems", deadline=None, derandomize=True, max_examples=25, database=None)
+settings.load_profile("theorems")
+
+STEPS = 20
+A = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 3.0]])
+numbers = st.floats(0.1, 2.0, allow_subnormal=False)
+starts = st.tuples(numbers, numbers, numbers)
+names = pytest.mark.parametrize("name", catalogue)
+
+
+class Seen:
+    """f(x) = c [(Mx + s)ᵀ A (Mx + s)/2 + Σ cos(Mx + s)] + b; one function, so that everything compiles once."""
+
+    @staticmethod
+    def loss(z):
+        x, M, s, c, b = z["x"], z["M"], z["s"], z["c"], z["b"]
+        u = M @ x + s
+        return c * (u @ jnp.asarray(A) @ u / 2 + jnp.sum(jnp.cos(u))) + b
+
+
+def page(name, eps=1e-8, rate=0.01):
+    return catalogue[name](rate, **({"eps": eps} if name in ("rmsprop", "adam") else {}))
+
+
+@jax.jit
+def _path(page, x, M, s, c, b):
+    def grad(x):
+        return jax.grad(lambda x: Seen.loss({"x": x, "M": M, "s": s, "c": c, "b": b}))(x)
+
+    def body(carry, k):
+        y = page.step(k * page.h, carry, grad)
+        return y, y.x
+
+    return jax.lax.scan(body, page.init(x, grad), jnp.arange(STEPS))[1]
+
+
+def path(page, x, M=None, s=0.0, c=1.0, b=0.0):
+    arrays = jax.tree.map(jnp.asarray, page)
+    return np.asarray(_path(arrays, jnp.asarray(x), jnp.eye(3) if M is None else jnp.asarray(M), jnp.full(3, s), c, b))
+
+
+@names
+@given(x=starts, signs=st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3))
+def test_flipping_a_coordinate_flips_its_path_bit_by_bit(name, x, signs):
+    D = np.diag(signs)
+    np.testing.assert_array_equal(path(page(name), D @ np.array(x), D), path(page(name), x) @ D)
+
+
+@names
+@given(x=starts, order=st.permutations(range(3)))
+def test_permuting_coordinates_permutes_the_path(name, x, order):
+    P = np.eye(3)[list(order)]
+    np.testing.assert_allclose(path(page(name), P @ np.array(x), P.T), path(page(name), x) @ P.T, rtol=1e-11, atol=1e-13)
+
+
+@names
+@given(x=starts, b=st.floats(-10, 10))
+def test_adding_a_constant_to_the_loss_changes_nothing(name, x, b):
+    np.testing.assert_array_equal(path(page(name), x, b=b), path(page(name), x))
+
+
+@names
+@given(x=starts, s=st.sampled_from([0.5, -2.0, 8.0]))
+def test_translation(name, x, s):
+    np.testing.assert_allclose(path(page(name), np.array(x) - s, s=s) + s, path(page(name), x), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam"])
+@given(x=starts, k=st.integers(-20, 20))
+def test_without_eps_the_scale_of_the_loss_does_not_matter_bit_by_bit(name, x, k):
+    np.testing.assert_array_equal(path(page(name, eps=0.0), x, c=2.0**k), path(page(name, eps=0.0), x))
+
+
+@given(x=starts, k=st.integers(-20, 20))
+def test_sgd_trades_the_scale_of_the_loss_for_its_rate_bit_by_bit(x, k):
+    np.testing.assert_array_equal(path(SGD(0.01 / 2.0**k), x, c=2.0**k), path(SGD(0.01), x))
+
+
+def rotation(angle):
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+@given(x=starts, angle=st.floats(0.3, 1.2))
+@pytest.mark.parametrize("name", ["sgd", "momentum"])
+def test_rotating_the_problem_rotates_the_path(name, x, angle):
+    R = rotation(angle)
+    np.testing.assert_allclose(path(page(name), R @ np.array(x), R.T) @ R, path(page(name), x), atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam"])
+def test_rotating_the_problem_changes_the_path_of_adaptive_methods(name):
+    """The negative control: their preconditioner belongs to the axes."""
+    x, R = (1.0, 0.5, 0.7), rotation(np.pi / 4)
+    assert np.abs(path(page(name), R @ np.array(x), R.T) @ R - path(page(name), x)).max() > 0.01
+
+
+@given(g=st.lists(st.floats(-1e5, 1e5).filter(lambda g: g == 0 or abs(g) > 1e-100), min_size=STEPS, max_size=STEPS))
+def test_adam_and_rmsprop_steps_are_bounded_whatever_the_gradients(g):
+    """RMSprop: |step| ≤ η/√(1-ρ). Adam: |m| ≤ C √v with C = (1-β₁)/√((1-β₂)(1-β₁²/β₂)) = 7.27 for the defaults."""
+    g = jnp.asarray(g)
+    adam, rms = Adam(0.01), RMSprop(0.01, eps=1e-30)
+    C = (1 - 0.9) / np.sqrt((1 - 0.999) * (1 - 0.9**2 / 0.999))
+    assert C == pytest.approx(7.27, abs=5e-3)
+
+    @jax.jit
+    def run(g):
+        def body(carry, gk):
+            a, r = carry
+            a, new = adam.step(0.0, a, lambda x: gk[None]), rms.step(0.0, r, lambda x: gk[None])
+            return (a, new), (a.m[0], a.v[0], new.x[0] - r.x[0])
+
+        zero = jnp.zeros(1)
+        return jax.lax.scan(body, (adam.init(zero, None), rms.init(zero, None)), g)[1]
+
+    m, v, step = run(g)
+    assert (np.abs(m) <= C * np.sqrt(v) * (1 + 1e-12) + 1e-300).all()
+    assert (np.abs(step) <= 0.01 / np.sqrt(0.1) * (1 + 1e-9)).all()
+
+
+@names
+def test_a_stationary_start_stays_bit_by_bit(name):
+    bowl = Problem(lambda x: jnp.sum(x**2), [0.0, 0.0], name="bowl")
+    assert (np.asarray(iterate(page(name), bowl, 5).x) == 0).all()
+
+
+@names
+def test_separable_coordinates_do_not_see_each_other(name):
+    scale = np.array([1.0, 3.0])
+    both = Problem(lambda x: jnp.sum(jnp.asarray(scale) * x**4) / 4, [1.0, -0.5], name="both")
+    first = Problem(lambda x: jnp.sum(x**4) / 4, [1.0], name="first")
+    np.testing.assert_array_equal(iterate(page(name), both, STEPS).x[:, :1], iterate(page(name), first, STEPS).x)
+
+
+def test_momentum_oscillates_exactly_below_critical_damping():
+    """Powers of the companion matrix turn while (1 + μ - h²λ)² < 4μ."""
+    for lr, turns in ((0.02, True), (0.001, False)):
+        line = iterate(Momentum(lr, 0.8), Problem(lambda x: 10 * jnp.sum(x**2) / 2, [1.0], name="bowl"), 200).x[:, 0]
+        assert ((1 + 0.8 - lr * 10) ** 2 < 4 * 0.8) == turns
+        assert (np.asarray(line) < 0).any() == turns
