@@ -44,8 +44,8 @@ def unpack(path: str | Path) -> dict[str, Any]:
     **Raises:** `CorruptFile` if the file is damaged or something else; `FileNotFoundError` if it is not there.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            saved = dict(file)
+        with open(path, "rb") as file:
+            saved = dict(np.load(file, allow_pickle=False))
         header = json.loads(str(saved.pop("header")))
         arrays = {k: jnp.asarray(v) for k, v in saved.items()}
         name, *fields = header["state"]

@@ -229,6 +229,7 @@ def _integrate(page: AbstractOptimizer, loss: Callable, x0: PyTree, steps: int, 
     assert solution.ys is not None
     ys, last = solution.ys
     ys = jax.tree.map(lambda a: jnp.where(jnp.isfinite(a), a, jnp.nan), ys)  # what was not reached comes as inf
+    ys = jax.tree.map(lambda a, start: a.at[0].set(start), ys, y)
     losses, norms = jax.lax.map(look, ys.x)
 
     reached = jax.vmap(_all_finite)((ys, losses, norms))
@@ -353,13 +354,12 @@ def _judged(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory
     if not throw or not _concrete(trajectory) or trajectory.result.ndim or trajectory.status == Status.ok:
         return trajectory
     status, k = trajectory.status, int(trajectory.stats["first_bad_step"])
-    finite = np.flatnonzero(trajectory.finite)
-    if finite.size == 0:
+    if k == 0:
         raise ProblemError(
             f"{problem.name} starts where its loss is {float(trajectory.loss[0])} and the norm of its gradient "
             f"{float(trajectory.grad_norm[0])}; start where both are finite."
         )
-    reached = float(trajectory.t[finite[-1]])
+    reached = float(trajectory.t[np.flatnonzero(trajectory.finite)[-1]])
     dtype = trajectory.t.dtype
     message = {
         Status.diverged: f"left every bounded region at step {k}; try a smaller `learning_rate`.",

@@ -57,7 +57,9 @@ def test_sgd_misses_half_h_squared_times_the_acceleration_in_one_step():
 
 def test_sgd_energy_falls_at_the_squared_gradient():
     page = SGD(0.1)
-    np.testing.assert_allclose(rate_of_energy(page, 0.0, page.init(jnp.asarray(start), grad)), -np.sum(numpy_grad(start) ** 2))
+    np.testing.assert_allclose(
+        rate_of_energy(page, 0.0, page.init(jnp.asarray(start), grad)), -np.sum(numpy_grad(start) ** 2)
+    )
 
 
 @pytest.mark.parametrize(("h", "falls"), [(0.199, True), (0.201, False)])
@@ -235,7 +237,9 @@ def test_adam_at_fixed_betas_tends_to_the_sign_like_flow():
     from scipy.special import lambertw
 
     exact = float(np.real(lambertw(np.exp(1 - 0.5))))
-    errors = [abs(float(iterate(Adam(0.5 / n, 0.9, 0.99, eps=1.0), bowl, n).x[-1, 0]) - exact) for n in (2000, 4000, 8000)]
+    errors = [
+        abs(float(iterate(Adam(0.5 / n, 0.9, 0.99, eps=1.0), bowl, n).x[-1, 0]) - exact) for n in (2000, 4000, 8000)
+    ]
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.1)
 
 
@@ -299,7 +303,9 @@ def test_zero_over_zero_is_zero_when_eps_is_zero():
         assert (np.asarray(iterate(page, flat, 5).x)[:, 1] == 5.0).all()
 
 
-@pytest.mark.parametrize("page", [SGD(0.05), Momentum(0.01), RMSprop(0.01, eps=1e-3)], ids=["sgd", "momentum", "rmsprop"])
+@pytest.mark.parametrize(
+    "page", [SGD(0.05), Momentum(0.01), RMSprop(0.01, eps=1e-3)], ids=["sgd", "momentum", "rmsprop"]
+)
 def test_step_is_the_semi_implicit_euler_step_of_flow(page):
     """Memory by h·flow, then position by h·flow at the new memory (for SGD, plain Euler)."""
     y = page.init(jnp.asarray(start), grad)

@@ -17,7 +17,9 @@ from dynopt.optimizers import catalogue
 WARM = {"rmsprop": {"bias_correction": True}}  # options under which a page starts without a layer
 
 pages = pytest.mark.parametrize("page", [cls(0.01) for cls in catalogue.values()], ids=list(catalogue))
-warm_pages = pytest.mark.parametrize("page", [cls(0.01, **WARM.get(n, {})) for n, cls in catalogue.items()], ids=list(catalogue))
+warm_pages = pytest.mark.parametrize(
+    "page", [cls(0.01, **WARM.get(n, {})) for n, cls in catalogue.items()], ids=list(catalogue)
+)
 
 
 def bend(x):
@@ -142,7 +144,9 @@ def test_a_page_fits_on_a_page(page):
 @pages
 def test_the_docstring_teaches_in_the_fixed_order(page):
     text = inspect.getdoc(type(page))
-    places = [text.index(word) for word in ("The map", "The flow", "The clock", "Energy:", "Elsewhere:", ">>>", "Source:")]
+    places = [
+        text.index(word) for word in ("The map", "The flow", "The clock", "Energy:", "Elsewhere:", ">>>", "Source:")
+    ]
     assert places == sorted(places)
 
 

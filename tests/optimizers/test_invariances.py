@@ -62,7 +62,9 @@ def test_flipping_a_coordinate_flips_its_path_bit_by_bit(name, x, signs):
 @given(x=starts, order=st.permutations(range(3)))
 def test_permuting_coordinates_permutes_the_path(name, x, order):
     P = np.eye(3)[list(order)]
-    np.testing.assert_allclose(path(page(name), P @ np.array(x), P.T), path(page(name), x) @ P.T, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(
+        path(page(name), P @ np.array(x), P.T), path(page(name), x) @ P.T, rtol=1e-11, atol=1e-13
+    )
 
 
 @names
