@@ -3,7 +3,7 @@
 import inspect
 import reprlib
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +50,7 @@ class Problem(eqx.Module):
     window: Window | None = eqx.field(static=True)
     source: str = eqx.field(static=True)
 
-    def __init__(
-        self,
-        loss: Callable[[Any], Any],
-        x0: Any,
-        *,
-        name: str | None = None,
-        minimizers: Any = None,
-        minimum: float | int | None = None,
-        window: Sequence[Sequence[float | int]] | None = None,
-        source: str = "",
-    ):
+    def __init__(self, loss, x0, *, name=None, minimizers=None, minimum=None, window=None, source=""):
         if not callable(loss):
             raise InvalidType(f"`loss` must be a function of the position, got {loss!r}; pass a callable.")
         self.loss = loss
@@ -121,16 +111,6 @@ def reals(name: str, value: Any) -> Any:
         raise InvalidValue(f"`{name}` is {array[where]}{place}; pass finite numbers.")
     array.flags.writeable = False
     return array
-
-
-def dimension(n: Any, least: int) -> int:
-    """How many coordinates an n-dimensional problem is to have.
-
-    **Raises:** `InvalidType` if `n` is no number; `InvalidValue` if it is not whole, or below `least`.
-    """
-    if number("n", n) != int(n) or n < least:
-        raise InvalidValue(f"`n` must be a whole number of at least {least}, got {n!r}; pass for example n=2.")
-    return int(n)
 
 
 def cited(constructor: Callable) -> str:

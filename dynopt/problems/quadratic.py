@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -50,8 +51,7 @@ class Quadratic(eqx.Module):
         """
         lam, h, mu = self.eigenvalues, learning_rate**0.5, momentum * jnp.ones_like(self.eigenvalues)
         matrix = jnp.stack([jnp.stack([1 - learning_rate * lam, h * mu], -1), jnp.stack([-h * lam, mu], -1)], -2)
-        bits = 31 if isinstance(k, Tracer) else int(np.max(k)).bit_length()
-        return self._follow(lambda k: _power(matrix, k, bits)[:, 0, 0], k, x0)
+        return self._follow(lambda k: _power(matrix, k)[:, 0, 0], k, x0)
 
     def gradient_flow(self, t, x0) -> Array:
         """Where x′ = -H x is at time t: factor e^(-λt)."""
@@ -140,13 +140,18 @@ def _times(a, b) -> Array:
     return jnp.matmul(a, b, precision="highest")
 
 
-def _power(matrix: Array, k: Array, bits: int) -> Array:
-    """Mᵏ for a stack of 2x2 matrices, by repeated squaring; k has so many bits."""
-    power = jnp.broadcast_to(jnp.eye(2, dtype=matrix.dtype), matrix.shape)
-    for bit in range(bits):
-        power = jnp.where(k >> bit & 1 == 1, _times(power, matrix), power)
-        matrix = _times(matrix, matrix) if bit < bits - 1 else matrix
-    return power
+def _power(matrix: Array, k: Array) -> Array:
+    """Mᵏ for a stack of 2x2 matrices, by repeated squaring."""
+
+    def double(bit, carry):
+        power, square = carry
+        rest = k >> bit
+        power = jnp.where(rest & 1 == 1, _times(power, square), power)
+        square = jnp.where(rest > 1, _times(square, square), square)  # no further: a growing M would overflow
+        return power, square
+
+    one = jnp.broadcast_to(jnp.eye(2, dtype=matrix.dtype), matrix.shape)
+    return jax.lax.fori_loop(0, 31, double, (one, matrix))[0]
 
 
 def _damped(t: Array, a: Scalar, lam: Array) -> Array:

@@ -5,10 +5,11 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from .problem import Problem, cited, dimension
+from ..checks import whole
+from .problem import Problem, cited
 
 
-def rastrigin(n: int = 2) -> Problem:
+def rastrigin(n=2) -> Problem:
     """An egg box in a bowl: one well near every whole number.
 
         f(x) = 10n + Σᵢ (xᵢ² - 10 cos 2πxᵢ)
@@ -24,7 +25,7 @@ def rastrigin(n: int = 2) -> Problem:
     Source: L. A. Rastrigin, Systems of Extremal Control, Nauka (1974); in n dimensions H. Mühlenbein, M. Schomisch and
     J. Born, "The parallel genetic algorithm as function optimizer", Parallel Computing 17(6-7) (1991).
     """
-    n = dimension(n, least=1)
+    n = whole("n", n, least=1)
     return Problem(
         _rastrigin,
         np.resize([2.2, -1.7], n),
@@ -39,7 +40,7 @@ def _rastrigin(x):
     return (x**2 + 20 * jnp.sin(jnp.pi * x) ** 2).sum()  # 1 - cos 2u = 2 sin² u keeps its digits near 0
 
 
-def ackley(n: int = 2) -> Problem:
+def ackley(n=2) -> Problem:
     """A funnel full of ripples, with a sharp tip.
 
         f(x) = 20 + e - 20 exp(-0.2 √(Σᵢ xᵢ²/n)) - exp(Σᵢ cos(2πxᵢ)/n)
@@ -56,7 +57,7 @@ def ackley(n: int = 2) -> Problem:
     Source: D. H. Ackley, A Connectionist Machine for Genetic Hillclimbing, Kluwer (1987); in n dimensions T. Bäck,
     Evolutionary Algorithms in Theory and Practice, Oxford University Press (1996).
     """
-    n = dimension(n, least=1)
+    n = whole("n", n, least=1)
     return Problem(
         _ackley,
         np.resize([2.2, -1.7], n),
@@ -75,7 +76,7 @@ def _ackley(x):
     return -20 * jnp.expm1(-0.2 * radius) - math.e * jnp.expm1(ripple)
 
 
-def levy(n: int = 2) -> Problem:
+def levy(n=2) -> Problem:
     """Long waves on a wide bowl, with short ones across.
 
         f(x) = sin² πw₁ + Σᵢ (wᵢ - 1)² (1 + 10 sin²(πwᵢ + 1)) + (wₙ - 1)² (1 + sin² 2πwₙ),   i = 1 ... n-1
@@ -90,7 +91,7 @@ def levy(n: int = 2) -> Problem:
 
     Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments, sfu.ca/~ssurjano/levy.html.
     """
-    n = dimension(n, least=1)
+    n = whole("n", n, least=1)
     return Problem(
         _levy,
         np.resize([-2.0, -6.0], n),
@@ -108,7 +109,7 @@ def _levy(x):
     return jnp.sin(jnp.pi * u[0]) ** 2 + body + tail**2 * (1 + jnp.sin(2 * jnp.pi * tail) ** 2)
 
 
-def griewank(n: int = 2) -> Problem:
+def griewank(n=2) -> Problem:
     """A very wide bowl that looks smooth from afar and rippled from near.
 
         f(x) = 1 + Σᵢ xᵢ²/4000 - Πᵢ cos(xᵢ/√i)
@@ -124,7 +125,7 @@ def griewank(n: int = 2) -> Problem:
     Source: A. O. Griewank, "Generalized descent for global optimization", Journal of Optimization Theory and
     Applications 34(1) (1981).
     """
-    n = dimension(n, least=1)
+    n = whole("n", n, least=1)
     return Problem(
         _griewank,
         np.resize([5.0, -3.0], n),

@@ -5,10 +5,11 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from .problem import Problem, cited, dimension
+from ..checks import whole
+from .problem import Problem, cited
 
 
-def styblinski_tang(n: int = 2) -> Problem:
+def styblinski_tang(n=2) -> Problem:
     """Two wells in every coordinate, one of them deeper.
 
         f(x) = ½ Σᵢ (xᵢ⁴ - 16xᵢ² + 5xᵢ)
@@ -25,7 +26,7 @@ def styblinski_tang(n: int = 2) -> Problem:
     Source: M. A. Styblinski and T.-S. Tang, "Experiments in nonconvex optimization: stochastic approximation with
     function smoothing and simulated annealing", Neural Networks 3(4) (1990).
     """
-    n = dimension(n, least=1)
+    n = whole("n", n, least=1)
     return Problem(
         _styblinski_tang,
         np.resize([0.3, -0.4], n),

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from .problem import Problem, cited, dimension
+from ..checks import whole
+from .problem import Problem, cited
 
 
 def booth() -> Problem:
@@ -62,7 +63,7 @@ def _matyas(position):
     return 0.26 * (x**2 + y**2) - 0.48 * x * y
 
 
-def rosenbrock(n: int = 2) -> Problem:
+def rosenbrock(n=2) -> Problem:
     """The banana: a steep valley along the parabola y = x², whose floor falls slowly.
 
         f(x) = Σᵢ 100 (xᵢ₊₁ - xᵢ²)² + (1 - xᵢ)²,   i = 1 ... n-1
@@ -80,7 +81,7 @@ def rosenbrock(n: int = 2) -> Problem:
     Source: H. H. Rosenbrock, "An automatic method for finding the greatest or least value of a function", The Computer
     Journal 3(3) (1960), start included; in n dimensions `scipy.optimize.rosen`.
     """
-    n = dimension(n, least=2)
+    n = whole("n", n, least=2)
     return Problem(
         _rosenbrock,
         np.resize([-1.2, 1.0], n),

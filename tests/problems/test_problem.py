@@ -1,0 +1,342 @@
+"""What a problem accepts, what it refuses and in which words."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.core import Tracer
+
+from dynopt.errors import DynoptError, InvalidType, InvalidValue, ProblemError
+from dynopt.problems import Problem, rosenbrock
+
+
+def bowl(x):
+    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(x))
+
+
+class Weights(NamedTuple):
+    w: object
+    b: object
+
+
+# what is accepted
+
+
+@pytest.mark.parametrize(
+    "x0, shape",
+    [
+        ([1.0, 2.0], (2,)),
+        ((1, 2, 3), (3,)),
+        (3.0, ()),
+        (np.float32(3), ()),
+        ([[1, 2], [3, 4]], (2, 2)),
+        (np.ones((2, 3)), (2, 3)),
+        (jnp.ones(4), (4,)),
+        ([np.float64(1.0), 2], (2,)),
+    ],
+)
+def test_numbers_in_any_container_are_one_array(x0, shape):
+    problem = Problem(bowl, x0)
+    assert problem.start().shape == shape and problem.dim == np.prod(shape, dtype=int)
+    assert problem.start().dtype == (jnp.float32 if type(x0) is np.float32 else jnp.float64)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
+def test_the_start_keeps_its_float_dtype(dtype):
+    assert Problem(bowl, jnp.ones(2, dtype)).start().dtype == dtype
+    assert Problem(bowl, [0.0, 0.0]).start(jnp.ones(2, dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "x0", [np.array([1, 2]), np.array([1, 2], np.uint8), jnp.array([1, 2]), np.ones(2, np.longdouble)]
+)
+def test_whole_and_long_numbers_become_doubles(x0):
+    assert Problem(bowl, x0).start().dtype == jnp.float64
+
+
+def test_without_x64_a_double_start_is_single_and_says_so():
+    with jax.enable_x64(False):
+        assert Problem(bowl, np.ones(2)).start().dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "x0",
+    [
+        {"w": np.ones((2, 2)), "b": np.zeros(3)},
+        Weights(np.ones(4), 3.0),
+        Weights(1.0, 2.0),
+        [np.ones(2), np.ones((1, 5))],
+        {"layers": [np.ones(3), {"scale": 2}], "shift": (1.5, 2.5)},
+        {"w": np.ones(2), "frozen": None},
+    ],
+)
+def test_a_tree_keeps_its_structure(x0):
+    problem = Problem(bowl, x0)
+    assert jax.tree.structure(problem.start()) == jax.tree.structure(x0)
+    assert problem.dim == sum(np.size(leaf) for leaf in jax.tree.leaves(x0))
+    assert all(isinstance(leaf, jax.Array) and leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(problem.start()))
+    np.testing.assert_allclose(problem.loss(problem.start()), problem.loss(problem.start(x0)))
+
+
+def test_a_stationary_or_enormous_start_is_legal():
+    assert Problem(bowl, [0.0, 0.0]).dim == 2
+    assert Problem(bowl, [1e30, -1e300]).start()[1] == -1e300
+
+
+def test_the_numbers_are_copied_on_entry_and_frozen():
+    x0, best, own = np.array([1.0, 2.0]), np.array([0.0, 0.0]), np.array([3.0, 4.0])
+    problem = Problem(bowl, x0, minimizers=best)
+    start = problem.start(own)
+    x0[:], best[:], own[:] = 9, 9, 9
+    assert problem.start().tolist() == [1.0, 2.0] and start.tolist() == [3.0, 4.0]
+    assert problem.minimizers is not None and problem.minimizers.tolist() == [[0.0, 0.0]]
+    with pytest.raises(ValueError, match="read-only"):
+        problem.x0[0] = 5
+    assert best.tolist() == [9, 9]
+
+
+def test_the_name_is_that_of_the_loss_unless_given():
+    class Bowl(eqx.Module):
+        def __call__(self, x):
+            return bowl(x)
+
+    def _private(x):
+        return bowl(x)
+
+    names = [Problem(loss, [1.0]).name for loss in (bowl, Bowl(), _private, lambda x: bowl(x))]
+    assert names == ["bowl", "Bowl", "private", "lambda"]
+    assert repr(Problem(bowl, {"a": np.ones(3)}, name="dish")) == "Problem(dish, dim=3)"
+
+
+def test_one_minimizer_may_be_given_flat_and_a_window_as_lists():
+    problem = Problem(bowl, [1.0, 2.0], minimizers=[0, 0], minimum=0, window=[[-1, 1], [-2, 2]])
+    assert problem.minimizers is not None and problem.minimizers.shape == (1, 2)
+    assert problem.window == ((-1.0, 1.0), (-2.0, 2.0)) and isinstance(problem.minimum, float)
+
+
+def test_a_problem_may_be_made_and_started_inside_a_transformation():
+    def slope(scale, x):
+        problem = Problem(lambda z: scale * bowl(z), x)  # it captures a living tracer
+        return jax.grad(problem.loss)(problem.start(2 * x))
+
+    scales, starts = jnp.array([1.0, 3.0]), jnp.arange(4.0).reshape(2, 2)
+    np.testing.assert_allclose(jax.jit(jax.vmap(slope))(scales, starts), 4 * scales[:, None] * starts)
+    whole = jax.jit(lambda n: Problem(bowl, n).start())(jnp.array([1, 2]))
+    assert whole.dtype == jnp.float64
+
+
+def test_many_starts_go_through_vmap():
+    starts = eqx.filter_vmap(rosenbrock().start)(jnp.ones((5, 2)))
+    assert starts.shape == (5, 2)
+
+
+def test_the_loss_is_traced_once_and_never_run():
+    seen = []
+
+    def loss(x):
+        seen.append(isinstance(x, Tracer))
+        return bowl(x)
+
+    Problem(loss, [1.0, 2.0])
+    assert seen == [True]
+
+
+# starts that are refused
+
+
+@pytest.mark.parametrize(
+    "x0, kind, words",
+    [
+        ([], InvalidValue, "`x0` is empty; pass at least one number"),
+        (np.zeros((0, 2)), InvalidValue, "`x0` is empty"),
+        ({}, InvalidValue, "`x0` is empty"),
+        ({"a": np.ones(2), "b": np.ones(0)}, InvalidValue, "`x0` is empty"),
+        ([1.0, np.nan], InvalidValue, "`x0` is nan at coordinate 1; pass finite numbers"),
+        ([np.inf, 1.0], InvalidValue, "`x0` is inf at coordinate 0"),
+        (-np.inf, InvalidValue, "`x0` is -inf; pass finite numbers"),
+        (np.array([[1, 2], [3, np.nan]]), InvalidValue, r"`x0` is nan at coordinate \(1, 1\)"),
+        ({"a": np.ones(2), "b": np.array([1, np.nan])}, InvalidValue, r"`x0\['b'\]` is nan at coordinate 1"),
+        (jnp.array([1, jnp.nan], jnp.bfloat16), InvalidValue, "`x0` is nan at coordinate 1"),
+        ("1, 2", InvalidType, "`x0` must be numbers, got '1, 2'"),
+        (True, InvalidType, "`x0` must hold real numbers, got bool in True"),
+        ([True, False], InvalidType, "`x0` must hold real numbers, got bool"),
+        (["1", "2"], InvalidType, "`x0` must hold real numbers, got <U1"),
+        ([1.0, None], InvalidType, "`x0` must hold real numbers, got object"),
+        ([1.0, "a"], InvalidType, "`x0` must hold real numbers"),
+        (np.array([1.0, None]), InvalidType, "`x0` must hold real numbers, got object"),
+        ([1 + 2j, 0], InvalidType, "`x0` must hold real numbers, got complex128"),
+        (jnp.array([1j]), InvalidType, "`x0` must hold real numbers, got complex128"),
+        (np.array(["2020-01-01"], "datetime64[D]"), InvalidType, "`x0` must hold real numbers, got datetime64"),
+        ([[1.0, 2.0], [3.0]], InvalidType, "`x0` must be one array of numbers"),
+        ({1.0, 2.0}, InvalidType, "`x0` must hold real numbers, got object"),
+        ({"f": bowl}, InvalidType, r"`x0\['f'\]` must hold real numbers, got object"),
+        (jax.random.key(0), InvalidType, "`x0` must be one array of numbers|`x0` must hold real numbers"),
+        ([10**400, 1], InvalidType, "`x0` must hold real numbers, got object"),
+    ],
+    ids=repr,
+)
+def test_a_start_that_is_no_point_is_refused(x0, kind, words):
+    with pytest.raises(kind, match=words):
+        Problem(bowl, x0)
+    with pytest.raises(kind, match=words):
+        Problem(bowl, [1.0, 2.0]).start(x0)
+
+
+def test_a_problem_without_a_start_is_refused():
+    with pytest.raises(InvalidType, match=r"`x0` must be numbers, got None; pass for example \[1.0, 2.0\]"):
+        Problem(bowl, None)
+
+
+@pytest.mark.parametrize(
+    "x0, words",
+    [
+        ([1.0], r"`x0` has shape \(1,\) but rosenbrock wants \(2,\); pass a start of that shape\."),
+        ([1.0, 2.0, 3.0], r"`x0` has shape \(3,\) but rosenbrock wants \(2,\)"),
+        (1.0, r"`x0` has shape \(\) but rosenbrock wants \(2,\)"),
+        (np.ones((7, 2)), r"`x0` has shape \(7, 2\) .*that shape, and for many starts use equinox.filter_vmap\."),
+        ([[1.0, 2.0]], r"`x0` has shape \(1, 2\) .* use equinox.filter_vmap"),
+        ({"x": 1.0, "y": 2.0}, r"`x0` is PyTreeDef\({'x': \*, 'y': \*}\) but rosenbrock wants PyTreeDef\(\*\)"),
+        ([jnp.array(1.0), jnp.array(2.0)], r"`x0` is PyTreeDef\(\[\*, \*\]\) but rosenbrock wants PyTreeDef\(\*\)"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(x0, words):
+    with pytest.raises(InvalidValue, match=words):
+        rosenbrock().start(x0)
+
+
+def test_a_tree_that_does_not_fit_is_refused_by_its_leaf():
+    problem = Problem(bowl, {"w": np.ones((2, 3)), "b": 0.0}, name="net")
+    with pytest.raises(InvalidValue, match=r"`x0\['w'\]` has shape \(3, 2\) but net wants \(2, 3\)"):
+        problem.start({"w": np.ones((3, 2)), "b": 1.0})
+    with pytest.raises(InvalidValue, match="`x0` is .*'weights'.* but net wants"):
+        problem.start({"weights": np.ones((2, 3)), "b": 1.0})
+
+
+# losses that are refused
+
+
+def uses_numpy(x):
+    return np.sin(x).sum()
+
+
+def branches(x):
+    return x[0] if x[0] > 0 else x[1]
+
+
+def masked(x):
+    return x[x > 0].sum()
+
+
+class Dense(eqx.Module):
+    weight: jax.Array
+
+    def __call__(self, x):
+        return float(self.weight @ x)
+
+
+@pytest.mark.parametrize(
+    "loss, words",
+    [
+        (lambda x: x, r"the loss of lambda must return one number, returned shape \(2,\); sum it or take its mean"),
+        (lambda x: x[:1], r"must return one number, returned shape \(1,\); sum it"),
+        (lambda x: None, "must return one number, returned None; return a jax scalar"),
+        (lambda x: "low", "must return one number, returned 'low'"),
+        (lambda x: (x.sum(), x), r"must return one number, returned \("),
+        (lambda x: {"value": x.sum()}, "must return one number, returned {'value'"),
+        (lambda x: 1, "must return a real number, returned int"),
+        (lambda x: (x > 0).sum(), "must return a real number, returned int64; multiply by 1.0"),
+        (lambda x: (x > 0).all(), "must return a real number, returned bool"),
+        (lambda x: x.sum() * 1j, "must return a real number, returned complex128; .* take .real"),
+        (
+            uses_numpy,
+            r"the loss of uses_numpy uses numpy on a traced value on line \d+ of test_problem.py; use jax.numpy",
+        ),
+        (branches, r"branches on a traced value on line \d+ of test_problem.py; use jax.numpy.where for `if`"),
+        (masked, r"selects entries by a traced mask on line \d+ of test_problem.py; use jax.numpy.where"),
+        (lambda x: float(x[0]), "turns a traced value into a Python number .*; keep it a jax array"),
+        (lambda x: x[0].item(), "turns a traced value into a Python number"),
+        (lambda x: x[0] * len(range(x[1].astype(int))), "counts or indexes by a traced value"),
+        (
+            Dense(jnp.ones(2)),
+            r"the loss of Dense turns a traced value into a Python number on line \d+ of test_problem.py",
+        ),
+        (lambda: 0.0, "must take one argument, the position: it is called as f"),
+        (lambda x, y: x * y, "must take one argument"),
+        (lambda *, x: x.sum(), "must take one argument"),
+    ],
+)
+def test_a_loss_that_cannot_be_minimised_is_refused(loss, words):
+    with pytest.raises(ProblemError, match=words):
+        Problem(loss, [1.0, 2.0])
+
+
+def test_the_line_that_is_blamed_is_the_one_at_fault():
+    with pytest.raises(ProblemError) as caught:
+        Problem(uses_numpy, [1.0])
+    line = uses_numpy.__code__.co_firstlineno + 1
+    assert f"on line {line} of test_problem.py" in str(caught.value)
+    assert isinstance(caught.value.__cause__, jax.errors.TracerArrayConversionError)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("weight"), RuntimeError("my own words"), TypeError("mine too"), IndexError(3)]
+)
+def test_what_the_loss_itself_raises_is_kept_with_a_note(error):
+    def broken(x):
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        Problem(broken, [1.0])
+    assert caught.value is error and not isinstance(caught.value, DynoptError)
+    assert "while evaluating the loss of broken" in caught.value.__notes__
+
+
+# the rest
+
+
+@pytest.mark.parametrize(
+    "options, kind, words",
+    [
+        ({"name": 3}, InvalidType, "`name` must be text, got 3"),
+        ({"source": None}, InvalidType, "`source` must be text, got None"),
+        ({"minimum": "0"}, InvalidType, "`minimum` must be a number"),
+        ({"minimum": np.nan}, InvalidValue, "`minimum` must be finite"),
+        ({"minimizers": [1.0, 2.0, 3.0]}, InvalidValue, r"`minimizers` have shape \(3,\); pass \(number, 2\)"),
+        ({"minimizers": [[np.inf, 0.0]]}, InvalidValue, "`minimizers` is inf at coordinate"),
+        ({"minimizers": "origin"}, InvalidType, "`minimizers` must hold real numbers"),
+        ({"window": 3}, InvalidValue, "`window` is 3; pass"),
+        ({"window": (-1, 1)}, InvalidValue, r"pass \(\(x_low, x_high\), \(y_low, y_high\)\) with low < high"),
+        ({"window": ((1, -1), (-1, 1))}, InvalidValue, "with low < high"),
+        ({"window": ((-1, 1), (0, 0))}, InvalidValue, "with low < high"),
+        ({"window": ((-1, 1), (-1, np.inf))}, InvalidValue, "`window` is inf"),
+        ({"window": ((-1, 1), (-1,))}, InvalidType, "`window` must be one array of numbers"),
+        ({"window": "wide"}, InvalidType, "`window` must hold real numbers"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(options, kind, words):
+    with pytest.raises(kind, match=words):
+        Problem(bowl, [1.0, 2.0], **options)
+
+
+@pytest.mark.parametrize("loss", [3, "x**2", None])
+def test_a_loss_that_is_no_function_is_refused(loss):
+    with pytest.raises(InvalidType, match="`loss` must be a function of the position"):
+        Problem(loss, [1.0, 2.0])
+
+
+def test_every_refusal_is_one_sentence_and_a_dynopt_error():
+    attempts = [
+        lambda: Problem(bowl, [1.0, np.nan]),
+        lambda: Problem(lambda x: x, [1.0, 2.0]),
+        lambda: rosenbrock().start([1.0]),
+        lambda: rosenbrock(1),
+        lambda: Problem(uses_numpy, [1.0]),
+    ]
+    for attempt in attempts:
+        with pytest.raises(DynoptError) as caught:
+            attempt()
+        words = str(caught.value)
+        assert "\n" not in words and ". " not in words and "; " in words
