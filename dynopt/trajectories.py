@@ -179,7 +179,7 @@ def integrate(
 
     One diffrax solve; values of hyperparameters, start and tolerances never recompile.
 
-    - `solver`: any diffrax solver. By default `Dopri8`, and `Kvaerno5` where the flow proves too stiff for it. A solver
+    - `solver`: any diffrax solver. By default `Tsit5`, and `Kvaerno5` where the flow proves too stiff for it. A solver
       without an error estimate takes one step per h: `diffrax.Euler()` on the flow of `SGD` is `SGD`.
     - `rtol`, `atol`: tolerances of the solver's steps, by default 1e-10 (in float32 1e-3) and a thousandth of `rtol`.
     - `max_steps`: of the solver. - `x0`, `throw`: as for `iterate`.
@@ -207,7 +207,7 @@ def integrate(
         stats = {"first_bad_step": bad} | cost
         return Trajectory(t, y, loss, grad_norm, result, stats, **names)
 
-    trajectory = run(solver or diffrax.Dopri8())
+    trajectory = run(solver or diffrax.Tsit5())
     if solver is None and _concrete(trajectory.result) and trajectory.status == Status.max_steps:
         stiff = run(diffrax.Kvaerno5())
         trajectory = stiff if stiff.status == Status.ok else trajectory

@@ -91,7 +91,7 @@ def test_the_flow_is_a_semigroup_unless_time_enters(name):
 # --- solvers
 
 
-@pytest.mark.parametrize("solver", [diffrax.Tsit5(), diffrax.Kvaerno5()], ids=["Tsit5", "Kvaerno5"])
+@pytest.mark.parametrize("solver", [diffrax.Dopri8(), diffrax.Kvaerno5()], ids=["Dopri8", "Kvaerno5"])
 def test_solvers_agree(solver):
     page = Adam(0.05)
     other = integrate(page, bowl, 20, solver=solver, rtol=1e-9)
@@ -306,7 +306,7 @@ def test_too_few_solver_steps_say_so():
     with pytest.raises(
         SolverFailure, match=r"used up its solver steps at t = .*; use diffrax.Kvaerno5\(\) or more `max_steps`"
     ):
-        integrate(SGD(0.1), bowl, 50, solver=diffrax.Dopri8(), max_steps=3)
+        integrate(SGD(0.1), bowl, 50, solver=diffrax.Tsit5(), max_steps=3)
 
 
 def test_a_tolerance_finer_than_the_dtype_says_so():

@@ -77,7 +77,7 @@ def _one_step_of_flow(page: AbstractOptimizer, loss: Callable, start, t: Array, 
     def one(t, y):
         solution = diffrax.diffeqsolve(
             field,
-            diffrax.Dopri8(),
+            diffrax.Tsit5(),
             t,
             t + page.h,
             None,

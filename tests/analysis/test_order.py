@@ -1,0 +1,115 @@
+"""The gap closes like h for every page with a warm start, like √h for RMSprop from zero; round-off is found, not fitted."""
+
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dynopt import SGD, Adam, Momentum, Problem, RMSprop, analysis, problems
+from dynopt.analysis.order import _line, _window
+from dynopt.errors import InvalidValue
+from dynopt.optimizers import catalogue
+
+smooth = Problem(lambda x: (x[0] ** 2 + 10 * x[1] ** 2) / 2 + jnp.cos(x[0]), [-2.0, 1.0], name="smooth")
+warm = {name: cls(0.001, **({"bias_correction": True} if name == "rmsprop" else {})) for name, cls in catalogue.items()}
+
+
+@pytest.mark.parametrize("problem", [smooth, problems.booth()], ids=["smooth", "booth"])
+@pytest.mark.parametrize("page", warm.values(), ids=warm)
+def test_gap_closes_at_the_declared_order(page, problem):
+    measured = analysis.order(page, problem)
+    assert page.order == measured.expected == 1
+    assert abs(measured.pairwise[-1] - 1) < 0.02
+    assert abs(measured.slope - 1) < 0.02 and measured.stderr < 0.01
+    assert len(measured.h) == 8 and measured.window[1] == 7
+
+
+def test_the_maximum_error_of_gradient_descent_on_rosenbrock_halves():
+    """From (-1.2, 1) over t = 0.5."""
+    measured = analysis.order(SGD(1e-3 / 2), problems.rosenbrock(), time=0.5, refinements=6)
+    ratios = measured.error[:-1] / measured.error[1:]
+    assert measured.pairwise[-1] == pytest.approx(1, abs=0.02)
+    assert (np.diff(ratios) < 0).all() and ratios[-1] == pytest.approx(2, abs=0.03)
+
+
+def test_warm_rmsprop_has_order_one():
+    assert abs(analysis.order(RMSprop(0.001, initial_scale=4.0), smooth).pairwise[-1] - 1) < 0.02
+
+
+@pytest.mark.parametrize("eps", [1e-8, 1e-4])
+def test_rmsprop_from_zero_has_order_one_half(eps):
+    measured = analysis.order(RMSprop(0.01, eps=eps), smooth)
+    assert measured.expected == 0.5
+    assert (np.abs(measured.pairwise - 0.5) < 0.15).all()
+    assert abs(measured.slope - 0.5) < 0.1
+
+
+def test_no_default_page_pretends_to_order_one():
+    """An implementation that shows slope 1 here does not simulate optax's default start."""
+    assert analysis.order(RMSprop(0.01), smooth).pairwise.max() < 0.6
+
+
+def test_the_flow_is_held_fixed_and_the_times_are_common():
+    measured = analysis.order(Momentum(1e-4), smooth, time=0.2, refinements=6)
+    np.testing.assert_allclose(measured.h, 0.01 / 2.0 ** np.arange(6), rtol=1e-15)
+    assert measured.time == pytest.approx(0.2)
+    coarse = analysis.gap(Momentum(1e-4), smooth, 20)
+    assert measured.error[0] == pytest.approx(float(coarse.largest), rel=1e-8)
+
+
+def test_the_solvers_error_is_far_below_each_fitted_gap():
+    measured = analysis.order(Adam(0.01), smooth)
+    first, last = measured.window
+    assert (measured.error[first : last + 1] > 1000 * measured.solver_error).all()
+
+
+def test_the_floor_is_round_off():
+    """In float64 a few ulp; in float32 half a billion times higher."""
+    double = analysis.order(SGD(0.01), smooth, refinements=4)
+    assert (double.floor > 0).all() and (double.floor < 1e-12).all()
+    single32 = Problem(smooth.loss, np.array([-2.0, 1.0], np.float32), name="smooth")
+    single = analysis.order(SGD(0.01), single32, refinements=4)
+    assert (single.floor > 1e7 * double.floor).all()
+
+
+def test_float32_warns_when_round_off_leaves_no_slope():
+    single = Problem(smooth.loss, np.array([-2.0, 1.0], np.float32), name="smooth")
+    with pytest.warns(UserWarning, match=r"only \d of 8 gaps of SGD.* on smooth stand clear of .* in float32, too few for a slope; use float64") as seen:  # fmt: skip
+        measured = analysis.order(SGD(1e-5), single)
+    assert len(seen) == 1 and measured.window is None and np.isnan(measured.slope)
+
+
+def test_float32_is_quiet_where_the_gap_is_plain():
+    single = Problem(smooth.loss, np.array([-2.0, 1.0], np.float32), name="smooth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measured = analysis.order(SGD(0.04), single, refinements=4)
+    assert measured.slope == pytest.approx(1, abs=0.1)
+
+
+def test_the_window_reaches_back_while_slopes_are_steady():
+    clear, slopes = np.ones(6, bool), np.array([2.0, 1.3, 1.01, 1.005, 1.0])
+    assert _window(clear, slopes) == (2, 5)
+    assert _window(np.array([1, 1, 1, 1, 0, 0], bool), slopes) == (1, 3)
+    assert _window(np.array([1, 1, 0, 1, 1, 0], bool), slopes) is None
+    assert _window(np.zeros(6, bool), slopes) is None
+
+
+def test_the_line_is_least_squares():
+    x, y = np.arange(5.0), np.array([0.1, 1.0, 2.2, 2.9, 4.0])
+    (slope, _), covariance = np.polyfit(x, y, 1, cov="unscaled")
+    residual = y - np.polyval(np.polyfit(x, y, 1), x)
+    got = _line(x, y, slice(0, 5))
+    np.testing.assert_allclose(got, (slope, np.sqrt(covariance[0, 0] * (residual @ residual) / 3)), rtol=1e-12)
+
+
+def test_it_prints_the_claim():
+    text = repr(analysis.order(SGD(0.01), smooth, refinements=4))
+    assert text.startswith("Order(1.0") and "±" in text and "expected 1, SGD(learning_rate=0.01) on smooth)" in text
+
+
+@pytest.mark.parametrize(("option", "words"), [({"refinements": 2}, "`refinements` must be a whole number of at least 3, got 2"), ({"time": -1.0}, "`time` is -1"), ({"time": 0}, "`time` is 0")])  # fmt: skip
+def test_wrong_options(option, words):
+    with pytest.raises(InvalidValue, match=words):
+        analysis.order(SGD(0.01), smooth, **option)
