@@ -274,8 +274,11 @@ def test_a_loss_that_cannot_be_minimised_is_refused(loss, words):
 
 
 def test_the_line_that_is_blamed_is_the_one_at_fault():
+    def outer(x):
+        return 2 * uses_numpy(x)
+
     with pytest.raises(ProblemError) as caught:
-        Problem(uses_numpy, [1.0])
+        Problem(outer, [1.0])
     line = uses_numpy.__code__.co_firstlineno + 1
     assert f"on line {line} of test_problem.py" in str(caught.value)
     assert isinstance(caught.value.__cause__, jax.errors.TracerArrayConversionError)
