@@ -127,12 +127,9 @@ def iterate(
     >>> iterate(SGD(0.5), bowl, 3).x[:, 0].tolist()
     [1.0, 0.5, 0.25, 0.125]
     """
-    steps, save_every = whole("steps", steps, least=0), whole("save_every", save_every, least=1)
-    if steps % save_every:
-        raise InvalidValue(f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a divisor.")
     page, x0, unravel, dtype = _ready(optimizer, problem, x0)
-    _afford(page, problem.dim, dtype, steps // save_every, f"save_every={10 * save_every}")
-    t, y, loss, grad_norm, result, bad = _iterate(page, problem.loss, x0, steps // save_every, save_every)
+    saves = _saves(page, problem.dim, dtype, steps, save_every)
+    t, y, loss, grad_norm, result, bad = _iterate(page, problem.loss, x0, saves, int(save_every))
     names = {"kind": "map", "optimizer": repr(optimizer), "problem": problem.name, "unravel": unravel}
     trajectory = Trajectory(t, y, loss, grad_norm, result, {"first_bad_step": bad}, **names)
     return _judged(trajectory, problem, throw)
@@ -169,6 +166,7 @@ def integrate(
     steps: int,
     *,
     x0: Any = None,
+    save_every: int = 1,
     solver: diffrax.AbstractSolver | None = None,
     rtol: Scalar | None = None,
     atol: Scalar | None = None,
@@ -182,7 +180,7 @@ def integrate(
     - `solver`: any diffrax solver. By default `Tsit5`, and `Kvaerno5` where the flow proves too stiff for it. A solver
       without an error estimate takes one step per h: `diffrax.Euler()` on the flow of `SGD` is `SGD`.
     - `rtol`, `atol`: tolerances of the solver's steps, by default 1e-10 (in float32 1e-3) and a thousandth of `rtol`.
-    - `max_steps`: of the solver. - `x0`, `throw`: as for `iterate`.
+    - `max_steps`: of the solver. - `x0`, `save_every`, `throw`: as for `iterate`.
 
     **Raises:** `SolverFailure`, `ProblemError` and `InvalidValue` as `iterate` does.
 
@@ -191,17 +189,17 @@ def integrate(
     >>> print(f"{integrate(SGD(0.5), bowl, 2).x[-1, 0]:.4f}")
     0.3679
     """
-    steps, max_steps = whole("steps", steps, least=0), whole("max_steps", max_steps, least=1)
+    max_steps = whole("max_steps", max_steps, least=1)
     if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
         raise InvalidType(f"`solver` must be a diffrax solver, got {solver!r}; pass for example diffrax.Tsit5().")
     page, x0, unravel, dtype = _ready(optimizer, problem, x0)
-    _afford(page, problem.dim, dtype, steps, f"steps={steps // 10}")
+    saves, every = _saves(page, problem.dim, dtype, steps, save_every), jnp.asarray(save_every)
     rtol = jnp.asarray(positive("rtol", 1e3 * rtol_floor(dtype) if rtol is None else rtol), dtype)
     atol = jnp.asarray(positive("atol", jnp.asarray(rtol) / 1000 if atol is None else atol), dtype)
     names = {"kind": "flow", "optimizer": repr(optimizer), "problem": problem.name, "unravel": unravel}
 
     def run(solver):
-        found = _integrate(page, problem.loss, x0, steps, solver, rtol, atol, max_steps)
+        found = _integrate(page, problem.loss, x0, saves, every, solver, rtol, atol, max_steps)
         t, y, loss, grad_norm, result, bad, used = found
         cost = {"solver": type(solver).__name__, "solver_steps": used, "rtol": rtol, "atol": atol}
         stats = {"first_bad_step": bad} | cost
@@ -215,10 +213,12 @@ def integrate(
 
 
 @eqx.filter_jit
-def _integrate(page: AbstractOptimizer, loss: Callable, x0: PyTree, steps: int, solver, rtol, atol, max_steps: int):
+def _integrate(
+    page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array, solver, rtol, atol, max_steps: int
+):
     x, grad, look, far = _view(loss, x0)
     y = page.init(x, grad)
-    t = jnp.arange(steps + 1) * page.h
+    t = (jnp.arange(saves + 1) * every * page.h).astype(x.dtype)
     adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, y, _: page.flow(t, y, grad)), solver, t[0], t[-1], None, y,
@@ -235,7 +235,7 @@ def _integrate(page: AbstractOptimizer, loss: Callable, x0: PyTree, steps: int, 
     reached = jax.vmap(_all_finite)((ys, losses, norms))
     escaped = jax.vmap(far)(ys.x) | (~reached & far(last.x[-1]))
     failed = escaped | ~reached
-    bad = jnp.where(failed.any(), jnp.argmax(failed), -1)
+    bad = jnp.argmax(failed)
     gave_up = ~diffrax.is_okay(solution.result)
     status = jnp.select(
         [
@@ -248,16 +248,9 @@ def _integrate(page: AbstractOptimizer, loss: Callable, x0: PyTree, steps: int, 
         [Status.ok, Status.singular_start, Status.diverged, Status.tolerance_unreachable, Status.max_steps],
         Status.nonfinite,
     )
-    still = (steps > 0) & (ys.x == x[None]).all() & (norms[0] > 0)
-    return (
-        t,
-        ys,
-        losses,
-        norms,
-        jnp.where((status == Status.ok) & still, Status.stalled, status),
-        bad,
-        solution.stats["num_steps"],
-    )
+    still = (saves > 0) & (ys.x == x[None]).all() & (norms[0] > 0)
+    status = jnp.where((status == Status.ok) & still, Status.stalled, status)
+    return t, ys, losses, norms, status, jnp.where(failed.any(), bad * every, -1), solution.stats["num_steps"]
 
 
 def rtol_floor(dtype) -> float:
@@ -265,25 +258,24 @@ def rtol_floor(dtype) -> float:
     return 1e-13 if dtype == jnp.float64 else 1e-6
 
 
-def refined(
-    page: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None
-) -> tuple[Array, Array]:
-    """The map's positions after each `every` steps, twice: as they are, and by way of shifted coordinates.
+def iterate_twice(page: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None) -> Array:
+    """The map's positions after each `every` steps, as they are and by way of shifted coordinates.
 
     In exact arithmetic the two are equal, f(x + c) from x0 - c being the same run; what parts them is round-off.
+    One compilation serves every `every`.
     """
     page, x0, *_ = _ready(page, problem, x0)
-    return _refined(page, problem.loss, x0, saves, jnp.asarray(every))
+    return _iterate_twice(page, problem.loss, x0, saves, jnp.asarray(every))
 
 
 @eqx.filter_jit
-def _refined(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array) -> tuple[Array, Array]:
+def _iterate_twice(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array) -> Array:
     x, flat_loss = as_vector(loss, x0)
 
     def run(c):
         return _iterate(page, lambda z: flat_loss(z + c), x - c, saves, every)[1].x + c[None]
 
-    return tuple(jax.vmap(run)(jnp.stack([jnp.zeros_like(x), jnp.full_like(x, 1 / 3)])))
+    return jax.vmap(run)(jnp.stack([jnp.zeros_like(x), jnp.full_like(x, 1 / 3)]))
 
 
 def _ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
@@ -306,13 +298,18 @@ def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
     return jax.tree.map(lambda v: jnp.asarray(v, dtype), optimizer)
 
 
-def _afford(page: AbstractOptimizer, dim: int, dtype, saves: int, remedy: str) -> None:
+def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int) -> int:
+    """How many points after the start are kept, once they are known to be whole and to fit in memory."""
+    steps, save_every = whole("steps", steps, least=0), whole("save_every", save_every, least=1)
+    if steps % save_every:
+        raise InvalidValue(f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a divisor.")
+    saves = steps // save_every
     point = jax.eval_shape(lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((dim,), dtype))
     size = (saves + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(point))
     if size > BUDGET:
-        raise InvalidValue(
-            f"the trajectory would take {size / 2**30:.0f} GiB, more than {BUDGET >> 30}; pass for example {remedy}."
-        )
+        more = f"pass for example save_every={10 * save_every}"
+        raise InvalidValue(f"the trajectory would take {size / 2**30:.0f} GiB, more than {BUDGET >> 30}; {more}.")
+    return saves
 
 
 def _view(loss: Callable, x0: PyTree):

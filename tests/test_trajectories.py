@@ -139,6 +139,12 @@ def test_save_every_keeps_each_nth_point_of_the_same_run():
     np.testing.assert_allclose(thin.x, dense.x[::20], rtol=1e-14)
 
 
+def test_the_flow_is_thinned_in_the_same_way():
+    dense, thin = integrate(Adam(0.1), bowl, 60), integrate(Adam(0.1), bowl, 60, save_every=20)
+    np.testing.assert_array_equal(thin.t, dense.t[::20])
+    np.testing.assert_allclose(thin.x, dense.x[::20], atol=1e-9)
+
+
 def test_memory_is_flat_in_the_number_of_steps():
     """A million steps, eleven points kept: the trajectory is eleven points long."""
     run = iterate(SGD(1e-6), bowl, 1_000_000, save_every=100_000)
@@ -360,7 +366,7 @@ def test_a_thinning_must_divide_the_steps():
 def test_a_trajectory_beyond_the_memory_is_refused_before_it_starts():
     with pytest.raises(InvalidValue, match="would take 14901 GiB, more than 4; pass for example save_every=10"):
         iterate(SGD(0.1), bowl, 10**12)
-    with pytest.raises(InvalidValue, match="GiB, more than 4; pass for example steps="):
+    with pytest.raises(InvalidValue, match="GiB, more than 4; pass for example save_every=10"):
         integrate(SGD(0.1), bowl, 10**12)
 
 

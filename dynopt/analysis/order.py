@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from ..checks import Scalar, positive, whole
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import integrate, refined, rtol_floor
+from ..trajectories import integrate, iterate_twice, rtol_floor
 
 Points = np.ndarray
 STEADY = 0.02  # pairwise slopes nearer than this to the finest one belong to the same straight line
@@ -24,7 +24,7 @@ class Order(eqx.Module):
     - `h`, `error`: step and largest gap over the common times, shape `(refinements,)`.
     - `pairwise`: slopes of neighbours, shape `(refinements - 1,)`. - `slope`, `stderr`: of a straight line through the
       points of `window` = (first, last), last included; NaN and None where fewer than three points clear the floor.
-    - `floor`: the round-off that the map gathers at each h; `solver_error`: the flow's own.
+    - `floor`: the round-off that the map gathers at each h. - `solver_error`: the flow's own, the largest over all h.
     - `expected`: what the page declares. - `time`: the length of the runs. - `optimizer`, `problem`: whose it is.
     """
 
@@ -51,10 +51,11 @@ def order(
 ) -> Order:
     """Refine the page, h → h/2 → h/4 → ..., and fit the slope of log(largest gap) against log(h).
 
-    The flow is solved once; the map runs once per refinement, beside a copy in shifted coordinates that would give the
-    same path in exact arithmetic: their difference is the round-off floor. Points below ten times the floor, or below a
-    thousand times the solver's own error, are left out. The order is a limit, so the fit starts at the finest point
-    left and reaches back over all neighbours whose pairwise slopes stay within 0.02 of the finest, at least three.
+    The map runs once per clock, beside a copy in shifted coordinates that would give the same path in exact arithmetic:
+    their difference is the round-off floor. The flow is solved at two tolerances: their difference is the solver's own
+    error. Points below ten times the floor, or a thousand times the solver's error, are left out. The order is a limit,
+    so the fit starts at the finest point left and reaches back over all neighbours whose pairwise slopes stay within
+    0.02 of the finest, at least three.
 
     - `time`: length of the runs, by default 50 h; rounded to whole steps. - `refinements`: how many clocks, at least 3.
 
@@ -66,47 +67,37 @@ def order(
     """
     refinements = whole("refinements", refinements, least=3)
     steps = 50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
-    floor_rtol = rtol_floor(jnp.result_type(*jax.tree.leaves(problem.start(x0))))
-    flow, looser = (integrate(optimizer, problem, steps, x0=x0, rtol=k * floor_rtol) for k in (1, 10))
-    solver_error = float(jnp.linalg.norm(flow.y.x - looser.y.x, axis=-1).max())
-
-    h, error, floor = [], [], []
-    for i in range(refinements):
-        page = optimizer.refine(2**i)
-        x, shifted = refined(page, problem, steps, 2**i, x0=x0)
-        h.append(float(page.h))
-        error.append(_largest(x - flow.y.x))
-        floor.append(_largest(x - shifted))
-    h, error, floor = (np.array(a) for a in (h, error, floor))
+    dtype = jnp.result_type(*jax.tree.leaves(problem.start(x0)))
+    pages = [optimizer.refine(2**i) for i in range(refinements)]
+    measured = np.array([_measure(page, problem, steps, 2**i, rtol_floor(dtype), x0) for i, page in enumerate(pages)])
+    h, error, floor, solver_error = measured.T
 
     clear = np.isfinite(error) & (error > 10 * floor) & (error > 1000 * solver_error)
     with np.errstate(divide="ignore", invalid="ignore"):
         pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
     window = _window(clear, pairwise)
-    slope, stderr = (
-        (np.nan, np.nan) if window is None else _line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
-    )
-    if window is None:
+    slope = stderr = np.nan
+    if window is not None:
+        slope, stderr = _line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
+    else:
         warnings.warn(
             f"only {int(clear.sum())} of {refinements} gaps of {optimizer} on {problem.name} stand clear of round-off "
-            f"and of the solver's own error in {flow.t.dtype}, too few for a slope; use float64 "
+            f"and of the solver's own error in {dtype}, too few for a slope; use float64 "
             "(jax.config.update('jax_enable_x64', True)) or a larger `learning_rate`.",
             stacklevel=2,
         )
-    return Order(
-        h,
-        error,
-        pairwise,
-        slope,
-        stderr,
-        window,
-        floor,
-        solver_error,
-        optimizer.order,
-        float(flow.t[-1]),
-        optimizer,
-        problem,
+    span = float(steps * optimizer.h)
+    kept = (h, error, pairwise, slope, stderr, window, floor, float(solver_error.max()), optimizer.order, span)
+    return Order(*kept, optimizer, problem)
+
+
+def _measure(page: AbstractOptimizer, problem: Problem, saves: int, every: int, rtol: float, x0: Any):
+    """h, the largest gap, the round-off floor and the solver's error of one clock."""
+    x, shifted = iterate_twice(page, problem, saves, every, x0=x0)
+    flow, looser = (
+        integrate(page, problem, saves * every, x0=x0, save_every=every, rtol=k * rtol).y.x for k in (1, 10)
     )
+    return float(page.h), _largest(x - flow), _largest(x - shifted), _largest(flow - looser)
 
 
 def _largest(apart: PyTree) -> float:
