@@ -18,7 +18,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import analysis as analysis, figures as figures, optimizers as optimizers, problems as problems
+    from . import (
+        analysis as analysis,
+        derivations as derivations,
+        figures as figures,
+        optimizers as optimizers,
+        problems as problems,
+    )
+    from .derivations import Modified as Modified
     from .errors import DynoptError as DynoptError, SolverFailure as SolverFailure
     from .optimizers import SGD as SGD, Adam as Adam, Momentum as Momentum, RMSprop as RMSprop
     from .problems import Problem as Problem
@@ -28,9 +35,9 @@ __version__ = "0.1.0"
 
 # Rooms open when first entered, so that `python -m dynopt.compare --help` need not wait for JAX.
 _rooms = {
-    "problems": None, "optimizers": None, "analysis": None, "figures": None,
+    "problems": None, "optimizers": None, "derivations": None, "analysis": None, "figures": None,
     "SGD": "optimizers", "Momentum": "optimizers", "RMSprop": "optimizers", "Adam": "optimizers",
-    "Problem": "problems",
+    "Problem": "problems", "Modified": "derivations",
     "iterate": "trajectories", "integrate": "trajectories", "Trajectory": "trajectories", "Status": "trajectories",
     "DynoptError": "errors", "SolverFailure": "errors",
 }  # fmt: skip

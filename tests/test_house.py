@@ -14,10 +14,10 @@ ROOT = Path(dynopt.__file__).parent
 FLOORS = {
     "errors": -1, "atomic": -1, "checks": -1,
     "problems": 0, "optimizers": 0,
-    "archive": 1, "trajectories": 1,
+    "derivations": 1, "archive": 1, "trajectories": 1,
     "analysis": 2,
     "figures": 3,
-    "gallery": 4, "options": 4, "provenance": 4, "compare": 4,
+    "gallery": 4, "options": 4, "provenance": 4, "script": 4, "studies": 4, "compare": 4,
 }  # fmt: skip
 SOURCES = sorted(ROOT.rglob("*.py"))
 

@@ -37,7 +37,6 @@ class Adam(AbstractOptimizer[AdamState]):
     Energy: f + (τ₁/2) Σ m m̂/(√v̂ + ε), which never rises along the flow if τ₁ ≤ 4 τ₂; f alone may.
     Elsewhere: ε stands outside the root, as in optax and PyTorch; RMSprop has it inside. With ε = 0, 0/0 counts as 0.
     - `learning_rate`: η, time per step. - `b1`, `b2`: β₁, β₂ in [0, 1). - `eps`: ε ≥ 0, a gradient.
-
     >>> Adam(0.01)
     Adam(learning_rate=0.01, b1=0.9, b2=0.999, eps=1e-08)
 
@@ -58,6 +57,7 @@ class Adam(AbstractOptimizer[AdamState]):
     learning_rate = property(lambda self: self.h)
     b1 = property(lambda self: 1 - self.h / self.tau1)
     b2 = property(lambda self: 1 - self.h / self.tau2)
+    singular_start = property(lambda self: True)
 
     def init(self, x, grad):
         return AdamState(x, jnp.zeros_like(x), jnp.zeros_like(x))

@@ -64,6 +64,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         """A number that never rises along the flow (each page says when, and how fast it falls)."""
 
     order = property(lambda self: 1.0, doc="The power of `h` with which the gap between map and flow closes.")
+    singular_start = property(lambda self: False, doc="Whether the flow is 0/0 at t = 0, where its limit stands in.")
 
     def at(self: Page, h) -> Page:
         """The same flow on another clock; smooth in `h` down to `h = 0`, where the map is the identity."""

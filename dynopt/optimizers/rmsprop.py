@@ -36,7 +36,6 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     Energy: f + 2τ Σ √(v + ε), which falls at the rate Σ v/√(v + ε); if corrected, f alone, at Σ g²/√(v̂ + ε).
     Elsewhere: ε stands inside the root, as in optax; PyTorch puts it outside. With ε = 0, 0/0 counts as 0.
     - `learning_rate`: η, time per step. - `decay`: ρ in [0, 1). - `eps`, `initial_scale`: ε, v(0) ≥ 0, as g².
-
     >>> RMSprop(0.01, initial_scale=1.0)
     RMSprop(learning_rate=0.01, decay=0.9, eps=1e-08, initial_scale=1, bias_correction=False)
 
@@ -63,6 +62,7 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     learning_rate = property(lambda self: self.h)
     decay = property(lambda self: 1 - self.h / self.tau)
     order = property(lambda self: 0.5 if self.initial_scale == 0 and not self.bias_correction else 1.0)
+    singular_start = property(lambda self: self.bias_correction)
 
     def init(self, x, grad):
         return RMSpropState(x, jnp.full_like(x, self.initial_scale))

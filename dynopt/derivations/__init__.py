@@ -1,0 +1,3 @@
+"""Flows derived by machine from maps."""
+
+from .modified import Modified as Modified
