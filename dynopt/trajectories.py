@@ -179,7 +179,7 @@ def integrate(
 
     - `solver`: any diffrax solver. By default `Tsit5`, and `Kvaerno5` where the flow proves too stiff for it. A solver
       without an error estimate takes one step per h: `diffrax.Euler()` on the flow of `SGD` is `SGD`.
-    - `rtol`, `atol`: tolerances of the solver's steps, by default 1e-10 (in float32 1e-3) and a thousandth of `rtol`.
+    - `rtol`, `atol`: tolerances of the solver's steps, by default 1e-10 (in float32 1e-3) and `rtol`.
     - `max_steps`: of the solver. - `x0`, `save_every`, `throw`: as for `iterate`.
 
     **Raises:** `SolverFailure`, `ProblemError` and `InvalidValue` as `iterate` does.
@@ -192,10 +192,15 @@ def integrate(
     max_steps = whole("max_steps", max_steps, least=1)
     if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
         raise InvalidType(f"`solver` must be a diffrax solver, got {solver!r}; pass for example diffrax.Tsit5().")
+    if solver is not None and solver.term_structure is not diffrax.AbstractTerm:
+        name = type(solver).__name__
+        raise InvalidType(
+            f"`solver` {name} splits its equation, and a flow is one piece; pass for example diffrax.Tsit5()."
+        )
     page, x0, unravel, dtype = _ready(optimizer, problem, x0)
     saves, every = _saves(page, problem.dim, dtype, steps, save_every), jnp.asarray(save_every)
     rtol = jnp.asarray(positive("rtol", 1e3 * rtol_floor(dtype) if rtol is None else rtol), dtype)
-    atol = jnp.asarray(positive("atol", jnp.asarray(rtol) / 1000 if atol is None else atol), dtype)
+    atol = jnp.asarray(positive("atol", rtol if atol is None else atol), dtype)
     names = {"kind": "flow", "optimizer": repr(optimizer), "problem": problem.name, "unravel": unravel}
 
     def run(solver):

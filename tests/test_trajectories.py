@@ -398,6 +398,16 @@ def test_a_solver_is_an_instance():
         integrate(SGD(0.1), bowl, 5, solver=diffrax.Tsit5)
 
 
+@pytest.mark.parametrize(
+    "solver", [diffrax.KenCarp4(), diffrax.SemiImplicitEuler()], ids=["KenCarp4", "SemiImplicitEuler"]
+)
+def test_a_solver_of_split_equations_is_refused(solver):
+    with pytest.raises(
+        InvalidType, match=f"`solver` {type(solver).__name__} splits its equation, and a flow is one piece"
+    ):
+        integrate(SGD(0.1), bowl, 5, solver=solver)
+
+
 # --- files
 
 
