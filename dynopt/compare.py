@@ -1,0 +1,261 @@
+"""The command line: arguments in, files out. It alone prints, parses and saves.
+
+    python -m dynopt.compare --problem rosenbrock --optimizers sgd,adam --figures paths
+
+`--help` lists the options. Results go to stdout, everything else to stderr.
+
+| exit code | says                                                                 |
+|-----------|----------------------------------------------------------------------|
+| 0         | everything asked for is there                                        |
+| 1         | a bug in dynopt; its traceback is in a file, which is named          |
+| 2         | an option, a configuration or a problem that cannot be used          |
+| 3         | with `--strict`: some run failed (and everything has been written)   |
+| 4         | a file that cannot be written                                        |
+| 5         | something is missing on this machine, or hidden                      |
+| 130, 143  | stopped by Ctrl-C or by SIGTERM; finished files stay                 |
+"""
+
+import importlib.util
+import os
+import shlex
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import __version__
+from .errors import DynoptError, EnvironmentProblem, InvalidValue, OutputError
+from .screen import Screen, listing, table
+
+if TYPE_CHECKING:  # whatever needs JAX is imported when it is wanted, and known to be there
+    from .options import Options
+    from .studies import Result, Study
+
+LIBRARIES = ("jax", "jaxlib", "optax", "diffrax", "equinox", "jaxtyping", "numpy", "matplotlib", "tyro", "tqdm")
+CACHE = (
+    "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES",
+)  # fmt: skip
+WORKERS = 4  # optimizers at a time: while XLA compiles one, Python traces the next
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the arguments ask, by default those of this process, and return the exit code.
+
+    Nothing stays behind in this process: no option of JAX or matplotlib, no variable, no path.
+    """
+    screen = Screen()
+    try:
+        return screen.verdict(_obey(list(sys.argv[1:] if argv is None else argv), screen))
+    except DynoptError as error:
+        screen.note(str(error))
+        return 4 if isinstance(error, OutputError) else 5 if isinstance(error, EnvironmentProblem) else 2
+    except SystemExit as done:  # tyro has shown its help
+        return done.code if isinstance(done.code, int) else 0
+    except KeyboardInterrupt as stop:
+        name = stop.args[0] if stop.args else "SIGINT"
+        screen.note(f"stopped by {'you' if name == 'SIGINT' else name}{screen.progress}.")
+        return 128 + signal.Signals[name]
+    except Exception as error:
+        screen.note(f"a bug in dynopt, {type(error).__name__}; please report it, with its traceback in {_report()}.")
+        return 1
+    finally:
+        screen.close()
+
+
+def _obey(argv: list[str], screen: Screen) -> int:
+    _refuse_impostors()
+    from .options import read
+
+    options = read(argv)
+    screen.quiet = options.quiet
+    if options.version:
+        screen.say(f"dynopt {__version__}")
+        return 0
+    if options.json and not options.list:
+        raise InvalidValue("`--json` belongs to --list; write --list --json.")
+    _wake_libraries()
+    if options.list:
+        screen.say(listing(options.json))
+        return 0
+
+    import jax
+
+    from .script import script
+    from .studies import planned
+
+    with jax.enable_x64(True), warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        screen.heard = heard
+        studies = planned(options)
+        if options.show_code:
+            screen.say(script(studies, _command(options, problem=options.problem, figures=options.figures)))
+            return 0
+        return _compare(studies, options, screen)
+
+
+def _compare(studies: "Sequence[Study]", options: "Options", screen: Screen) -> int:
+    """Measure, draw, write and tell, one study after the other; the next is measured while one is drawn."""
+    from .provenance import bundle, may_write, put
+    from .studies import measure
+
+    saved = [Path(options.save)] if options.save else []
+    for path in [path for study in studies for path in _paths(study, study.figures)] + saved:
+        may_write(path, force=options.force)
+
+    runs, failed = {}, False
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
+        futures = {(study.slug, name): pool.submit(measure, study, name) for study in studies for name in study.pages}
+        screen.begin(len(futures), sum(len(study.figures) for study in studies))
+        for study in studies:
+            results = {name: screen.wait(futures[study.slug, name], f"{study.slug}: {name}") for name in study.pages}
+            screen.tell(table(study, results), _draw(study, results, screen))
+            for name, result in results.items():
+                runs |= {f"{study.slug}.{name}.{run.kind}": run for run in (result.gap.map, result.gap.flow)}
+        for path in saved:
+            screen.tell("", {path: put(path, bundle(runs, command=_command(options, problem=options.problem)))})
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    failed = any(run.status != 0 for run in runs.values())
+    return 3 if options.strict and failed else 0
+
+
+def _draw(study: "Study", results: "Mapping[str, Result]", screen: Screen) -> dict[Path, bool]:
+    """Draw every figure of a study into its files; which of these had to be written."""
+    from .provenance import put, render
+    from .studies import draw
+
+    written = {}
+    for figure in study.figures:
+        screen.doing(f"{study.slug}: {figure}")
+        picture = draw(study, figure, list(results.values()))
+        if picture is None:
+            screen.note(f"no {figure} of {study.problem.name}, as no run lasted long enough to measure an order.")
+        else:
+            for path in _paths(study, [figure]):
+                data = render(
+                    picture, path.suffix[1:], title=f"{study.problem.name}: {figure}", dpi=study.options.dpi,
+                    command=_command(study.options, problem=(study.called,), figures=(figure,)), dtype=str(study.start.dtype),
+                )  # fmt: skip
+                written[path] = put(path, data)
+        screen.drawn += 1
+        screen.done()
+    return written
+
+
+def _paths(study: "Study", figures: Sequence[str]) -> list[Path]:
+    folder, formats = Path(study.options.output), study.options.format
+    return [folder / f"{figure}-{study.slug}.{kind}" for figure in figures for kind in formats]
+
+
+def _command(options: "Options", **which: Any) -> str:
+    """What to type for certain pictures: `which`, and whatever else was given that shapes them."""
+    from .options import Options, dashed, typed
+
+    shaping = ("optimizers", "learning_rate", "set", "steps", "x0", "dpi", "style")
+    values = which | {name: getattr(options, name) for name in shaping}
+    given = {name: typed(value) for name, value in values.items() if value and value != getattr(Options(), name)}
+    return shlex.join(["dynopt", *(word for name, text in given.items() for word in (dashed(name), text))])
+
+
+def _refuse_impostors() -> None:
+    """Every library must be there, and be the library: Python would rather import ./jax.py.
+
+    **Raises:** `EnvironmentProblem`.
+    """
+    for name in LIBRARIES:
+        if name in sys.modules:
+            continue
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            raise EnvironmentProblem(f"the library {name} is missing; install it with pip install {name}.")
+        if Path(spec.origin).parent in (Path.cwd(), Path.cwd() / name):
+            file = os.path.relpath(spec.origin)
+            raise EnvironmentProblem(
+                f"your file {file} hides the library {name}; rename it, or work in another folder."
+            )
+
+
+def _wake_libraries() -> None:
+    """Import what computes and draws.
+
+    **Raises:** `EnvironmentProblem` if JAX does not start with what its environment variables ask for.
+    """
+    try:
+        import jax
+
+        jax.devices()
+    except Exception as error:
+        words = str(error).partition("\n")[0] or "it finds no such device"
+        asked = [f"{name}={os.environ[name]}" for name in os.environ if name.startswith("JAX_") and name not in CACHE]
+        remedy = f"unset or mend {' and '.join(asked)}" if asked else "install jax again"
+        raise EnvironmentProblem(f"JAX does not start ({words}); {remedy}.") from error
+    with _no_backend():
+        from . import figures as figures
+
+
+@contextmanager
+def _no_backend() -> Iterator[None]:
+    """Import matplotlib without MPLBACKEND, as no window will open; it hears of it afterwards, if there is such a one."""
+    asked = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+            with suppress(ValueError):
+                sys.modules["matplotlib"].rcParams["backend"] = asked
+
+
+def _report() -> str:
+    """The file that the traceback of the current error has been put in."""
+    with tempfile.NamedTemporaryFile("w", prefix="dynopt-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        file.write(f"dynopt {__version__}, Python {sys.version}\n\n{traceback.format_exc()}")
+    return file.name
+
+
+def run() -> NoReturn:
+    """`main` as a process of its own, which keeps compiled programs for the next time and obeys signals."""
+    _keep_programs()
+    for stop in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, stop):
+            signal.signal(getattr(signal, stop), _stop)
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:  # nobody reads it any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if code > 128:
+        os._exit(code)  # at once, in the middle of whatever is being compiled
+    sys.exit(code)
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _keep_programs() -> None:
+    """Turn on JAX's persistent cache, in the user's cache folder; leave it off if that cannot be written."""
+    os.environ.setdefault("EQX_ON_ERROR", "off")  # programs that call back into Python cannot be kept
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(home, "dynopt", f"jax-{version('jax')}")
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, RuntimeError, ImportError):
+        return
+    for name, value in zip(CACHE, (str(folder), "0", "-1"), strict=True):
+        os.environ.setdefault(name, value)
+
+
+if __name__ == "__main__":
+    run()

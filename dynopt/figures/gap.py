@@ -1,0 +1,51 @@
+"""The gap: how far the map is from the flow, along the run."""
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..analysis import Gap
+from . import errors, runs
+from .captions import called, claim, failures, largest, own_error
+from .picture import Panel, Picture, drawn, several
+from .words import ending, number
+
+
+def draw(results: Gap | list[Gap], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+    """The gap |x_map(t) - x_flow(t)| along the run, on a logarithmic axis, above the solver's own error (dotted).
+
+    - `results`: one or several `analysis.gap` of one problem. - `ax`: axes to draw in, instead of a new `Picture`.
+    - `style`: "notebook", "paper" or "slides".
+
+    **Raises:** `InvalidValue` if the results are of several problems.
+    """
+    return drawn(paint, describe, several(results, Gap, "analysis.gap"), ax, style)
+
+
+def describe(results: Gap | list[Gap]) -> str:
+    """The picture in one sentence with its numbers."""
+    gaps = several(results, Gap, "analysis.gap")
+    said = []
+    for gap, _, name, _ in runs.cast(gaps):
+        error = np.asarray(gap.error, float)
+        last = error[np.isfinite(error)][-1:]
+        end = f"{number(last[0])} at the end" if last.size else "nowhere finite"
+        said.append(f"{name} {ending(gap.map) or f'at most {number(largest(error))}, {end}'}")
+    own = f"the solver's own error is at most {number(own_error(gaps))}"
+    return f"Gap between map and flow along the run on {called(gaps[0])}: {'; '.join(said)}; {own}."
+
+
+def paint(ax: Axes, gaps: list[Gap]) -> Panel:
+    """Draw in the axes, and say what stands around them."""
+    return errors.paint(ax, gaps, "gap", "gap  |x_map(t) − x_flow(t)|", _title(gaps))
+
+
+def _title(gaps: list[Gap]) -> str:
+    """Who strays farthest, and who least."""
+    whole = {name: largest(g.error) for g, _, name, _ in runs.cast(gaps) if not ending(g.map) and not ending(g.flow)}
+    if not whole:
+        return claim(gaps, "" if failures(gaps) else "no gap could be measured")
+    far, near = max(whole, key=lambda name: whole[name]), min(whole, key=lambda name: whole[name])
+    if len(whole) == 1:
+        return claim(gaps, f"{far} strays from its flow by at most {number(whole[far], 2)}")
+    said = f"{far} strays farthest from its flow, by {number(whole[far], 2)}"
+    return claim(gaps, f"{said}; {near} least, by {number(whole[near], 2)}")

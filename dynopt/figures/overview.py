@@ -1,0 +1,130 @@
+"""The overview: all pictures of one problem on one page."""
+
+from collections.abc import Callable
+
+from matplotlib.axes import Axes
+
+from ..analysis import Gap, LocalError, Order
+from . import gap, legends, local_error, loss, order, paths, phase, runs
+from .captions import called, conditions, dotted, largest, solved
+from .measure import frame, size_of
+from .picture import Panel, Picture, finish, of_one_problem, several, write_title
+from .style import context, ink
+from .words import listed, number, plain
+
+Paints = dict[str, Callable[[Axes], Panel]]
+ABOVE, BELOW = ["paths", "loss", "phase"], ["gap", "local_error", "order"]
+
+
+def draw(
+    gaps: Gap | list[Gap],
+    local_errors: LocalError | list[LocalError],
+    orders: Order | list[Order],
+    *,
+    style: str = "notebook",
+) -> Picture:
+    """Paths, loss, phase plane, gap, local error and order of one problem on one page, each with its own claim.
+
+    Paths are left out unless the problem has two coordinates, the phase plane unless some optimizer has a velocity, and
+    local errors and orders if there are none.
+
+    - `gaps`, `local_errors`, `orders`: one or several results of `analysis.gap`, `.local_error` and `.order`.
+    - `style`: "notebook", "paper" or "slides".
+
+    **Raises:** `InvalidValue` if the results are of several problems.
+    """
+    gaps, local, orders = _of_one_problem(gaps, local_errors, orders)
+    paints = _paints(gaps, local, orders)
+    with context(style):
+        picture = Picture(style, describe(gaps, local, orders))
+        wide, high = picture.get_size_inches()
+        picture.set_size_inches(2 * float(wide), 2 * float(high))
+        axes: dict[str, Axes] = picture.subplot_mosaic(_places(paints))  # pyright: ignore
+        panels = {name: paint(axes[name]) for name, paint in paints.items() if name != "paths"}
+        _write_around(picture, gaps, local, orders)
+        for name, panel in panels.items():
+            axes[name].set_gid(name)
+            write_title(axes[name], panel.title, 72 * picture.get_figwidth() / 3.6, 4.0)
+        if "paths" in paints:  # last: its window is widened to the frame that the others leave
+            axes["paths"].set(gid="paths", xlabel="x", ylabel="y", title=" \n ")
+            picture.lay_out()
+            panels = {"paths": paints["paths"](axes["paths"])} | panels
+        for _ in range(2):  # titles are wrapped to frames, and frames make room for titles
+            picture.lay_out()
+            for name, panel in panels.items():
+                write_title(axes[name], panel.title, frame(axes[name]).width, 4.0)
+        if "order" in panels:
+            finish(axes["order"], panels["order"], panels["order"].names)
+        _write_names(picture, panels)
+        return picture
+
+
+def describe(gaps: Gap | list[Gap], local_errors: LocalError | list[LocalError], orders: Order | list[Order]) -> str:
+    """The page in one sentence with its numbers."""
+    gaps, local, orders = _of_one_problem(gaps, local_errors, orders)
+    panels = listed([name.replace("_", " ") for name in _paints(gaps, local, orders)])
+    apart = ", ".join(f"{name} {number(largest(g.error))}" for g, _, name, _ in runs.cast(gaps))
+    missed = ", ".join(f"{name} {number(largest(r.error))}" for r, _, name, _ in runs.cast(local))
+    said = [f"largest gaps {apart}"]
+    said += [f"largest errors of one step {missed}"] if local else []
+    said += [f"orders {order.measured_slopes(orders)}"] if orders else []
+    return f"Map and flow on {called(gaps[0])}, in panels of {panels}: {'; '.join(said)}."
+
+
+def _of_one_problem(gaps, local_errors, orders) -> tuple[list[Gap], list[LocalError], list[Order]]:
+    gaps = several(gaps, Gap, "analysis.gap")
+    local = [] if local_errors == [] else several(local_errors, LocalError, "analysis.local_error")
+    orders = [] if orders == [] else several(orders, Order, "analysis.order")
+    of_one_problem([*gaps[:1], *local[:1], *orders[:1]])
+    return gaps, local, orders
+
+
+def _paints(gaps: list[Gap], local: list[LocalError], orders: list[Order]) -> Paints:
+    """What there is to draw, in reading order."""
+    moving = [g for g in gaps if hasattr(g.map.y, "p")]
+    paints: Paints = {
+        "paths": lambda ax: paths.paint(ax, gaps, fill=frame(ax).height / frame(ax).width),
+        "loss": lambda ax: loss.paint(ax, gaps),
+        "phase": lambda ax: phase.paint(ax, moving),
+        "gap": lambda ax: gap.paint(ax, gaps),
+        "local_error": lambda ax: local_error.paint(ax, local),
+        "order": lambda ax: order.paint(ax, orders, brief=True),
+    }
+    there = {
+        "paths": gaps[0].problem.dim == 2,
+        "phase": bool(moving),
+        "local_error": bool(local),
+        "order": bool(orders),
+    }
+    return {name: paint for name, paint in paints.items() if there.get(name, True)}
+
+
+def _places(paints: Paints) -> list[list[str]]:
+    """Runs above, errors below; a panel that is left out gives its place to its neighbours."""
+    rows = [[name for name in names if name in paints] for names in (ABOVE, BELOW)]
+    if rows == [["paths", "loss"], BELOW]:
+        return [["paths", "loss", "gap"], ["paths", "local_error", "order"]]
+    return [[name for name in row for _ in range(6 // len(row))] for row in rows]
+
+
+def _write_around(picture: Picture, gaps: list[Gap], local: list[LocalError], orders: list[Order]) -> None:
+    """The page's title, with a line left free for the names, and its caption."""
+    restarted = [solved(local).replace("The flow", "Each restarted flow")] if local else []
+    counts = runs.counts(gaps)
+    dots = [*dotted(gaps, counts, runs.MOST, " on paths and orbits"), *dotted(gaps, counts, loss.MOST, " elsewhere")]
+    refined = order.refined(orders) if orders else []
+    picture.write_caption([*conditions(gaps), *restarted, *dots, *refined])
+    size, left = 1.25 * size_of("axes.titlesize"), 8 / 72 / picture.get_figwidth()
+    text = f"Map and flow on {plain(called(gaps[0]))}\n"
+    picture.suptitle(text, x=left, ha="left", fontsize=size, color=ink(), linespacing=1.3)
+
+
+def _write_names(picture: Picture, panels: dict[str, Panel]) -> None:
+    """The names and keys that all panels share, under the page's title."""
+    size = 1.25 * size_of("axes.titlesize")
+    place = 8 / 72 / picture.get_figwidth(), 1 - 1.75 * size / 72 / picture.get_figheight()
+    keys = {str(key.get_label()): key for panel in panels.values() for key in panel.keys}
+    handles, small = [*panels["loss"].names, *keys.values()], size_of("legend.fontsize")
+    row = legends.row(picture, handles, place, loc="upper left", bbox_transform=picture.transSubfigure, fontsize=small)
+    row.set_in_layout(False)
+    picture.add_artist(row)

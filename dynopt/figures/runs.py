@@ -1,0 +1,140 @@
+"""What pictures of runs share: who is drawn, dots and lines, where runs begin and end, the clock on the axis."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from ..analysis import Gap, LocalError
+from ..trajectories import Trajectory
+from .smooth import SmoothLine, velocity
+from .style import Look, ground, ink, keys, looks
+from .views import every
+from .words import ending, names, outcome, plain
+
+MOST = 100  # dots along one path
+
+
+class Cast(NamedTuple):
+    """One result as it appears in a picture: its look, its name in words, its key in the names of artists."""
+
+    result: Any
+    look: Look
+    name: str
+    key: str
+
+
+def cast(results: Sequence[Any]) -> list[Cast]:
+    optimizers = [result.optimizer for result in results]
+    return [Cast(*each) for each in zip(results, looks(optimizers), names(optimizers), keys(optimizers), strict=True)]
+
+
+def dots(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, most: int = MOST) -> Line2D:
+    """The map."""
+    (line,) = ax.plot(x, y, **_marks(look), color=look.color, linestyle="none", zorder=4, gid=gid)
+    line.set_markevery(every(len(x), most))
+    return line
+
+
+def curve(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str) -> Line2D:
+    """The flow."""
+    (line,) = ax.plot(x, y, color=look.color, linestyle=look.line, zorder=3, gid=gid)
+    return line
+
+
+def both(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, stride: int) -> Line2D:
+    """What is measured between map and flow."""
+    (line,) = ax.plot(x, y, **_marks(look), color=look.color, linestyle=look.line, zorder=4, gid=gid)
+    line.set_markevery(stride)
+    return line
+
+
+def _marks(look: Look) -> dict[str, Any]:
+    return {"marker": look.marker, "markeredgecolor": ground(), "markeredgewidth": 0.5}
+
+
+def orbit(ax: Axes, each: Cast, coordinates: Sequence[tuple[str, int]]) -> list[Line2D]:
+    """Flow and map in a plane of two coordinates of phase space, such as ("x", 0) and ("p", 0)."""
+    gap, look, _, key = each
+    x, y = at(gap.flow, coordinates)
+    rates, fine = velocity(gap), gap.flow.finite
+    rate = np.stack([getattr(rates, name)[fine, i] for name, i in coordinates], 1)
+    t = np.asarray(gap.flow.t, float)[fine]
+    flow = SmoothLine(x, y, rate, t, color=look.color, linestyle=look.line, zorder=3, gid=f"flow {key}")
+    ax.add_line(flow)
+    mark_end(ax, gap.flow, x, y, each)
+    x, y = at(gap.map, coordinates)
+    map = dots(ax, x, y, look, f"map {key}")
+    mark_end(ax, gap.map, x, y, each)
+    return [flow, map]
+
+
+def counts(gaps: Sequence[Gap]) -> list[int]:
+    """How many dots each map has."""
+    return [int(gap.map.finite.sum()) for gap in gaps]
+
+
+def at(run: Trajectory, coordinates: Sequence[tuple[str, int]]) -> list[np.ndarray]:
+    """Two coordinates of phase space along the finite beginning of a run."""
+    return [np.asarray(getattr(run.y, name), float)[run.finite, i] for name, i in coordinates]
+
+
+def mark_end(ax: Axes, run: Trajectory, x: np.ndarray, y: np.ndarray, each: Cast) -> None:
+    """A cross at the last finite point of a run that failed."""
+    if ending(run) and len(x):
+        size = 1.6 * mpl.rcParams["lines.markersize"]
+        style: dict[str, Any] = {
+            "marker": "x",
+            "markersize": size,
+            "markeredgewidth": 0.3 * size,
+            "linestyle": "none",
+            "zorder": 5,
+        }
+        ax.plot(x[-1:], y[-1:], color=each.look.color, gid=f"end of {run.kind} {each.key}", **style)
+
+
+def mark_starts(ax: Axes, points: np.ndarray) -> list[Line2D]:
+    """A ring around each point where runs begin, shape `(number, 2)`."""
+    points = np.unique(points[np.isfinite(points).all(1)], axis=0)
+    size = 1.9 * mpl.rcParams["lines.markersize"]
+    style: dict[str, Any] = {
+        "marker": "o",
+        "markersize": size,
+        "markerfacecolor": "none",
+        "markeredgecolor": ink(),
+        "linestyle": "none",
+    }
+    return ax.plot(*points.T, **style, markeredgewidth=0.13 * size, zorder=5, gid="start", label="start")
+
+
+def handles(people: Sequence[Cast]) -> list[Line2D]:
+    """One entry per optimizer: its dot on its line, its name, and how it ended if it failed."""
+    entries = []
+    for result, look, name, _ in people:
+        said = outcome(name, getattr(result, "map", None), getattr(result, "flow", None)) or name
+        entries.append(Line2D([], [], **_marks(look), color=look.color, linestyle=look.line, label=plain(said)))
+    return entries
+
+
+def clock(results: Sequence[Gap] | Sequence[LocalError]) -> tuple[str, list[np.ndarray]]:
+    """The label of the axis, and where each result's points lie on it.
+
+    Time, if the runs last about equally long. Otherwise the step: clocks may differ a hundredfold, and the shorter runs
+    would be crowded into a corner.
+    """
+    times = [np.asarray(r.t, float) for r in results]
+    steps = [np.round(t / float(r.optimizer.h)) for t, r in zip(times, results, strict=True)]
+    lasting = [float(r.map.t[-1]) for r in results]
+    even = len({len(k) for k in steps}) == 1
+    if max(lasting) <= (1.2 if even else 5) * min(lasting):
+        return "time  t = k h", times
+    return "step k,  at time t = k h", steps
+
+
+def span(ax: Axes, times: Sequence[np.ndarray]) -> None:
+    """The horizontal axis: as long as the longest run."""
+    last = max((t.max(initial=0) for t in times), default=0) or 1
+    ax.set_xlim(-0.015 * last, 1.015 * last)

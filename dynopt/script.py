@@ -1,0 +1,54 @@
+"""The Python that draws what the command draws, for whoever wants to go on from there."""
+
+from collections.abc import Iterator, Sequence
+
+from .options import Options, typed
+from .studies import Study, shown_in
+
+MEASURES = {
+    "gaps": "gaps = [analysis.gap(page, problem, {steps}{x0}, throw=False) for page in pages]",
+    "local_errors": "local_errors = [analysis.local_error(page, problem, {steps}{x0}, throw=False) for page in pages]",
+    "orders": "orders = []\n"
+    "for page in pages:\n"
+    "    with suppress(SolverFailure):  # a run that diverges has no order\n"
+    "        orders.append(analysis.order(page, problem, {order_steps} * float(page.h){x0}))",
+}
+
+
+def script(studies: Sequence[Study], command: str) -> str:
+    """Python that draws these studies with the library alone, every number written out, into the current folder."""
+    body = [line for study in studies for line in _one(study)]
+    used = "\n".join(body)
+    pages = sorted({type(page).__name__ for study in studies for page in study.pages.values()})
+    rooms = [name for name in ("Problem", "SolverFailure", "problems") if f"{name}(" in used or f"{name}." in used]
+    own = sorted({study.called.partition(":")[0] for study in studies if study.file})
+    head = [f'"""What `{command}` draws."""', ""]
+    head += ["from contextlib import suppress", ""] * ("suppress(" in used)
+    head += ["import jax", *(f"import {module}" for module in own), ""]
+    head += [
+        f"from dynopt import {', '.join([*rooms, 'analysis', 'figures'])}",
+        f"from dynopt.optimizers import {', '.join(pages)}",
+    ]
+    head += ["", "jax.config.update('jax_enable_x64', True)"]
+    return "\n".join([*head, *body])
+
+
+def _one(study: Study) -> Iterator[str]:
+    """One problem, its optimizers, what is measured of them and what is drawn of that."""
+    options = study.options
+    pages = (f"{type(page).__name__}({_arguments(study.made[name])})" for name, page in study.pages.items())
+    x0 = "" if study.x0 is None else f", x0={study.x0}"
+    yield from ("", f"problem = {study.code}", f"pages = [{', '.join(pages)}]")
+    for measure, code in MEASURES.items():
+        if any(measure in shown_in(figure) for figure in study.figures):
+            yield code.format(steps=study.steps, order_steps=study.order_steps, x0=x0)
+    style = "" if options.style == Options.style else f', style="{options.style}"'
+    for figure in study.figures:
+        yield f"picture = figures.{figure}.draw({', '.join(shown_in(figure))}{style})"
+        for format in options.format:
+            dpi = f", dpi={typed(options.dpi)}" if options.dpi and format == "png" else ""
+            yield f'picture.savefig("{figure}-{study.slug}.{format}"{dpi})'
+
+
+def _arguments(made) -> str:
+    return ", ".join(f"{option}={value!r}" for option, value in made.items())

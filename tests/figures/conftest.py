@@ -1,0 +1,48 @@
+"""Results to draw: made by hand, and two by `analysis`."""
+
+import pytest
+from scenes import PAGES, SCENES, STEPS, made_gap, made_local_error, made_order, scene
+
+from dynopt import SGD, Momentum, RMSprop, Status
+from dynopt.analysis import Gap, LocalError, Order, gap, order
+
+
+@pytest.fixture(scope="session")
+def gaps() -> dict[str, list[Gap]]:
+    """All pages on all scenes."""
+    return {name: [made_gap(page, scene(name)) for page in PAGES] for name in SCENES}
+
+
+@pytest.fixture(scope="session")
+def local_errors(gaps) -> dict[str, list[LocalError]]:
+    return {name: [made_local_error(gap) for gap in made] for name, made in gaps.items()}
+
+
+@pytest.fixture(scope="session")
+def orders() -> dict[str, list[Order]]:
+    slopes = {"SGD": 1.0, "Momentum": 1.01, "RMSprop": 0.5, "Adam": 0.99}
+    return {
+        name: [
+            made_order(p, scene(name), slopes[type(p).__name__], s)
+            for p, s in zip(PAGES, (3, 1, 0.5, 0.1), strict=True)
+        ]
+        for name in SCENES
+    }
+
+
+@pytest.fixture(scope="session")
+def diverged() -> Gap:
+    """Gradient descent with a learning rate beyond 2/λ = 0.2; its flow does nothing of the sort."""
+    gap = made_gap(SGD(0.4), scene("bowl"))
+    assert gap.map.status == Status.diverged and gap.flow.status == Status.ok
+    return gap
+
+
+@pytest.fixture(scope="session")
+def true_gap() -> Gap:
+    return gap(Momentum(0.01), scene("bowl"), STEPS)
+
+
+@pytest.fixture(scope="session")
+def true_order() -> Order:
+    return order(RMSprop(0.02), scene("bowl"), refinements=6)

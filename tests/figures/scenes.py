@@ -1,0 +1,81 @@
+"""Results to draw, made by hand: a picture needs only their shape."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from dynopt import SGD, Adam, Momentum, Problem, RMSprop, iterate
+from dynopt.analysis import Gap, LocalError, Order
+
+STEPS = 40
+PAGES = (SGD(0.01), Momentum(0.01), RMSprop(0.02), Adam(0.05))
+
+
+class Mixture(eqx.Module):
+    """One loss that is four, so that one compilation serves all: a bowl, a valley, four wells, many wells."""
+
+    share: Any
+
+    def __call__(self, x):
+        a, b = x[..., 0], x[..., 1]
+        bowl = (a**2 + 10 * b**2) / 2
+        valley = (100 * (b - a**2) ** 2 + (1 - a) ** 2) / 50
+        wells = ((a**2 + b - 11) ** 2 + (a + b**2 - 7) ** 2) / 20
+        ripples = 20 + a**2 + b**2 - 10 * (jnp.cos(2 * jnp.pi * a) + jnp.cos(2 * jnp.pi * b))
+        return self.share @ jnp.stack([bowl, valley, wells, ripples])
+
+
+SCENES = {
+    "bowl": (0, [-2.0, 1.5], [[0.0, 0.0]], ((-3, 3), (-3, 3))),
+    "valley": (1, [-1.2, 1.0], [[1.0, 1.0]], ((-2, 2), (-1, 3))),
+    "wells": (2, [0.0, -3.0], [[3.0, 2.0], [3.584428, -1.848127]], ((-6, 6), (-6, 6))),
+    "ripples": (3, [2.2, -1.7], [[0.0, 0.0]], ((-5.12, 5.12), (-5.12, 5.12))),
+    "nowhere": (0, [-2.0, 1.5], None, None),
+}
+
+
+def scene(name: str) -> Problem:
+    which, start, minimizers, window = SCENES[name]
+    minimum = None if minimizers is None else 0.0
+    return Problem(Mixture(jnp.eye(4)[which]), start, name=name, minimizers=minimizers, minimum=minimum, window=window)
+
+
+def flow_like(optimizer, problem: Problem, steps: int):
+    """The map on a clock sixteen times finer passes for the flow: no solver has to be compiled."""
+    fine = iterate(optimizer.refine(16), problem, 16 * steps, save_every=16, throw=False)
+    stats = fine.stats | {"solver": "Tsit5", "solver_steps": 99, "rtol": 1e-11, "atol": 1e-14}
+    return dataclasses.replace(fine, kind="flow", stats=stats)
+
+
+def made_gap(optimizer, problem: Problem, steps: int = STEPS) -> Gap:
+    map, flow = iterate(optimizer, problem, steps, throw=False), flow_like(optimizer, problem, steps)
+    error = jnp.linalg.norm(map.y.x - flow.y.x, axis=-1)
+    error = jnp.where(jnp.isfinite(error), error, jnp.nan)
+    return Gap(map.t, error, jnp.full_like(error, 1e-9), map, flow, optimizer, problem)
+
+
+def made_local_error(gap: Gap) -> LocalError:
+    error = jnp.abs(jnp.diff(gap.error)) + 1e-6
+    return LocalError(gap.t[:-1], error, jnp.full_like(error, 1e-13), gap.map, gap.optimizer, gap.problem)
+
+
+def made_order(optimizer, problem: Problem, slope: float, size: float = 1.0, left_out: int = 2) -> Order:
+    h = float(optimizer.h) / 2 ** np.arange(7)
+    error = size * h**slope * np.where(np.arange(7) < left_out, 1.3, 1.0)
+    pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
+    floor = 1e-15 / h
+    own = {"time": 50 * float(optimizer.h), "optimizer": optimizer, "problem": problem}
+    return Order(h, error, pairwise, slope, 0.002, (left_out, 6), floor, 1e-13, optimizer.order, **own)
+
+
+def found(ax, gid: str):
+    """The one artist of that name."""
+    (artist,) = [a for a in ax.get_children() if a.get_gid() == gid]
+    return artist
+
+
+def gids(ax) -> set[str]:
+    return {a.get_gid() for a in ax.get_children() if a.get_gid()}

@@ -1,0 +1,268 @@
+"""What is drawn is what was measured, number by number."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from scenes import STEPS, found, gids, made_gap, scene
+
+from dynopt import figures
+from dynopt.figures import Picture, gap, loss, order, overview, paths, phase
+
+KEYS = ("sgd", "momentum", "rmsprop", "adam")
+
+
+def frame(picture) -> Axes:
+    return picture.axes[0]
+
+
+def words(figure) -> str:
+    return " ".join(text.get_text().replace("\n", " ") for text in figure.findobj(Text) if text.get_visible())
+
+
+@pytest.fixture(scope="module")
+def pictures(gaps, local_errors, orders) -> dict[str, Picture]:
+    shown = {"local_error": local_errors["bowl"], "order": orders["bowl"]}
+    drawn = {
+        name: module.draw(shown.get(name, gaps["bowl"]))
+        for name, module in figures.catalogue.items()
+        if name != "overview"
+    }
+    return drawn | {"overview": overview.draw(gaps["bowl"], local_errors["bowl"], orders["bowl"])}
+
+
+def test_the_catalogue_lists_the_pictures_in_teaching_order():
+    assert list(figures.catalogue) == ["paths", "loss", "gap", "local_error", "order", "phase", "overview"]
+    for module in figures.catalogue.values():
+        assert callable(module.draw) and callable(module.describe) and module.draw.__doc__
+
+
+@pytest.mark.parametrize("kind", ["map", "flow"])
+@pytest.mark.parametrize("i", range(4), ids=KEYS)
+def test_paths_hold_the_trajectories_exactly(pictures, gaps, i, kind):
+    line = found(frame(pictures["paths"]), f"{kind} {KEYS[i]}")
+    np.testing.assert_array_equal(line.get_xydata(), getattr(gaps["bowl"][i], kind).y.x)
+
+
+@pytest.mark.parametrize("kind", ["map", "flow"])
+@pytest.mark.parametrize("i", range(4), ids=KEYS)
+def test_the_loss_holds_the_trajectories_exactly(pictures, gaps, i, kind):
+    line = found(frame(pictures["loss"]), f"{kind} {KEYS[i]}")
+    np.testing.assert_array_equal(line.get_ydata(), getattr(gaps["bowl"][i], kind).loss)
+
+
+@pytest.mark.parametrize("i", range(4), ids=KEYS)
+def test_gap_and_local_error_hold_the_errors_exactly(pictures, gaps, local_errors, i):
+    for name, result in (("gap", gaps["bowl"][i]), ("local_error", local_errors["bowl"][i])):
+        ax = frame(pictures[name])
+        np.testing.assert_array_equal(found(ax, f"{name.replace('_', ' ')} {KEYS[i]}").get_ydata(), result.error)
+        np.testing.assert_array_equal(found(ax, f"solver error {KEYS[i]}").get_ydata(), result.solver_error)
+
+
+@pytest.mark.parametrize("i", range(4), ids=KEYS)
+def test_the_order_holds_gaps_fit_and_floor_exactly(pictures, orders, i):
+    ax, result = frame(pictures["order"]), orders["bowl"][i]
+    np.testing.assert_array_equal(found(ax, f"gaps {KEYS[i]}").get_xydata(), np.stack([result.h, result.error], 1))
+    np.testing.assert_array_equal(found(ax, f"window {KEYS[i]}").get_ydata(), result.error[2:])
+    np.testing.assert_array_equal(found(ax, f"floor {KEYS[i]}").get_ydata(), result.floor)
+    h, fit = found(ax, f"fit {KEYS[i]}").get_data()
+    np.testing.assert_allclose(np.diff(np.log(fit)) / np.diff(np.log(h)), result.slope)
+    assert found(ax, f"gaps {KEYS[i]}").get_markerfacecolor() != found(ax, f"window {KEYS[i]}").get_markerfacecolor()
+
+
+@pytest.mark.parametrize("coordinate", [0, 1])
+def test_the_phase_plane_holds_position_and_velocity(gaps, coordinate):
+    ax = frame(phase.draw(gaps["bowl"], coordinate=coordinate))
+    for kind in ("map", "flow"):
+        y = getattr(gaps["bowl"][1], kind).y
+        np.testing.assert_array_equal(
+            found(ax, f"{kind} momentum").get_xydata(), np.stack([y.x, y.p], -1)[:, coordinate]
+        )
+    assert "map sgd" not in gids(ax)
+    assert ax.get_ylabel() == f"velocity p{'₁₂'[coordinate]} = x{'₁₂'[coordinate]}′"
+
+
+def test_true_results_are_drawn_as_they_are(true_gap, true_order):
+    for module in (paths, loss, gap, phase):
+        assert "map momentum" in gids(frame(module.draw(true_gap))) or module is gap
+    np.testing.assert_array_equal(found(frame(gap.draw(true_gap)), "gap momentum").get_ydata(), true_gap.error)
+    assert "Tsit5" in words(gap.draw(true_gap))
+    ax = frame(order.draw(true_order))
+    np.testing.assert_array_equal(found(ax, "gaps rmsprop").get_ydata(), true_order.error)
+    assert frame(order.draw(true_order)).get_title().replace("\n", " ") == (
+        "The gap closes like √h for RMSprop: its memory starts at 0"
+    )
+
+
+@pytest.mark.parametrize("name", ["paths", "loss", "phase"])
+def test_dots_are_the_map_and_a_line_is_the_flow(pictures, name):
+    ax = frame(pictures[name])
+    for gid in gids(ax):
+        if gid.startswith("map "):
+            assert found(ax, gid).get_linestyle() == "None" and found(ax, gid).get_marker() != "None"
+        if gid.startswith("flow "):
+            assert found(ax, gid).get_linestyle() != "None" and found(ax, gid).get_marker() == "None"
+
+
+def test_the_flow_is_smooth_between_its_points(gaps):
+    flow = found(frame(paths.draw(gaps["bowl"][1])), "flow momentum")
+    x, corners = np.asarray(gaps["bowl"][1].flow.y.x), flow.get_path().vertices
+    np.testing.assert_array_equal(corners[::3], x)  # through every point
+    tangent, velocity = corners[1::3] - x[:-1], np.asarray(gaps["bowl"][1].flow.y.p)[:-1]
+    sine = tangent[:, 0] * velocity[:, 1] - tangent[:, 1] * velocity[:, 0]
+    np.testing.assert_allclose(sine, 0, atol=1e-12)  # along the flow's own velocity
+
+
+def test_every_picture_has_title_labels_with_units_names_caption_and_alt_text(pictures):
+    for name, picture in pictures.items():
+        for ax in picture.axes:
+            assert ax.get_title() and ax.get_xlabel() and ax.get_ylabel()
+        said = words(picture)
+        assert "float64" in said
+        for optimizer in ("Momentum",) if name == "phase" else ("SGD", "Momentum", "RMSprop", "Adam"):
+            assert optimizer in said
+        assert "Momentum(learning_rate=0.01, momentum=0.9)" in said and "h\xa0=\xa00.1" in said
+        assert "bowl" in picture.alt and picture.alt.endswith(".") and "\n" not in picture.alt
+
+
+def test_axes_say_what_they_measure(pictures):
+    labels = {name: (frame(p).get_xlabel(), frame(p).get_ylabel()) for name, p in pictures.items()}
+    assert labels["paths"] == ("position x₁", "position x₂")
+    assert labels["loss"][1] == "loss above minimum  f(x) − f*"
+    assert labels["gap"][1] == "gap  |x_map(t) − x_flow(t)|"
+    assert labels["order"] == ("time per step  h", "largest gap  |x_map − x_flow|")
+    assert "t = k h" in labels["gap"][0] and "t = k h" in labels["local_error"][0]
+
+
+def test_errors_stand_on_logarithmic_axes(pictures):
+    for name in ("loss", "gap", "local_error", "order"):
+        assert frame(pictures[name]).get_yscale() == "log"
+    assert frame(pictures["order"]).get_xscale() == "log"
+
+
+def test_runs_of_one_length_are_drawn_over_time_others_over_steps(gaps):
+    sgd, _, rmsprop, _ = gaps["bowl"]
+    assert frame(gap.draw(sgd)).get_xlabel() == "time  t = k h"
+    np.testing.assert_array_equal(found(frame(gap.draw(sgd)), "gap sgd").get_xdata(), sgd.t)
+    ax = frame(gap.draw([sgd, rmsprop]))
+    assert ax.get_xlabel() == "step k,  at time t = k h"
+    np.testing.assert_array_equal(found(ax, "gap rmsprop").get_xdata(), np.arange(STEPS + 1))
+
+
+def test_the_window_is_the_problems_own_and_paths_leave_it_only_from_view(gaps):
+    far = made_gap(gaps["bowl"][1].optimizer, scene("ripples"))
+    (left, right), (bottom, top) = far.problem.window
+    ax = frame(paths.draw(far))
+    assert ax.get_xlim() == (left, right) and ax.get_ylim() == (bottom, top)
+    gone = np.asarray(far.map.y.x)
+    inside = ((gone >= [left, bottom]) & (gone <= [right, top])).all(1)
+    assert ("exit map momentum" in gids(ax)) == (not inside.all())
+    np.testing.assert_array_equal(found(ax, "map momentum").get_xydata(), gone)
+
+
+def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_said(diverged, gaps):
+    k = int(diverged.map.stats["first_bad_step"])
+    for module in (paths, loss, gap):
+        picture = module.draw([diverged, gaps["bowl"][3]])
+        ax = frame(picture)
+        assert f"SGD diverged at step {k}" in ax.get_title().replace("\n", " ")
+        assert f"SGD diverged at step {k}" in words(picture) and f"diverged at step {k}" in picture.alt
+        assert f"exit {'gap' if module is gap else 'map'} sgd" in gids(ax)
+    ax = frame(paths.draw(diverged))
+    np.testing.assert_array_equal(found(ax, "map sgd").get_xydata(), np.asarray(diverged.map.y.x)[diverged.map.finite])
+    assert found(ax, "end of map sgd").get_marker() == "x"
+    assert ax.get_xlim() == (-3, 3) and ax.get_ylim() == (-3, 3)
+    assert frame(loss.draw(diverged)).get_ylim()[1] < 1e6
+
+
+def test_starts_and_minimizers_are_marked(gaps):
+    ax = frame(paths.draw(gaps["wells"]))
+    np.testing.assert_array_equal(found(ax, "start").get_xydata(), [[0.0, -3.0]])
+    np.testing.assert_array_equal(found(ax, "minimizer").get_xydata(), gaps["wells"][0].problem.minimizers)
+    assert "minimizer" not in gids(frame(paths.draw(gaps["nowhere"])))
+
+
+def test_levels_are_round_and_evenly_spread_in_the_logarithm(gaps):
+    ax = frame(paths.draw(gaps["valley"]))
+    levels = np.array(found(ax, "contours").levels)
+    assert levels.min() > 0 and 5 <= len(levels) <= 13
+    assert set((levels / 10 ** np.floor(np.log10(levels) + 1e-9)).round(6)) <= {1, 1.5, 2, 3, 5, 7}
+
+
+def test_too_many_dots_are_thinned_in_view_only_and_the_caption_says_so(gaps):
+    long = made_gap(gaps["bowl"][0].optimizer, scene("bowl"), 400)
+    picture = paths.draw(long)
+    assert found(frame(picture), "map sgd").get_markevery() == 5
+    assert len(found(frame(picture), "map sgd").get_xdata()) == 401
+    assert "Every 5th iterate has a dot." in words(picture)
+    assert found(frame(paths.draw(gaps["bowl"][0])), "map sgd").get_markevery() == 1
+    assert "iterate has a dot" not in words(paths.draw(gaps["bowl"][0]))
+
+
+def test_the_solvers_error_is_drawn_if_near_and_else_told(gaps):
+    from dataclasses import replace
+
+    sgd = gaps["bowl"][0]
+    near, far = (replace(sgd, solver_error=sgd.solver_error * factor) for factor in (1e5, 1e-3))
+    ax = frame(gap.draw(near))
+    assert ax.get_ylim()[0] < 1e-4 and "solver band sgd" in gids(ax) and "solver's own error" in words(gap.draw(near))
+    ax = frame(gap.draw(far))
+    assert ax.get_ylim()[0] > 1e-12 and "solver band sgd" not in gids(ax)
+    assert "solver's own error, below the frame: at most 10⁻¹²" in words(gap.draw(far))
+
+
+def test_slopes_stand_beside_their_lines_with_their_errors(pictures):
+    said = words(pictures["order"])
+    for text in ("SGD 1.000 ± 0.002", "Momentum 1.010 ± 0.002", "RMSprop 0.500 ± 0.002", "Adam 0.990 ± 0.002"):
+        assert text in said
+    ax = frame(pictures["order"])
+    for gid, slope in (("triangle 1", 1.0), ("triangle 0.5", 0.5)):
+        (x0, x1, _, _), (y0, _, y2, _) = found(ax, gid).get_data()
+        assert np.log(y2 / y0) / np.log(x1 / x0) == pytest.approx(slope)
+
+
+def test_names_stand_at_the_ends_of_their_lines(pictures):
+    ax = frame(pictures["loss"])
+    for name in ("SGD", "Momentum", "RMSprop", "Adam"):
+        assert found(ax, f"name {name}").get_text() == name
+
+
+def test_the_overview_holds_every_panel_and_leaves_out_what_is_not_there(gaps, local_errors, orders, pictures):
+    page = pictures["overview"]
+    assert {ax.get_gid() for ax in page.axes} == {"paths", "loss", "phase", "gap", "local_error", "order"}
+    panels = {ax.get_gid(): ax for ax in page.axes}
+    for i, key in enumerate(KEYS):
+        np.testing.assert_array_equal(found(panels["paths"], f"map {key}").get_xydata(), gaps["bowl"][i].map.y.x)
+        np.testing.assert_array_equal(found(panels["gap"], f"gap {key}").get_ydata(), gaps["bowl"][i].error)
+    sgd = overview.draw(gaps["bowl"][0], local_errors["bowl"][0], orders["bowl"][0])
+    assert {ax.get_gid() for ax in sgd.axes} == {"paths", "loss", "gap", "local_error", "order"}
+    bare = overview.draw(gaps["bowl"][0], [], [])
+    assert {ax.get_gid() for ax in bare.axes} == {"paths", "loss", "gap"}
+
+
+def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(gaps, local_errors, orders):
+    shown = {"local_error": local_errors["bowl"], "order": orders["bowl"]}
+    for name, module in figures.catalogue.items():
+        if name == "overview":
+            continue
+        figure = Figure(figsize=(9, 4))
+        ax, other = figure.subplots(1, 2)
+        assert module.draw(shown.get(name, gaps["bowl"]), ax=ax) is ax
+        assert figure.axes == [ax, other] and not other.has_data() and other.get_title() == ""
+        assert ax.get_title() and ax.has_data()
+        assert (
+            figure.get_suptitle() == "" and figure.get_supxlabel() == "" and figure.get_size_inches().tolist() == [9, 4]
+        )
+        figure.draw_without_rendering()
+
+
+def test_figures_of_many_frames_take_the_claims_into_their_frames(gaps):
+    with mpl.rc_context({"figure.constrained_layout.use": True}):
+        figure = Figure(figsize=(8, 4))
+        left, right = figure.subplots(1, 2)
+    loss.draw(gaps["bowl"], ax=left)
+    gap.draw(gaps["bowl"], ax=right)
+    figure.draw_without_rendering()
+    assert left.title.get_window_extent().x1 <= right.title.get_window_extent().x0
