@@ -40,8 +40,10 @@ if TYPE_CHECKING:  # whatever needs JAX is imported when it is wanted, and known
 
 LIBRARIES = ("jax", "jaxlib", "optax", "diffrax", "equinox", "jaxtyping", "numpy", "matplotlib", "tyro", "tqdm")
 CACHE = (
-    "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES",
-)  # fmt: skip
+    "JAX_COMPILATION_CACHE_DIR",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES",
+)
 WORKERS = 4  # optimizers at a time: while XLA compiles one, Python traces the next
 
 
@@ -139,12 +141,10 @@ def _draw(study: "Study", results: "Mapping[str, Result]", screen: Screen) -> di
         if picture is None:
             screen.note(f"no {figure} of {study.problem.name}, as no run lasted long enough to measure an order.")
         else:
+            facts = {"title": f"{study.problem.name}: {figure}", "dtype": str(study.start.dtype)}
+            facts["command"] = _command(study.options, problem=(study.called,), figures=(figure,))
             for path in _paths(study, [figure]):
-                data = render(
-                    picture, path.suffix[1:], title=f"{study.problem.name}: {figure}", dpi=study.options.dpi,
-                    command=_command(study.options, problem=(study.called,), figures=(figure,)), dtype=str(study.start.dtype),
-                )  # fmt: skip
-                written[path] = put(path, data)
+                written[path] = put(path, render(picture, path.suffix[1:], **facts, dpi=study.options.dpi))
         screen.drawn += 1
         screen.done()
     return written
@@ -203,7 +203,7 @@ def _wake_libraries() -> None:
 
 @contextmanager
 def _no_backend() -> Iterator[None]:
-    """Import matplotlib without MPLBACKEND, as no window will open; it hears of it afterwards, if there is such a one."""
+    """Import matplotlib without MPLBACKEND, as no window will open; afterwards set it, if there is such a one."""
     asked = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
     try:
         yield
@@ -228,12 +228,10 @@ def run() -> NoReturn:
         if hasattr(signal, stop):
             signal.signal(getattr(signal, stop), _stop)
     code = main()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:  # nobody reads it any more
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    try:
+        sys.stdout.flush()
+    except (OSError, AttributeError):  # nobody reads it any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if code > 128:
         os._exit(code)  # at once, in the middle of whatever is being compiled
     sys.exit(code)

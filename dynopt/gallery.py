@@ -63,7 +63,7 @@ def learning_rates(
 
 
 @eqx.filter_jit
-def _look(loss: Callable, start: PyTree, ends: Array, pages: tuple[type[AbstractOptimizer], ...]):
+def _look(loss: Callable, start: PyTree, ends: Array | np.ndarray, pages: tuple[type[AbstractOptimizer], ...]):
     """f and |∇f| at the start; the largest |curvature| there and at the ends; how each page's step grows with ∇f."""
     x, flat_loss = as_vector(loss, start)
     grad = jax.grad(flat_loss)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import OutputError
@@ -37,7 +37,7 @@ class Screen:
         with suppress(OSError):
             self._write(sys.stderr, f"dynopt: {text}")
 
-    def _write(self, stream: TextIO | None, text: str) -> None:
+    def _write(self, stream: Any, text: str) -> None:
         """In the letters that the stream has, and without those that a terminal obeys."""
         if stream is None:
             return
@@ -108,7 +108,7 @@ def table(study: "Study", results: "Mapping[str, Result]") -> str:
 
     from .figures.words import ending
 
-    rows = [("optimizer", "h", "loss of map", "loss of flow", "largest gap", "order", "")]
+    rows: list[tuple[str, ...]] = [("optimizer", "h", "loss of map", "loss of flow", "largest gap", "order", "")]
     for name, result in results.items():
         runs = result.gap.map, result.gap.flow
         numbers = study.pages[name].h, *(np.asarray(run.loss)[-1] for run in runs), result.gap.largest

@@ -1,5 +1,6 @@
 """The Python that draws what the command draws, for whoever wants to go on from there."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from .options import Options, typed
@@ -20,13 +21,14 @@ def script(studies: Sequence[Study], command: str) -> str:
     body = [line for study in studies for line in _one(study)]
     used = "\n".join(body)
     pages = sorted({type(page).__name__ for study in studies for page in study.pages.values()})
-    rooms = [name for name in ("Problem", "SolverFailure", "problems") if f"{name}(" in used or f"{name}." in used]
+    front = ("Problem", "SolverFailure", "analysis", "figures", "problems")
+    rooms = [name for name in front if re.search(rf"\b{name}\b", used)]
     own = sorted({study.called.partition(":")[0] for study in studies if study.file})
     head = [f'"""What `{command}` draws."""', ""]
     head += ["from contextlib import suppress", ""] * ("suppress(" in used)
     head += ["import jax", *(f"import {module}" for module in own), ""]
     head += [
-        f"from dynopt import {', '.join([*rooms, 'analysis', 'figures'])}",
+        f"from dynopt import {', '.join(rooms)}",
         f"from dynopt.optimizers import {', '.join(pages)}",
     ]
     head += ["", "jax.config.update('jax_enable_x64', True)"]

@@ -1,0 +1,487 @@
+"""The command line: arguments in, files out."""
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import jax
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+import dynopt
+from dynopt import analysis, compare, figures, gallery, optimizers, problems, provenance, studies
+from dynopt.compare import main
+from dynopt.errors import SolverFailure
+from dynopt.options import Options
+
+TINY = ["--problem", "booth", "--optimizers", "sgd", "--steps", "5", "--figures", "gap", "--format", "png"]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture
+def tell(capsys):
+    """Run the command; its exit code, and the lines of both streams."""
+
+    def run(*arguments):
+        code = main(list(arguments))
+        said = capsys.readouterr()
+        return code, said.out.splitlines(), said.err.splitlines()
+
+    return run
+
+
+def drawn(folder="figures"):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+# What is drawn
+
+
+def test_one_figure_of_one_problem(tell):
+    code, out, err = tell(*TINY)
+    assert (code, err) == (0, [])
+    assert out[0] == "booth, 5 steps from (-8, 3)"
+    assert out[1].split() == ["optimizer", "h", "loss", "of", "map", "loss", "of", "flow", "largest", "gap"]
+    assert out[2].startswith("sgd") and out[3] == "figures/gap-booth.png"
+    assert drawn() == ["gap-booth.png"]
+
+
+def test_the_table_holds_the_numbers_of_the_library(tell):
+    _, out, _ = tell(*TINY, "--learning-rate", "0.01")
+    gap = analysis.gap(optimizers.SGD(0.01), problems.booth(), 5)
+    numbers = [0.01, gap.map.loss[-1], gap.flow.loss[-1], gap.largest]
+    assert out[2].split() == ["sgd", *(f"{float(x):.3g}" for x in numbers)]
+
+
+def test_the_order_stands_in_the_table_when_it_is_drawn(tell):
+    _, out, _ = tell(*[word.replace("gap", "order") for word in TINY])
+    order = analysis.order(optimizers.SGD(0.028), problems.booth(), 5 * 0.028)
+    assert out[2].endswith(f"{order.slope:.3f} ± {order.stderr:.3f}")
+
+
+def test_without_figures_all_that_fit_are_drawn_and_the_order_is_measured(tell, monkeypatch):
+    seen = only_measuring(monkeypatch)
+    tell("--problem", "booth", "--optimizers", "sgd", "--steps", "5")
+    assert {figure for figure, _ in seen} == set(figures.catalogue) - {"phase"}  # SGD has no velocity
+    assert all(result.order and result.local_error for _, results in seen for result in results)
+
+
+def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
+    seen = only_measuring(monkeypatch)
+    tell(*TINY)
+    ((figure, (result,)),) = seen
+    assert figure == "gap" and result.order is None and result.local_error is None
+
+
+def test_every_optimizer_of_the_contents_runs_by_default():
+    with jax.enable_x64(True):
+        (study,) = studies.planned(Options(problem=("booth",)))
+    assert {name: type(page) for name, page in study.pages.items()} == optimizers.catalogue
+
+
+def test_the_bare_command_draws_the_gallery(monkeypatch):
+    with jax.enable_x64(True):
+        planned = studies.planned(Options())
+    assert [study.called for study in planned] == list(gallery.STUDIES)
+    assert {figure for study in planned for figure in study.figures} == set(figures.catalogue)
+    assert all("orders" in study.measures for study in planned)
+    assert [path for study in planned for path in compare._paths(study, study.figures)][0] == Path("figures/paths-quadratic.png")
+
+
+def test_the_committed_gallery_is_small():
+    folder = Path(dynopt.__file__).parents[1] / "figures"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 5e6
+
+
+def only_measuring(monkeypatch):
+    """Draw nothing; note which results each figure was to be drawn from."""
+    seen = []
+    monkeypatch.setattr(studies, "draw", lambda study, figure, results: seen.append((figure, results)))
+    return seen
+
+
+# The options
+
+
+def test_several_problems_are_drawn_into_files_of_their_own(tell, own):
+    code, out, _ = tell(*[word.replace("booth", "booth,mine:ready") for word in TINY])
+    assert code == 0 and drawn() == ["gap-booth.png", "gap-ready.png"]
+    assert out[0].startswith("booth, ") and out[5].startswith("ready, ")
+
+
+def test_names_may_have_capitals_and_hyphens(tell):
+    words = {"booth": "Booth", "sgd": "SGD", "gap": "Local-Error", "png": "PNG"}
+    assert tell(*[words.get(word, word) for word in TINY])[0] == 0
+    assert drawn() == ["local_error-booth.png"]
+
+
+def test_one_hyperparameter_of_one_optimizer(tell):
+    _, out, _ = tell(*TINY, "--set", "sgd.learning_rate=0.01")
+    assert out[2].split()[:2] == ["sgd", "0.01"]
+
+
+def test_a_flag_of_an_optimizer_is_true_or_false(tell):
+    _, out, _ = tell("--show-code", "--problem", "booth", "--set", "rmsprop.bias_correction=true")
+    assert any("RMSprop(learning_rate=0.18, bias_correction=True)" in line for line in out)
+
+
+@pytest.mark.parametrize("x0", [["--x0", "-1.2,1"], ["--x0=-1.2,1"], ["--x0=-12e-1, 1"]])
+def test_a_start_may_begin_with_a_minus(tell, x0):
+    assert tell(*TINY, *x0)[1][0] == "booth, 5 steps from (-1.2, 1)"
+
+
+def test_steps_may_be_written_as_a_power(tell):
+    assert tell(*TINY[:4], "--steps", "1e1", *TINY[6:])[1][0].startswith("booth, 10 steps")
+
+
+def test_output_is_made_and_takes_all_formats(tell):
+    code, out, _ = tell(*TINY[:8], "--format", "png,svg,pdf", "--output", "deep/down")
+    assert code == 0
+    assert out[3:6] == [f"deep/down/gap-booth.{kind}" for kind in ("png", "svg", "pdf")]
+    assert Path("deep/down/gap-booth.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_dpi_and_style_change_the_size(tell):
+    tell(*TINY, "--dpi", "55")
+    low = imread("figures/gap-booth.png").shape
+    tell(*TINY, "--dpi", "110")
+    assert imread("figures/gap-booth.png").shape[1] == 2 * low[1]
+    tell(*TINY, "--style", "paper", "--dpi", "110")
+    assert imread("figures/gap-booth.png").shape[1] < 2 * low[1]
+
+
+def test_save_keeps_every_run_as_arrays(tell):
+    code, out, _ = tell(*TINY, "--save", "runs.npz")
+    assert code == 0 and "runs.npz" in out
+    gap = analysis.gap(optimizers.SGD(0.028), problems.booth(), 5)
+    with np.load("runs.npz", allow_pickle=False) as saved:
+        header = json.loads(str(saved["header"]))
+        np.testing.assert_array_equal(saved["booth.sgd.map.x"], gap.map.x)
+        np.testing.assert_array_equal(saved["booth.sgd.flow.loss"], gap.flow.loss)
+        np.testing.assert_array_equal(saved["booth.sgd.map.t"], gap.map.t)
+    assert header["dynopt"] == dynopt.__version__
+    assert header["runs"]["booth.sgd.map"]["status"] == "ok"
+    assert header["runs"]["booth.sgd.flow"]["optimizer"] == "SGD(learning_rate=0.028)"
+
+
+def test_a_configuration_stands_for_what_is_typed_and_typing_wins(tell):
+    Path("talk.toml").write_text(
+        'problem = "booth"\noptimizers = ["sgd", "adam"]\nsteps = 5\nfigures = ["gap"]\nformat = ["png"]\n'
+        "learning-rate = 0.01\nx0 = [-1.2, 1]\nquiet = true\n[set.adam]\nb1 = 0.8\nb2 = 0.9\n"
+    )
+    assert tell("--config", "talk.toml") == (0, ["figures/gap-booth.png"], [])
+    _, out, _ = tell("--config", "talk.toml", "--show-code", "--set", "adam.b1=0.7", "--learning-rate", "0.02")
+    assert "pages = [SGD(learning_rate=0.02), Adam(learning_rate=0.02, b1=0.7, b2=0.9)]" in out
+    assert "gaps = [analysis.gap(page, problem, 5, x0=[-1.2, 1.0], throw=False) for page in pages]" in out
+
+
+def test_list_names_everything(tell):
+    code, out, _ = tell("--list")
+    assert code == 0
+    assert {line.split()[0] for line in out if line} == {
+        *("problems", "optimizers", "figures"), *problems.catalogue, *optimizers.catalogue, *figures.catalogue,
+    }  # fmt: skip
+
+
+def test_list_as_json_names_everything_with_options(tell):
+    code, out, _ = tell("--list", "--json")
+    found = json.loads("\n".join(out))
+    assert code == 0 and found["dynopt"] == dynopt.__version__
+    assert [entry["name"] for entry in found["problems"]] == list(problems.catalogue)
+    assert [entry["name"] for entry in found["figures"]] == list(figures.catalogue)
+    assert {entry["name"]: entry["options"] for entry in found["optimizers"]}["momentum"] == {
+        "learning_rate": None,
+        "momentum": 0.9,
+    }
+    assert all(entry["about"] for room in ("problems", "optimizers", "figures") for entry in found[room])
+
+
+def test_quiet_prints_the_paths_only(tell):
+    assert tell(*TINY, "--quiet") == (0, ["figures/gap-booth.png"], [])
+
+
+def test_version(tell):
+    assert tell("--version") == (0, [f"dynopt {dynopt.__version__}"], [])
+
+
+def test_help_shows_every_option_with_an_example(tell):
+    code, out, _ = tell("--help")
+    text = " ".join(" ".join(out).split())
+    assert code == 0
+    for option in ("--problem", "--optimizers", "--learning-rate", "--set", "--steps", "--x0", "--figures", "--output",
+                   "--format", "--dpi", "--style", "--config", "--save"):  # fmt: skip
+        assert f"Example: {option} " in text
+    for option in ("--strict", "--force", "--quiet", "--show-code", "--list", "--json", "--version"):
+        assert option in text
+    assert "--problem NAME,NAME" in text
+
+
+# Runs that fail are results
+
+
+DIVERGING = [*TINY, "--learning-rate", "10"]
+
+
+def test_a_diverged_run_is_a_result(tell):
+    code, out, _ = tell(*DIVERGING)
+    assert code == 0 and drawn() == ["gap-booth.png"]
+    assert "map diverged at step" in out[2]
+
+
+def test_under_strict_a_diverged_run_ends_in_3_with_everything_written(tell):
+    code, _, _ = tell(*DIVERGING, "--strict", "--save", "runs.npz")
+    assert code == 3 and drawn() == ["gap-booth.png"]
+    with np.load("runs.npz") as saved:
+        header = json.loads(str(saved["header"]))["runs"]["booth.sgd.map"]
+    assert header["status"] == "diverged" and header["first_bad_step"] > 0
+
+
+def test_strict_is_content_with_runs_that_end_well(tell):
+    assert tell(*TINY, "--strict")[0] == 0
+
+
+def test_a_figure_of_which_nothing_is_left_is_not_drawn(tell, monkeypatch):
+    def failed(*_, **__):
+        raise SolverFailure("the flow diverges", partial=None, status=1, t_reached=0.0)
+
+    monkeypatch.setattr(analysis, "order", failed)
+    code, _, err = tell(*[word.replace("gap", "order,overview,gap") for word in TINY])
+    assert code == 0 and drawn() == ["gap-booth.png"]
+    missing = "as no run lasted long enough to measure an order."
+    assert err == [f"dynopt: no order of booth, {missing}", f"dynopt: no overview of booth, {missing}"]
+
+
+# Files
+
+
+def test_the_same_command_writes_the_same_bytes(tell):
+    again = [*TINY[:8], "--format", "png,svg,pdf", "--save"]
+    tell(*again, "a.npz", "--output", "a")
+    tell(*again, "b.npz", "--output", "b")
+    for name in drawn("a"):
+        assert Path("a", name).read_bytes() == Path("b", name).read_bytes(), name
+    assert Path("a.npz").read_bytes() == Path("b.npz").read_bytes()
+
+
+def test_what_is_there_already_is_not_touched(tell):
+    tell(*TINY)
+    os.utime("figures/gap-booth.png", (1, 1))
+    code, out, _ = tell(*TINY)
+    assert code == 0 and out[3] == "figures/gap-booth.png (unchanged)"
+    assert Path("figures/gap-booth.png").stat().st_mtime == 1
+
+
+def test_an_older_drawing_is_replaced(tell):
+    tell(*TINY)
+    before = Path("figures/gap-booth.png").read_bytes()
+    code, out, _ = tell(*TINY, "--learning-rate", "0.01")
+    assert code == 0 and out[3] == "figures/gap-booth.png"
+    assert Path("figures/gap-booth.png").read_bytes() != before
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_the_work_of_others_is_replaced_by_force_only(tell, kind, monkeypatch):
+    monkeypatch.setattr(studies, "measure", lambda *_: pytest.fail("computed before looking"))
+    Path("figures").mkdir()
+    Path(f"figures/gap-booth.{kind}").write_text("a holiday")
+    code, _, err = tell(*TINY[:8], "--format", kind)
+    assert code == 4 and "was not written by dynopt" in err[0] and "--force" in err[0]
+    assert Path(f"figures/gap-booth.{kind}").read_text() == "a holiday"
+    monkeypatch.undo()
+    os.chdir(Path(f"figures/gap-booth.{kind}").resolve().parents[1])
+
+
+def test_force_replaces_the_work_of_others(tell):
+    Path("figures").mkdir()
+    Path("figures/gap-booth.png").write_text("a holiday")
+    assert tell(*TINY, "--force")[0] == 0
+    assert provenance.ours(Path("figures/gap-booth.png"))
+
+
+def test_a_saved_file_of_others_is_not_replaced(tell):
+    np.savez("runs.npz", a=1)
+    code, _, err = tell(*TINY, "--save", "runs.npz")
+    assert code == 4 and "'runs.npz' was not written by dynopt" in err[0]
+    assert not Path("figures").exists() or drawn() == []
+
+
+def test_when_the_disk_refuses_the_old_file_survives(tell, monkeypatch):
+    tell(*TINY)
+    before = Path("figures/gap-booth.png").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    code, _, err = tell(*TINY, "--learning-rate", "0.01")
+    assert code == 4 and "No space left on device" in err[0]
+    assert Path("figures/gap-booth.png").read_bytes() == before and drawn() == ["gap-booth.png"]
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_a_figure_says_where_it_comes_from(tell, kind):
+    tell(*TINY[:8], "--format", kind, "--set", "sgd.learning_rate=0.01", "--output", "elsewhere")
+    data = Path(f"elsewhere/gap-booth.{kind}").read_bytes()
+    for fact in (
+        b"dynopt --problem booth --figures gap --optimizers sgd --set sgd.learning_rate=0.01 --steps 5",
+        f"dynopt {dynopt.__version__} ".encode(),
+        b"optax", b"diffrax", b"matplotlib",
+        b"float64", b"none: nothing is random",
+    ):  # fmt: skip
+        assert fact in data
+    assert b"elsewhere" not in data and str(Path.cwd()).encode() not in data
+    if kind != "pdf":
+        assert b"Gap between map and flow along the run on booth" in data
+
+
+def test_the_command_in_a_figure_draws_it_again(tell):
+    import shlex
+
+    tell(*TINY, "--x0", "-1,2", "--set", "sgd.learning_rate=0.01", "--style", "slides", "--dpi", "40")
+    before = Path("figures/gap-booth.png").read_bytes()
+    from PIL import Image
+
+    with Image.open("figures/gap-booth.png") as image:
+        words = shlex.split(image.info["Command"])
+    assert words[0] == "dynopt"
+    tell(*words[1:], "--format", "png", "--output", "again")
+    assert Path("again/gap-booth.png").read_bytes() == before
+
+
+# Code
+
+
+def test_show_code_draws_the_same_figures(tell):
+    words = [*TINY[:2], "--steps", "5", "--figures", "paths,order,gap", "--format", "png", "--x0", "-1,2", "--dpi", "50"]
+    words += ["--optimizers", "sgd", "--set", "sgd.learning_rate=0.01", "--style", "paper"]
+    assert tell(*words)[0] == 0
+    code, out, _ = tell(*words, "--show-code")
+    assert code == 0
+    Path("code").mkdir()
+    os.chdir("code")
+    exec(compile("\n".join(out), "shown", "exec"), {})
+    for name in ("paths-booth.png", "order-booth.png", "gap-booth.png"):
+        np.testing.assert_array_equal(imread(name), imread(f"../figures/{name}"))
+
+
+def test_show_code_of_the_gallery_compiles_and_draws_nothing(tell):
+    code, out, _ = tell("--show-code")
+    assert code == 0 and not Path("figures").exists()
+    compile("\n".join(out), "shown", "exec")
+    assert "problem = problems.rastrigin()" in out
+
+
+# Problems of one's own
+
+
+OWN = """
+from dynopt import Problem, problems
+
+bowl = problems.booth().loss
+
+def made():
+    return Problem(bowl, [1.0, 2.0], name="Größe $\\\\alpha$ / ..")
+
+ready = Problem(bowl, [1.0, 0.0], name="ready")
+"""
+
+
+@pytest.fixture
+def own():
+    Path("mine.py").write_text(OWN)
+
+
+@pytest.mark.parametrize(
+    "name, title, stem",
+    [
+        ("mine:made", "Größe $\\alpha$ / .., 5 steps from (1, 2)", "gr-sse-alpha"),
+        ("mine:ready", "ready, 5 steps from (1, 0)", "ready"),
+    ],
+)
+def test_a_function_that_makes_a_problem(tell, own, name, title, stem):
+    path, modules = list(sys.path), set(sys.modules)
+    code, out, _ = tell("--problem", name, *TINY[2:])
+    assert code == 0 and out[0] == title
+    assert drawn() == [f"gap-{stem}.png"]
+    assert sys.path == path and "mine" not in set(sys.modules) - modules
+
+
+def test_a_loss_with_a_start(tell, own):
+    code, out, _ = tell("--problem", "mine:bowl", "--x0", "1,-1", *TINY[2:])
+    assert code == 0 and out[0] == "_booth, 5 steps from (1, -1)"
+    _, shown, _ = tell("--problem", "mine:bowl", "--x0", "1,-1", *TINY[2:], "--show-code")
+    assert "import mine" in shown and "problem = Problem(mine.bowl, [1.0, -1.0])" in shown
+    assert "gaps = [analysis.gap(page, problem, 5, throw=False) for page in pages]" in shown
+
+
+# The process around it
+
+
+def test_stopped_by_ctrl_c_finished_figures_stay(tell, monkeypatch):
+    draw = studies.draw
+
+    def stop(study, figure, results):
+        if figure == "loss":
+            raise KeyboardInterrupt
+        return draw(study, figure, results)
+
+    monkeypatch.setattr(studies, "draw", stop)
+    code, _, err = tell(*[word.replace("gap", "gap,loss,local_error") for word in TINY])
+    assert (code, err) == (130, ["dynopt: stopped by you after 1 of 3 figures."])
+    assert drawn() == ["gap-booth.png"]
+
+
+def test_stopped_by_sigterm(tell, monkeypatch):
+    monkeypatch.setattr(studies, "draw", lambda *_: compare._stop(15, None))
+    assert tell(*TINY)[::2] == (143, ["dynopt: stopped by SIGTERM after 0 of 1 figures."])
+
+
+def test_a_bug_is_written_down(tell, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("two left feet")
+
+    monkeypatch.setattr(studies, "draw", broken)
+    code, _, err = tell(*TINY)
+    assert code == 1 and err[0].startswith("dynopt: a bug in dynopt, RuntimeError; please report it")
+    report = Path(err[0].split("traceback in ")[1].rstrip("."))
+    assert "two left feet" in report.read_text() and "broken" in report.read_text()
+    report.unlink()
+
+
+def test_warnings_of_the_library_are_told_in_a_line(tell, monkeypatch):
+    def warned(*_):
+        warnings.warn("mind the gap", stacklevel=1)
+
+    monkeypatch.setattr(studies, "draw", warned)
+    assert "dynopt: mind the gap" in tell(*TINY)[2]
+
+
+def test_nothing_is_left_behind(tell):
+    before = dict(mpl.rcParams), dict(os.environ), list(sys.path), os.getcwd(), list(warnings.filters)
+    jax.config.update("jax_enable_x64", False)
+    try:
+        assert tell(*TINY)[0] == 0
+        assert not jax.config.jax_enable_x64  # pyright: ignore
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert before == (dict(mpl.rcParams), dict(os.environ), list(sys.path), os.getcwd(), list(warnings.filters))
+    assert jax.config.jax_compilation_cache_dir == os.environ.get("JAX_COMPILATION_CACHE_DIR")  # pyright: ignore
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_the_numbers_are_float64_wherever_the_process_stands(tell):
+    with jax.enable_x64(False):
+        tell(*TINY, "--save", "runs.npz")
+    with np.load("runs.npz") as saved:
+        assert saved["booth.sgd.flow.x"].dtype == np.float64
+
+
