@@ -346,7 +346,6 @@ unchecked = pytest.mark.usefixtures("as_users_see_it")
         (None, InvalidValue, "got None"),
         ([3], InvalidType, r"got \[3\]"),
     ],
-    ids=str,
 )
 def test_wrong_steps(run, steps, error, words):
     with pytest.raises(error, match=words):

@@ -28,7 +28,6 @@ every_page = pytest.mark.parametrize("cls", catalogue.values(), ids=catalogue)
         (np.array([0.1, 0.2]), InvalidType, r"must be one number, got shape \(2,\); .*filter_vmap"),
         (lambda k: 0.1, InvalidType, "got a schedule"),
     ],
-    ids=str,
 )
 def test_wrong_learning_rates(cls, rate, error, words):
     with pytest.raises(error, match=words) as caught:
@@ -54,7 +53,6 @@ def test_whole_numbers_and_numpy_scalars_are_numbers(cls):
         ("0.9", InvalidType, "remove the quotes"),
         (None, InvalidType, "is required"),
     ],
-    ids=str,
 )
 def test_wrong_decays(make, rate, error, words):
     with pytest.raises(error, match=words):
