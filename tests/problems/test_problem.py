@@ -176,7 +176,6 @@ def test_the_loss_is_traced_once_and_never_run():
         (jax.random.key(0), InvalidType, "`x0` must be one array of numbers|`x0` must hold real numbers"),
         ([10**400, 1], InvalidType, "`x0` must hold real numbers, got object"),
     ],
-    ids=repr,
 )
 def test_a_start_that_is_no_point_is_refused(x0, kind, words):
     with pytest.raises(kind, match=words):
