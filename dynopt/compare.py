@@ -21,6 +21,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as done:  # tyro has shown its help
         return done.code if isinstance(done.code, int) else 0
     except KeyboardInterrupt as stop:
-        name = stop.args[0] if stop.args else "SIGINT"
-        screen.note(f"stopped by {'you' if name == 'SIGINT' else name}{screen.progress}.")
-        return 128 + signal.Signals[name]
+        number = stop.args[0] if stop.args else signal.SIGINT
+        screen.note(f"stopped by {_who(number)}{screen.progress}.")
+        return 128 + number
     except Exception as error:
         screen.note(f"a bug in dynopt, {type(error).__name__}; please report it, with its traceback in {_report()}.")
         return 1
@@ -115,9 +116,9 @@ def _compare(studies: "Sequence[Study]", options: "Options", screen: Screen) -> 
     pool = ThreadPoolExecutor(WORKERS)
     try:
         futures = {(study.slug, name): pool.submit(measure, study, name) for study in studies for name in study.pages}
-        screen.begin(len(futures), sum(len(study.figures) for study in studies))
+        screen.begin(list(futures.values()), sum(len(study.figures) for study in studies))
         for study in studies:
-            results = {name: screen.wait(futures[study.slug, name], f"{study.slug}: {name}") for name in study.pages}
+            results = {name: screen.wait(futures[study.slug, name], f"measuring {study.slug}") for name in study.pages}
             screen.tell(table(study, results), _draw(study, results, screen))
             for name, result in results.items():
                 runs |= {f"{study.slug}.{name}.{run.kind}": run for run in (result.gap.map, result.gap.flow)}
@@ -136,7 +137,7 @@ def _draw(study: "Study", results: "Mapping[str, Result]", screen: Screen) -> di
 
     written = {}
     for figure in study.figures:
-        screen.doing(f"{study.slug}: {figure}")
+        screen.doing(f"drawing {figure} of {study.slug}")
         picture = draw(study, figure, list(results.values()))
         if picture is None:
             screen.note(f"no {figure} of {study.problem.name}, as no run lasted long enough to measure an order.")
@@ -146,7 +147,6 @@ def _draw(study: "Study", results: "Mapping[str, Result]", screen: Screen) -> di
             for path in _paths(study, [figure]):
                 written[path] = put(path, render(picture, path.suffix[1:], **facts, dpi=study.options.dpi))
         screen.drawn += 1
-        screen.done()
     return written
 
 
@@ -224,9 +224,10 @@ def _report() -> str:
 def run() -> NoReturn:
     """`main` as a process of its own, which keeps compiled programs for the next time and obeys signals."""
     _keep_programs()
-    for stop in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, stop):
-            signal.signal(getattr(signal, stop), _stop)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
+            signal.signal(number, _stop)
     code = main()
     try:
         sys.stdout.flush()
@@ -238,7 +239,22 @@ def run() -> NoReturn:
 
 
 def _stop(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt(signal.Signals(number).name)
+    """Interrupt `main`; end without it if a library swallows that, or when asked again."""
+    end = threading.Timer(3, _end, [number])
+    end.daemon = True
+    end.start()
+    signal.signal(number, _end)
+    raise KeyboardInterrupt(number)
+
+
+def _end(number: int, frame: Any = None) -> NoReturn:
+    with suppress(OSError):
+        os.write(2, f"dynopt: stopped by {_who(number)}.\n".encode())
+    os._exit(128 + number)
+
+
+def _who(number: int) -> str:
+    return "you" if number == signal.SIGINT else signal.Signals(number).name
 
 
 def _keep_programs() -> None:

@@ -269,7 +269,7 @@ def _split(argv: Sequence[str]) -> dict[str, str]:
                 f"{shown(flag)} belongs to no option; write lists with commas and no spaces, for example --x0 -1.2,1."
             )
         if name not in READERS and name not in FLAGS:
-            raise UnknownName(f"no option {shown(flag)}{_near(name, '--')}; --help shows them all.")
+            raise UnknownName(f"no option {shown(flag)}{_near(name, '--')}")
         if name in found:
             raise InvalidValue(f"`{flag}` is given twice; give it once, lists with commas.")
         if name in FLAGS and equals:
@@ -309,7 +309,7 @@ def _config(file: str) -> dict[str, Any]:
     for key, value in found.items():
         name = key.replace("-", "_")
         if name == "config" or name not in READERS and name not in FLAGS:
-            raise UnknownName(f"no option {shown(key)} in {shown(file)}{_near(name, '')}; --help shows them all.")
+            raise UnknownName(f"no option {shown(key)} in {shown(file)}{_near(name, '')}")
         if name in values:
             raise InvalidValue(f"{shown(file)} gives `{name}` twice, once with - and once with _; give it once.")
         if (name in FLAGS) != isinstance(value, bool):
@@ -340,7 +340,8 @@ def _near(name: str, dashes: str) -> str:
         if name in ALSO_CALLED
         else difflib.get_close_matches(name, [f.name for f in fields(Options)], 2)
     )
-    return f"; did you mean {' or '.join(dashes + n.replace('_', '-') for n in near)}?" if near else ""
+    guess = f"did you mean {' or '.join(dashes + n.replace('_', '-') for n in near)}? " if near else ""
+    return f"; {guess}--help shows them all."
 
 
 def dashed(name: str) -> str:

@@ -84,16 +84,15 @@ def may_write(path: Path, *, force: bool = False) -> None:
     **Raises:** `OutputError` that says what is in the way.
     """
     try:
+        for folder in path.parents:
+            if folder.exists() and not folder.is_dir():
+                raise OutputError(f"{str(folder)!r} is a file, where a folder is to go; choose another place.")
         if path.is_dir():
-            raise OutputError(f"{str(path)!r} is a folder, where a file is to go; move it or choose another place.")
+            raise OutputError(f"{str(path)!r} is a folder, where a file is to go; choose another place.")
         if not force and path.is_symlink():
-            raise OutputError(
-                f"{str(path)!r} is a link to elsewhere; choose another place, or replace the link with --force."
-            )
+            raise OutputError(f"{str(path)!r} is a link to elsewhere; choose another place, or use --force.")
         if not force and path.exists() and not ours(path):
-            raise OutputError(
-                f"{str(path)!r} was not written by dynopt; choose another place, or replace it with --force."
-            )
+            raise OutputError(f"{str(path)!r} was not written by dynopt; choose another place, or use --force.")
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
     except OutputError:

@@ -4,7 +4,7 @@ import inspect
 import json
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +23,7 @@ class Screen:
     def __init__(self):
         self.quiet = False
         self.heard: list[warnings.WarningMessage] = []
+        self.measures: Sequence[Future[Any]] = ()
         self.figures = self.drawn = 0
         self.bar: Any = None
         self.trouble: OSError | None = None
@@ -54,32 +55,28 @@ class Screen:
             return self.say("\n".join(map(str, written))) if written else None
         files = [f"{path}{'' if new else ' (unchanged)'}" for path, new in written.items()]
         self.say("\n".join([*table.splitlines(), *files]) + "\n")
-        for words in dict.fromkeys(str(warning.message) for warning in self.heard):
+        told = [one for one in self.heard if not issubclass(one.category, DeprecationWarning)]  # those are for authors
+        for words in dict.fromkeys(str(warning.message) for warning in told):
             self.note(words)
         self.heard.clear()
 
-    def begin(self, measures: int, figures: int) -> None:
-        self.figures = figures
+    def begin(self, measures: "Sequence[Future[Any]]", figures: int) -> None:
+        self.measures, self.figures = measures, figures
         if not self.quiet and sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
             shape = "{desc:<32.32}{bar} {n_fmt}/{total_fmt} {elapsed}"
-            self.bar = tqdm(total=measures + figures, leave=False, bar_format=shape, ncols=80, file=sys.stderr)
+            self.bar = tqdm(total=len(measures) + figures, leave=False, bar_format=shape, ncols=80, file=sys.stderr)
 
     def doing(self, what: str) -> None:
         if self.bar is not None:
+            self.bar.n = sum(future.done() for future in self.measures) + self.drawn
             self.bar.set_description_str(what)
-
-    def done(self) -> None:
-        if self.bar is not None:
-            self.bar.update()
 
     def wait(self, future: "Future[Any]", what: str) -> Any:
         self.doing(what)
         while not wait([future], timeout=0.5).done:
-            if self.bar is not None:
-                self.bar.refresh()
-        self.done()
+            self.doing(what)
         return future.result()
 
     @property
