@@ -8,6 +8,7 @@ from matplotlib.colors import LogNorm, to_hex
 
 from ..analysis import Gap
 from .measure import figure_of
+from .smooth import unravel
 from .style import field, ground, mixed
 from .views import LARGEST, finite
 from .words import number
@@ -20,7 +21,7 @@ def paint(ax: Axes, gap: Gap, scale: bool) -> None:
     """Fill the view of the axes, with a scale beside it if asked; where the loss is not finite the ground is bare."""
     x, y = (np.linspace(*limits, POINTS) for limits in (ax.get_xlim(), ax.get_ylim()))
     plane = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2).astype(gap.map.y.x.dtype)
-    loss = np.asarray(_losses(gap.problem.loss, gap.map.unravel, plane), float).reshape(POINTS, POINTS)
+    loss = np.asarray(_losses(gap.problem.loss, unravel(gap), plane), float).reshape(POINTS, POINTS)
     values = finite([loss])
     if not values.size:
         return

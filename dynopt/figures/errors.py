@@ -26,9 +26,8 @@ def paint(ax: Axes, results: Sequence[Gap] | Sequence[LocalError], quantity: str
     limits = _limits(results)
     runs.span(ax, times)
     ax.set_yscale("log", nonpositive="mask")
-    if limits:
-        ax.set_ylim(*limits)
-    else:
+    ax.set_ylim(*(limits or (0.1, 10.0)))
+    if not limits:
         say(ax, f"no {quantity} above 0 to draw")
     mark_decades(ax.yaxis)
     bottom, own = ax.get_ylim()[0], own_error(results)

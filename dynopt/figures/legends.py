@@ -31,6 +31,8 @@ def key(label: str, **look) -> Line2D:
 
 def above(ax: Axes, names: Sequence[Artist], keys: Sequence[Artist], room: float) -> float:
     """Names and keys above the frame, in as many rows as `room` points ask for. Returns their height in points."""
+    for former in [artist for artist in ax.artists if artist.get_gid() == "names"]:
+        former.remove()
     size = size_of("legend.fontsize")
     height = 0.7 * size
     for row in reversed(_rows(names, keys, room, size)):

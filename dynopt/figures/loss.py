@@ -8,7 +8,7 @@ from . import legends, runs
 from .beside import Name
 from .captions import called, claim, conditions, dotted
 from .picture import Panel, Picture, drawn, say, several
-from .views import linear_view, log_view, mark_decades, mark_exit
+from .views import linear_view, log_view, mark_decades, mark_exit, mark_plainly
 from .words import counted, ending, listed, number, plain
 
 MOST = 25  # dots along one run
@@ -96,20 +96,20 @@ def _set_axis(ax: Axes, gaps: list[Gap]) -> None:
     wide = positive.size == values.size > 0 and positive.max() > 100 * positive.min()
     if _known(gaps) or wide:
         ax.set_yscale("log", nonpositive="mask")
-        limits = log_view([positive])
-        if limits:
-            ax.set_ylim(limits[0], min(limits[1] * (ROOM if failed else 1), 1e300))
+        low, high = log_view([positive]) or (0.1, 10.0)
+        ax.set_ylim(low, min(high * (ROOM if failed else 1), 1e300))
         mark_decades(ax.yaxis)
     else:
         low, high = linear_view([values])
         ax.set_ylim(low, high + (high - low) * failed)
+        mark_plainly(ax.yaxis)
 
 
 def _title(gaps: list[Gap]) -> str:
     """From where to where, or who is lowest at the end."""
     what = "f\xa0−\xa0f*" if _known(gaps) else "the loss"
     whole = {name: _heights(g) for g, _, name, _ in runs.cast(gaps) if not ending(g.map) and not ending(g.flow)}
-    if not whole:
+    if not all(map.size and flow.size for map, flow in whole.values()) or not whole:
         return claim(gaps, "")
     if len(whole) == 1:
         ((name, (map, flow)),) = whole.items()

@@ -1,5 +1,7 @@
 """How much room words take, in points: before anything is drawn."""
 
+from functools import lru_cache
+
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,9 +19,13 @@ def size_of(name: str) -> float:
 
 
 def width(text: str, size: float) -> float:
-    """Of one line, with the little that hinting adds on the screen."""
-    words = text.replace(r"\$", "$")
-    return 1.02 * text_to_path.get_text_width_height_descent(words, FontProperties(size=size), False)[0]
+    """Of one line, as it is drawn without hinting."""
+    return _width(text.replace(r"\$", "$"), size, tuple(mpl.rcParams["font.family"]))
+
+
+@lru_cache(4096)
+def _width(text: str, size: float, family: tuple[str, ...]) -> float:
+    return text_to_path.get_text_width_height_descent(text, FontProperties(family=list(family), size=size), False)[0]
 
 
 def wrapped(text: str, room: float, size: float) -> str:

@@ -78,11 +78,12 @@ def _set_axes(ax: Axes, orders: list[Order]) -> bool:
     ax.set_xscale("log", nonpositive="mask")
     ax.set_yscale("log", nonpositive="mask")
     across, up = log_view([o.h for o in orders], margin=0.05), log_view([o.error for o in orders])
-    if across and up:
-        floors = finite([o.floor for o in orders])
-        near = floors[floors > up[0] / 1e3]
-        ax.set_xlim(across[0], across[1] * (across[1] / across[0]) ** 0.18)
-        ax.set_ylim(min([up[0], *near / 2]) / 1.6, up[1])
+    left, right = across or (0.01, 1.0)
+    bottom, top = up or (0.1, 10.0)
+    floors = finite([o.floor for o in orders])
+    near = floors[floors > bottom / 1e3]
+    ax.set_xlim(left, right * (right / left) ** 0.18)
+    ax.set_ylim(min([bottom, *near / 2]) / 1.6, top)
     mark_decades(ax.xaxis)
     mark_decades(ax.yaxis)
     return bool(across and up)

@@ -49,10 +49,9 @@ def draw(
             axes["paths"].set(gid="paths", xlabel="x", ylabel="y", title=" \n ")
             picture.lay_out()
             panels = {"paths": paints["paths"](axes["paths"])} | panels
-        for _ in range(2):  # titles are wrapped to frames, and frames make room for titles
-            picture.lay_out()
-            for name, panel in panels.items():
-                write_title(axes[name], panel.title, frame(axes[name]).width, 4.0)
+        picture.lay_out()
+        for name, panel in panels.items():
+            write_title(axes[name], panel.title, frame(axes[name]).width, 4.0)
         if "order" in panels:
             finish(axes["order"], panels["order"], panels["order"].names)
         _write_names(picture, panels)

@@ -14,7 +14,7 @@ from . import contours, legends, runs
 from .captions import called, claim, conditions, dotted, largest
 from .picture import Panel, Picture, drawn, several
 from .style import ground, ink
-from .views import LARGEST, linear_view, mark_exit
+from .views import LARGEST, linear_view, mark_exit, mark_plainly
 from .words import ending, listed, number, point
 
 WALL = 0.62  # the frame's height over its width on a slide
@@ -83,6 +83,8 @@ def paint(ax: Axes, gaps: list[Gap], scale: bool = False, fill: float | None = N
         ax.set_aspect("equal", adjustable="box", anchor="W")
     for line, color in lines:
         mark_exit(ax, line, color)
+    mark_plainly(ax.xaxis)
+    mark_plainly(ax.yaxis)
     ax.set_xlabel("position x₁")
     ax.set_ylabel("position x₂")
     return Panel(

@@ -12,7 +12,7 @@ from . import legends, runs
 from .captions import called, claim, conditions, dotted
 from .picture import Panel, Picture, drawn, several
 from .style import ground, ink, mixed
-from .views import linear_view, mark_exit
+from .views import linear_view, mark_exit, mark_plainly
 from .words import counted, ending, listed, names, number, subscript
 
 
@@ -69,6 +69,8 @@ def paint(ax: Axes, gaps: list[Gap], coordinate: int = 0) -> Panel:
         for line in runs.orbit(ax, each, plane):
             mark_exit(ax, line, each.look.color)
     marks = runs.mark_starts(ax, np.concatenate([np.stack(start, 1) for start in starts]))
+    mark_plainly(ax.xaxis)
+    mark_plainly(ax.yaxis)
     ax.set_xlabel(f"position x{subscript(coordinate + 1)}")
     ax.set_ylabel(f"velocity p{subscript(coordinate + 1)} = x{subscript(coordinate + 1)}′")
     return Panel(

@@ -105,20 +105,19 @@ def drawn(
 
 
 def _frame(picture: Picture, ax: Axes, panel: Panel) -> None:
-    """Title and names around the frame, whose place is known only once everything else has its own."""
+    """Title, names and keys around the frame; names stand beside their lines if the rest leaves room."""
     room, keys = 72 * picture.get_figwidth() * 0.88, [*panel.keys, *panel.below]
-    if panel.ends:
-        write_title(ax, panel.title, room, 4.0)
-        picture.lay_out()
-    named = beside.write(ax, panel.ends)
     if panel.shape is not None and picture.style == "slides":
         legends.aside(ax, [*panel.names, *keys])
         write_title(ax, panel.title, room, 4.0)
-    else:
-        write_title(ax, panel.title, room, legends.above(ax, [] if named else panel.names, keys, room))
-        if panel.shape is not None:
-            _fit_height(picture, ax, panel.shape)
-    picture.lay_out()
+        return
+    if panel.ends:
+        write_title(ax, panel.title, room, legends.above(ax, [], keys, room))
+        picture.lay_out()
+    if not beside.write(ax, panel.ends):
+        write_title(ax, panel.title, room, legends.above(ax, panel.names, keys, room))
+    if panel.shape is not None:
+        _fit_height(picture, ax, panel.shape)
 
 
 def _fit_height(picture: Picture, ax: Axes, shape: float) -> None:

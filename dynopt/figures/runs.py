@@ -12,7 +12,7 @@ from ..analysis import Gap, LocalError
 from ..trajectories import Trajectory
 from .smooth import SmoothLine, velocity
 from .style import Look, ground, ink, keys, looks
-from .views import every
+from .views import every, mark_plainly
 from .words import ending, names, outcome, plain
 
 MOST = 100  # dots along one path
@@ -63,7 +63,10 @@ def orbit(ax: Axes, each: Cast, coordinates: Sequence[tuple[str, int]]) -> list[
     rates, fine = velocity(gap), gap.flow.finite
     rate = np.stack([getattr(rates, name)[fine, i] for name, i in coordinates], 1)
     t = np.asarray(gap.flow.t, float)[fine]
-    flow = SmoothLine(x, y, rate, t, color=look.color, linestyle=look.line, zorder=3, gid=f"flow {key}")
+    view = np.array([ax.get_xlim(), ax.get_ylim()]).T
+    flow = SmoothLine(
+        np.stack([x, y], 1), rate, t, view, color=look.color, linestyle=look.line, zorder=3, gid=f"flow {key}"
+    )
     ax.add_line(flow)
     mark_end(ax, gap.flow, x, y, each)
     x, y = at(gap.map, coordinates)
@@ -138,3 +141,4 @@ def span(ax: Axes, times: Sequence[np.ndarray]) -> None:
     """The horizontal axis: as long as the longest run."""
     last = max((t.max(initial=0) for t in times), default=0) or 1
     ax.set_xlim(-0.015 * last, 1.015 * last)
+    mark_plainly(ax.xaxis)

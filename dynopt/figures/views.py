@@ -64,6 +64,14 @@ def mark_decades(axis: Axis) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def mark_plainly(axis: Axis) -> None:
+    """Ticks of a linear axis: very large and very small numbers as words have them, not as a factor in a corner."""
+    low, high = axis.get_view_interval()
+    most = max(abs(low), abs(high))
+    if not 1e-3 <= most < 1e5 and abs(high - low) > most / 20:
+        axis.set_major_formatter(lambda value, _: number(value))
+
+
 def mark_exit(ax: Axes, line: Line2D, color: str) -> None:
     """An arrow on the frame where a line first leaves it; the line's data stay as they are."""
     with np.errstate(all="ignore"):

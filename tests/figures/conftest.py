@@ -1,10 +1,10 @@
-"""Results to draw: made by hand, and two by `analysis`."""
+"""Results to draw: made by hand, and one by `analysis`."""
 
 import pytest
 from scenes import PAGES, SCENES, STEPS, made_gap, made_local_error, made_order, scene
 
-from dynopt import SGD, Momentum, RMSprop, Status
-from dynopt.analysis import Gap, LocalError, Order, gap, order
+from dynopt import SGD, Momentum, Status
+from dynopt.analysis import Gap, LocalError, Order, gap
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +41,3 @@ def diverged() -> Gap:
 @pytest.fixture(scope="session")
 def true_gap() -> Gap:
     return gap(Momentum(0.01), scene("bowl"), STEPS)
-
-
-@pytest.fixture(scope="session")
-def true_order() -> Order:
-    return order(RMSprop(0.02), scene("bowl"), refinements=6)

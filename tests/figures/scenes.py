@@ -71,7 +71,22 @@ def made_order(optimizer, problem: Problem, slope: float, size: float = 1.0, lef
     return Order(h, error, pairwise, slope, 0.002, (left_out, 6), floor, 1e-13, optimizer.order, **own)
 
 
-def found(ax, gid: str):
+def elsewhere(gap: Gap, problem: Problem) -> Gap:
+    """The same runs, said to be on another problem."""
+    return dataclasses.replace(gap, problem=problem)
+
+
+def with_runs(gap: Gap, change) -> Gap:
+    """The same result with other arrays along map and flow; `change` takes and gives what grows with time."""
+    runs = {
+        kind: dataclasses.replace(run, **dict(zip(("t", "y", "loss"), change((run.t, run.y, run.loss)), strict=True)))
+        for kind, run in (("map", gap.map), ("flow", gap.flow))
+    }
+    t, error, solver_error = change((gap.t, gap.error, gap.solver_error))
+    return dataclasses.replace(gap, t=t, error=error, solver_error=solver_error, **runs)
+
+
+def found(ax, gid: str) -> Any:
     """The one artist of that name."""
     (artist,) = [a for a in ax.get_children() if a.get_gid() == gid]
     return artist

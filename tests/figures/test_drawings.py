@@ -1,15 +1,20 @@
 """What is drawn is what was measured, number by number."""
 
+import jax
+import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from scenes import STEPS, found, gids, made_gap, scene
+from scenes import STEPS, elsewhere, found, gids, scene, with_runs
 
-from dynopt import figures
-from dynopt.figures import Picture, gap, loss, order, overview, paths, phase
+from dynopt import Problem, figures
+from dynopt.figures import Picture
+from dynopt.figures.words import number
+
+paths, loss, gap, _, order, phase, overview = figures.catalogue.values()
 
 KEYS = ("sgd", "momentum", "rmsprop", "adam")
 
@@ -84,16 +89,12 @@ def test_the_phase_plane_holds_position_and_velocity(gaps, coordinate):
     assert ax.get_ylabel() == f"velocity p{'₁₂'[coordinate]} = x{'₁₂'[coordinate]}′"
 
 
-def test_true_results_are_drawn_as_they_are(true_gap, true_order):
-    for module in (paths, loss, gap, phase):
-        assert "map momentum" in gids(frame(module.draw(true_gap))) or module is gap
-    np.testing.assert_array_equal(found(frame(gap.draw(true_gap)), "gap momentum").get_ydata(), true_gap.error)
-    assert "Tsit5" in words(gap.draw(true_gap))
-    ax = frame(order.draw(true_order))
-    np.testing.assert_array_equal(found(ax, "gaps rmsprop").get_ydata(), true_order.error)
-    assert frame(order.draw(true_order)).get_title().replace("\n", " ") == (
-        "The gap closes like √h for RMSprop: its memory starts at 0"
-    )
+def test_a_true_result_is_drawn_as_it_is(true_gap):
+    picture = gap.draw(true_gap)
+    np.testing.assert_array_equal(found(frame(picture), "gap momentum").get_ydata(), true_gap.error)
+    np.testing.assert_array_equal(found(frame(picture), "solver error momentum").get_ydata(), true_gap.solver_error)
+    solver, rtol = true_gap.flow.stats["solver"], true_gap.flow.stats["rtol"]
+    assert f"The flow by {solver} (rtol {number(float(rtol))}) errs by at most" in words(picture)
 
 
 @pytest.mark.parametrize("name", ["paths", "loss", "phase"])
@@ -152,14 +153,13 @@ def test_runs_of_one_length_are_drawn_over_time_others_over_steps(gaps):
 
 
 def test_the_window_is_the_problems_own_and_paths_leave_it_only_from_view(gaps):
-    far = made_gap(gaps["bowl"][1].optimizer, scene("ripples"))
-    (left, right), (bottom, top) = far.problem.window
-    ax = frame(paths.draw(far))
-    assert ax.get_xlim() == (left, right) and ax.get_ylim() == (bottom, top)
-    gone = np.asarray(far.map.y.x)
-    inside = ((gone >= [left, bottom]) & (gone <= [right, top])).all(1)
-    assert ("exit map momentum" in gids(ax)) == (not inside.all())
-    np.testing.assert_array_equal(found(ax, "map momentum").get_xydata(), gone)
+    corner = Problem(scene("bowl").loss, [-2.0, 1.5], name="corner", window=((-2.5, 0), (-0.5, 2)))
+    ax = frame(paths.draw(elsewhere(gaps["bowl"][1], corner)))
+    assert ax.get_xlim() == (-2.5, 0) and ax.get_ylim() == (-0.5, 2)
+    ((x, y),) = found(ax, "exit map momentum").get_xydata()  # in shares of the frame
+    assert y == 0 and 0 < x < 1 and "exit flow momentum" in gids(ax)
+    np.testing.assert_array_equal(found(ax, "map momentum").get_xydata(), gaps["bowl"][1].map.y.x)
+    assert "exit map momentum" not in gids(frame(paths.draw(gaps["bowl"][1])))
 
 
 def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_said(diverged, gaps):
@@ -192,10 +192,10 @@ def test_levels_are_round_and_evenly_spread_in_the_logarithm(gaps):
 
 
 def test_too_many_dots_are_thinned_in_view_only_and_the_caption_says_so(gaps):
-    long = made_gap(gaps["bowl"][0].optimizer, scene("bowl"), 400)
+    long = with_runs(gaps["bowl"][0], lambda runs: jax.tree.map(lambda a: jnp.concatenate([a] * 10), runs))
     picture = paths.draw(long)
     assert found(frame(picture), "map sgd").get_markevery() == 5
-    assert len(found(frame(picture), "map sgd").get_xdata()) == 401
+    assert len(found(frame(picture), "map sgd").get_xdata()) == 410
     assert "Every 5th iterate has a dot." in words(picture)
     assert found(frame(paths.draw(gaps["bowl"][0])), "map sgd").get_markevery() == 1
     assert "iterate has a dot" not in words(paths.draw(gaps["bowl"][0]))
