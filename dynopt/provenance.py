@@ -41,12 +41,12 @@ def render(picture: Picture, format: str, *, title: str, command: str, dtype: st
     }[format]
     buffer = io.BytesIO()
     picture.savefig(buffer, format=format, dpi=dpi, metadata={"Title": title, words: picture.alt} | own)
-    return _rounded(buffer.getvalue()) if format == "svg" else buffer.getvalue()
+    return re.sub(rb'(?<= d=")[^"]*', _short, buffer.getvalue()) if format == "svg" else buffer.getvalue()
 
 
-def _rounded(svg: bytes) -> bytes:
-    """Paths to a hundredth of a point, which no eye resolves: a third less to store."""
-    return re.sub(rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]), svg)
+def _short(path: re.Match[bytes]) -> bytes:
+    """A path of an SVG to a hundredth of a point, which no eye resolves, and without spaces: half as long."""
+    return re.sub(rb"\s*([MLQCz])\s*", rb"\1", re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]))
 
 
 def bundle(runs: Mapping[str, Trajectory], *, command: str) -> bytes:

@@ -15,6 +15,7 @@ from .words import number
 
 POINTS = 301  # along each side
 MOST = 13  # levels
+PLAIN = 0.2  # of the view: on so wide a plain a level would draw the noise
 
 
 def paint(ax: Axes, gap: Gap, scale: bool) -> None:
@@ -29,6 +30,7 @@ def paint(ax: Axes, gap: Gap, scale: bool) -> None:
     base = values.min() if known is None else min(known, values.min())
     height = np.ma.masked_invalid(np.clip(loss, -LARGEST, LARGEST) - base)
     levels = round_levels(height.compressed())
+    levels = [v for v in levels if (abs(height - v) < 0.01 * v).mean() < PLAIN]
     if len(levels) < 2:
         return
     shown = np.ma.array(np.clip(height.filled(1), levels[0] / 1e3, levels[-1]), mask=height.mask)

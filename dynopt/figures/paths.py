@@ -108,7 +108,7 @@ def _window(gaps: list[Gap]) -> Window:
         apart = np.linalg.norm(gaps[0].problem.minimizers - points[-1], axis=1)
         points = np.concatenate([points, gaps[0].problem.minimizers[[np.argmin(apart)]]])
     (left, right), (bottom, top) = (linear_view([x], margin=0.12) for x in points.T)
-    least = SLIT * max(right - left, top - bottom) / 2  # a path along one axis would be seen through a slit
+    least = 0.4 * max(right - left, top - bottom) / 2  # a path along one axis would be seen through a slit
     x, y = (left + right) / 2, (bottom + top) / 2
     across, up = max((right - left) / 2, least), max((top - bottom) / 2, least)
     return (x - across, x + across), (y - up, y + up)

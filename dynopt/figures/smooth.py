@@ -28,6 +28,14 @@ class SmoothLine(Line2D):
         self._stroke = _cubic(points, velocity, t, view)
         super().__init__(points[:, 0], points[:, 1], **style)
 
+    def seen(self) -> np.ndarray:
+        """Points along the stroke, eight from each to the next."""
+        corners, s = self._stroke.vertices, np.linspace(0, 1, 9)[1:, None, None]
+        n = (len(corners) - 1) // 3
+        a, b, c, d = corners[: 3 * n : 3], corners[1 : 3 * n : 3], corners[2 : 3 * n : 3], corners[3 : 3 * n + 1 : 3]
+        curve = (1 - s) ** 3 * a + 3 * s * (1 - s) ** 2 * b + 3 * s**2 * (1 - s) * c + s**3 * d
+        return np.concatenate([corners[:1], curve.swapaxes(0, 1).reshape(-1, 2), corners[3 * n + 1 :]])
+
     def recache(self, always: bool = False) -> None:
         super().recache(always)
         self._path, self._subslice = self._stroke, False

@@ -74,9 +74,10 @@ def mark_plainly(axis: Axis) -> None:
 
 def mark_exit(ax: Axes, line: Line2D, color: str) -> None:
     """An arrow on the frame where a line first leaves it; the line's data stay as they are."""
+    path = line.seen() if isinstance(line, SmoothLine) else np.asarray(line.get_xydata(), float)
     with np.errstate(all="ignore"):
         corners = ax.transScale.transform(np.array([(ax.get_xlim()[i], ax.get_ylim()[i]) for i in (0, 1)]))
-        points = ax.transScale.transform(np.clip(np.asarray(line.get_xydata(), float), -LARGEST, LARGEST))
+        points = ax.transScale.transform(np.clip(path, -LARGEST, LARGEST))
         share = (points - corners[0]) / (corners[1] - corners[0])
     share = share[np.isfinite(share).all(1)]
     inside = ((share > -1e-9) & (share < 1 + 1e-9)).all(1)

@@ -69,7 +69,9 @@ def test_the_floor_is_round_off():
     double = analysis.order(SGD(0.01), smooth, refinements=4)
     assert (double.floor > 0).all() and (double.floor < 1e-12).all()
     single32 = Problem(smooth.loss, np.array([-2.0, 1.0], np.float32), name="smooth")
-    single = analysis.order(SGD(0.01), single32, refinements=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two of the four gaps are too near the floor, as another test says
+        single = analysis.order(SGD(0.01), single32, refinements=4)
     assert (single.floor > 1e7 * double.floor).all()
 
 

@@ -19,7 +19,7 @@ paths, loss, gap, local_error, order, phase, overview = figures.catalogue.values
 
 def saved(picture) -> bytes:
     file = BytesIO()
-    picture.savefig(file)
+    picture.savefig(file, dpi=30)
     return file.getvalue()
 
 

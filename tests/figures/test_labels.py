@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
-from scenes import SCENES
 
 from dynopt import figures
 from dynopt.figures import beside, measure, style
@@ -76,7 +75,7 @@ def test_nor_with_a_run_that_failed(diverged, gaps):
 
 
 def test_names_by_slopes_lie_on_no_line(orders):
-    for name in SCENES:
+    for name in ("bowl", "wells"):
         picture = order.draw(orders[name])
         picture.draw_without_rendering()
         ax = picture.axes[0]
