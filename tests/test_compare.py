@@ -1,5 +1,6 @@
 """The command line: arguments in, files out."""
 
+import io
 import json
 import os
 import signal
@@ -486,7 +487,22 @@ def test_nothing_is_left_behind(tell):
 
 
 def test_the_numbers_are_float64_wherever_the_process_stands(tell):
-    with jax.enable_x64(False):
+    jax.config.update("jax_enable_x64", False)
+    try:
         tell(*TINY, "--save", "runs.npz")
+    finally:
+        jax.config.update("jax_enable_x64", True)
     with np.load("runs.npz") as saved:
         assert saved["booth.sgd.flow.x"].dtype == np.float64
+
+
+def test_what_the_stream_cannot_write_is_spelt_out(monkeypatch):
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", narrow)
+    assert main(["--list"]) == 0
+    assert rb"RMSprop steps by about \u03b7 per coordinate" in narrow.buffer.getvalue()  # pyright: ignore
+
+
+def test_without_a_stdout_figures_are_drawn(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(TINY) == 0 and drawn() == ["gap-booth.png"]
