@@ -85,5 +85,5 @@ def aside(ax: Axes, handles: Sequence[Artist]) -> None:
 
 def within(ax: Axes, handles: Sequence[Artist]) -> None:
     """Names and keys within the frame, where they cover least."""
-    drawn = ax.legend(handles=list(handles), handlelength=3.2, borderpad=0.3, framealpha=0.85, edgecolor="none")
+    drawn = ax.legend(handles=list(handles), fontsize=0.9 * size_of("legend.fontsize"), handlelength=3.2)
     drawn.set_gid("names")

@@ -134,7 +134,7 @@ def _fit_height(picture: Picture, ax: Axes, shape: float) -> None:
 def finish(ax: Axes, panel: Panel, entries: Sequence[Artist] | None = None) -> None:
     """Title and names within the frame's own width; `entries` are those of a legend, by default all names and keys."""
     write_title(ax, panel.title, frame(ax).width, 4.0)
-    entries = [*panel.names, *panel.keys, *panel.below] if entries is None else entries
+    entries = [*panel.names, *panel.keys] if entries is None else entries
     if not beside.write(ax, panel.ends) and entries:
         legends.within(ax, entries)
 

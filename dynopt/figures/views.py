@@ -17,13 +17,13 @@ LARGEST = 1e300  # matplotlib's ticks overflow beyond
 
 
 def every(points: int, most: int) -> int:
-    """Which dots to draw, each or every 2nd, 5th, 10th, ..., so that at most so many are seen.
+    """Which dots to draw, each or every 2nd, 5th, 10th, ..., so that at most so many are seen after the first.
 
     >>> [every(n, 50) for n in (51, 120, 1001)]
-    [2, 5, 50]
+    [1, 5, 20]
     """
     strides = (m * 10**e for e in range(12) for m in (1, 2, 5))
-    return next(stride for stride in strides if points <= most * stride)
+    return next(stride for stride in strides if points - 1 <= most * stride)
 
 
 def finite(values: Iterable[Array]) -> np.ndarray:
@@ -74,7 +74,7 @@ def mark_plainly(axis: Axis) -> None:
 
 def mark_exit(ax: Axes, line: Line2D, color: str) -> None:
     """An arrow on the frame where a line first leaves it; the line's data stay as they are."""
-    path = line.seen() if isinstance(line, SmoothLine) else np.asarray(line.get_xydata(), float)
+    path = np.asarray(getattr(line, "seen", line.get_xydata)(), float)  # a smooth line bends outside between its points
     with np.errstate(all="ignore"):
         corners = ax.transScale.transform(np.array([(ax.get_xlim()[i], ax.get_ylim()[i]) for i in (0, 1)]))
         points = ax.transScale.transform(np.clip(path, -LARGEST, LARGEST))

@@ -58,6 +58,18 @@ def test_the_loss_holds_the_trajectories_exactly(pictures, gaps, i, kind):
     np.testing.assert_array_equal(line.get_ydata(), getattr(gaps["bowl"][i], kind).loss)
 
 
+def test_the_loss_is_counted_from_the_known_minimum_or_else_from_nothing(gaps):
+    sgd = gaps["bowl"][0]
+    deep = Problem(sgd.problem.loss, [-2.0, 1.5], name="deep", minimum=-5.0)
+    ax = frame(loss.draw(elsewhere(sgd, deep)))
+    np.testing.assert_array_equal(found(ax, "map sgd").get_ydata(), np.asarray(sgd.map.loss) + 5)
+    assert ax.get_ylabel() == "loss above minimum  f(x) − f*" and ax.get_yscale() == "log"
+    unknown = Problem(sgd.problem.loss, [-2.0, 1.5], name="unknown")
+    ax = frame(loss.draw(elsewhere(sgd, unknown)))
+    np.testing.assert_array_equal(found(ax, "map sgd").get_ydata(), sgd.map.loss)
+    assert ax.get_ylabel() == "loss  f(x)" and ax.get_yscale() == "linear"
+
+
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
 def test_gap_and_local_error_hold_the_errors_exactly(pictures, gaps, local_errors, i):
     for name, result in (("gap", gaps["bowl"][i]), ("local_error", local_errors["bowl"][i])):
@@ -197,6 +209,7 @@ def test_too_many_dots_are_thinned_in_view_only_and_the_caption_says_so(gaps):
     assert found(frame(picture), "map sgd").get_markevery() == 5
     assert len(found(frame(picture), "map sgd").get_xdata()) == 410
     assert "Every 5th iterate has a dot." in words(picture)
+    assert found(frame(loss.draw(gaps["bowl"][0])), "map sgd").get_markevery() == 2
     assert found(frame(paths.draw(gaps["bowl"][0])), "map sgd").get_markevery() == 1
     assert "iterate has a dot" not in words(paths.draw(gaps["bowl"][0]))
 
