@@ -30,7 +30,7 @@ class SmoothLine(Line2D):
 
     def seen(self) -> np.ndarray:
         """Points along the stroke, eight from each to the next."""
-        corners, s = self._stroke.vertices, np.linspace(0, 1, 9)[1:, None, None]
+        corners, s = np.asarray(self._stroke.vertices), np.linspace(0, 1, 9)[1:, None, None]
         n = (len(corners) - 1) // 3
         a, b, c, d = corners[: 3 * n : 3], corners[1 : 3 * n : 3], corners[2 : 3 * n : 3], corners[3 : 3 * n + 1 : 3]
         curve = (1 - s) ** 3 * a + 3 * s * (1 - s) ** 2 * b + 3 * s**2 * (1 - s) * c + s**3 * d

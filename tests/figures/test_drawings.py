@@ -126,6 +126,7 @@ def test_the_flow_is_smooth_between_its_points(gaps):
     tangent, velocity = corners[1::3] - x[:-1], np.asarray(gaps["bowl"][1].flow.y.p)[:-1]
     sine = tangent[:, 0] * velocity[:, 1] - tangent[:, 1] * velocity[:, 0]
     np.testing.assert_allclose(sine, 0, atol=1e-12)  # along the flow's own velocity
+    assert (tangent * velocity).sum(1).min() >= 0 < (tangent * velocity).sum(1).max()
 
 
 def test_every_picture_has_title_labels_with_units_names_caption_and_alt_text(pictures):

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scenes import PAGES, found
@@ -88,6 +89,17 @@ def test_settings_that_change_between_drawing_and_saving_change_nothing(gaps):
     with mpl.rc_context({"text.usetex": True, "font.size": 40, "xtick.labelsize": 30}):
         picture.savefig(after)
     assert before.getvalue() == after.getvalue()
+
+
+def test_nor_do_they_if_somebody_else_saves_the_picture(gaps):
+    seen = []
+    settings: Any
+    for settings in ({}, {"text.usetex": True, "xtick.labelsize": 30, "axes.unicode_minus": False}):
+        canvas = FigureCanvasAgg(gap.draw(gaps["bowl"]))
+        with mpl.rc_context(settings):
+            canvas.draw()
+        seen.append(bytes(canvas.buffer_rgba()))
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize("format", ["png", "svg", "pdf"])
