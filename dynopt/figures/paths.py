@@ -157,6 +157,8 @@ def title(gaps: list[Gap]) -> str:
         keep, whose = ("keeps", "its flow") if len(near) == 1 else ("keep", "their flows")
         said.append(f"{listed(list(near))} {keep} within {number(max(near.values()), 2)} of {whose}")
     if far:
+        farthest = max(far, key=lambda name: far[name])
         stray, whose = ("strays", " from its flow") if len(far) == 1 else ("stray", " from their flows")
-        said.append(f"{listed(list(far))} {stray}{'' if near else whose} by up to {number(max(far.values()), 2)}")
+        by = number(far[farthest], 2) + (f" ({farthest})" if len(far) > 1 else "")
+        said.append(f"{listed(list(far))} {stray}{'' if near else whose} by up to {by}")
     return claim(gaps, "; ".join(said))

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from ..analysis import Gap, LocalError
 from ..trajectories import Trajectory
 from .smooth import SmoothLine, velocity
-from .style import Look, ground, ink, keys, looks
+from .style import Look, ink, keys, looks, mixed
 from .views import every, mark_plainly
 from .words import ending, names, outcome, plain
 
@@ -53,7 +53,8 @@ def both(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, stride: i
 
 
 def _marks(look: Look) -> dict[str, Any]:
-    return {"marker": look.marker, "markeredgecolor": ground(), "markeredgewidth": 0.5}
+    """A crowd of dots is a dark band in their own colour: edges as light as the ground would bleach it."""
+    return {"marker": look.marker, "markeredgecolor": mixed(look.color, ink(), 0.3), "markeredgewidth": 0.4}
 
 
 def orbit(ax: Axes, each: Cast, coordinates: Sequence[tuple[str, int]]) -> list[Line2D]:

@@ -76,7 +76,7 @@ def test_the_paths_say_who_keeps_to_its_flow(gaps):
     assert title(paths.draw(far)) == "SGD strays from its flow by up to 0.9"
     adam = dataclasses.replace(gaps["bowl"][3], error=jnp.full(41, 0.5))
     assert title(paths.draw([near, adam])) == "SGD keeps within 0.01 of its flow; Adam strays by up to 0.5"
-    assert title(paths.draw([far, adam])) == "SGD and Adam stray from their flows by up to 0.9"
+    assert title(paths.draw([far, adam])) == "SGD and Adam stray from their flows by up to 0.9 (SGD)"
 
 
 def test_the_local_error_names_the_worst_step(local_errors):
