@@ -45,7 +45,7 @@ CACHE = (
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES",
 )
-WORKERS = 4  # optimizers at a time: while XLA compiles one, Python traces the next
+WORKERS = min(4, os.cpu_count() or 1)  # optimizers at a time: while XLA compiles one, Python traces the next
 
 
 def main(argv: Sequence[str] | None = None) -> int:

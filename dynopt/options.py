@@ -181,7 +181,7 @@ class Options:
         default_factory=dict
     )
     # How many steps the map takes; the flow runs as long. Example: --steps 200
-    steps: Annotated[int | None, by(step_count, "NUMBER"), unless("what suits the problem, mostly 100")] = None
+    steps: Annotated[int | None, by(step_count, "NUMBER"), unless("100; the gallery has its own")] = None
     # Where to start, one number per coordinate. Example: --x0 -1.2,1
     x0: Annotated[tuple[float, ...] | None, by(point, "NUMBER,NUMBER"), unless("the problem's own start")] = None
     # Which figures to draw, by names from --list. Example: --figures paths,gap
@@ -249,12 +249,14 @@ def read(argv: Sequence[str]) -> Options:
 
 
 def _built(argv: Sequence[str], default: Options) -> Options:
-    colors = tyro._experimental_options["ansi_codes"]
-    tyro._experimental_options["ansi_codes"] = colors and not os.environ.get("NO_COLOR")
+    look: Any = getattr(tyro, "_experimental_options", {})
+    before = dict(look)
+    if os.environ.get("NO_COLOR"):
+        look["ansi_codes"] = False
     try:
         return tyro.cli(Options, prog="dynopt", args=list(argv), default=default)
     finally:
-        tyro._experimental_options["ansi_codes"] = colors
+        look.update(before)
 
 
 def _split(argv: Sequence[str]) -> dict[str, str]:

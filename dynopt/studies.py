@@ -118,7 +118,7 @@ def planned(options: Options) -> list[Study]:
             )
     found: dict[str, Study] = {}
     for one in _each(options):
-        study = _study(one, names, ordered=not options.figures)
+        study = _study(one, names, typed_figures=bool(options.figures))
         twin = found.setdefault(study.slug, study).called
         if twin != study.called:
             raise InvalidValue(
@@ -139,7 +139,7 @@ def _each(options: Options) -> list[Options]:
     return chosen
 
 
-def _study(options: Options, names: Sequence[str], ordered: bool) -> Study:
+def _study(options: Options, names: Sequence[str], typed_figures: bool) -> Study:
     (called,) = options.problem
     x0 = None if options.x0 is None else list(options.x0)
     if ":" in called:
@@ -160,9 +160,13 @@ def _study(options: Options, names: Sequence[str], ordered: bool) -> Study:
     wanted = all_known("figure", options.figures, figures.catalogue)
     fitting = [name for name in wanted or figures.catalogue if not _misfit(name, problem, pages)]
     for name in wanted:
-        if name not in fitting:
+        if typed_figures and name not in fitting:
             raise InvalidValue(_misfit(name, problem, pages))
-    measures = {"gaps", *(name for figure in fitting for name in shown_in(figure)), *(["orders"] if ordered else [])}
+    measures = {
+        "gaps",
+        *(name for figure in fitting for name in shown_in(figure)),
+        *([] if typed_figures else ["orders"]),
+    }
     return Study(called, problem, code, file, pages, made, steps, x0, tuple(fitting), frozenset(measures), options)
 
 

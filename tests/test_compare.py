@@ -100,6 +100,12 @@ def test_the_bare_command_draws_the_gallery(monkeypatch):
     assert paths[0] == Path("figures/paths-quadratic.png")
 
 
+def test_what_does_not_fit_is_left_out_of_the_gallery():
+    with jax.enable_x64(True):
+        first, *_ = studies.planned(Options(optimizers=("sgd",)))
+    assert first.called == "quadratic" and first.figures == ("paths",)  # SGD has no velocity for the phase plane
+
+
 def test_the_committed_gallery_is_small():
     folder = Path(dynopt.__file__).parents[1] / "figures"
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 5e6
