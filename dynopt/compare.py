@@ -228,6 +228,7 @@ def run() -> NoReturn:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
             signal.signal(number, _stop)
+    sys.unraisablehook = _swallowed
     code = main()
     try:
         sys.stdout.flush()
@@ -239,12 +240,19 @@ def run() -> NoReturn:
 
 
 def _stop(number: int, frame: Any) -> NoReturn:
-    """Interrupt `main`; end without it if a library swallows that, or when asked again."""
+    """Interrupt `main`; end without it if a library holds that up, or when asked again."""
     end = threading.Timer(3, _end, [number])
     end.daemon = True
     end.start()
     signal.signal(number, _end)
     raise KeyboardInterrupt(number)
+
+
+def _swallowed(unraisable: Any) -> None:
+    """An interrupt in the middle of a callback, as when garbage is collected, would be shown and forgotten."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        _end(*unraisable.exc_value.args)
+    sys.__unraisablehook__(unraisable)
 
 
 def _end(number: int, frame: Any = None) -> NoReturn:

@@ -128,6 +128,18 @@ def test_a_signal_ends_it_at_once(command, name, code, says):
         assert process.stderr.read().startswith(f"dynopt: stopped by {says}")
 
 
+def test_an_interrupt_in_the_middle_of_a_callback_is_not_lost(command):
+    class_ = "class Dying:\n  def __del__(self): print('go', flush=True); time.sleep(20)"
+    code = f"import time; from dynopt import compare\n{class_}\ncompare.main = lambda: Dying() and 0\ncompare.run()"
+    with command(code=code) as process:
+        assert process.stdout.readline() == "go\n"
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        asked = time.monotonic()
+        assert process.wait(20) == 143 and time.monotonic() - asked < 2
+        assert process.stderr.read() == "dynopt: stopped by SIGTERM.\n"
+
+
 @pytest.mark.parametrize("again", [True, False])
 def test_a_library_that_swallows_the_interrupt_cannot_stop_the_end(command, again):
     swallow = "compare.main = lambda: [None for _ in iter(sleepless, 1)]"
