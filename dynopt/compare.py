@@ -112,7 +112,7 @@ def _compare(studies: "Sequence[Study]", options: "Options", screen: Screen) -> 
     for path in [path for study in studies for path in _paths(study, study.figures)] + saved:
         may_write(path, force=options.force)
 
-    runs, failed = {}, False
+    runs = {}
     pool = ThreadPoolExecutor(WORKERS)
     try:
         futures = {(study.slug, name): pool.submit(measure, study, name) for study in studies for name in study.pages}
@@ -126,8 +126,7 @@ def _compare(studies: "Sequence[Study]", options: "Options", screen: Screen) -> 
             screen.tell("", {path: put(path, bundle(runs, command=_command(options, problem=options.problem)))})
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    failed = any(run.status != 0 for run in runs.values())
-    return 3 if options.strict and failed else 0
+    return 3 if options.strict and any(run.status != 0 for run in runs.values()) else 0
 
 
 def _draw(study: "Study", results: "Mapping[str, Result]", screen: Screen) -> dict[Path, bool]:
