@@ -222,7 +222,7 @@ def _integrate(
     page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array, solver, rtol, atol, max_steps: int
 ):
     x, grad, look, far = _view(loss, x0)
-    y = page.init(x, grad)
+    y = page.init_flow(x, grad)
     t = (jnp.arange(saves + 1) * every * page.h).astype(x.dtype)
     adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
     solution = diffrax.diffeqsolve(
@@ -300,7 +300,7 @@ def _ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
 
 def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
     """The page with its numbers as arrays of this dtype."""
-    return jax.tree.map(lambda v: jnp.asarray(v, dtype), optimizer)
+    return jax.tree.map(lambda v: jnp.asarray(v, dtype) if eqx.is_inexact_array_like(v) else v, optimizer)
 
 
 def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int) -> int:

@@ -7,7 +7,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
@@ -56,25 +56,17 @@ def local_error(
     0.004837
     """
     map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
-    start = problem.start(x0)
     page = with_dtype(optimizer, map.t.dtype)
-    before = jax.tree.map(lambda a: a[..., :-1, :], map.y)
-    floor = rtol_floor(map.t.dtype)
-    coarse, fine = (
-        _one_step_of_flow(page, problem.loss, start, map.t[:-1], before, floor * k, max_steps) for k in (10.0, 1.0)
-    )
-    error, own = (jnp.linalg.norm(fine - other, axis=-1) for other in (map.y.x[1:], coarse))
-    error, own = (jnp.where(jnp.isfinite(e), e, jnp.nan) for e in (error, own))
+    error, own = _errors(page, problem.loss, problem.start(x0), map.t, map.y, max_steps)
     return LocalError(map.t[:-1], error, own, map, optimizer, problem)
 
 
 @eqx.filter_jit
-def _one_step_of_flow(page: AbstractOptimizer, loss: Callable, start, t: Array, y: Any, rtol, max_steps: int) -> Array:
+def _errors(page: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y: Any, max_steps: int):
     _, flat_loss = as_vector(loss, start)
     field = diffrax.ODETerm(lambda t, y, _: page.flow(t, y, jax.grad(flat_loss)))
-    control = diffrax.PIDController(jnp.asarray(rtol, t.dtype), jnp.asarray(rtol / 1000, t.dtype))
 
-    def one(t, y):
+    def one_step(rtol, t, y):
         solution = diffrax.diffeqsolve(
             field,
             diffrax.Tsit5(),
@@ -82,11 +74,15 @@ def _one_step_of_flow(page: AbstractOptimizer, loss: Callable, start, t: Array, 
             t + page.h,
             None,
             y,
-            stepsize_controller=control,
+            stepsize_controller=diffrax.PIDController(rtol, rtol / 1000),
             max_steps=max_steps,
             throw=False,
         )
         assert solution.ys is not None
         return jnp.where(diffrax.is_okay(solution.result), solution.ys.x[0], jnp.nan)
 
-    return jax.vmap(one)(t, y)
+    twice = jax.tree.map(lambda a: jnp.concatenate([a[:-1], a[:-1]]), (t, y))
+    rtol = jnp.repeat(jnp.array([10.0, 1.0], t.dtype) * rtol_floor(t.dtype), t.size - 1)
+    coarse, fine = jnp.split(jax.vmap(one_step)(rtol, *twice), 2)
+    apart = (jnp.linalg.norm(fine - other, axis=-1) for other in (y.x[1:], coarse))
+    return [jnp.where(jnp.isfinite(e), e, jnp.nan) for e in apart]

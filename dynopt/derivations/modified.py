@@ -1,5 +1,7 @@
 """The modified equation: the flow that a map follows one order better than the flow it was made from."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,11 +24,13 @@ class Modified(AbstractOptimizer):
         f₃ = φ₃ - ½ (L₁f₂ + L₂f₁) - ⅙ L₁L₁f₁
 
     where L₁ = ∂/∂t + f₁·∇ and L₂ = f₂·∇ differentiate along f₁ and f₂, in time too, because a map may depend on it.
-    The φ are nested `jax.jvp` of `optimizer.at(h).step` in h, at h = 0. Where a page starts from 0/0 (Adam), the series
-    is one in h/t: there f₂ fades in with the weight 1 - e^(-(t/h)²), and order 3 is refused.
+    The φ are the Taylor coefficients of `optimizer.at(h).step` in h at h = 0, by nested `jax.jvp`.
 
-    The clock: that of `optimizer`; the gap closes like h² or h³ where the map is smooth, like h² up to a logarithm
-    where its start is 0/0.
+    Where memories start at 0 and are divided by their gathered weight w (Adam), the series of x′ is one in h/t. It is
+    taken instead in the averages ŷ = y/w, with w read at the end of the step, where it is never 0: this is smooth from
+    the first step on. At t = 0 the averages are q - (h/2) q′, the first average q led back by half a step.
+
+    The clock: that of `optimizer`; the gap closes like h² or h³ where the map is smooth.
 
     Energy: that of `optimizer`, which this flow need not lower.
 
@@ -52,16 +56,23 @@ class Modified(AbstractOptimizer):
         self.terms = whole("order", order, least=2)
         if self.terms > 3:
             raise InvalidValue(f"`order` is {order}, but modified equations are derived to order 2 or 3; use 3.")
-        if self.terms == 3 and optimizer.singular_start:
+        if self.terms == 3 and self.averages:
             raise InvalidValue(
-                f"`order` is 3, but {optimizer} starts from 0/0, where its series ends at 2; use order=2."
+                f"`order` is 3, but {optimizer} starts from 0/0, where its averages are known to order 2; use order=2."
             )
 
     @property
     def h(self):
         return self.optimizer.h
 
-    order = property(lambda self: float(self.terms) if self.optimizer.order == 1 else self.optimizer.order)
+    @property
+    def order(self):
+        """A start that costs the page its order, or costs it O(h) once, costs this too."""
+        spoilt = self.optimizer.order != 1 or self.optimizer.layer
+        return self.optimizer.order if spoilt else float(self.terms)
+
+    name = property(lambda self: f"{self.optimizer.name}, modified")
+    averages = property(lambda self: self.optimizer.averages)
 
     def at(self, h):
         return Modified(self.optimizer.at(h), self.terms)
@@ -69,31 +80,68 @@ class Modified(AbstractOptimizer):
     def init(self, x, grad):
         return self.optimizer.init(x, grad)
 
+    def init_flow(self, x, grad):
+        return self.optimizer.init_flow(x, grad)
+
     def step(self, t, y, grad):
         return self.optimizer.step(t, y, grad)
 
     def flow(self, t, y, grad):
         t = jnp.asarray(t, y.x.dtype)
-        f1, f2, f3 = self._fields(grad)
-        weight = -jnp.expm1(-((t / self.h) ** 2)) if self.optimizer.singular_start else 1.0
-        terms = [(weight * self.h, f2), (self.h**2, f3)][: self.terms - 1]
-        return _add(f1(t, y), *((size, field(t, y)) for size, field in terms))
+        speed = self._series(t, y, lambda t, y: lambda h: self.optimizer.germ(h, t, y, grad), self._limit(grad))
+        if not self.averages:
+            return speed
+        averages = jax.lax.cond(t > 0, lambda: self._averages(t, y), lambda: self._first_averages(y, grad))
+        ending = partial(self._step_that_ends, grad)
+        return speed._replace(x=self._series(t + self.h, averages, ending).x)
 
-    def _fields(self, grad):
-        def phi(k, t, y):
-            return _taylor(lambda h: self.optimizer.at(h).step(t, y, grad), k, t.dtype)
+    def _limit(self, grad):
+        return lambda t, y: self.optimizer.flow(t, y, grad)
 
-        def f1(t, y):
-            return self.optimizer.flow(t, y, grad)
+    def _series(self, t, y, curve, f1=None):
+        """f₁ + h f₂ + h² f₃ for the map whose step from `y` at time `t` is `curve(t, y)`, a curve of h."""
+
+        def phi(k):
+            return lambda t, y: self.optimizer.taylor(curve(t, y), k, t)[-1]
+
+        f1 = f1 or phi(1)
 
         def f2(t, y):
-            return _add(phi(2, t, y), (-1 / 2, _along(f1, f1, 1)(t, y)))
+            return _add(phi(2)(t, y), (-1 / 2, _along(f1, f1, 1)(t, y)))
 
         def f3(t, y):
             mixed = _add(_along(f2, f1, 1)(t, y), (1, _along(f1, f2, 0)(t, y)))
-            return _add(phi(3, t, y), (-1 / 2, mixed), (-1 / 6, _along(_along(f1, f1, 1), f1, 1)(t, y)))
+            return _add(phi(3)(t, y), (-1 / 2, mixed), (-1 / 6, _along(_along(f1, f1, 1), f1, 1)(t, y)))
 
-        return f1, f2, f3
+        corrections = [(self.h, f2), (self.h**2, f3)][: self.terms - 1]
+        return _add(f1(t, y), *((size, field(t, y)) for size, field in corrections))
+
+    def _step_that_ends(self, grad, end, averages):
+        """The averages after a step of each clock that ends at time `end`."""
+
+        def curve(h):
+            weights = self.optimizer.weights(end - h, h)
+            y = averages._replace(**{name: getattr(averages, name) * w for name, w in weights.items()})
+            return self._averages(end, self.optimizer.germ(h, end - h, y, grad), h)
+
+        return curve
+
+    def _averages(self, t, y, h=None):
+        weights = self.optimizer.weights(t, self.h if h is None else h)
+        return y._replace(**{name: getattr(y, name) / w for name, w in weights.items()})
+
+    def _first_averages(self, y, grad):
+        """What the averages of the flow are at t = 0, so that after one step they are those of the map."""
+        zeros = {name: jnp.zeros_like(getattr(y, name)) for name in self.averages}
+        start = jnp.zeros((), y.x.dtype)
+
+        def after_one_step(x):
+            y_one = self.optimizer.germ(self.h, start, y._replace(x=x, **zeros), grad)
+            return self._averages(jnp.asarray(self.h), y_one)
+
+        velocity = self.optimizer.flow(start, y._replace(**zeros), grad).x
+        first, turn = jax.jvp(after_one_step, (y.x,), (velocity,))
+        return y._replace(**{name: getattr(first, name) - self.h / 2 * getattr(turn, name) for name in zeros})
 
     def optax(self):
         return self.optimizer.optax()
@@ -103,17 +151,6 @@ class Modified(AbstractOptimizer):
 
     def __repr__(self) -> str:
         return f"Modified({self.optimizer!r}, order={self.terms})"
-
-
-def _taylor(curve, k, dtype):
-    """The coefficient of h^k in a curve of h, at h = 0."""
-    for i in range(1, k + 1):
-        curve = _slope(curve, i, dtype)
-    return curve(jnp.zeros((), dtype))
-
-
-def _slope(curve, i, dtype):
-    return lambda h: jax.tree.map(lambda d: d / i, jax.jvp(curve, (h,), (jnp.ones((), dtype),))[1])
 
 
 def _along(field, direction, pace):

@@ -59,12 +59,39 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
     def optax(self) -> optax.GradientTransformation:
         """The library twin, with the same hyperparameters."""
 
-    @abc.abstractmethod
     def energy(self, t: ArrayLike, y: State, loss: Loss) -> Array:
-        """A number that never rises along the flow (each page says when, and how fast it falls)."""
+        """A number that never rises along the flow, where one is known (each page says how fast it falls).
 
+        **Raises:** `InvalidValue` if none is known.
+        """
+        raise InvalidValue(
+            f"no energy is known for {self!r}; of the pages SGD, Momentum, RMSprop and Adam declare one."
+        )
+
+    name = property(lambda self: type(self).__name__, doc="What it is called in pictures.")
     order = property(lambda self: 1.0, doc="The power of `h` with which the gap between map and flow closes.")
-    singular_start = property(lambda self: False, doc="Whether the flow is 0/0 at t = 0, where its limit stands in.")
+    layer = property(lambda self: self.order != 1, doc="Whether the first steps differ from the rest at every clock.")
+    averages = property(
+        lambda self: {}, doc="The memories that start at 0 and are divided by the weight they gathered; their times."
+    )
+
+    # How `dynopt.derivations` sees a page; a page that is itself derived says it in its own way.
+
+    def init_flow(self, x: Array, grad: Gradient) -> State:
+        """The flow's first point of phase space: that of the map, unless the page says otherwise."""
+        return self.init(x, grad)
+
+    def germ(self, h: ArrayLike, t: ArrayLike, y: State, grad: Gradient) -> State:
+        """The step on the clock `h`, smooth in `h` and in `t`."""
+        return self.at(h).step(t, y, grad)
+
+    def weights(self, t: ArrayLike, h: ArrayLike) -> dict[str, Array]:
+        """The weight that each of `averages` has gathered by the time `t` on the clock `h`."""
+        return {name: weight(t, h, tau) for name, tau in self.averages.items()}
+
+    def taylor(self, curve: Callable[[Array], State], terms: int, t: Array) -> list[State]:
+        """The coefficients of h, h², ... in a curve of points of phase space, such as h ↦ germ(h, t, y)."""
+        return [coefficient(curve, k, t.dtype) for k in range(1, terms + 1)]
 
     def at(self: Page, h) -> Page:
         """The same flow on another clock; smooth in `h` down to `h = 0`, where the map is the identity."""
@@ -109,15 +136,19 @@ def _shown(value: Any) -> str:
 def unbiased(average: Array, limit: Array, t: ArrayLike, h: Scalar, tau: Scalar) -> Array:
     """An average that began at zero a time `t` ago, divided by the weight it has gathered since.
 
-    The weight is 1 - (1 - h/tau)^(t/h) for steps of `h`, and 1 - e^(-t/tau) at `h = 0`. At `t = 0` both are zero
-    and the quotient is its `limit`, the quantity averaged.
+    At `t = 0` both are zero and the quotient is its `limit`, the quantity averaged.
     """
-    weight = -jnp.expm1(-jnp.asarray(t) * _forgetting_rate(h, tau))
-    started = weight > 0
-    return jnp.where(started, average / jnp.where(started, weight, 1), limit)
+    gathered = weight(t, h, tau)
+    started = gathered > 0
+    return jnp.where(started, average / jnp.where(started, gathered, 1), limit)
 
 
-def _forgetting_rate(h: Scalar, tau: Scalar) -> Array:
+def weight(t: ArrayLike, h: ArrayLike, tau: Scalar) -> Array:
+    """1 - (1 - h/tau)^(t/h) for steps of `h`, and 1 - e^(-t/tau) at `h = 0`."""
+    return -jnp.expm1(-jnp.asarray(t) * _forgetting_rate(h, tau))
+
+
+def _forgetting_rate(h: ArrayLike, tau: Scalar) -> Array:
     """-log(1 - h/tau) / h, smooth down to `h = 0`, where it is 1/tau."""
     u = jnp.asarray(h / tau)
     small = u < 0.01
@@ -129,3 +160,14 @@ def _forgetting_rate(h: Scalar, tau: Scalar) -> Array:
 def ratio(a: Array, b: Array) -> Array:
     """a / b, and 0 where b = 0: with eps = 0 a coordinate that never had a gradient stays where it is."""
     return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))
+
+
+def coefficient(curve: Callable[[Array], Any], k: int, dtype) -> Any:
+    """The coefficient of h^k in a curve of h that is smooth at 0, by `k` nested `jax.jvp`."""
+
+    def slope(curve, i):
+        return lambda h: jax.tree.map(lambda d: d / i, jax.jvp(curve, (h,), (jnp.ones_like(h),))[1])
+
+    for i in range(1, k + 1):
+        curve = slope(curve, i)
+    return curve(jnp.zeros((), dtype))

@@ -62,7 +62,7 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     learning_rate = property(lambda self: self.h)
     decay = property(lambda self: 1 - self.h / self.tau)
     order = property(lambda self: 0.5 if self.initial_scale == 0 and not self.bias_correction else 1.0)
-    singular_start = property(lambda self: self.bias_correction)
+    averages = property(lambda self: {"v": self.tau} if self.bias_correction else {})
 
     def init(self, x, grad):
         return RMSpropState(x, jnp.full_like(x, self.initial_scale))
