@@ -1,5 +1,11 @@
-"""Numbers about trajectories: how far map and flow part in one step, along a run, and as the clock is refined."""
+"""Numbers about trajectories and their maps: how far map and flow part in one step, along a run, and as the clock is
+refined; what energy a run spends; and which curvature a map still holds."""
 
+# isort: off
 from .gap import Gap as Gap, gap as gap
 from .local_error import LocalError as LocalError, local_error as local_error
 from .order import Order as Order, order as order
+from .energy import Energy as Energy, energy as energy
+from .spectral_radius import spectral_radius as spectral_radius
+from .critical_curvature import critical_curvature as critical_curvature
+from .stability import Stability as Stability, stability as stability
