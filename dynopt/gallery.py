@@ -17,11 +17,12 @@ from .trajectories import as_vector
 STEPS = 100
 
 # What the bare command draws: problems with the options that were chosen for them, where the rule below would do less.
-# Rosenbrock in every figure; the quadratic swings, Himmelblau's four minimizers part the optimizers, and on Rastrigin
-# momentum carries the map into another well than the flow.
+# Rosenbrock in every figure of where map and flow go; the quadratic swings, Himmelblau's four minimizers part the
+# optimizers, and on Rastrigin momentum carries the map into another well than the flow.
 STUDIES: dict[str, dict[str, Any]] = {
     "quadratic": {"figures": ("paths", "phase")},
     "rosenbrock": {
+        "figures": ("paths", "loss", "gap", "local_error", "order", "phase", "overview"),
         "steps": 200,
         "set": {name: {"learning_rate": rate} for name, rate in (("sgd", 0.001), ("momentum", 0.001), ("adam", 0.1))},
     },

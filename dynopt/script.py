@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from .options import Options, typed
-from .studies import Study, shown_in
+from .studies import Study, has_energy, shown_in
 
 MEASURES = {
     "gaps": "gaps = [analysis.gap(page, problem, {steps}{x0}, throw=False) for page in pages]",
@@ -13,6 +13,9 @@ MEASURES = {
     "for page in pages:\n"
     "    with suppress(SolverFailure):  # a run that diverges has no order\n"
     "        orders.append(analysis.order(page, problem, {order_steps} * float(page.h){x0}))",
+    "energies": "runs = [(gap.optimizer, run) for gap in {spending} for run in (gap.map, gap.flow)]\n"
+    "energies = [analysis.energy(page, problem, run) for page, run in runs]",
+    "stability": 'stability = analysis.stability(pages[{swinging}], "momentum")',
 }
 
 
@@ -41,9 +44,16 @@ def _one(study: Study) -> Iterator[str]:
     pages = (f"{type(page).__name__}({_arguments(study.made[name])})" for name, page in study.pages.items())
     x0 = "" if study.x0 is None else f", x0={study.x0}"
     yield from ("", f"problem = {study.code}", f"pages = [{', '.join(pages)}]")
+    spending = [f"gaps[{i}]" for i, page in enumerate(study.pages.values()) if has_energy(page)]
+    numbers = {
+        **{"steps": study.steps, "order_steps": study.order_steps, "x0": x0},
+        "spending": "gaps" if len(spending) == len(study.pages) else f"[{', '.join(spending)}]",
+        "swinging": list(study.pages).index(study.swinging) if study.swinging else None,
+    }
+    shown = {measure for figure in study.figures for measure in shown_in(figure)}
     for measure, code in MEASURES.items():
-        if any(measure in shown_in(figure) for figure in study.figures):
-            yield code.format(steps=study.steps, order_steps=study.order_steps, x0=x0)
+        if measure in shown or (measure == "gaps" and "energies" in shown):
+            yield code.format(**numbers)
     style = "" if options.style == Options.style else f', style="{options.style}"'
     for figure in study.figures:
         yield f"picture = figures.{figure}.draw({', '.join(shown_in(figure))}{style})"

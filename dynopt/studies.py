@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from . import analysis, figures, gallery, optimizers, problems
-from .analysis import Gap, LocalError, Order
+from .analysis import Energy, Gap, LocalError, Order, Stability
 from .errors import DynoptError, InvalidValue, ProblemError, SolverFailure, unknown_name
 from .figures import Picture
 from .optimizers import AbstractOptimizer
@@ -24,7 +24,13 @@ from .options import Options, all_known, known, shown, typed
 from .problems import Problem
 
 # What a figure shows, where it is not the gaps alone.
-SHOWS = {"local_error": ("local_errors",), "order": ("orders",), "overview": ("gaps", "local_errors", "orders")}
+SHOWS = {
+    "local_error": ("local_errors",),
+    "order": ("orders",),
+    "energy": ("energies",),
+    "stability": ("stability",),
+    "overview": ("gaps", "local_errors", "orders"),
+}
 
 
 def shown_in(figure: str) -> tuple[str, ...]:
@@ -68,6 +74,11 @@ class Study:
         """Over how many steps the order is measured: the beginning of the run, before map and flow part for good."""
         return min(self.steps, 50)
 
+    @property
+    def swinging(self) -> str | None:
+        """The optimizer whose stability is mapped: the first that has a momentum to vary."""
+        return next((name for name, page in self.pages.items() if _has_momentum(page)), None)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -76,11 +87,13 @@ class Result:
     gap: Gap
     local_error: LocalError | None
     order: Order | None
+    energies: tuple[Energy, ...] = ()
+    stability: Stability | None = None
 
 
 def measure(study: Study, name: str) -> Result:
     """Each number once, for however many figures."""
-    page, problem, local_error, order = study.pages[name], study.problem, None, None
+    page, problem, local_error, order, energies, stability = study.pages[name], study.problem, None, None, (), None
     with jax.enable_x64(True), blame(study.called, study.file):
         gap = analysis.gap(page, problem, study.steps, x0=study.x0, throw=False)
         if "local_errors" in study.measures:
@@ -88,7 +101,11 @@ def measure(study: Study, name: str) -> Result:
         if "orders" in study.measures:
             with contextlib.suppress(SolverFailure):
                 order = analysis.order(page, problem, study.order_steps * float(page.h), x0=study.x0)
-    return Result(gap, local_error, order)
+        if "energies" in study.measures and has_energy(page):
+            energies = tuple(analysis.energy(page, problem, run) for run in (gap.map, gap.flow))
+        if "stability" in study.measures and name == study.swinging:
+            stability = analysis.stability(page, "momentum")
+    return Result(gap, local_error, order, energies, stability)
 
 
 def draw(study: Study, figure: str, results: Sequence[Result]) -> Picture | None:
@@ -97,6 +114,8 @@ def draw(study: Study, figure: str, results: Sequence[Result]) -> Picture | None
         "gaps": [result.gap for result in results],
         "local_errors": [result.local_error for result in results if result.local_error],
         "orders": [result.order for result in results if result.order],
+        "energies": [energy for result in results for energy in result.energies],
+        "stability": [result.stability for result in results if result.stability],
     }
     shown = [measured[name] for name in shown_in(figure)]
     if not all(shown):
@@ -191,7 +210,19 @@ def _misfit(figure: str, problem: Problem, pages: Mapping[str, AbstractOptimizer
         )
     if figure == "phase" and not any("p" in _memory(page) for page in pages.values()):
         return f"`phase` shows a velocity, which {typed(tuple(pages))} do not have; add --optimizers momentum."
+    if figure == "energy" and not any(map(has_energy, pages.values())):
+        return f"`energy` shows an energy, and none is known of {typed(tuple(pages))}; add --optimizers sgd."
+    if figure == "stability" and not any(map(_has_momentum, pages.values())):
+        return f"`stability` varies a momentum, which {typed(tuple(pages))} do not have; add --optimizers momentum."
     return ""
+
+
+def has_energy(page: AbstractOptimizer) -> bool:
+    return type(page).energy is not AbstractOptimizer.energy
+
+
+def _has_momentum(page: AbstractOptimizer) -> bool:
+    return {"learning_rate", "momentum"} <= set(inspect.signature(type(page).__init__).parameters)
 
 
 def _memory(page: AbstractOptimizer) -> tuple[str, ...]:

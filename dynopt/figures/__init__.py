@@ -10,6 +10,8 @@ from . import gap as gap
 from . import local_error as local_error
 from . import order as order
 from . import phase as phase
+from . import energy as energy
+from . import stability as stability
 from . import overview as overview
 from .picture import Picture as Picture
 
@@ -20,5 +22,7 @@ catalogue: dict[str, ModuleType] = {
     "local_error": local_error,
     "order": order,
     "phase": phase,
+    "energy": energy,
+    "stability": stability,
     "overview": overview,
 }

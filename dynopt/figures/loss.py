@@ -4,15 +4,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..analysis import Gap
-from . import legends, runs
-from .beside import Name
-from .captions import called, claim, conditions, dotted
-from .picture import Panel, Picture, drawn, say, several
-from .views import linear_view, log_view, mark_decades, mark_exit, mark_plainly
-from .words import counted, ending, listed, number, plain
+from . import descent, runs
+from .captions import called, claim
+from .descent import Descent
+from .picture import Panel, Picture, drawn, several
+from .words import counted, ending, listed, number
 
-MOST = 25  # dots along one run
-ROOM = 100  # times the largest loss of a healthy run: so much is shown of a diverging one
 TIE = 0.01  # of the lowest loss: runs so near share the first place
 
 
@@ -45,36 +42,14 @@ def describe(results: Gap | list[Gap]) -> str:
 
 def paint(ax: Axes, gaps: list[Gap]) -> Panel:
     """Draw in the axes, and say what stands around them."""
-    people, (label, times) = runs.cast(gaps), runs.clock(gaps)
-    _set_axis(ax, gaps)
-    runs.span(ax, [t[g.map.finite | g.flow.finite] for g, t in zip(gaps, times, strict=True)])
-    beside, anything = [], False
-    for each, t in zip(people, times, strict=True):
-        gap, look, name, key = each
-        map, flow = _heights(gap)
-        lines = [
-            runs.curve(ax, t[gap.flow.finite], flow, look, f"flow {key}"),
-            runs.dots(ax, t[gap.map.finite], map, look, f"map {key}", MOST),
-        ]
-        for run, line in zip((gap.flow, gap.map), lines, strict=True):
-            runs.mark_end(ax, run, np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), each)
-            mark_exit(ax, line, look.color)
-        drawable = np.flatnonzero(flow > 0) if ax.get_yscale() == "log" else np.arange(len(flow))
-        anything = anything or drawable.size > 0 or bool((map > 0).any())
-        if drawable.size and not ending(gap.map):
-            beside.append(Name(plain(name), look.color, [(t[drawable[-1]], flow[drawable[-1]])]))
-    if not anything:
-        finite = any(g.map.finite.any() for g in gaps)
-        say(ax, "the loss is at its minimum from the start" if finite else "no finite loss to draw")
-    ax.set_xlabel(label)
-    ax.set_ylabel("loss above minimum  f(x) − f*" if _known(gaps) else "loss  f(x)")
-    return Panel(
-        title=_title(gaps),
-        names=runs.handles(people),
-        keys=legends.map_and_flow(),
-        ends=beside if len(beside) == len(gaps) else [],
-        caption=conditions(gaps) + dotted(gaps, runs.counts(gaps), MOST),
-    )
+    return descent.paint(ax, _descents(gaps), "loss", ("f(x)", "f(x) − f*"), _title(gaps))
+
+
+def _descents(gaps: list[Gap]) -> list[Descent]:
+    return [
+        Descent(gap.optimizer, gap.problem, gap.map, gap.flow, dict(zip(("map", "flow"), _heights(gap), strict=True)))
+        for gap in gaps
+    ]
 
 
 def _known(gaps: list[Gap]) -> bool:
@@ -83,26 +58,7 @@ def _known(gaps: list[Gap]) -> bool:
 
 def _heights(gap: Gap) -> list[np.ndarray]:
     """The finite losses of map and flow, above the minimum if that is known."""
-    with np.errstate(over="ignore"):
-        return [np.asarray(run.loss, float)[run.finite] - (gap.problem.minimum or 0.0) for run in (gap.map, gap.flow)]
-
-
-def _set_axis(ax: Axes, gaps: list[Gap]) -> None:
-    """Scale and limits: of the runs that did not fail, with some room above for those that did."""
-    healthy = [h for g in gaps for run, h in zip((g.map, g.flow), _heights(g), strict=True) if not ending(run)]
-    values = np.concatenate([*healthy, *(_heights(g)[0][:1] for g in gaps)])
-    failed = any(ending(run) for g in gaps for run in (g.map, g.flow))
-    positive = values[values > 0]
-    wide = positive.size == values.size > 0 and positive.max() > 100 * positive.min()
-    if _known(gaps) or wide:
-        ax.set_yscale("log", nonpositive="mask")
-        low, high = log_view([positive]) or (0.1, 10.0)
-        ax.set_ylim(low, min(high * (ROOM if failed else 1), 1e300))
-        mark_decades(ax.yaxis)
-    else:
-        low, high = linear_view([values])
-        ax.set_ylim(low, high + (high - low) * failed)
-        mark_plainly(ax.yaxis)
+    return [descent.finite_values(run, run.loss, gap.problem.minimum) for run in (gap.map, gap.flow)]
 
 
 def _title(gaps: list[Gap]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from matplotlib.axes import Axes
 
 from ..analysis import Gap, LocalError, Order
-from . import gap, legends, local_error, loss, order, paths, phase, runs
+from . import descent, gap, legends, local_error, loss, order, paths, phase, runs
 from .captions import called, conditions, dotted, largest, solved
 from .measure import frame, size_of
 from .picture import Panel, Picture, finish, of_one_problem, several, write_title
@@ -110,7 +110,7 @@ def _write_around(picture: Picture, gaps: list[Gap], local: list[LocalError], or
     """The page's title, with a line left free for the names, and its caption."""
     restarted = [solved(local).replace("The flow", "Each restarted flow")] if local else []
     counts = runs.counts(gaps)
-    dots = [*dotted(gaps, counts, runs.MOST, " on paths and orbits"), *dotted(gaps, counts, loss.MOST, " elsewhere")]
+    dots = [*dotted(gaps, counts, runs.MOST, " on paths and orbits"), *dotted(gaps, counts, descent.MOST, " elsewhere")]
     refined = order.refined(orders) if orders else []
     picture.write_caption([*conditions(gaps), *restarted, *dots, *refined])
     size, left = 1.25 * size_of("axes.titlesize"), 8 / 72 / picture.get_figwidth()

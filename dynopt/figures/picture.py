@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, TypeVar
 
+import jax
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..analysis import Gap, LocalError, Order
 from ..errors import InvalidType, InvalidValue
 from . import beside, legends
 from .beside import Name
@@ -17,7 +18,7 @@ from .measure import frame, size_of, wrapped
 from .style import context, ink, quiet
 from .words import listed
 
-Result = TypeVar("Result", bound=Gap | LocalError | Order)
+Result = TypeVar("Result")
 
 
 class Picture(Figure):
@@ -158,13 +159,26 @@ def several(results: Any, kind: type[Result], made_by: str) -> list[Result]:
         if not isinstance(result, kind):
             got = type(result).__name__
             raise InvalidType(f"`results` must come from {made_by}, got {got}; pass one or a list of them.")
-        if result.error.ndim != 1:
+        if np.ndim(jax.tree.leaves(result)[0]) != 1:
             raise InvalidValue("`results` holds a batch; pass one of its members, jax.tree.map(lambda a: a[0], batch).")
     of_one_problem(many)
     return many
 
 
-def of_one_problem(results: Sequence[Gap | LocalError | Order]) -> None:
+def single(result: Any, kind: type[Result], made_by: str) -> Result:
+    """The one result, alone or in a list, of the right kind.
+
+    **Raises:** `InvalidType` for anything else; `InvalidValue` for several.
+    """
+    many = result if isinstance(result, list | tuple) else [result]
+    if len(many) != 1:
+        raise InvalidValue(f"`results` holds {len(many)} results; pass one of {made_by}, and draw a picture for each.")
+    if not isinstance(many[0], kind):
+        raise InvalidType(f"`results` must come from {made_by}, got {type(many[0]).__name__}; pass one of them.")
+    return many[0]
+
+
+def of_one_problem(results: Sequence[Any]) -> None:
     problems = sorted({f"{result.problem.name} in {result.problem.dim} coordinates" for result in results})
     if len(problems) > 1:
         raise InvalidValue(f"the results are of several problems, {listed(problems)}; draw one picture for each.")

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ..analysis import Gap, LocalError
+from ..analysis import Gap
 from ..trajectories import Trajectory
 from .smooth import SmoothLine, velocity
 from .style import Look, ink, keys, looks, mixed
@@ -123,7 +123,13 @@ def handles(people: Sequence[Cast]) -> list[Line2D]:
     return entries
 
 
-def clock(results: Sequence[Gap] | Sequence[LocalError]) -> tuple[str, list[np.ndarray]]:
+def leading(result: Any) -> Trajectory:
+    """Its map, or its flow where that alone was run."""
+    run = getattr(result, "map", None)
+    return result.flow if run is None else run
+
+
+def clock(results: Sequence[Any]) -> tuple[str, list[np.ndarray]]:
     """The label of the axis, and where each result's points lie on it.
 
     Time, if the runs last about equally long. Otherwise the step: clocks may differ a hundredfold, and the shorter runs
@@ -131,7 +137,7 @@ def clock(results: Sequence[Gap] | Sequence[LocalError]) -> tuple[str, list[np.n
     """
     times = [np.asarray(r.t, float) for r in results]
     steps = [np.round(t / float(r.optimizer.h)) for t, r in zip(times, results, strict=True)]
-    lasting = [float(r.map.t[-1]) for r in results]
+    lasting = [float(leading(r).t[-1]) for r in results]
     even = len({len(k) for k in steps}) == 1
     if max(lasting) <= (1.2 if even else 5) * min(lasting):
         return "time  t = k h", times
