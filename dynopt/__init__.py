@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         optimizers as optimizers,
         problems as problems,
     )
-    from .derivations import Modified as Modified, Optax as Optax
+    from .derivations import Memoryless as Memoryless, Modified as Modified, Optax as Optax
     from .errors import DynoptError as DynoptError, SolverFailure as SolverFailure
     from .optimizers import SGD as SGD, Adam as Adam, Momentum as Momentum, RMSprop as RMSprop
     from .problems import Problem as Problem
@@ -37,7 +37,7 @@ __version__ = "0.1.0"
 _rooms = {
     "problems": None, "optimizers": None, "derivations": None, "analysis": None, "figures": None,
     "SGD": "optimizers", "Momentum": "optimizers", "RMSprop": "optimizers", "Adam": "optimizers",
-    "Problem": "problems", "Optax": "derivations", "Modified": "derivations",
+    "Problem": "problems", "Optax": "derivations", "Modified": "derivations", "Memoryless": "derivations",
     "iterate": "trajectories", "integrate": "trajectories", "Trajectory": "trajectories", "Status": "trajectories",
     "DynoptError": "errors", "SolverFailure": "errors",
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """The order: how the gap closes as the clock is refined and the flow held fixed."""
 
+import math
 import warnings
 from typing import Any
 
@@ -53,7 +54,8 @@ def order(
 
     The map runs once per clock, beside a copy in shifted coordinates that would give the same path in exact arithmetic:
     their difference is the round-off floor. The flow is solved at two tolerances: their difference is the solver's own
-    error. Points below ten times the floor, or a thousand times the solver's error, are left out. The order is a limit,
+    error. (Where the map only comes to its flow after a while, at `optimizer.settling`, gaps count from then on.) Points
+    below ten times the floor, or a thousand times the solver's error, are left out. The order is a limit,
     so the fit starts at the finest point left and reaches back over all neighbours whose pairwise slopes stay within
     0.02 of the finest, at least three.
 
@@ -68,8 +70,13 @@ def order(
     refinements = whole("refinements", refinements, least=3)
     steps = 50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
     dtype = jnp.result_type(*jax.tree.leaves(problem.start(x0)))
-    pages = [optimizer.refine(2**i) for i in range(refinements)]
-    measured = np.array([_measure(page, problem, steps, 2**i, rtol_floor(dtype), x0) for i, page in enumerate(pages)])
+    first = 0 if optimizer.order == 1 else min(steps, math.ceil(float(optimizer.settling / optimizer.h)))
+    measured = np.array(
+        [
+            _measure(optimizer.refine(2**i), problem, (first, steps), 2**i, rtol_floor(dtype), x0)
+            for i in range(refinements)
+        ]
+    )
     h, error, floor, solver_error = measured.T
 
     clear = np.isfinite(error) & (error > 10 * floor) & (error > 1000 * solver_error)
@@ -91,13 +98,12 @@ def order(
     return Order(*kept, optimizer, problem)
 
 
-def _measure(page: AbstractOptimizer, problem: Problem, saves: int, every: int, rtol: float, x0: Any):
-    """h, the largest gap, the round-off floor and the solver's error of one clock."""
-    x, shifted = iterate_twice(page, problem, saves, every, x0=x0)
-    flow, looser = (
-        integrate(page, problem, saves * every, x0=x0, save_every=every, rtol=k * rtol).y.x for k in (1, 10)
-    )
-    return float(page.h), _largest(x - flow), _largest(x - shifted), _largest(flow - looser)
+def _measure(page: AbstractOptimizer, problem: Problem, saves: tuple[int, int], every: int, rtol: float, x0: Any):
+    """h, the largest gap, the round-off floor and the solver's error of one clock, from the first save to the last."""
+    first, last = saves
+    x, shifted = iterate_twice(page, problem, last, every, x0=x0)
+    flow, looser = (integrate(page, problem, last * every, x0=x0, save_every=every, rtol=k * rtol).y.x for k in (1, 10))
+    return float(page.h), *(_largest(apart[first:]) for apart in (x - flow, x - shifted, flow - looser))
 
 
 def _largest(apart: PyTree) -> float:

@@ -43,6 +43,10 @@ class Reading(NamedTuple):
     def counts(self) -> bool:
         return any(leaf.role == "count" for leaf in self.leaves)
 
+    @property
+    def scaled(self) -> bool:
+        return any(leaf.power for leaf in self.memories)
+
 
 def read(transform: Any, x: PyTree, scale: Mapping[str, float]) -> Reading:
     """Trace one update of `transform` at the position `x`, without running it.

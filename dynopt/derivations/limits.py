@@ -2,19 +2,23 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from ..checks import Scalar
 from ..errors import InvalidValue
 from ..optimizers.base import coefficient
+from .transformation import Transformation
 
+SHORT = 1e-4  # of a step
 CLOCKS = 8  # whose derivatives the polynomial runs through
-REST = 3e-3  # at a clock SHORT as long, a step that is linear in h is 10⁻⁴ as long, one like √h is 10⁻²
-SHORT = 1e-4  # times the longest of the clocks above
+REST = (
+    0.02  # of a leap: at a clock 300 times shorter one that is linear in h is 300 times shorter, one like √h 18 times
+)
 SETTLED = 1e-3  # of the derivative: the most that two clocks fewer may change in it
 
 
@@ -42,118 +46,142 @@ def _polynomial(n: int) -> tuple[np.ndarray, np.ndarray]:
     return points, np.stack(columns, 1)
 
 
-def judge(page: Any, x: np.ndarray) -> tuple[bool, str, tuple[str, ...], float | None]:
-    """Whether the map of a derived page can be differentiated at h = 0; why it has no limit, if it has none; which
-    memories are plain averages that start at 0; and the order of the gap, if a layer at the start may lower it.
+class Verdict(NamedTuple):
+    """What is known of the limit of a map.
+
+    - `smooth`: it can be differentiated at h = 0. - `fault`: why there is none, or nothing. - `averages`: memories that
+      start at 0 and forget at one rate. - `layer`: the first steps differ from the rest at every clock; `order`: of the
+      gap that this leaves.
+    """
+
+    smooth: bool
+    fault: str = ""
+    averages: tuple[str, ...] = ()
+    layer: bool = False
+    order: float = 1.0
+
+
+def unseen(map: Transformation) -> Verdict:
+    """What can be said inside a jax transformation, where no number can be looked at."""
+    return Verdict(smooth=not map.reading.counts and not map.reading.scaled)
+
+
+def judge(map: Transformation, h: Scalar) -> Verdict:
+    """Look at a few numbers of a map.
 
     **Raises:** `InvalidValue` if an integer leaf counts anything but steps.
     """
     with jax.enable_x64(True):
-        h, reach = jnp.asarray(float(page.h)), jnp.asarray(float(page.reach))
-        seen = jax.tree.map(np.asarray, jax.jit(lambda h, reach, x: _look(page, h, reach, x))(h, reach, jnp.asarray(x)))
-    for path, counted in seen["counts"].items():
+        seen = jax.tree.map(np.asarray, jax.jit(lambda h, x: _look(map, h, x))(float(h), map.sample))
+    for path, counted in seen["counted"].items():
         if not counted:
             raise InvalidValue(
-                f"the state leaf `{path}` of {page.name} is an integer that does not count steps, so no time stands "
+                f"the state leaf `{path}` of {map.name} is an integer that does not count steps, so no time stands "
                 "for it; use a transformation whose integers count steps."
             )
-    causes = [cause for field in page.fields if (cause := _cause(page, field, seen))]
-    fault = f"{page.name} has no flow: {'; '.join(causes)}." if causes else ""
-    averaged = tuple(field for field in page.fields[1:] if page.reading.counts and seen["average"][field])
-    return bool(seen["smooth_at_zero"]), fault, averaged, None if fault else _order_of_start(seen)
+    if fault := _fault(map, seen):
+        return Verdict(False, fault)
+    averages = tuple(field for field in map.fields[1:] if map.reading.counts and seen["average"][field])
+    return Verdict(bool(seen["smooth"]), "", averages, *_start(seen))
 
 
-def _look(page, h, reach, x):
-    """What a map does near a point that three steps have led to."""
+def _look(map: Transformation, h: Array, x: Array) -> dict[str, Any]:
+    """What a map does near a point that three steps have led to, and in its first steps."""
+    short, long, t = SHORT * h, h / 32, 3 * h
 
     def grad(x):
         return x + jnp.sin(2 * x) / 3
 
-    def leap(y, h):
-        return jax.tree.map(lambda a, b: jnp.abs(a - b).max(), page._update(h, count(h), y, grad), y)
-
     def count(h):
-        return t / h if page.reading.counts else 0
-
-    y = start = page.init(x, grad)
-    for k in range(3):
-        y = page._update(h, k, y, grad)
-    t = 3 * h
+        return t / h if map.reading.counts else 0
 
     def curve(h):
-        return page._update(h, count(h), y, grad)
+        return map.update(h, count(h), y, grad)
 
-    plain = not page.reading.counts and not page.scale
-    at_zero = coefficient(curve, 1, x.dtype) if plain else jax.tree.map(jnp.zeros_like, y)
-    eight, six = (extrapolated(curve, 1, reach, n)[0] for n in (CLOCKS, CLOCKS - 2))
+    def leap(h):
+        return jax.tree.map(lambda a, b: jnp.abs(a - b).max(), curve(h), y)._asdict()
+
+    def kept(h, y):
+        return {name: map.kept(name, h, count(h), y, grad) for name in map.fields[1:]}
+
+    y = start = map.start(h, x)
+    for k in range(3):
+        y = map.update(h, k, y, grad)
+    plain = not map.reading.counts and not map.reading.scaled
+    at_zero = coefficient(curve, 1, x.dtype) if plain else y
+    eight, six = (extrapolated(curve, 1, long, n)[0] for n in (CLOCKS, CLOCKS - 2))
     apart = jax.tree.map(lambda a, b: jnp.abs(a - b).max() / jnp.maximum(jnp.abs(a).max(), 1e-300), eight, six)
-    kept, average = {}, {}
-    for name in page.fields[1:]:
-        ones = jnp.ones_like(getattr(y, name))
-        shares = [_share(page, z, name, ones, reach, t, grad) for z in (y, start)]
-        kept[name] = _share(page, y, name, ones, SHORT * reach, t, grad).mean()
-        even = jnp.abs(jnp.stack(shares) - shares[0].ravel()[0]).max() < 1e-9
-        average[name] = even & (shares[0].ravel()[0] < 1) & (getattr(start, name) == 0).all()
+    shares, first_shares = kept(long, y), kept(long, start)
 
-    _, steps = jax.lax.scan(
-        lambda carry, k: _walk(page, SHORT * reach, grad(x), carry, k), page._start(SHORT * reach, x), jnp.arange(65)
-    )
+    def walk(y, k):
+        after = map.update(short, k, y, lambda _: grad(x))
+        return after, jnp.linalg.norm(after.x - y.x) / short
+
     return {
-        "first steps": steps,
-        "counts": page._counted(x, grad),
-        "smooth_at_zero": plain & _finite(at_zero),
-        "short": leap(y, SHORT * reach)._asdict(),
-        "long": leap(y, reach)._asdict(),
-        "reach": reach,
+        "counted": map.counted(h, x, grad),
+        "smooth": plain & jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(at_zero)]).all(),
+        "short": leap(short),
+        "long": leap(long),
         "apart": apart._asdict(),
-        "kept": kept,
-        "average": average,
+        "kept": {name: share.mean() for name, share in kept(short, y).items()},
+        "average": {
+            name: (jnp.abs(jnp.stack([share, first_shares[name]]) - share.ravel()[0]).max() < 1e-9)
+            & (share.ravel()[0] < 1)
+            & (getattr(start, name) == 0).all()
+            for name, share in shares.items()
+        },
+        "speed": leap(long)["x"] / long,
+        "first steps": jax.lax.scan(walk, map.start(short, x), jnp.arange(65))[1],
     }
 
 
-def _walk(page, h, g, y, k):
-    """One more step under a gradient that never changes, and its size in units of h."""
-    after = page._update(h, k, y, lambda x: g)
-    return after, jnp.linalg.norm(after.x - y.x) / h
+def _start(seen: dict[str, Any]) -> tuple[bool, float]:
+    """Whether there is a layer, and the order it leaves.
+
+    Steps that settle cost O(h) once; steps that fall like k^-a cost O(h^(1-a)).
+    """
+    steps = seen["first steps"]
+    if abs(steps[1] - steps[0]) < 0.01 * max(float(seen["speed"]), steps[0]):
+        return False, 1.0
+    falling = float(np.log(steps[64] / steps[16]) / np.log(65 / 17))
+    return True, min(1.0, 1 + round(2 * falling) / 2)
 
 
-def _order_of_start(seen: dict[str, Any]) -> float | None:
-    """None, if the first steps are alike. If they settle, they cost O(h) once; if they fall like k^-a, O(h^(1-a))."""
-    steps, usual = seen["first steps"], float(seen["long"]["x"]) / float(seen["reach"])
-    if abs(steps[1] - steps[0]) < 0.01 * max(usual, steps[0]):
-        return None
-    return 1 + round(2 * float(np.log(steps[64] / steps[16]) / np.log(65 / 17))) / 2
+CAUSES = {
+    "not finite": "{} {is} not finite as h → 0",
+    "grows": "{} grow{s} without bound as h → 0; declare how, as in scale={{'{name}': -1}}",
+    "forgets": "{} forget{s} as fast however short the step; make {its} decay 1 - h/tau, or wrap the page in "
+    "dynopt.Memoryless",
+    "jumps": "{} move{s} by a step that does not shrink like h; make the learning rate proportional to h",
+    "unsettled": "the velocity of {} does not settle as h → 0",
+}
 
 
-def _share(page, y, name, ones, h, t, grad):
-    """Which share of a memory one step keeps, coordinate by coordinate."""
+def _fault(map: Transformation, seen: dict[str, Any]) -> str:
+    """Why a map has no flow, naming the leaves; nothing if it has one."""
+    found: dict[str, list[str]] = {}
+    for field in map.fields[::-1]:
+        if kind := _cause(field, seen):
+            found.setdefault(kind, []).append(field)
+    if found.get("unsettled") == ["x"] and len(found) > 1:  # because of the memories
+        del found["unsettled"]
+    said = []
+    for kind, fields in found.items():
+        paths = [f"`{leaf.path}`" for leaf in map.reading.leaves if leaf.name in fields]
+        what = f"the state lea{'ves' if len(paths) > 1 else 'f'} {' and '.join(paths)}" if paths else "the position"
+        many = len(paths) > 1
+        words = {"is": "are", "s": "", "its": "their"} if many else {"is": "is", "s": "s", "its": "its"}
+        said.append(CAUSES[kind].format(what, name=fields[0], **words))
+    return f"{map.name} has no flow: {'; '.join(said)}." if said else ""
 
-    def after(value):
-        return getattr(page._update(h, t / h if page.reading.counts else 0, y._replace(**{name: value}), grad), name)
 
-    return jax.jvp(after, (getattr(y, name),), (ones,))[1]
-
-
-def _finite(tree):
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
-
-
-def _cause(page, field: str, seen: dict[str, Any]) -> str:
+def _cause(field: str, seen: dict[str, Any]) -> str:
     """Why one coordinate of phase space has no velocity; nothing if it has one."""
-    path = next((leaf.path for leaf in page.reading.leaves if leaf.name == field), "")
-    short, long, apart = (float(seen[what][field]) for what in ("short", "long", "apart"))
+    short, long, apart = (float(seen[key][field]) for key in ("short", "long", "apart"))
     if not np.isfinite([short, long]).all():
-        return f"the state leaf `{path}` is not finite as h → 0" if path else "the position is not finite as h → 0"
+        return "not finite"
     if short > REST * long:
         if field == "x":
-            return "the position moves by a step that does not shrink like h; give it the learning rate h"
-        if abs(float(seen["kept"][field]) - 1) < 1e-3:
-            return f"the state leaf `{path}` grows without bound as h → 0; declare how, as in scale={{'{field}': -1}}"
-        return (
-            f"the state leaf `{path}` forgets as fast however short the step; let its decay be 1 - h/tau, or wrap "
-            "the page in dynopt.Memoryless"
-        )
-    if not apart < SETTLED and long > 0:
-        what = f"the state leaf `{path}`" if path else "the position"
-        return f"the velocity of {what} does not settle as h → 0"
-    return ""
+            return "jumps"
+        return "grows" if abs(float(seen["kept"][field]) - 1) < 1e-3 else "forgets"
+    return "" if apart < SETTLED or long == 0 else "unsettled"

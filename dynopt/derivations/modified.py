@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ..checks import whole
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
+from .memoryless import Memoryless
 
 
 class Modified(AbstractOptimizer):
@@ -56,10 +57,9 @@ class Modified(AbstractOptimizer):
         self.terms = whole("order", order, least=2)
         if self.terms > 3:
             raise InvalidValue(f"`order` is {order}, but modified equations are derived to order 2 or 3; use 3.")
-        if self.terms == 3 and self.averages:
-            raise InvalidValue(
-                f"`order` is 3, but {optimizer} starts from 0/0, where its averages are known to order 2; use order=2."
-            )
+        if self.terms == 3 and (self.averages or isinstance(optimizer, Memoryless)):
+            start = "is" if isinstance(optimizer, Memoryless) else "starts from 0/0, where it is"
+            raise InvalidValue(f"`order` is 3, but {optimizer} {start} known to order 2 only; use order=2.")
 
     @property
     def h(self):
@@ -73,6 +73,7 @@ class Modified(AbstractOptimizer):
 
     name = property(lambda self: f"{self.optimizer.name}, modified")
     averages = property(lambda self: self.optimizer.averages)
+    settling = property(lambda self: self.optimizer.settling)
 
     def at(self, h):
         return Modified(self.optimizer.at(h), self.terms)
@@ -80,8 +81,8 @@ class Modified(AbstractOptimizer):
     def init(self, x, grad):
         return self.optimizer.init(x, grad)
 
-    def init_flow(self, x, grad):
-        return self.optimizer.init_flow(x, grad)
+    def init_flow(self, x, grad, order=1):
+        return self.optimizer.init_flow(x, grad, max(order, self.terms))
 
     def step(self, t, y, grad):
         return self.optimizer.step(t, y, grad)

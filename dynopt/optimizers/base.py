@@ -77,8 +77,10 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
     # How `dynopt.derivations` sees a page; a page that is itself derived says it in its own way.
 
-    def init_flow(self, x: Array, grad: Gradient) -> State:
-        """The flow's first point of phase space: that of the map, unless the page says otherwise."""
+    settling = property(lambda self: 0.0, doc="The time in which the map reaches the flow, if it starts beside it.")
+
+    def init_flow(self, x: Array, grad: Gradient, order: int = 1) -> State:
+        """The flow's first point of phase space: that of the map, unless the page says that `order` needs another."""
         return self.init(x, grad)
 
     def germ(self, h: ArrayLike, t: ArrayLike, y: State, grad: Gradient) -> State:
