@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, Trajectory, integrate, iterate, problems
 from dynopt.errors import CorruptFile, InvalidType, InvalidValue, ProblemError, SolverFailure
@@ -43,23 +44,34 @@ def test_map_and_flow_of_momentum_on_a_quadratic(mu):
     k = jnp.arange(41)
     x0 = quadratic.start()
     seen = iterate(page, quadratic, 40)
-    np.testing.assert_allclose(seen.x, jax.vmap(lambda k: quadratic.loss.momentum(k, x0, 0.01, mu))(k), atol=1e-12)
+    np.testing.assert_allclose(
+        seen.x, jax.jit(jax.vmap(lambda k: quadratic.loss.momentum(k, x0, 0.01, mu)))(k), atol=1e-12
+    )
     flow = integrate(page, quadratic, 40)
-    exact = jax.vmap(lambda t: quadratic.loss.oscillator(t, x0, page.friction))(flow.t)
+    exact = jax.jit(jax.vmap(lambda t: quadratic.loss.oscillator(t, x0, page.friction)))(flow.t)
     np.testing.assert_allclose(flow.x, exact, atol=1e-9)
 
 
+class Scalar(eqx.Module):
+    """One of three losses of one coordinate, so that one compilation serves all."""
+
+    share: Array
+
+    def __call__(self, x):
+        return self.share @ jnp.stack([jnp.sum(x**4) / 4, -jnp.sum(x**2) / 2, jnp.sum(jnp.log(jnp.cosh(x)))])
+
+
 @pytest.mark.parametrize(
-    ("loss", "exact"),
+    ("which", "exact"),
     [
-        (lambda x: jnp.sum(x**4) / 4, lambda t: 1 / np.sqrt(1 + 2 * t)),
-        (lambda x: -jnp.sum(x**2) / 2, np.exp),
-        (lambda x: jnp.sum(jnp.log(jnp.cosh(x))), lambda t: np.arcsinh(np.sinh(1.0) * np.exp(-t))),
+        (0, lambda t: 1 / np.sqrt(1 + 2 * t)),
+        (1, np.exp),
+        (2, lambda t: np.arcsinh(np.sinh(1.0) * np.exp(-t))),
     ],
     ids=["quartic", "hilltop", "log cosh"],
 )
-def test_scalar_gradient_flows(loss, exact):
-    run = integrate(SGD(0.05), Problem(loss, [1.0], name="scalar"), 40)
+def test_scalar_gradient_flows(which, exact):
+    run = integrate(SGD(0.05), Problem(Scalar(jnp.eye(3)[which]), [1.0], name="scalar"), 40)
     np.testing.assert_allclose(run.x[:, 0], exact(np.asarray(run.t)), rtol=3e-8)
 
 
@@ -72,7 +84,7 @@ def test_loss_and_gradient_norm_belong_to_the_positions():
 @pytest.mark.parametrize("name", ["momentum", "adam"])
 def test_the_flow_is_a_semigroup_unless_time_enters(name):
     """flow(s + t) = flow(t) ∘ flow(s); Adam's bias correction knows when it began, so a restart changes its path."""
-    whole = integrate(catalogue[name](0.01), bowl, 40)
+    whole = integrate(catalogue[name](0.01), bowl, 40, save_every=2)
     half = integrate(catalogue[name](0.01), bowl, 20)
     if name == "momentum":
         page = catalogue[name](0.01)
@@ -114,8 +126,8 @@ def test_a_stiff_flow_is_handed_to_an_implicit_solver():
 
 
 def test_a_tighter_tolerance_lowers_the_error():
-    exact = np.exp(-np.outer(np.arange(21) * 0.1, [1.0, 4.0])) * np.array([1.0, -1.0])
-    errors = [np.abs(integrate(SGD(0.1), bowl, 20, rtol=r).x - exact).max() for r in (1e-5, 1e-7, 1e-9)]
+    exact = np.exp(-np.outer(np.arange(51) * 0.1, [1.0, 4.0])) * np.array([1.0, -1.0])
+    errors = [np.abs(integrate(SGD(0.1), bowl, 50, rtol=r).x - exact).max() for r in (1e-5, 1e-7, 1e-9)]
     assert errors[0] > 5 * errors[1] > 25 * errors[2]
 
 
@@ -140,9 +152,9 @@ def test_save_every_keeps_each_nth_point_of_the_same_run():
 
 
 def test_the_flow_is_thinned_in_the_same_way():
-    dense, thin = integrate(Adam(0.1), bowl, 60), integrate(Adam(0.1), bowl, 60, save_every=20)
-    np.testing.assert_array_equal(thin.t, dense.t[::20])
-    np.testing.assert_allclose(thin.x, dense.x[::20], atol=1e-9)
+    dense, thin = integrate(Adam(0.1), bowl, 20), integrate(Adam(0.1), bowl, 100, save_every=5)
+    np.testing.assert_array_equal(thin.t[:5], dense.t[::5])
+    np.testing.assert_allclose(thin.x[:5], dense.x[::5], atol=1e-9)
 
 
 def test_memory_is_flat_in_the_number_of_steps():
@@ -234,7 +246,7 @@ def test_inputs_and_global_state_are_left_alone():
     first = iterate(Adam(0.1), bowl, 5, x0=x0)
     x0[:] = 7
     np.testing.assert_array_equal(first.x, iterate(Adam(0.1), bowl, 5).x)
-    integrate(Adam(0.1), bowl, 5)
+    integrate(Adam(0.1), bowl, 20)
     assert dict(jax.config.values) == config
 
 
@@ -286,7 +298,7 @@ def test_a_step_below_the_spacing_stalls():
 
 def test_a_stationary_start_is_no_failure():
     assert iterate(SGD(0.1), bowl, 5, x0=[0.0, 0.0]).status == Status.ok
-    assert integrate(SGD(0.1), bowl, 5, x0=[0.0, 0.0]).status == Status.ok
+    assert integrate(SGD(0.1), bowl, 50, x0=[0.0, 0.0]).status == Status.ok
 
 
 @pytest.mark.parametrize("run", [iterate, integrate])
