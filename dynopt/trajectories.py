@@ -204,7 +204,11 @@ def integrate(
     names = {"kind": "flow", "optimizer": repr(optimizer), "problem": problem.name, "unravel": unravel}
 
     def run(solver):
-        found = _integrate(page, problem.loss, x0, saves, every, solver, rtol, atol, max_steps)
+        known = page, problem.loss, x0, saves, every, solver, rtol, atol, max_steps
+        forward, backward = diffrax.ForwardMode(), diffrax.RecursiveCheckpointAdjoint()
+        found = _integrate(*known, forward) if _concrete(known) else ()  # traced in two thirds of the time
+        if not found or not _concrete(found):  # inside a transformation, perhaps by way of what the loss closes over
+            found = _integrate(*known, backward)
         t, y, loss, grad_norm, result, bad, used = found
         cost = {"solver": type(solver).__name__, "solver_steps": used, "rtol": rtol, "atol": atol}
         stats = {"first_bad_step": bad} | cost
@@ -219,7 +223,7 @@ def integrate(
 
 @eqx.filter_jit
 def _integrate(
-    page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array, solver, rtol, atol, max_steps: int
+    page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array, solver, rtol, atol, max_steps: int, adjoint
 ):
     x, grad, look, far = _view(loss, x0)
     y = page.init_flow(x, grad)
@@ -229,7 +233,7 @@ def _integrate(
         diffrax.ODETerm(lambda t, y, _: page.flow(t, y, grad)), solver, t[0], t[-1], None, y,
         saveat=diffrax.SaveAt(subs=(diffrax.SubSaveAt(ts=t), diffrax.SubSaveAt(t1=True))),
         stepsize_controller=diffrax.PIDController(rtol, atol) if adaptive else diffrax.StepTo(ts=t),
-        max_steps=max_steps, throw=False,
+        max_steps=max_steps, throw=False, adjoint=adjoint,
     )  # fmt: skip
     assert solution.ys is not None
     ys, last = solution.ys

@@ -240,6 +240,14 @@ def test_the_outcome_is_differentiable_in_rate_and_start(run):
     np.testing.assert_allclose(pull[0], (outcome(rate, x0 + step) - outcome(rate, x0 - step)) / (2 * d), rtol=1e-5)
 
 
+def test_what_a_loss_closes_over_is_differentiable_too():
+    def outcome(stiffness):
+        problem = Problem(lambda x: stiffness * jnp.sum(x**2) / 2, [1.0], name="closed")
+        return integrate(SGD(0.1), problem, 6, max_steps=64).x[-1, 0]
+
+    np.testing.assert_allclose(jax.grad(outcome)(1.0), -0.6 * np.exp(-0.6), rtol=1e-7)
+
+
 def test_inputs_and_global_state_are_left_alone():
     x0 = np.array([1.0, -1.0])
     config = dict(jax.config.values)

@@ -106,6 +106,7 @@ def test_a_run_compared_with_itself_has_no_gap_and_a_shift_by_one_step_has():
 def test_a_diverged_map_keeps_the_gap_of_its_beginning():
     gap = analysis.gap(SGD(0.6), bowl, 4000, throw=False)
     seen = np.isfinite(gap.error)
+    assert np.isnan(gap.error[~seen]).all() and np.isfinite(gap.largest)
     assert seen[:20].all() and not seen[-1] and gap.map.status.name == "diverged" and gap.flow.status.name == "ok"
     with pytest.raises(SolverFailure):
         analysis.gap(SGD(0.6), bowl, 4000)
@@ -126,7 +127,7 @@ def test_the_local_error_of_gradient_descent_on_a_quadratic():
     seen = analysis.local_error(SGD(0.1), line, 30)
     np.testing.assert_allclose(seen.error, (np.exp(-0.1) - 0.9) * 0.9 ** np.arange(30), rtol=1e-8)
     np.testing.assert_array_equal(seen.t, seen.map.t[:-1])
-    assert (seen.solver_error <= 1e-3 * seen.error).all()
+    assert (seen.solver_error <= 1e-9 * seen.error).all()
 
 
 @pytest.mark.parametrize("name", catalogue)
