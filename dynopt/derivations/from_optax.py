@@ -65,7 +65,11 @@ class Optax(AbstractOptimizer):
     verdict: Verdict = eqx.field(static=True)
 
     def __init__(
-        self, family: Callable[[Any], Any], h, scale: Mapping[str, float] | None = None, like: PyTree | None = None
+        self,
+        family: Callable[[Any], Any],
+        h,
+        scale: Mapping[str, float | int] | None = None,
+        like: PyTree | None = None,
     ):
         self.h = positive("h", h)
         self.reach = self.h / SHORT
@@ -73,11 +77,12 @@ class Optax(AbstractOptimizer):
         hidden = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((family, self.h)))
         self.verdict = limits.unseen(self.transformation) if hidden else limits.judge(self.transformation, self.h)
 
-    name = property(lambda self: self.transformation.name)
+    name = property(lambda self: "Optax" if self.transformation.name == "lambda" else self.transformation.name)
     fields = property(lambda self: self.transformation.fields, doc="The coordinates of phase space, x first.")
-    kinks = property(lambda self: self.transformation.reading.kinks, doc="What is not smooth, such as `sign` or `max`.")
+    kinks = property(lambda self: self.transformation.reading.kinks)
     order = property(lambda self: self.verdict.order)
     layer = property(lambda self: self.verdict.layer)
+    fault = property(lambda self: self.verdict.fault, doc="Why there is no flow; nothing if there is one.")
     averages = property(lambda self: dict.fromkeys(self.verdict.averages))
     limit = property(
         lambda self: "differentiated at h = 0" if self.verdict.smooth else "extrapolated from small clocks to h = 0",
@@ -127,5 +132,6 @@ class Optax(AbstractOptimizer):
         return self.transformation.family(self.h)
 
     def __repr__(self) -> str:
-        powers = {leaf.name: leaf.power for leaf in self.transformation.reading.memories if leaf.power}
-        return f"Optax({self.name}, h={float(self.h):.12g}{f', scale={powers}' if powers else ''})"
+        powers = [f"{leaf.name!r}: {leaf.power:g}" for leaf in self.transformation.reading.memories if leaf.power]
+        scale = f", scale={{{', '.join(powers)}}}" if powers else ""
+        return f"Optax({self.transformation.name}, h={float(self.h):.12g}{scale})"

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr, Var
 from jaxtyping import PyTree
 
+from ..checks import number
 from ..errors import InvalidType, InvalidValue, unknown_name
 
 KINKED = {"sign", "abs", "max", "min", "clamp", "floor", "ceil", "round", "lt", "le", "gt", "ge"}
@@ -48,7 +49,7 @@ class Reading(NamedTuple):
         return any(leaf.power for leaf in self.memories)
 
 
-def read(transform: Any, x: PyTree, scale: Mapping[str, float]) -> Reading:
+def read(transform: Any, x: PyTree, scale: Mapping[str, float | int]) -> Reading:
     """Trace one update of `transform` at the position `x`, without running it.
 
     **Raises:** `InvalidType` if it is no optax transformation that needs only gradients, state and parameters;
@@ -93,14 +94,15 @@ def read(transform: Any, x: PyTree, scale: Mapping[str, float]) -> Reading:
     for key in scale:
         if not any(_is_or_lies_in(name, key) for name in memories):
             raise unknown_name("state leaf", key, memories)
-    powers = [next((scale[key] for key in scale if _is_or_lies_in(name, key)), 0.0) for name in names]
+    exponents = {key: float(number(f"scale[{key!r}]", power)) for key, power in scale.items()}
+    powers = [next((p for key, p in exponents.items() if _is_or_lies_in(name, key)), 0.0) for name in names]
     spelt = [jax.tree_util.keystr(path) for path in paths]
     leaves = tuple(Leaf(*each) for each in zip(names, spelt, roles, powers, strict=True))
     return Reading(leaves, tuple(sorted(kinks)))
 
 
 def _felt_role(dtype: Any, path: str) -> str:
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         raise InvalidValue(
             f"the state leaf `{path}` is a random key, and a random update follows no differential equation; use the "
             "transformation without its noise."
@@ -128,7 +130,7 @@ def _feeding(program: Jaxpr, wanted: set[int]) -> tuple[set[int], set[str]]:
 
 
 def _is_float(variable: Any) -> bool:
-    return jax.dtypes.issubdtype(variable.aval.dtype, jnp.floating)
+    return jnp.issubdtype(variable.aval.dtype, jnp.floating)
 
 
 def _names(paths: list[Any]) -> list[str]:

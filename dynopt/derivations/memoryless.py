@@ -1,4 +1,4 @@
-"""Memory reduction: at fixed decays the memory of an optimizer is a function of its position, and a flow of x remains."""
+"""Memory reduction: at fixed decays an optimizer's memory is a function of its position, and a flow of x remains."""
 
 import math
 from typing import Any
@@ -29,13 +29,13 @@ class Memoryless(AbstractOptimizer):
 
         x′ = ξ(x, S₀(x))
 
-    The clock: one step takes the time h = `learning_rate`, and the gap closes like h. `Modified(Memoryless(...))` closes
-    it like h², by the first correction of the manifold, S₀ + h S₁ (J = ∂Σ/∂s),
+    The clock: one step takes the time h = `learning_rate`, and the gap closes like h. With `Modified(Memoryless(...))`
+    it closes like h², by the first correction of the manifold, S₀ + h S₁ (J = ∂Σ/∂s),
 
         (1 - J) S₁ = -S₀′(x) ξ(x, S₀)
 
-    and by a start that is shifted by what the map does beyond the flow while its memory fills at x₀ (`settling`: the time
-    in which it fills but for a thousandth; before that the gap is O(h), and `analysis.order` does not look at it):
+    and by a start that is shifted by what the map does beyond the flow while its memory fills at x₀. (Until it has
+    filled but for a thousandth, at the time `settling`, the gap is O(h) all the same, and `analysis.order` waits.)
 
         x(0) = x₀ + h Σⱼ (ξ(x₀, sⱼ) - ξ(x₀, S₀(x₀)))
 
@@ -70,6 +70,7 @@ class Memoryless(AbstractOptimizer):
         self.kept = 0.0 if hidden else forgetting(self.transformation, self.h, optimizer.name)
 
     name = property(lambda self: f"{self.optimizer.name}, memoryless")
+    kinks = property(lambda self: self.transformation.reading.kinks)
     settling = property(lambda self: self.h * math.log(1e-3) / math.log(self.kept) if self.kept > 0 else 0.0)
 
     def init(self, x, grad):

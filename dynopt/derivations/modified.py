@@ -1,5 +1,6 @@
 """The modified equation: the flow that a map follows one order better than the flow it was made from."""
 
+import warnings
 from functools import partial
 
 import equinox as eqx
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from ..checks import whole
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
+from . import series
 from .memoryless import Memoryless
 
 
@@ -60,10 +62,14 @@ class Modified(AbstractOptimizer):
         if self.terms == 3 and (self.averages or isinstance(optimizer, Memoryless)):
             start = "is" if isinstance(optimizer, Memoryless) else "starts from 0/0, where it is"
             raise InvalidValue(f"`order` is 3, but {optimizer} {start} known to order 2 only; use order=2.")
+        if optimizer.kinks:
+            warnings.warn(
+                f"the map of {optimizer} has corners or branches ({', '.join(optimizer.kinks)}); where a path crosses "
+                "one, its modified equation does not hold.",
+                stacklevel=2,
+            )
 
-    @property
-    def h(self):
-        return self.optimizer.h
+    h = property(lambda self: self.optimizer.h)
 
     @property
     def order(self):
@@ -74,9 +80,10 @@ class Modified(AbstractOptimizer):
     name = property(lambda self: f"{self.optimizer.name}, modified")
     averages = property(lambda self: self.optimizer.averages)
     settling = property(lambda self: self.optimizer.settling)
+    kinks = property(lambda self: self.optimizer.kinks)
 
     def at(self, h):
-        return Modified(self.optimizer.at(h), self.terms)
+        return eqx.tree_at(lambda page: page.optimizer, self, self.optimizer.at(h))
 
     def init(self, x, grad):
         return self.optimizer.init(x, grad)
@@ -89,43 +96,23 @@ class Modified(AbstractOptimizer):
 
     def flow(self, t, y, grad):
         t = jnp.asarray(t, y.x.dtype)
-        speed = self._series(t, y, lambda t, y: lambda h: self.optimizer.germ(h, t, y, grad), self._limit(grad))
+        f1 = partial(self.optimizer.flow, grad=grad)
+        speed = series.modified(f1, self._phi(lambda t, y, h: self.optimizer.germ(h, t, y, grad)), self.h, self.terms)
         if not self.averages:
-            return speed
+            return speed(t, y)
         averages = jax.lax.cond(t > 0, lambda: self._averages(t, y), lambda: self._first_averages(y, grad))
-        ending = partial(self._step_that_ends, grad)
-        return speed._replace(x=self._series(t + self.h, averages, ending).x)
+        phi = self._phi(partial(self._step_that_ends, grad))
+        return speed(t, y)._replace(x=series.modified(phi(1), phi, self.h, self.terms)(t + self.h, averages).x)
 
-    def _limit(self, grad):
-        return lambda t, y: self.optimizer.flow(t, y, grad)
+    def _phi(self, step):
+        """φₖ of a step, which takes t, y and h."""
+        return lambda k: lambda t, y: self.optimizer.taylor(lambda h: step(t, y, h), k, t)[-1]
 
-    def _series(self, t, y, curve, f1=None):
-        """f₁ + h f₂ + h² f₃ for the map whose step from `y` at time `t` is `curve(t, y)`, a curve of h."""
-
-        def phi(k):
-            return lambda t, y: self.optimizer.taylor(curve(t, y), k, t)[-1]
-
-        f1 = f1 or phi(1)
-
-        def f2(t, y):
-            return _add(phi(2)(t, y), (-1 / 2, _along(f1, f1, 1)(t, y)))
-
-        def f3(t, y):
-            mixed = _add(_along(f2, f1, 1)(t, y), (1, _along(f1, f2, 0)(t, y)))
-            return _add(phi(3)(t, y), (-1 / 2, mixed), (-1 / 6, _along(_along(f1, f1, 1), f1, 1)(t, y)))
-
-        corrections = [(self.h, f2), (self.h**2, f3)][: self.terms - 1]
-        return _add(f1(t, y), *((size, field(t, y)) for size, field in corrections))
-
-    def _step_that_ends(self, grad, end, averages):
-        """The averages after a step of each clock that ends at time `end`."""
-
-        def curve(h):
-            weights = self.optimizer.weights(end - h, h)
-            y = averages._replace(**{name: getattr(averages, name) * w for name, w in weights.items()})
-            return self._averages(end, self.optimizer.germ(h, end - h, y, grad), h)
-
-        return curve
+    def _step_that_ends(self, grad, end, averages, h):
+        """The averages after a step that ends at time `end`."""
+        weights = self.optimizer.weights(end - h, h)
+        y = averages._replace(**{name: getattr(averages, name) * w for name, w in weights.items()})
+        return self._averages(end, self.optimizer.germ(h, end - h, y, grad), h)
 
     def _averages(self, t, y, h=None):
         weights = self.optimizer.weights(t, self.h if h is None else h)
@@ -152,14 +139,3 @@ class Modified(AbstractOptimizer):
 
     def __repr__(self) -> str:
         return f"Modified({self.optimizer!r}, order={self.terms})"
-
-
-def _along(field, direction, pace):
-    """The derivative of a field along another one, while time runs at the given pace."""
-    return lambda t, y: jax.jvp(field, (t, y), (jnp.full_like(t, pace), direction(t, y)))[1]
-
-
-def _add(first, *weighted):
-    for weight, other in weighted:
-        first = jax.tree.map(lambda a, b, weight=weight: a + weight * b, first, other)
-    return first

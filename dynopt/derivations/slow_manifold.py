@@ -107,9 +107,7 @@ def forgetting(map: Transformation, h: Scalar, name: str) -> float:
                 "memories fade, or the page itself, whose flow keeps them."
             )
     if not np.isfinite(seen["velocity"]).all() or not seen["velocity"].any() or not seen["steady"]:
-        raise InvalidValue(
-            f"the steps of {name} never come to one size, though its memory has settled; use constant rates, no schedule."
-        )
+        raise InvalidValue(f"the steps of {name} depend on the step count for ever; use constant rates, no schedule.")
     for leaf in map.reading.memories:
         if not seen["unsettled"][leaf.name] < 1e-9:
             raise InvalidValue(

@@ -33,7 +33,9 @@ class Transformation(eqx.Module):
     size: int = eqx.field(static=True)
     reading: Reading = eqx.field(static=True)
 
-    def __init__(self, family: Callable, h: ArrayLike, scale: Mapping[str, float] | None = None, like: PyTree = None):
+    def __init__(
+        self, family: Callable, h: ArrayLike, scale: Mapping[str, float | int] | None = None, like: PyTree = None
+    ):
         if not callable(family):
             raise InvalidType(f"`family` must be a function of h, got {family!r}; write lambda h: optax.sgd(h).")
         self.family = family
@@ -43,8 +45,7 @@ class Transformation(eqx.Module):
 
     @property
     def name(self) -> str:
-        name = getattr(self.family, "__name__", type(self.family).__name__).strip("<>")
-        return "optax" if name == "lambda" else name
+        return getattr(self.family, "__name__", type(self.family).__name__).strip("<>")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -73,8 +74,8 @@ class Transformation(eqx.Module):
                 whole = jnp.issubdtype(jnp.result_type(count), jnp.integer)
                 state[i] = state[i] + jnp.asarray(count, state[i].dtype if whole else None)
         updates, after = transform.update(self.tree(grad(y.x)), jax.tree.unflatten(structure, state), x)
-        moved = optax.apply_updates(x, updates)
-        return self._point(h, moved if self.unravel is None else ravel_pytree(moved)[0], jax.tree.leaves(after))
+        moved = ravel_pytree(optax.apply_updates(x, updates))[0].reshape(y.x.shape)
+        return self._point(h, moved, jax.tree.leaves(after))
 
     def _point(self, h: ArrayLike, x: Array, state: list[Array]) -> Point:
         pairs = zip(self.reading.leaves, state, strict=True)

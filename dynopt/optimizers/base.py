@@ -70,6 +70,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
     name = property(lambda self: type(self).__name__, doc="What it is called in pictures.")
     order = property(lambda self: 1.0, doc="The power of `h` with which the gap between map and flow closes.")
+    kinks = property(lambda self: (), doc="What in the map is not smooth, such as `sign` or `max`.")
     layer = property(lambda self: self.order != 1, doc="Whether the first steps differ from the rest at every clock.")
     averages = property(
         lambda self: {}, doc="The memories that start at 0 and are divided by the weight they gathered; their times."
