@@ -223,7 +223,16 @@ def integrate(
 
 @eqx.filter_jit
 def _integrate(
-    page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array, solver, rtol, atol, max_steps: int, adjoint
+    page: AbstractOptimizer,
+    loss: Callable,
+    x0: PyTree,
+    saves: int,
+    every: Array,
+    solver,
+    rtol,
+    atol,
+    max_steps: int,
+    adjoint,
 ):
     x, grad, look, far = _view(loss, x0)
     y = page.init_flow(x, grad)
