@@ -128,6 +128,15 @@ def test_the_local_error_of_gradient_descent_on_a_quadratic():
     np.testing.assert_allclose(seen.error, (np.exp(-0.1) - 0.9) * 0.9 ** np.arange(30), rtol=1e-8)
     np.testing.assert_array_equal(seen.t, seen.map.t[:-1])
     assert (seen.solver_error <= 1e-9 * seen.error).all()
+    wide = analysis.local_error(SGD(0.5), line, 30)  # so wide a step that the solver must divide it
+    np.testing.assert_allclose(wide.error[:5], (np.exp(-0.5) - 0.5) * 0.5 ** np.arange(5), rtol=1e-10)
+
+
+def test_where_the_map_has_overflowed_there_is_no_local_error():
+    quartic = Problem(lambda x: jnp.sum(x**4), [2.0], name="quartic")
+    seen = analysis.local_error(SGD(1.0), quartic, 30, throw=False)
+    assert np.isinf(seen.map.y.x).any()
+    assert np.isfinite(seen.error[0]) and np.isnan(seen.error[-1]) and not np.isinf(seen.error).any()
 
 
 @pytest.mark.parametrize("name", catalogue)
