@@ -159,7 +159,7 @@ def _each(options: Options) -> list[Options]:
 
 
 def _study(options: Options, names: Sequence[str], typed_figures: bool) -> Study:
-    (called,) = options.problem
+    called = options.problem[0].replace(".py:", ":")  # a file's name is good, too
     x0 = None if options.x0 is None else list(options.x0)
     if ":" in called:
         problem, code, file = _own_problem(called, x0)

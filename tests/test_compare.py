@@ -434,6 +434,12 @@ def test_a_loss_with_a_start(tell, own):
     assert "gaps = [analysis.gap(page, problem, 5, throw=False) for page in pages]" in shown
 
 
+def test_a_file_may_be_named_as_it_is_called(tell, own):
+    words = ["--problem", "mine.py:bowl", "--x0", "1,-1", *TINY[2:], "--show-code"]
+    code, shown, _ = tell(*words)
+    assert code == 0 and "problem = Problem(mine.bowl, [1.0, -1.0])" in shown
+
+
 # The process around it
 
 
