@@ -31,20 +31,26 @@ class Look(NamedTuple):
 
 
 def look(optimizer: AbstractOptimizer) -> Look:
-    """What an optimizer looks like in every picture: by its place in `optimizers.catalogue`, or else by its name."""
+    """What an optimizer looks like in every picture: by its place in `optimizers.catalogue`, or else by its name.
+
+    One that is derived from another, such as `Modified(SGD(0.1))`, looks like that.
+    """
+    inside = getattr(optimizer, "optimizer", None)
+    if isinstance(inside, AbstractOptimizer):
+        return look(inside)
     pages, page = list(optimizers.catalogue.values()), type(optimizer)
-    n = pages.index(page) if page in pages else len(pages) + zlib.crc32(page.__name__.encode()) % 60
+    n = pages.index(page) if page in pages else len(pages) + zlib.crc32(optimizer.name.encode()) % 60
     turn = n // len(COLORS)
     return Look(COLORS[n % len(COLORS)], LINES[(n + turn) % len(LINES)], MARKERS[n % len(MARKERS)])
 
 
 def looks(optimizers_: Sequence[AbstractOptimizer]) -> list[Look]:
-    """The looks of the runs of one picture: on dark ground lighter, a second run of the same optimizer paler."""
-    seen: dict[type, int] = {}
+    """The looks of the runs of one picture: on dark ground lighter, a second run of the same look paler."""
+    seen: dict[Look, int] = {}
     drawn = []
     for optimizer in optimizers_:
-        again = seen[type(optimizer)] = seen.get(type(optimizer), -1) + 1
         own = look(optimizer)
+        again = seen[own] = seen.get(own, -1) + 1
         color = readable(own.color) if _luminance(ground()) < 0.2 else own.color
         drawn.append(own._replace(color=mixed(color, ground(), 1 - 0.55**again)))
     return drawn
@@ -53,7 +59,7 @@ def looks(optimizers_: Sequence[AbstractOptimizer]) -> list[Look]:
 def keys(optimizers_: Sequence[AbstractOptimizer]) -> list[str]:
     """What the artists of each run are called, after the catalogue: "sgd", "adam", and "sgd 2" for a second one."""
     known = {page: name for name, page in optimizers.catalogue.items()}
-    names = [known.get(type(o), type(o).__name__.lower()) for o in optimizers_]
+    names = [known.get(type(o)) or o.name.lower() for o in optimizers_]
     counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
     return [name if count == 1 else f"{name} {count}" for name, count in zip(names, counts, strict=True)]
 

@@ -68,15 +68,19 @@ def names(optimizers: Sequence[AbstractOptimizer]) -> list[str]:
     """What the runs of one picture are called: the optimizer, and what differs between two runs of the same."""
     said = []
     for optimizer in optimizers:
-        same = [o for o in optimizers if type(o) is type(optimizer)]
-        differing = [p for p in _options(optimizer) if len({str(getattr(o, p, None)) for o in same}) > 1]
-        values = [f"{p} {_option(getattr(optimizer, p, None))}" for p in differing]
-        said.append(", ".join([type(optimizer).__name__, *values]))
+        same = [_options(o) for o in optimizers if o.name == optimizer.name]
+        own = _options(optimizer).items()
+        differing = [f"{p} {_option(value)}" for p, value in own if len({str(o.get(p)) for o in same}) > 1]
+        said.append(", ".join([optimizer.name, *differing]))
     return said
 
 
-def _options(optimizer: AbstractOptimizer) -> list[str]:
-    return [p for p in inspect.signature(type(optimizer).__init__).parameters if p != "self"]
+def _options(optimizer: AbstractOptimizer) -> dict[str, Any]:
+    """Its options with their values; of one that is derived from another, those of that too."""
+    names = [p for p in inspect.signature(type(optimizer).__init__).parameters if p != "self"]
+    own = {name: getattr(optimizer, name, None) for name in names}
+    inside = own.pop("optimizer", None)
+    return own if inside is None else _options(inside) | own
 
 
 def _option(value: Any) -> str:
