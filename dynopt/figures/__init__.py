@@ -10,6 +10,7 @@ from . import gap as gap
 from . import local_error as local_error
 from . import order as order
 from . import phase as phase
+from . import modified as modified
 from . import energy as energy
 from . import stability as stability
 from . import overview as overview
@@ -22,6 +23,7 @@ catalogue: dict[str, ModuleType] = {
     "local_error": local_error,
     "order": order,
     "phase": phase,
+    "modified": modified,
     "energy": energy,
     "stability": stability,
     "overview": overview,

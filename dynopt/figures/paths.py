@@ -1,5 +1,6 @@
 """The paths: where map and flow go in the plane."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -70,41 +71,63 @@ def paint(ax: Axes, gaps: list[Gap], scale: bool = False, fill: float | None = N
     `fill`.
     """
     people = runs.cast(gaps)
-    across, up = _widened(_window(gaps), fill)
-    ax.set_xlim(across)
-    ax.set_ylim(up)
-    contours.paint(ax, gaps[0], scale)
-    lines = [(line, each.look.color) for each in people for line in runs.orbit(ax, each, PLANE)]
-    marks = runs.mark_starts(ax, np.stack([np.asarray(g.map.y.x[0], float) for g in gaps])) + _minimizers(ax, gaps[0])
-    ax.set_xlim(across)
-    ax.set_ylim(up)
-    shape = _shape((across, up))
-    if SLIT < shape < 1 / SLIT:
-        ax.set_aspect("equal", adjustable="box", anchor="W")
-    for line, color in lines:
-        mark_exit(ax, line, color)
-    mark_plainly(ax.xaxis)
-    mark_plainly(ax.yaxis)
-    ax.set_xlabel("position x₁")
-    ax.set_ylabel("position x₂")
+    marks, shape = on_contours(
+        ax, gaps, lambda: [line for each in people for line in runs.orbit(ax, each, PLANE)], scale, fill
+    )
     return Panel(
         title=title(gaps),
         names=runs.handles(people),
         keys=[*legends.map_and_flow(), *marks],
         caption=conditions(gaps) + dotted(gaps, runs.counts(gaps), runs.MOST),
-        shape=shape if SLIT < shape < 1 / SLIT else None,
+        shape=shape,
     )
 
 
-def _window(gaps: list[Gap]) -> Window:
-    """The problem's own, if the starts lie in it; else what holds the flows, and the maps that did not fail."""
+def on_contours(
+    ax: Axes, gaps: list[Gap], lines: Callable[[], list[Line2D]], scale: bool, fill: float | None, near: bool = False
+) -> tuple[list[Line2D], float | None]:
+    """The plane in which `lines` draws, with contours, starts, minimizers and exits; `near` as for `window`.
+
+    Returns the keys of what it has marked, and the frame's height over its width, where the data fix it.
+    """
+    across, up = _widened(window(gaps, near), fill)
+    ax.set_xlim(across)
+    ax.set_ylim(up)
+    contours.paint(ax, gaps[0], scale)
+    there = lines()
+    marks = runs.mark_starts(ax, np.stack([np.asarray(g.map.y.x[0], float) for g in gaps]))
+    marks += _minimizers(ax, gaps[0], (across, up))
+    ax.set_xlim(across)
+    ax.set_ylim(up)
+    shape = _shape((across, up))
+    even = SLIT < shape < 1 / SLIT
+    if even:
+        ax.set_aspect("equal", adjustable="box", anchor="W")
+    for line in there:
+        mark_exit(ax, line, str(line.get_color()))
+    mark_plainly(ax.xaxis)
+    mark_plainly(ax.yaxis)
+    ax.set_xlabel("position x₁")
+    ax.set_ylabel("position x₂")
+    return marks, shape if even else None
+
+
+def window(gaps: list[Gap], near: bool = False) -> Window:
+    """The problem's own, if the starts lie in it; else what holds the flows, and the maps that did not fail.
+
+    With `near` that and nothing else, wherever minimizers lie.
+    """
     starts = np.stack([np.asarray(g.map.y.x[0], float) for g in gaps])
     own = gaps[0].problem.window
-    if own is not None and all(((low <= x) & (x <= high)).all() for x, (low, high) in zip(starts.T, own, strict=True)):
+    if (
+        not near
+        and own is not None
+        and all(((low <= x) & (x <= high)).all() for x, (low, high) in zip(starts.T, own, strict=True))
+    ):
         return own
     seen = [starts, *(np.stack(runs.at(r, PLANE), 1) for g in gaps for r in (g.map, g.flow) if not ending(r))]
     points = np.clip(np.concatenate(seen), -LARGEST, LARGEST)
-    if gaps[0].problem.minimizers is not None:  # the nearest: far ones would only shrink the picture
+    if not near and gaps[0].problem.minimizers is not None:  # the nearest: far ones would only shrink the picture
         apart = np.linalg.norm(gaps[0].problem.minimizers - points[-1], axis=1)
         points = np.concatenate([points, gaps[0].problem.minimizers[[np.argmin(apart)]]])
     (left, right), (bottom, top) = (linear_view([x], margin=0.12) for x in points.T)
@@ -131,7 +154,8 @@ def _shape(window: Window) -> float:
     return (top - bottom) / (right - left)
 
 
-def _minimizers(ax: Axes, gap: Gap) -> list[Line2D]:
+def _minimizers(ax: Axes, gap: Gap, window: Window) -> list[Line2D]:
+    """A star at each. Returns its key, if one of them is seen."""
     if gap.problem.minimizers is None:
         return []
     size = 2.6 * mpl.rcParams["lines.markersize"]
@@ -143,13 +167,20 @@ def _minimizers(ax: Axes, gap: Gap) -> list[Line2D]:
         "linestyle": "none",
     }
     x, y = np.asarray(gap.problem.minimizers, float).T
-    return ax.plot(x, y, **style, markeredgewidth=0.08 * size, zorder=5, gid="minimizer", label="minimizer")
+    (left, right), (bottom, top) = window
+    stars = ax.plot(x, y, **style, markeredgewidth=0.08 * size, zorder=5, gid="minimizer", label="minimizer")
+    return stars if ((left <= x) & (x <= right) & (bottom <= y) & (y <= top)).any() else []
+
+
+def just_seen(gaps: list[Gap], near: bool = False) -> float:
+    """The least distance that the eye sees in the window."""
+    (left, right), (bottom, top) = window(gaps, near)
+    return CLOSE * float(np.hypot(right - left, top - bottom))
 
 
 def title(gaps: list[Gap]) -> str:
     """Which maps keep so near to their flows that the eye sees no difference, and which stray."""
-    (left, right), (bottom, top) = _window(gaps)
-    seen = CLOSE * float(np.hypot(right - left, top - bottom))
+    seen = just_seen(gaps)
     apart = {name: largest(g.error) for g, _, name, _ in runs.cast(gaps) if not ending(g.map) and not ending(g.flow)}
     near, far = ({n: d for n, d in apart.items() if (d <= seen) == close} for close in (True, False))
     said = []

@@ -59,21 +59,30 @@ def _marks(look: Look) -> dict[str, Any]:
 
 def orbit(ax: Axes, each: Cast, coordinates: Sequence[tuple[str, int]]) -> list[Line2D]:
     """Flow and map in a plane of two coordinates of phase space, such as ("x", 0) and ("p", 0)."""
+    return [flow_of(ax, each, coordinates), map_of(ax, each, coordinates)]
+
+
+def flow_of(ax: Axes, each: Cast, coordinates: Sequence[tuple[str, int]], **style: Any) -> Line2D:
+    """The flow."""
     gap, look, _, key = each
     x, y = at(gap.flow, coordinates)
     rates, fine = velocity(gap), gap.flow.finite
     rate = np.stack([getattr(rates, name)[fine, i] for name, i in coordinates], 1)
     t = np.asarray(gap.flow.t, float)[fine]
     view = np.array([ax.get_xlim(), ax.get_ylim()]).T
-    flow = SmoothLine(
-        np.stack([x, y], 1), rate, t, view, color=look.color, linestyle=look.line, zorder=3, gid=f"flow {key}"
-    )
+    style = {"color": look.color, "linestyle": look.line, "zorder": 3, "gid": f"flow {key}"} | style
+    flow = SmoothLine(np.stack([x, y], 1), rate, t, view, **style)
     ax.add_line(flow)
     mark_end(ax, gap.flow, x, y, each)
-    x, y = at(gap.map, coordinates)
-    map = dots(ax, x, y, look, f"map {key}")
-    mark_end(ax, gap.map, x, y, each)
-    return [flow, map]
+    return flow
+
+
+def map_of(ax: Axes, each: Cast, coordinates: Sequence[tuple[str, int]], most: int = MOST) -> Line2D:
+    """The map."""
+    x, y = at(each.result.map, coordinates)
+    map = dots(ax, x, y, each.look, f"map {each.key}", most)
+    mark_end(ax, each.result.map, x, y, each)
+    return map
 
 
 def counts(gaps: Sequence[Gap]) -> list[int]:
