@@ -17,10 +17,14 @@ from .trajectories import as_vector
 STEPS = 100
 
 # What the bare command draws: problems with the options that were chosen for them, where the rule below would do less.
-# Rosenbrock in every figure of where map and flow go; the quadratic swings, Himmelblau's four minimizers part the
-# optimizers, and on Rastrigin momentum carries the map into another well than the flow.
+# Rosenbrock in every figure of where map and flow go; on the quadratic the heavy ball swings, and steps are so short
+# that dots lie on modified flows; Himmelblau's four minimizers part the optimizers, and on Rastrigin momentum carries
+# the map into another well than the flow.
 STUDIES: dict[str, dict[str, Any]] = {
-    "quadratic": {"figures": ("paths", "phase")},
+    "quadratic": {
+        "figures": ("paths", "phase", "modified"),
+        "set": {"sgd": {"learning_rate": 0.03}, "momentum": {"learning_rate": 0.01}},
+    },
     "rosenbrock": {
         "figures": ("paths", "loss", "gap", "local_error", "order", "phase", "overview"),
         "steps": 200,

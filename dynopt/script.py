@@ -1,13 +1,18 @@
 """The Python that draws what the command draws, for whoever wants to go on from there."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from .optimizers import AbstractOptimizer
 from .options import Options, typed
-from .studies import Study, has_energy, shown_in
+from .studies import Study, has_energy, is_mended, shown_in
 
 MEASURES = {
     "gaps": "gaps = [analysis.gap(page, problem, {steps}{x0}, throw=False) for page in pages]",
+    "mendable_gaps": "mendable_gaps = {mendable}",
+    "modified_gaps": "modified_gaps = [\n"
+    "    analysis.gap(Modified(gap.optimizer), problem, {steps}{x0}, throw=False) for gap in mendable_gaps\n"
+    "]",
     "local_errors": "local_errors = [analysis.local_error(page, problem, {steps}{x0}, throw=False) for page in pages]",
     "orders": "orders = []\n"
     "for page in pages:\n"
@@ -24,7 +29,7 @@ def script(studies: Sequence[Study], command: str) -> str:
     body = [line for study in studies for line in _one(study)]
     used = "\n".join(body)
     pages = sorted({type(page).__name__ for study in studies for page in study.pages.values()})
-    front = ("Problem", "SolverFailure", "analysis", "figures", "problems")
+    front = ("Modified", "Problem", "SolverFailure", "analysis", "figures", "problems")
     rooms = [name for name in front if re.search(rf"\b{name}\b", used)]
     own = sorted({study.called.partition(":")[0] for study in studies if study.file})
     head = [f'"""What `{command}` draws."""', ""]
@@ -44,15 +49,15 @@ def _one(study: Study) -> Iterator[str]:
     pages = (f"{type(page).__name__}({_arguments(study.made[name])})" for name, page in study.pages.items())
     x0 = "" if study.x0 is None else f", x0={study.x0}"
     yield from ("", f"problem = {study.code}", f"pages = [{', '.join(pages)}]")
-    spending = [f"gaps[{i}]" for i, page in enumerate(study.pages.values()) if has_energy(page)]
     numbers = {
         **{"steps": study.steps, "order_steps": study.order_steps, "x0": x0},
-        "spending": "gaps" if len(spending) == len(study.pages) else f"[{', '.join(spending)}]",
+        "spending": _gaps_of(study, has_energy),
+        "mendable": _gaps_of(study, is_mended),
         "swinging": list(study.pages).index(study.swinging) if study.swinging else None,
     }
     shown = {measure for figure in study.figures for measure in shown_in(figure)}
     for measure, code in MEASURES.items():
-        if measure in shown or (measure == "gaps" and "energies" in shown):
+        if measure in shown or (measure == "gaps" and shown & {"energies", "mendable_gaps"}):
             yield code.format(**numbers)
     style = "" if options.style == Options.style else f', style="{options.style}"'
     for figure in study.figures:
@@ -60,6 +65,12 @@ def _one(study: Study) -> Iterator[str]:
         for format in options.format:
             dpi = f", dpi={typed(options.dpi)}" if options.dpi and format == "png" else ""
             yield f'picture.savefig("{figure}-{study.slug}.{format}"{dpi})'
+
+
+def _gaps_of(study: Study, chosen: Callable[[AbstractOptimizer], bool]) -> str:
+    """The gaps of the pages that are chosen, as a list in Python."""
+    found = [f"gaps[{i}]" for i, page in enumerate(study.pages.values()) if chosen(page)]
+    return "gaps" if len(found) == len(study.pages) else f"[{', '.join(found)}]"
 
 
 def _arguments(made) -> str:
