@@ -313,7 +313,9 @@ def _ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
 
 def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
     """The page with its numbers as arrays of this dtype."""
-    return jax.tree.map(lambda v: jnp.asarray(v, dtype) if eqx.is_inexact_array_like(v) else v, optimizer)
+    return jax.tree.map(
+        lambda v: jnp.asarray(v, dtype) if isinstance(v, float) or eqx.is_inexact_array(v) else v, optimizer
+    )
 
 
 def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int) -> int:
