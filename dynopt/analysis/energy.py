@@ -59,6 +59,8 @@ def energy(optimizer: AbstractOptimizer, problem: Problem, trajectory: Trajector
     [0.0, 1.5, 6.0]
     """
     _check(optimizer, problem, trajectory)
+    _, flat_loss = as_vector(problem.loss, problem.start())
+    optimizer.energy(trajectory.t[0], jax.tree.map(lambda a: a[0], trajectory.y), flat_loss)  # raises if none is known
     page, run = with_dtype(optimizer, trajectory.t.dtype), trajectory
     rtol = jnp.asarray(run.stats.get("rtol", 0), run.t.dtype)
     seen, rises = _energy(page, problem.loss, problem.start(), run.t, run.y, run.loss, rtol)

@@ -89,7 +89,8 @@ def jacobian(page: AbstractOptimizer, curvature: Scalar) -> Float[Array, "n n"]:
 
     one, minus_one, two, minus_two = jax.vmap(pulled)(jnp.array([1.0, -1.0, 2.0, -2.0]))
     sign, size = jnp.abs(one - minus_one), jnp.abs(two + minus_two - one - minus_one)
-    swings, weighs = sign > size, (sign <= size) & (size > 0)
+    swings = (sign > size).at[0].set(True)  # the position, whatever it does
+    weighs = ~swings & (size > 0)
 
     def after(z):
         """At rest, the next point; and how much each coordinate keeps of itself."""

@@ -55,7 +55,8 @@ def stability(
       a tenth beyond the critical one of `optimizer` itself. - `values`: rising; by default 121 from 0 to almost 1.
     - `curvature`: λ, in the unit of 1/learning_rate; only ηλ matters as long as no other option has a unit.
 
-    **Raises:** `InvalidValue` if the page has no such option or no learning rate, or an axis does not rise.
+    **Raises:** `InvalidValue` if the page has no such option or no learning rate, if the option changes nothing, if the
+    map has no derivative at rest, or if an axis does not rise.
 
     >>> from dynopt import Momentum
     >>> seen = stability(Momentum(0.1), "momentum", learning_rates=[0.25, 1.0], values=[0.0, 0.25, 0.5])
@@ -88,6 +89,11 @@ def stability(
         learning_rates = np.linspace(0, reach, 161)[1:]
     rates = _rising("learning_rates", learning_rates)
     seen = radius(rates, values[:, None])
+    if np.isnan(seen).all():
+        raise InvalidValue(
+            f"the map of {optimizer!r} has no derivative at rest with its memory of g² frozen at 1; use a decay "
+            "above 0."
+        )
     if len(values) > 1 and (np.nanmax(seen, 0) - np.nanmin(seen, 0)).max() < 1e-9:
         raise InvalidValue(
             f"`{option}` changes no radius of {optimizer!r}; pass an option that does, such as momentum."

@@ -1,0 +1,197 @@
+"""Linearised at rest, a map has the eigenvalues of the textbook, and leaves a quadratic where the books say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dynopt import SGD, Adam, Modified, Momentum, Optax, Problem, RMSprop, iterate
+from dynopt.analysis import critical_curvature, spectral_radius
+from dynopt.errors import InvalidType, InvalidValue
+
+H = 0.01
+
+
+# --- where the map becomes unstable (J. Cohen et al. 2021, Appendix B, and 2022)
+
+
+@pytest.mark.parametrize("h", [1e-4, 0.3])
+def test_gradient_descent_is_stable_up_to_two_over_eta(h):
+    assert critical_curvature(SGD(h)) == pytest.approx(2 / h, rel=1e-11)
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.5, 0.9, 0.999])
+def test_the_heavy_ball_is_stable_up_to_two_plus_two_mu_over_eta(mu):
+    assert critical_curvature(Momentum(H, mu)) == pytest.approx((2 + 2 * mu) / H, rel=1e-11)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [RMSprop(H, eps=0.0), RMSprop(H, 0.5, eps=0.0, initial_scale=3.0), RMSprop(H, eps=0.0, bias_correction=True)],
+)
+def test_rmsprop_is_stable_up_to_two_over_eta_relative_to_its_preconditioner(page):
+    assert critical_curvature(page) == pytest.approx(2 / H, rel=1e-11)
+
+
+@pytest.mark.parametrize("b1", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("b2", [0.9, 0.999])
+def test_adam_is_stable_up_to_two_plus_two_b1_over_one_minus_b1_eta(b1, b2):
+    """38/η at the defaults."""
+    assert critical_curvature(Adam(H, b1, b2, eps=0.0)) == pytest.approx((2 + 2 * b1) / (1 - b1) / H, rel=1e-11)
+
+
+def test_eps_adds_to_the_preconditioner():
+    """P = 1 + ε outside of the root, √(1 + ε) inside."""
+    assert critical_curvature(Adam(H, eps=0.5)) == pytest.approx(1.5 * 38 / H, rel=1e-11)
+    assert critical_curvature(RMSprop(H, eps=0.44)) == pytest.approx(1.2 * 2 / H, rel=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [
+        (lambda h: optax.sgd(h, momentum=0.9, nesterov=True), 3.8 / 2.8),
+        (lambda h: optax.nadam(h, eps=0.0), 3.8 / 2.8 / 0.1),
+        (lambda h: optax.adabelief(h, eps=0.0, eps_root=0.0), 38),
+        (lambda h: optax.contrib.schedule_free_sgd(h, b1=0.9), 20),
+    ],
+    ids=["nesterov", "nadam", "adabelief", "schedule-free"],
+)
+def test_any_optax_transformation_is_linearised(family, expected):
+    """Nesterov (2+2μ)/((1+2μ)η); NAdam that over 1-β₁; AdaBelief like Adam; schedule-free SGD 2/((1-β)η)."""
+    assert critical_curvature(Optax(family, H)) == pytest.approx(expected / H, rel=2e-8)
+
+
+def test_the_twin_of_a_page_leaves_at_the_same_curvature():
+    page = Momentum(H, 0.8)
+    assert critical_curvature(Optax(lambda h: page.optax(), H)) == pytest.approx(critical_curvature(page), rel=1e-11)
+
+
+def test_a_modified_page_has_the_same_map():
+    assert critical_curvature(Modified(Momentum(H))) == critical_curvature(Momentum(H))
+
+
+@pytest.mark.parametrize("page", [SGD(H), Momentum(H)], ids=["sgd", "momentum"])
+@pytest.mark.parametrize(("share", "shrinks"), [(0.99, True), (1.01, False)])
+def test_runs_die_out_below_the_critical_curvature_and_grow_above(page, share, shrinks):
+    curvature = share * critical_curvature(page)
+    bowl = Problem(lambda x: curvature * (x**2).sum() / 2, [1.0], name="bowl")
+    loss = np.asarray(iterate(page, bowl, 3000, throw=False).loss)
+    assert (loss[-1] < 1e-6 * loss[0]) if shrinks else not loss[-1] < 1e6 * loss[0]
+
+
+def test_a_map_that_is_stable_everywhere_has_no_bound():
+    class Implicit(SGD):
+        """x ← x/(1 + η λ)."""
+
+        def step(self, t, y, grad):
+            return type(y)(y.x / (1 + self.h * grad(jnp.ones_like(y.x))))
+
+    assert critical_curvature(Implicit(H)) == np.inf
+
+
+# --- the spectral radius
+
+
+def test_gradient_descent_multiplies_by_one_minus_eta_lambda():
+    curvature = np.array([[-50.0, 0.0, 30.0], [100.0, 150.0, 300.0]])
+    np.testing.assert_allclose(spectral_radius(SGD(H), curvature), np.abs(1 - H * curvature), rtol=1e-14, atol=1e-16)
+
+
+def test_the_heavy_ball_has_the_eigenvalues_of_its_companion_matrix():
+    """Roots of z² - (1 + μ - ηλ) z + μ: of modulus √μ while it swings."""
+    for mu, curvature in ((0.5, 3.0), (0.5, 150.0), (0.5, 290.0), (0.9, 0.1), (0.9, 350.0)):
+        roots = np.roots([1, -(1 + mu - H * curvature), mu])
+        assert spectral_radius(Momentum(H, mu), curvature) == pytest.approx(np.abs(roots).max(), rel=1e-12)
+        if (1 - np.sqrt(mu)) ** 2 < H * curvature < (1 + np.sqrt(mu)) ** 2:
+            assert spectral_radius(Momentum(H, mu), curvature) == pytest.approx(np.sqrt(mu), rel=1e-13)
+
+
+def test_polyaks_choice_is_the_square_root_of_the_condition_number():
+    """η = (2/(√m + √L))², μ = ((√k-1)/(√k+1))²: radius (√k-1)/(√k+1) for every λ in [m, L]; B. T. Polyak 1964."""
+    m, L = 1.0, 100.0
+    best = (np.sqrt(L / m) - 1) / (np.sqrt(L / m) + 1)
+    page = Momentum((2 / (np.sqrt(m) + np.sqrt(L))) ** 2, best**2)
+    np.testing.assert_allclose(spectral_radius(page, np.geomspace(1.01, 99.0, 20)), best, rtol=1e-12)
+    np.testing.assert_allclose(spectral_radius(page, [m, L]), best, rtol=1e-7)  # double roots lose half of the digits
+
+
+def test_the_best_step_of_gradient_descent_is_two_over_m_plus_l():
+    np.testing.assert_allclose(spectral_radius(SGD(2 / 101), [1.0, 100.0]), 99 / 101, rtol=1e-12)
+
+
+def test_nesterovs_choice_is_one_minus_the_root_of_one_over_the_condition_number():
+    """η = 1/L, μ = (√k-1)/(√k+1): radius 1 - 1/√k, at a double root."""
+    page = Optax(lambda h: optax.sgd(h, momentum=9 / 11, nesterov=True), 1 / 100)
+    seen = spectral_radius(page, np.linspace(1, 100, 40))
+    assert seen.argmax() == 0 and seen[0] == pytest.approx(0.9, abs=1e-6)
+
+
+def test_everything_is_float64_whatever_jax_is_set_to():
+    with jax.enable_x64(False):
+        assert critical_curvature(Adam(H, eps=0.0)) == pytest.approx(38 / H, rel=1e-11)
+        assert spectral_radius(Momentum(H, 0.5), 150.0) == pytest.approx(np.sqrt(0.5), rel=1e-13)
+        assert jnp.zeros(1).dtype == jnp.float32
+
+
+def test_other_values_compile_nothing_anew():
+    traced = []
+
+    class Counted(Momentum):
+        def step(self, t, y, grad):
+            traced.append(1)
+            return super().step(t, y, grad)
+
+    critical_curvature(Counted(H))
+    seen = len(traced)
+    critical_curvature(Counted(0.3, momentum=0.2))
+    spectral_radius(Counted(0.1), np.ones((3, 5)))
+    assert len(traced) == seen
+
+
+# --- where there is none
+
+
+class Sign(SGD):
+    def step(self, t, y, grad):
+        return type(y)(y.x - self.h * jnp.sign(grad(y.x)))
+
+
+class Climbing(Momentum):
+    def step(self, t, y, grad):
+        return super().step(t, y, lambda x: -grad(x))
+
+
+class Normalised(SGD):
+    def step(self, t, y, grad):
+        return type(y)(y.x - self.h * grad(y.x) / jnp.linalg.norm(grad(y.x)))
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (Sign(H), r"the map of Sign\(learning_rate=0.01\) answers to no small gradient, .* use a smooth step"),
+        (Climbing(H), r"the map of Climbing\(.*\) climbs at every curvature, so none is critical; turn its sign"),
+        (Normalised(H), r"the map of Normalised\(.*\) has no derivative at rest"),
+        (Adam(H, b2=0.0), r"the map of Adam\(.*\) has no derivative at rest .* use a decay above 0"),
+    ],
+    ids=["sign", "climbing", "normalised", "no memory"],
+)
+def test_where_no_curvature_is_critical_one_sentence_says_why(page, words):
+    with pytest.raises(InvalidValue, match=words):
+        critical_curvature(page)
+
+
+def test_wrong_input_is_refused(as_users_see_it):
+    with pytest.raises(InvalidType, match="`optimizer` must be a page such as dynopt.SGD"):
+        critical_curvature(optax.adam(0.1))  # pyright: ignore
+    with pytest.raises(InvalidType, match="`curvature` must be numbers, got 'sharp'; pass for example 10.0"):
+        spectral_radius(SGD(H), "sharp")
+    with pytest.raises(InvalidValue, match="`curvature` must be finite"):
+        spectral_radius(SGD(H), [1.0, np.nan])
+    with pytest.raises(InvalidValue, match="eigenvalues need numbers, .* call this outside of it"):
+        jax.jit(lambda curvature: spectral_radius(SGD(H), curvature))(1.0)
+
+
+def test_no_curvatures_have_no_radii():
+    assert spectral_radius(SGD(H), np.zeros((0, 3))).shape == (0, 3)

@@ -1,0 +1,95 @@
+"""The stability map of the heavy ball is that of its closed forms, and Adam's has its boundary."""
+
+import numpy as np
+import pytest
+
+from dynopt import SGD, Adam, Momentum, Optax, RMSprop, analysis
+from dynopt.errors import InvalidType, InvalidValue, UnknownName
+
+MU = np.linspace(0, 0.98, 15)
+
+
+@pytest.fixture(scope="module")
+def heavy():
+    return analysis.stability(Momentum(0.1), "momentum", values=MU, curvature=5.0)
+
+
+def test_the_heavy_ball_is_stable_up_to_two_plus_two_mu(heavy):
+    np.testing.assert_allclose(heavy.boundary * 5, 2 + 2 * MU, rtol=1e-10)
+
+
+def test_the_best_momentum_is_one_minus_the_root_of_eta_lambda_squared(heavy):
+    """And none is stable from ηλ = 2 + 2μ on, with the largest μ of the axis."""
+    rate = heavy.learning_rate * 5
+    best = (1 - np.sqrt(rate)) ** 2
+    np.testing.assert_allclose(heavy.optimal[best < MU[-1]], best[best < MU[-1]], atol=1e-6)
+    np.testing.assert_array_equal(np.isnan(heavy.optimal), rate >= 2 + 2 * MU[-1])
+
+
+def test_the_radius_is_the_root_of_mu_while_it_swings_and_that_of_the_companion_matrix_elsewhere(heavy):
+    mu, rate = MU[:, None], heavy.learning_rate * 5
+    swings = ((1 - np.sqrt(mu)) ** 2 < rate) & (rate < (1 + np.sqrt(mu)) ** 2)
+    root = np.sqrt(np.abs((1 + mu - rate) ** 2 - 4 * mu))
+    real = np.maximum(np.abs(1 + mu - rate + root), np.abs(1 + mu - rate - root)) / 2
+    np.testing.assert_allclose(heavy.radius, np.where(swings, np.sqrt(mu), real), atol=1e-7)
+    assert swings.any() and not swings.all()
+
+
+def test_the_optimum_has_the_least_radius(heavy):
+    for j in (5, 60, 120):
+        nearby = np.clip(heavy.optimal[j] + np.linspace(-0.02, 0.02, 9), 0, 0.98)
+        seen = [analysis.spectral_radius(Momentum(heavy.learning_rate[j], mu), 5.0) for mu in nearby]
+        best = analysis.spectral_radius(Momentum(heavy.learning_rate[j], heavy.optimal[j]), 5.0)
+        assert best <= min(seen) + 1e-7
+
+
+def test_the_axes_reach_a_tenth_beyond_the_optimizers_own_bound():
+    seen = analysis.stability(Momentum(0.1, momentum=0.5), curvature=2.0)
+    assert seen.learning_rate[-1] == pytest.approx(1.1 * 3 / 2, rel=1e-10) and seen.learning_rate[0] > 0
+    assert seen.value[0] == 0 and 0.99 < seen.value[-1] < 1 and seen.radius.shape == (121, 160)
+
+
+def test_adam_is_stable_up_to_two_plus_two_b1_over_one_minus_b1():
+    b1 = np.array([0.0, 0.5, 0.9])
+    seen = analysis.stability(Adam(0.1, eps=0.5), "b1", values=b1, learning_rates=[1.0, 20.0, 70.0])
+    np.testing.assert_allclose(seen.boundary, 1.5 * (2 + 2 * b1) / (1 - b1), rtol=1e-10)
+    np.testing.assert_array_equal(seen.radius > 1, seen.learning_rate > seen.boundary[:, None])
+
+
+def test_every_point_is_the_spectral_radius_of_its_page(heavy):
+    for i, j in ((0, 0), (7, 80), (14, 159)):
+        page = Momentum(heavy.learning_rate[j], momentum=MU[i])
+        assert heavy.radius[i, j] == pytest.approx(analysis.spectral_radius(page, 5.0), rel=1e-12)
+
+
+def test_it_prints_what_it_maps(heavy):
+    assert repr(heavy) == (
+        "Stability(of Momentum(learning_rate=0.1, momentum=0.9) over momentum at curvature 5, 160 learning rates, 15 values)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ask", "error", "words"),
+    [
+        (lambda: analysis.stability(SGD(0.1)), UnknownName, "no second option of SGD 'momentum'"),
+        (lambda: analysis.stability(Momentum(0.1), "moment"), UnknownName, "did you mean momentum"),
+        (lambda: analysis.stability(Momentum(0.1), "learning_rate"), UnknownName, "Known: momentum"),
+        (lambda: analysis.stability(Optax(_sgd, 0.1)), InvalidValue, r"Optax\(.*\) is not made from a `learning_rate`"),
+        (lambda: analysis.stability(RMSprop(0.1), "decay", learning_rates=[0.5]), InvalidValue, "`decay` changes no radius of RMSprop"),
+        (lambda: analysis.stability(Adam(0.1, b2=0.0), "b1", values=[0.5]), InvalidValue, "has no derivative at rest"),
+        (lambda: analysis.stability(Momentum(0.1), values=[0.5, 0.1]), InvalidValue, "`values` must be a row of rising numbers"),
+        (lambda: analysis.stability(Momentum(0.1), values=["a"]), InvalidType, "`values` must be numbers, got"),
+        (lambda: analysis.stability(Momentum(0.1), learning_rates=[0.0, 1.0]), InvalidValue, "`learning_rates` must be positive, got 0"),
+        (lambda: analysis.stability(Momentum(0.1), curvature=-1.0), InvalidValue, "`curvature` is -1"),
+        (lambda: analysis.stability("momentum"), InvalidType, "`optimizer` must be a page such as dynopt.Momentum"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_refused_in_one_sentence(ask, error, words, as_users_see_it):
+    with pytest.raises(error, match=words):
+        ask()
+
+
+def _sgd(h):
+    import optax
+
+    return optax.sgd(h)
