@@ -73,8 +73,8 @@ def test_the_order_stands_in_the_table_when_it_is_drawn(tell):
 def test_without_figures_all_that_fit_are_drawn_and_the_order_is_measured(tell, monkeypatch):
     seen = only_measuring(monkeypatch)
     tell("--problem", "booth", "--optimizers", "sgd", "--steps", "5")
-    assert {figure for figure, _ in seen} == set(figures.catalogue) - {"phase"}  # SGD has no velocity
-    assert all(result.order and result.local_error for _, results in seen for result in results)
+    assert {figure for figure, _ in seen} == set(figures.catalogue) - {"phase", "stability", "modified"}  # SGD has no momentum
+    assert all(result.order and result.local_error and result.energies for _, results in seen for result in results)
 
 
 def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
@@ -82,6 +82,7 @@ def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
     tell(*TINY)
     ((figure, (result,)),) = seen
     assert figure == "gap" and result.order is None and result.local_error is None
+    assert result.energies == () and result.stability is None and result.modified_gap is None
 
 
 def test_every_optimizer_of_the_contents_runs_by_default():
@@ -94,7 +95,7 @@ def test_the_bare_command_draws_the_gallery(monkeypatch):
     with jax.enable_x64(True):
         planned = studies.planned(Options())
     assert [study.called for study in planned] == list(gallery.STUDIES)
-    assert {figure for study in planned for figure in study.figures} == set(figures.catalogue)
+    assert {figure for study in planned for figure in study.figures} == set(figures.catalogue) - {"energy", "stability"}
     assert all("orders" in study.measures for study in planned)
     paths = [path for study in planned for path in compare._paths(study, study.figures)]
     assert paths[0] == Path("figures/paths-quadratic.png")
@@ -103,7 +104,7 @@ def test_the_bare_command_draws_the_gallery(monkeypatch):
 def test_what_does_not_fit_is_left_out_of_the_gallery():
     with jax.enable_x64(True):
         first, *_ = studies.planned(Options(optimizers=("sgd",)))
-    assert first.called == "quadratic" and first.figures == ("paths",)  # SGD has no velocity for the phase plane
+    assert first.called == "quadratic" and first.figures == ("paths", "modified")  # SGD has no velocity for the phase plane
 
 
 def test_the_committed_gallery_is_small():
@@ -372,15 +373,16 @@ def test_the_command_in_a_figure_draws_it_again(tell):
 
 
 def test_show_code_draws_the_same_figures(tell):
-    words = [*TINY[:2], *"--steps 5 --figures paths,order,gap --format png --x0 -1,2 --dpi 50".split()]
-    words += ["--optimizers", "sgd", "--set", "sgd.learning_rate=0.01", "--style", "paper"]
+    named = ("paths", "order", "gap", "energy", "stability", "modified")
+    words = [*TINY[:2], *"--steps 5 --format png --x0 -1,2 --dpi 50 --figures".split(), ",".join(named)]
+    words += ["--optimizers", "momentum", "--set", "momentum.learning_rate=0.01", "--style", "paper"]
     assert tell(*words)[0] == 0
     code, out, _ = tell(*words, "--show-code")
     assert code == 0
     Path("code").mkdir()
     os.chdir("code")
     exec(compile("\n".join(out), "shown", "exec"), {})
-    for name in ("paths-booth.png", "order-booth.png", "gap-booth.png"):
+    for name in (f"{figure}-booth.png" for figure in named):
         np.testing.assert_array_equal(imread(name), imread(f"../figures/{name}"))
 
 

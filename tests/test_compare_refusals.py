@@ -125,7 +125,12 @@ def test_a_name_without_end(refusal):
         ("--set rmsprop.decay=-0.5", "rmsprop: `decay` is -0.5, which is outside [0, 1)"),
         ("--set adam.learning_rate=0", "adam: `learning_rate` is 0: nothing would move"),
         ("--set rmsprop.bias_correction=0.5", "`rmsprop.bias_correction` must be true or false, got 0.5; write"),
+        ("--problem booth --optimizers rmsprop --figures modified", "and rmsprop has none; add --optimizers sgd."),
         ("--problem booth --optimizers sgd --figures phase", "`phase` shows a velocity, which sgd do not have; add"),
+        (
+            "--problem booth --optimizers sgd --figures stability",
+            "`stability` varies a momentum, which sgd do not have; add",
+        ),
     ],
 )
 def test_what_names_nothing_or_does_not_fit(refusal, typed, says):

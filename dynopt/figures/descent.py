@@ -1,7 +1,7 @@
 """What the loss and the energy share: a quantity on its way down along map and flow."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,13 +21,14 @@ ROOM = 100  # times the largest value of a healthy run: so much is shown of a di
 
 
 class Descent(NamedTuple):
-    """The runs of one optimizer, and the values along the finite beginning of each, by its kind."""
+    """The runs of one optimizer, the values along the finite beginning of each, by its kind, and the solver's error."""
 
     optimizer: AbstractOptimizer
     problem: Problem
     map: Trajectory | None
     flow: Trajectory | None
     values: dict[str, np.ndarray]
+    solver_error: Any = np.nan
 
     @property
     def t(self):

@@ -12,11 +12,11 @@ from . import descent, legends, runs
 from .captions import called, claim, largest
 from .descent import Descent
 from .picture import Panel, Picture, drawn, several
-from .style import ground
+from .style import ground, readable
 from .words import counted, ending, listed, number, plain
 
 RED = "#d00024"
-MOST = 100  # dots along one run, so that a rise is seen from the dot before
+MOST = 50  # dots along one run
 
 
 def draw(results: Energy | list[Energy], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
@@ -101,7 +101,13 @@ def _rises(energy: Energy) -> int:
 def _crosses() -> dict:
     size = 0.95 * mpl.rcParams["lines.markersize"]
     edge = [withStroke(linewidth=0.55 * size, foreground=ground())]
-    look = {"marker": "x", "linestyle": "none", "color": RED, "markersize": size, "markeredgewidth": 0.28 * size}
+    look = {
+        "marker": "x",
+        "linestyle": "none",
+        "color": readable(RED),
+        "markersize": size,
+        "markeredgewidth": 0.28 * size,
+    }
     return look | {"path_effects": edge}
 
 
@@ -112,7 +118,9 @@ def _cross(ax: Axes, line: Line2D, violation: np.ndarray, gid: str) -> None:
     if risen.size:
         ways = np.stack([np.stack([x[risen - 1], y[risen - 1]], 1), np.stack([x[risen], y[risen]], 1)], 1)
         thin = 0.6 * mpl.rcParams["lines.linewidth"]
-        ax.add_collection(LineCollection(list(ways), colors=RED, linewidths=thin, zorder=3.5, gid=f"way {gid}"), False)
+        ax.add_collection(
+            LineCollection(list(ways), colors=readable(RED), linewidths=thin, zorder=3.5, gid=f"way {gid}"), False
+        )
         ax.plot(x[risen], y[risen], zorder=6, gid=f"rise {gid}", **_crosses())
 
 

@@ -46,10 +46,12 @@ def paint(ax: Axes, gaps: list[Gap]) -> Panel:
 
 
 def _descents(gaps: list[Gap]) -> list[Descent]:
-    return [
-        Descent(gap.optimizer, gap.problem, gap.map, gap.flow, dict(zip(("map", "flow"), _heights(gap), strict=True)))
-        for gap in gaps
-    ]
+    made = []
+    for gap in gaps:
+        map, flow = _heights(gap)
+        values = {"map": map, "flow": flow}
+        made.append(Descent(gap.optimizer, gap.problem, gap.map, gap.flow, values, gap.solver_error))
+    return made
 
 
 def _known(gaps: list[Gap]) -> bool:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, TypeVar
 
-import jax
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..analysis import Energy
 from ..errors import InvalidType, InvalidValue
 from . import beside, legends
 from .beside import Name
@@ -159,7 +158,8 @@ def several(results: Any, kind: type[Result], made_by: str) -> list[Result]:
         if not isinstance(result, kind):
             got = type(result).__name__
             raise InvalidType(f"`results` must come from {made_by}, got {got}; pass one or a list of them.")
-        if np.ndim(jax.tree.leaves(result)[0]) != 1:
+        measured: Any = getattr(result, "energy" if kind is Energy else "error")
+        if measured.ndim != 1:
             raise InvalidValue("`results` holds a batch; pass one of its members, jax.tree.map(lambda a: a[0], batch).")
     of_one_problem(many)
     return many

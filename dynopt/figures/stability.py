@@ -13,20 +13,20 @@ from .beside import Name
 from .measure import frame, size_of, width
 from .picture import Panel, Picture, drawn, single
 from .style import field, ground, ink, looks, mixed, quiet
-from .views import mark_plainly
+from .views import linear_view, mark_plainly
 from .words import number, plain
 
 LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of the radius, which have a line
 
 
-def draw(results: Stability, *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(results: Stability | list[Stability], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
     """The spectral radius over learning rate × curvature and one other option, with its boundary and its optimum.
 
     The darker, the slower; contours are labelled with the radius, by which each step multiplies what is left of the
     way. Beyond the boundary, where the radius is above 1, the ground is hatched.
 
-    - `results`: of `analysis.stability`. - `ax`: axes to draw in, instead of a new `Picture`. - `style`: "notebook",
-      "paper" or "slides".
+    - `results`: one of `analysis.stability`. - `ax`: axes to draw in, instead of a new `Picture`. - `style`:
+      "notebook", "paper" or "slides".
     """
     return drawn(paint, describe, [single(results, Stability, "analysis.stability")], ax, style)
 
@@ -45,8 +45,8 @@ def paint(ax: Axes, results: list[Stability]) -> Panel:
     (seen,) = results
     (own,) = looks([seen.optimizer])
     rates = seen.learning_rate * seen.curvature
-    ax.set_xlim(rates[0], rates[-1])
-    ax.set_ylim(seen.value[0], seen.value[-1])
+    ax.set_xlim(_span(rates))
+    ax.set_ylim(_span(seen.value))
     ax.grid(False)
     _field(ax, rates, seen)
     hatched = _hatch(ax, seen)
@@ -67,6 +67,11 @@ def paint(ax: Axes, results: list[Stability]) -> Panel:
         ends=ends if all(name.points for name in ends) else [],
         caption=_caption(seen),
     )
+
+
+def _span(axis: np.ndarray) -> tuple[float, float]:
+    """From end to end, or around a single point."""
+    return (float(axis[0]), float(axis[-1])) if len(axis) > 1 else linear_view([axis])
 
 
 def _field(ax: Axes, rates: np.ndarray, seen: Stability) -> None:

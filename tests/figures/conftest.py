@@ -1,10 +1,10 @@
 """Results to draw: made by hand, and one by `analysis`."""
 
 import pytest
-from scenes import PAGES, SCENES, STEPS, made_gap, made_local_error, made_order, scene
+from scenes import PAGES, SCENES, STEPS, made_energies, made_gap, made_local_error, made_order, scene
 
 from dynopt import SGD, Momentum, Status
-from dynopt.analysis import Gap, LocalError, Order, gap
+from dynopt.analysis import Energy, Gap, LocalError, Order, gap
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +16,11 @@ def gaps() -> dict[str, list[Gap]]:
 @pytest.fixture(scope="session")
 def local_errors(gaps) -> dict[str, list[LocalError]]:
     return {name: [made_local_error(gap) for gap in made] for name, made in gaps.items()}
+
+
+@pytest.fixture(scope="session")
+def energies(gaps) -> dict[str, list[Energy]]:
+    return {name: [energy for gap in made for energy in made_energies(gap)] for name, made in gaps.items()}
 
 
 @pytest.fixture(scope="session")

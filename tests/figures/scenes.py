@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, iterate
-from dynopt.analysis import Gap, LocalError, Order
+from dynopt.analysis import Energy, Gap, LocalError, Order, Stability
 
 STEPS = 40
 PAGES = (SGD(0.01), Momentum(0.01), RMSprop(0.02), Adam(0.05))
@@ -69,6 +69,26 @@ def made_order(optimizer, problem: Problem, slope: float, size: float = 1.0, lef
     floor = 1e-15 / h
     own = {"time": 50 * float(optimizer.h), "optimizer": optimizer, "problem": problem}
     return Order(h, error, pairwise, slope, 0.002, (left_out, 6), floor, 1e-13, optimizer.order, **own)
+
+
+def made_energies(gap: Gap) -> list[Energy]:
+    """The loss passes for the energy of every page."""
+    made = []
+    for run in (gap.map, gap.flow):
+        rise = jnp.maximum(jnp.diff(run.loss, prepend=run.loss[:1]), 0)
+        made.append(Energy(run.t, run.loss, rise, run, gap.optimizer, gap.problem))
+    return made
+
+
+def made_stability(n: int = 41, m: int = 31, reach: float = 4.2, curvature: float = 1.0) -> Stability:
+    """The heavy ball's, by its closed forms."""
+    rate, value = np.linspace(0, reach, n + 1)[1:], np.linspace(0, 1, m, endpoint=False)
+    trace = 1 + value[:, None] - rate
+    root = np.sqrt(trace**2 - 4 * value[:, None] + 0j)
+    radius = np.maximum(abs(trace + root), abs(trace - root)) / 2
+    best = np.where(rate < 4, (1 - np.sqrt(rate)) ** 2, np.nan)
+    own = {"option": "momentum", "optimizer": Momentum(0.01), "curvature": curvature}
+    return Stability(rate / curvature, value, radius, (2 + 2 * value) / curvature, best, **own)
 
 
 def elsewhere(gap: Gap, problem: Problem) -> Gap:

@@ -8,13 +8,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from scenes import STEPS, elsewhere, found, gids, scene, with_runs
+from scenes import STEPS, elsewhere, found, gids, made_stability, scene, with_runs
 
 from dynopt import Problem, figures
-from dynopt.figures import Picture
+from dynopt.figures import Picture, gap, loss, overview, paths, phase
 from dynopt.figures.words import number
-
-paths, loss, gap, _, order, phase, overview = figures.catalogue.values()
 
 KEYS = ("sgd", "momentum", "rmsprop", "adam")
 
@@ -28,18 +26,20 @@ def words(figure) -> str:
 
 
 @pytest.fixture(scope="module")
-def pictures(gaps, local_errors, orders) -> dict[str, Picture]:
-    shown = {"local_error": local_errors["bowl"], "order": orders["bowl"]}
+def pictures(gaps, local_errors, orders, energies) -> dict[str, Picture]:
+    """Those of one list of runs."""
+    shown = {"local_error": local_errors["bowl"], "order": orders["bowl"], "energy": energies["bowl"]}
     drawn = {
         name: module.draw(shown.get(name, gaps["bowl"]))
         for name, module in figures.catalogue.items()
-        if name != "overview"
+        if name not in ("modified", "stability", "overview")
     }
     return drawn | {"overview": overview.draw(gaps["bowl"], local_errors["bowl"], orders["bowl"])}
 
 
 def test_the_catalogue_lists_the_pictures_in_teaching_order():
-    assert list(figures.catalogue) == ["paths", "loss", "gap", "local_error", "order", "phase", "overview"]
+    runs = ["paths", "loss", "gap", "local_error", "order", "phase", "modified", "energy"]
+    assert list(figures.catalogue) == [*runs, "stability", "overview"]
     for module in figures.catalogue.values():
         assert callable(module.draw) and callable(module.describe) and module.draw.__doc__
 
@@ -109,7 +109,7 @@ def test_a_true_result_is_drawn_as_it_is(true_gap):
     assert f"The flow by {solver} (rtol {number(float(rtol))}) errs by at most" in words(picture)
 
 
-@pytest.mark.parametrize("name", ["paths", "loss", "phase"])
+@pytest.mark.parametrize("name", ["paths", "loss", "phase", "energy"])
 def test_dots_are_the_map_and_a_line_is_the_flow(pictures, name):
     ax = frame(pictures[name])
     for gid in gids(ax):
@@ -144,6 +144,7 @@ def test_every_picture_has_title_labels_with_units_names_caption_and_alt_text(pi
 def test_axes_say_what_they_measure(pictures):
     labels = {name: (frame(p).get_xlabel(), frame(p).get_ylabel()) for name, p in pictures.items()}
     assert labels["paths"] == ("position x₁", "position x₂")
+    assert labels["energy"][1] == "energy above minimum  E − f*"
     assert labels["loss"][1] == "loss above minimum  f(x) − f*"
     assert labels["gap"][1] == "gap  |x_map(t) − x_flow(t)|"
     assert labels["order"] == ("time per step  h", "largest gap  |x_map − x_flow|")
@@ -256,10 +257,11 @@ def test_the_overview_holds_every_panel_and_leaves_out_what_is_not_there(gaps, l
     assert {ax.get_gid() for ax in bare.axes} == {"paths", "loss", "gap"}
 
 
-def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(gaps, local_errors, orders):
-    shown = {"local_error": local_errors["bowl"], "order": orders["bowl"]}
+def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(gaps, local_errors, orders, energies):
+    shown = {"local_error": local_errors["bowl"], "order": orders["bowl"], "energy": energies["bowl"]}
+    shown["stability"] = made_stability()
     for name, module in figures.catalogue.items():
-        if name == "overview":
+        if name in ("modified", "overview"):  # they take several lists
             continue
         figure = Figure(figsize=(9, 4))
         ax, other = figure.subplots(1, 2)

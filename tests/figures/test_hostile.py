@@ -11,10 +11,9 @@ from jax.flatten_util import ravel_pytree
 from matplotlib.figure import Figure
 from scenes import elsewhere, found, gids, made_local_error, made_order, scene, with_runs
 
-from dynopt import SGD, Adam, Problem, figures
+from dynopt import SGD, Adam, Problem
 from dynopt.errors import InvalidType, InvalidValue
-
-paths, loss, gap, local_error, order, phase, overview = figures.catalogue.values()
+from dynopt.figures import gap, local_error, loss, order, overview, paths, phase
 
 
 def saved(picture) -> bytes:

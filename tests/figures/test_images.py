@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from scenes import made_stability
 
 from dynopt import figures
 
-SHOWN = ("paths", "loss", "gap", "local_error", "order", "phase")
+SHOWN = ("paths", "loss", "gap", "local_error", "order", "phase", "energy", "stability")
 
 
 def wordless(picture):
@@ -22,8 +23,9 @@ def wordless(picture):
 
 @pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=4, remove_text=True, savefig_kwargs={"dpi": 50})
 @pytest.mark.parametrize("name", SHOWN)
-def test_picture(name, gaps, local_errors, orders):
-    shown = {"local_error": local_errors["wells"], "order": orders["wells"]}
+def test_picture(name, gaps, local_errors, orders, energies):
+    shown = {"local_error": local_errors["wells"], "order": orders["wells"], "energy": energies["wells"]}
+    shown["stability"] = made_stability()
     picture = wordless(figures.catalogue[name].draw(shown.get(name, gaps["wells"])))
     canvas = FigureCanvasAgg(picture)
     canvas.draw()

@@ -6,11 +6,22 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
+from scenes import made_stability
 
-from dynopt import figures
-from dynopt.figures import beside, measure, style
-
-paths, loss, gap, local_error, order, phase, overview = figures.catalogue.values()
+from dynopt.figures import (
+    beside,
+    energy,
+    gap,
+    local_error,
+    loss,
+    measure,
+    order,
+    overview,
+    paths,
+    phase,
+    stability,
+    style,
+)
 
 
 def boxes(picture):
@@ -54,9 +65,9 @@ def outside(picture) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["valley", "nowhere"])
-def test_no_word_lies_on_another_or_outside(name, gaps, local_errors, orders):
+def test_no_word_lies_on_another_or_outside(name, gaps, local_errors, orders, energies):
     pictures = [module.draw(gaps[name]) for module in (paths, loss, gap, phase)]
-    pictures += [local_error.draw(local_errors[name]), order.draw(orders[name])]
+    pictures += [local_error.draw(local_errors[name]), order.draw(orders[name]), energy.draw(energies[name])]
     for picture in pictures:
         assert overlapping(picture) == [] and outside(picture) == []
 
@@ -64,6 +75,7 @@ def test_no_word_lies_on_another_or_outside(name, gaps, local_errors, orders):
 @pytest.mark.parametrize("look", style.STYLES)
 def test_nor_in_any_style(look, gaps, local_errors, orders):
     pictures = [overview.draw(gaps["wells"], local_errors["wells"], orders["wells"], style=look)]
+    pictures += [stability.draw(made_stability(), style=look)]
     for picture in pictures + [paths.draw(gaps["ripples"], style=look)] * (look == "slides"):
         assert overlapping(picture) == [] and outside(picture) == []
 

@@ -14,11 +14,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scenes import PAGES, found
 
-from dynopt import SGD, figures, optimizers
+from dynopt import SGD, optimizers
 from dynopt.errors import UnknownName
-from dynopt.figures import Picture, style
-
-paths, loss, gap, local_error, order, phase, _ = figures.catalogue.values()
+from dynopt.figures import Picture, gap, loss, order, paths, phase, style
 
 
 def test_gradient_descent_is_blue_circles():

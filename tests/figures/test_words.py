@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from scenes import made_order, scene
 
-from dynopt import SGD, Adam, Momentum, RMSprop, figures
+from dynopt import SGD, Adam, Momentum, RMSprop
+from dynopt.figures import gap, local_error, loss, order, paths, phase
 from dynopt.figures.words import number
-
-paths, loss, gap, local_error, order, phase, _ = figures.catalogue.values()
 
 
 def title(ax) -> str:
