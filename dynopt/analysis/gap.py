@@ -62,7 +62,7 @@ def gap(
     0.01920
     """
     map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
-    floor = rtol_floor(map.t.dtype)
+    floor = rtol_floor(map.t.dtype, optimizer)
     rtol = solve.pop("rtol", 1e4 * floor)
     loose = integrate(optimizer, problem, steps, x0=x0, throw=throw, rtol=rtol, **solve)
     while True:

@@ -58,7 +58,8 @@ def implicit_bias(optimizer: AbstractOptimizer, problem: Problem, x: Any = None)
 
         κ = (h/2) ((1+β₁)/(1-β₁) - (1+β₂)/(1-β₂)),
 
-    negative for the usual decays: Adam climbs the 1-norm of the gradient.
+    negative for the usual decays: Adam climbs the 1-norm of the gradient. Where one coordinate of g is exactly 0 and ε
+    stands outside the root, the root has no derivative, and the result is NaN.
 
     - `optimizer`: a page; one with a memory is made `Memoryless` first, h being its learning rate. - `x`: the position,
       by default the problem's start.
@@ -102,7 +103,8 @@ def _split(page: Modified, loss: Callable, start: PyTree) -> dict[str, Array]:
     pull = phi(g)
     _, stiffness = jax.jvp(phi, (jnp.zeros_like(g),), (jnp.ones_like(g),))
     metric = jnp.where(g == 0, stiffness, pull / jnp.where(g == 0, 1, g))
-    norm = jnp.stack([w * jnp.vdot(phi(s * g), g) for s, w in zip(NODES, WEIGHTS, strict=True)]).sum()
+    along_g = jax.vmap(lambda s: jnp.vdot(phi(s * g), g))(jnp.asarray(NODES, x.dtype))
+    norm = jnp.vdot(jnp.asarray(WEIGHTS, x.dtype), along_g)
     _, steepest = jax.jvp(grad, (x,), (pull,))  # ∇ₓ K(∇f) = ∇²f φ
     correction = both - f1
     size = jnp.vdot(steepest, metric * steepest)

@@ -82,7 +82,7 @@ def _errors(page: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y:
         return jnp.where(diffrax.is_okay(solution.result), solution.ys.x[0], jnp.nan)
 
     twice = jax.tree.map(lambda a: jnp.concatenate([a[:-1], a[:-1]]), (t, y))
-    rtol = jnp.repeat(jnp.array([10.0, 1.0], t.dtype) * rtol_floor(t.dtype), t.size - 1)
+    rtol = jnp.repeat(jnp.array([10.0, 1.0], t.dtype) * rtol_floor(t.dtype, page), t.size - 1)
     coarse, fine = jnp.split(jax.vmap(one_step)(rtol, *twice), 2)
     apart = (jnp.linalg.norm(fine - other, axis=-1) for other in (y.x[1:], coarse))
     return [jnp.where(jnp.isfinite(e), e, jnp.nan) for e in apart]

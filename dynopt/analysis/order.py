@@ -52,12 +52,11 @@ def order(
 ) -> Order:
     """Refine the page, h → h/2 → h/4 → ..., and fit the slope of log(largest gap) against log(h).
 
-    The map runs once per clock, beside a copy in shifted coordinates that would give the same path in exact arithmetic:
-    their difference is the round-off floor. The flow is solved at two tolerances: their difference is the solver's own
-    error. (Where the map only comes to its flow after a while, at `optimizer.settling`, gaps count from then on.) Points
-    below ten times the floor, or a thousand times the solver's error, are left out. The order is a limit,
-    so the fit starts at the finest point left and reaches back over all neighbours whose pairwise slopes stay within
-    0.02 of the finest, at least three.
+    The map runs once per clock, beside a copy with one more rounding in every step: their difference is the round-off
+    floor. The flow is solved at two tolerances: their difference is the solver's own error. Points below ten times the
+    floor, or a thousand times the solver's error, are left out. The order is a limit, so the fit starts at the finest
+    point left and reaches back over all neighbours whose pairwise slopes stay within 0.02 of the finest, at least
+    three. (A map that only comes to its flow after a while, at `optimizer.settling`, is looked at from then on.)
 
     - `time`: length of the runs, by default 50 h; rounded to whole steps. - `refinements`: how many clocks, at least 3.
 
@@ -73,7 +72,7 @@ def order(
     first = 0 if optimizer.order == 1 else min(steps, math.ceil(float(optimizer.settling / optimizer.h)))
     measured = np.array(
         [
-            _measure(optimizer.refine(2**i), problem, (first, steps), 2**i, rtol_floor(dtype), x0)
+            _measure(optimizer.refine(2**i), problem, (first, steps), 2**i, rtol_floor(dtype, optimizer), x0)
             for i in range(refinements)
         ]
     )
@@ -101,9 +100,9 @@ def order(
 def _measure(page: AbstractOptimizer, problem: Problem, saves: tuple[int, int], every: int, rtol: float, x0: Any):
     """h, the largest gap, the round-off floor and the solver's error of one clock, from the first save to the last."""
     first, last = saves
-    x, shifted = iterate_twice(page, problem, last, every, x0=x0)
+    x, rounded = iterate_twice(page, problem, last, every, x0=x0)
     flow, looser = (integrate(page, problem, last * every, x0=x0, save_every=every, rtol=k * rtol).y.x for k in (1, 10))
-    return float(page.h), *(_largest(apart[first:]) for apart in (x - flow, x - shifted, flow - looser))
+    return float(page.h), *(_largest(apart[first:]) for apart in (x - flow, x - rounded, flow - looser))
 
 
 def _largest(apart: PyTree) -> float:

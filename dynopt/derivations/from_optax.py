@@ -12,11 +12,13 @@ from jaxtyping import PyTree
 from ..checks import Scalar, positive
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import shown
 from . import limits
 from .limits import Verdict
 from .transformation import Transformation
 
-SHORT = 32  # times shorter than the step, and than the time since the start, are the clocks that a limit is read from
+SHORT = 4  # times shorter than the step are the clocks that a limit is read from
+SOON = 32  # times shorter, where steps are counted, than the step and than the time since the start
 
 
 class Optax(AbstractOptimizer):
@@ -83,6 +85,7 @@ class Optax(AbstractOptimizer):
     order = property(lambda self: self.verdict.order)
     layer = property(lambda self: self.verdict.layer)
     fault = property(lambda self: self.verdict.fault, doc="Why there is no flow; nothing if there is one.")
+    flow_ulps = property(lambda self: 0.0 if self.verdict.smooth else 500.0)
     averages = property(lambda self: dict.fromkeys(self.verdict.averages))
     limit = property(
         lambda self: "differentiated at h = 0" if self.verdict.smooth else "extrapolated from small clocks to h = 0",
@@ -119,8 +122,10 @@ class Optax(AbstractOptimizer):
 
     def _span(self, t):
         """The clocks to look at: where steps are counted, much shorter than the time since the first."""
-        counted = self.transformation.reading.counts & (t > 0)
-        return jax.lax.stop_gradient(jnp.where(counted, jnp.minimum(self.reach, t / SHORT), self.reach))
+        if not self.transformation.reading.counts:
+            return self.reach
+        longest = SHORT * self.reach / SOON
+        return jax.lax.stop_gradient(jnp.where(t > 0, jnp.minimum(longest, t / SOON), longest))
 
     def weights(self, t, h):
         x = jnp.asarray(self.transformation.sample, jnp.result_type(h))
@@ -134,4 +139,4 @@ class Optax(AbstractOptimizer):
     def __repr__(self) -> str:
         powers = [f"{leaf.name!r}: {leaf.power:g}" for leaf in self.transformation.reading.memories if leaf.power]
         scale = f", scale={{{', '.join(powers)}}}" if powers else ""
-        return f"Optax({self.transformation.name}, h={float(self.h):.12g}{scale})"
+        return f"Optax({self.transformation.name}, h={shown(self.h)}{scale})"

@@ -70,6 +70,7 @@ class Memoryless(AbstractOptimizer):
         self.kept = 0.0 if hidden else forgetting(self.transformation, self.h, optimizer.name)
 
     name = property(lambda self: f"{self.optimizer.name}, memoryless")
+    fields = property(lambda self: self.transformation.fields, doc="The coordinates of phase space, x first.")
     kinks = property(lambda self: self.transformation.reading.kinks)
     settling = property(lambda self: self.h * math.log(1e-3) / math.log(self.kept) if self.kept > 0 else 0.0)
 

@@ -69,7 +69,9 @@ class Modified(AbstractOptimizer):
                 stacklevel=2,
             )
 
-    h = property(lambda self: self.optimizer.h)
+    @property
+    def h(self):
+        return self.optimizer.h
 
     @property
     def order(self):
@@ -81,6 +83,7 @@ class Modified(AbstractOptimizer):
     averages = property(lambda self: self.optimizer.averages)
     settling = property(lambda self: self.optimizer.settling)
     kinks = property(lambda self: self.optimizer.kinks)
+    flow_ulps = property(lambda self: 10 ** (self.terms - 1) * self.optimizer.flow_ulps)
 
     def at(self, h):
         return eqx.tree_at(lambda page: page.optimizer, self, self.optimizer.at(h))

@@ -86,7 +86,7 @@ def solve(map: Transformation, y: Point, grad: Gradient, right: Point) -> Point:
         memories = tuple(getattr(y, name) for name in names)
         units = [tuple(jnp.full_like(m, i == j) for j, m in enumerate(memories)) for i in range(len(names))]
         jacobian = jnp.stack([jax.jvp(sigma, (memories,), (unit,))[1] for unit in units], -1)
-        forgets = jnp.eye(len(names), dtype=jacobian.dtype) - jacobian
+        forgets = jnp.broadcast_to(jnp.eye(len(names), dtype=jacobian.dtype), jacobian.shape) - jacobian
         vector = jnp.stack([getattr(right, name) for name in names], -1)
         found = jnp.linalg.solve(forgets, vector[..., None])[..., 0]
         right = right._replace(**{name: found[..., i] for i, name in enumerate(names)})

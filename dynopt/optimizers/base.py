@@ -70,6 +70,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
     name = property(lambda self: type(self).__name__, doc="What it is called in pictures.")
     order = property(lambda self: 1.0, doc="The power of `h` with which the gap between map and flow closes.")
+    flow_ulps = property(lambda self: 0.0, doc="By how many units of the dtype's precision the flow may be off.")
     kinks = property(lambda self: (), doc="What in the map is not smooth, such as `sign` or `max`.")
     layer = property(lambda self: self.order != 1, doc="Whether the first steps differ from the rest at every clock.")
     averages = property(
@@ -117,7 +118,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
     def __repr__(self) -> str:
         names = [p for p in inspect.signature(type(self).__init__).parameters if p != "self"]
-        return f"{type(self).__name__}({', '.join(f'{n}={_shown(getattr(self, n))}' for n in names)})"
+        return f"{type(self).__name__}({', '.join(f'{n}={shown(getattr(self, n))}' for n in names)})"
 
 
 ALSO_KNOWN_AS = {
@@ -127,7 +128,7 @@ ALSO_KNOWN_AS = {
 }  # fmt: skip
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A hyperparameter as it was typed: times hold 1 - h/tau to one ulp only, so print twelve digits."""
     if isinstance(value, bool):
         return str(value)

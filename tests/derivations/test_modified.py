@@ -125,7 +125,7 @@ def test_other_orders_are_refused(order, words):
 def test_a_singular_start_ends_the_series_at_two():
     with pytest.raises(
         InvalidValue,
-        match=r"`order` is 3, but Adam.* starts from 0/0, where its averages are known to order 2; use order=2",
+        match=r"`order` is 3, but Adam.* starts from 0/0, where it is known to order 2 only; use order=2",
     ):
         Modified(Adam(0.1), 3)
 

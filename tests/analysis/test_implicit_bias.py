@@ -1,0 +1,79 @@
+"""What an optimizer descends beside the loss: a quarter of |g|² for gradient descent; for Adam it is climbed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dynopt import SGD, Adam, Memoryless, Modified, Momentum, Problem, RMSprop, problems
+from dynopt.analysis import implicit_bias
+from dynopt.errors import InvalidValue
+
+rosenbrock = problems.rosenbrock()
+x = jnp.array([-0.7, 1.3])
+g = jax.grad(rosenbrock.loss)(x)
+h = 0.01
+
+
+def test_gradient_descent_descends_a_quarter_of_h_times_the_squared_gradient():
+    bias = implicit_bias(SGD(h), rosenbrock, x)
+    assert bias.scalar == pytest.approx(h / 4 * float(g @ g), rel=1e-12)
+    known = -h / 4 * jax.grad(lambda x: jnp.sum(jax.grad(rosenbrock.loss)(x) ** 2))(x)
+    np.testing.assert_allclose(bias.gradient, known, rtol=1e-12)
+    assert np.abs(bias.rest).max() < 1e-12 * np.abs(bias.correction).max()
+
+
+@pytest.mark.parametrize("mu", [0.5, 0.9])
+def test_heavy_ball_descends_it_more_strongly_than_gradient_descent_of_its_speed(mu):
+    """By (1+μ)/(1-μ)."""
+    ball, descent = implicit_bias(Momentum(h, mu), rosenbrock, x), implicit_bias(SGD(h / (1 - mu)), rosenbrock, x)
+    assert ball.scalar / descent.scalar == pytest.approx((1 + mu) / (1 - mu), rel=1e-10)
+    assert np.abs(ball.rest).max() < 1e-10 * np.abs(ball.correction).max()
+
+
+@pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.99, 0.9), (0.9, 0.9)])
+def test_adam_climbs_the_one_norm_of_the_gradient_if_its_second_memory_is_longer(b1, b2):
+    """κ = (h/2) ((1+β₁)/(1-β₁) - (1+β₂)/(1-β₂)) as ε → 0."""
+    bias = implicit_bias(Adam(h, b1, b2), rosenbrock, x)
+    lags = (1 + b1) / (1 - b1), (1 + b2) / (1 - b2)
+    assert bias.strength == pytest.approx(h / 2 * (lags[0] - lags[1]), abs=1e-8 * h * max(lags))
+    assert bias.norm == pytest.approx(np.abs(g).sum(), rel=1e-6)
+    if b1 != b2:
+        assert (bias.scalar < 0) == (lags[0] < lags[1])
+        assert np.abs(bias.rest).max() < 1e-6 * np.abs(bias.correction).max()
+
+
+def test_the_two_parts_are_the_correction_and_a_large_eps_leaves_a_rest():
+    page = Adam(h, eps=10.0)
+    bias, modified = implicit_bias(page, rosenbrock, x), Modified(Memoryless(page))
+    y = modified.init(x, jax.grad(rosenbrock.loss))
+    first, second = (o.flow(0.0, y, jax.grad(rosenbrock.loss)).x for o in (modified.optimizer, modified))
+    np.testing.assert_allclose(bias.gradient + bias.rest, second - first, rtol=1e-9)
+    assert np.abs(bias.rest).max() > 1e-3 * np.abs(bias.correction).max()
+
+
+def test_a_coordinate_without_a_gradient_does_no_harm_unless_a_root_has_no_derivative_there():
+    flat = Problem(lambda x: jnp.sum(x[:1] ** 2), [1.0, 2.0], name="flat")
+    inside = implicit_bias(RMSprop(h), flat)
+    assert np.isfinite(inside.gradient).all() and inside.gradient[1] == 0
+    assert np.isnan(implicit_bias(Adam(h), flat).scalar)
+
+
+def test_positions_may_be_pytrees():
+    bowl = Problem(lambda x: (x["a"] ** 2).sum() + 2 * (x["b"] ** 2).sum(), {"a": np.ones(2), "b": np.ones((1, 1))})
+    bias = implicit_bias(SGD(h), bowl)
+    np.testing.assert_allclose(bias.correction["b"], [[-8 * h]], rtol=1e-12)  # -(h/2) 4 · 4
+
+
+def test_a_modified_page_is_asked_for_its_own_map():
+    assert implicit_bias(Modified(SGD(h)), rosenbrock, x).scalar == implicit_bias(SGD(h), rosenbrock, x).scalar
+
+
+def test_it_prints_the_scalar_as_a_product():
+    said = repr(implicit_bias(SGD(h), rosenbrock, x))
+    assert said == f"ImplicitBias(0.005 × {float(g @ g) / 2:.4g}, SGD(learning_rate=0.01) on rosenbrock)"
+
+
+def test_the_position_must_fit():
+    with pytest.raises(InvalidValue, match=r"`x0` has shape \(3,\) but rosenbrock wants \(2,\)"):
+        implicit_bias(SGD(h), rosenbrock, [1.0, 2.0, 3.0])

@@ -1,0 +1,313 @@
+"""Any optax transformation is a page: its map is the library's, its flow is the limit of that map, or there is none."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from optax import contrib
+
+from dynopt import SGD, Adam, Modified, Momentum, Optax, Problem, RMSprop, Trajectory, analysis, integrate, iterate
+from dynopt.errors import InvalidType, InvalidValue, UnknownName
+
+
+def f(x):
+    return (x[0] ** 2 + 4 * x[1] ** 2) / 2 + jnp.cos(x[0]) * jnp.sin(x[1])
+
+
+grad, hessian = jax.grad(f), jax.hessian(f)
+smooth = Problem(f, [-1.5, 1.0], name="smooth")
+x0 = jnp.array([-1.5, 1.0])
+T1, T2, T3, B, WD = 0.1, 1.0, 10.0, 5.0, 0.1
+
+
+def adabelief(h):
+    return optax.adabelief(h, b1=1 - h / T1, b2=1 - h / T2, eps_root=0.0)
+
+
+def lion(h):
+    rule = optax.scale_by_lion(b1=0.9, b2=1 - h / T1, mode="smooth", smooth_beta=B)
+    return optax.chain(rule, optax.scale(-h))
+
+
+def nadam(h):
+    return optax.nadam(h, b1=1 - h / T1, b2=1 - h / T2)
+
+
+def ademamix(h):
+    return contrib.ademamix(h, b1=1 - h / T1, b2=1 - h / T2, b3=1 - h / T3)
+
+
+def decayed_ball(h):
+    """A chain by hand: weight decay, then heavy ball in the time √η."""
+    return optax.chain(optax.add_decayed_weights(WD), optax.trace(decay=1 - 2 * h), optax.scale(-(h**2)))
+
+
+WORKED = {
+    "adabelief": Optax(adabelief, 0.005),
+    "lion": Optax(lion, 0.005),
+    "nadam": Optax(nadam, 0.0025),
+    "ademamix": Optax(ademamix, 0.005),
+    "decayed ball": Optax(decayed_ball, 0.005, scale={"trace": -1}),
+}
+worked = pytest.mark.parametrize("page", WORKED.values(), ids=WORKED)
+
+
+@worked
+def test_the_map_is_the_librarys_own_update(page):
+    transform, x, y = page.optax(), x0, page.init(x0, grad)
+    state = transform.init(x)
+    for k in range(10):
+        y = page.step(k * page.h, y, grad)
+        update, state = transform.update(grad(x), state, x)
+        x = optax.apply_updates(x, update)
+        np.testing.assert_allclose(y.x, x, rtol=4e-15)
+
+
+@worked
+def test_the_gap_to_the_derived_flow_closes_like_h(page):
+    measured = analysis.order(page, smooth, refinements=4)
+    assert measured.expected == page.order == 1
+    assert measured.pairwise[-1] == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["adabelief", "lion", "decayed ball"])
+def test_and_to_the_modified_flow_like_h_squared(name):
+    measured = analysis.order(Modified(WORKED[name]), smooth, refinements=4)
+    assert measured.expected == 2
+    assert measured.pairwise[-1] == pytest.approx(2, abs=0.05)
+
+
+def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
+    """Against a constant gradient its kth step is 1/(k (k+1)) longer than those of Adam: h in all."""
+    page = WORKED["nadam"]
+    assert page.layer and Modified(page).order == 1
+    assert analysis.order(Modified(page), smooth, refinements=4).pairwise[-1] == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        Optax(lambda h: optax.rmsprop(h, decay=1 - h / 0.1), 0.01),
+        Optax(lambda h: optax.adagrad(jnp.sqrt(h), initial_accumulator_value=0.0), 0.01, scale={"sum_of_squares": -1}),
+    ],
+    ids=["rmsprop from 0", "adagrad from 0"],
+)
+def test_the_half_order_of_a_start_from_zero_is_found(page):
+    assert page.order == 0.5 and page.layer
+
+
+# The flow
+
+
+def somewhere(page, seed=0):
+    keys = jax.random.split(jax.random.key(seed), 8)
+    y = page.init(jax.random.normal(keys[0], (2,)), grad)
+    return type(y)(y.x, *(0.5 + jax.random.uniform(k, (2,)) for k in keys[1 : len(y)]))
+
+
+def flow(page, t, y):
+    return jax.jit(lambda t, y: page.flow(t, y, grad))(t, y)
+
+
+CLOSE = {"rtol": 1e-9, "atol": 1e-9}
+
+
+def test_flow_of_adabelief():
+    """τ₁ m′ = g - m, τ₂ v′ = (g - m)² - v, x′ = -m̂/(√v̂ + ε)."""
+    page, t = WORKED["adabelief"], 0.3
+    x, m, v = y = somewhere(page)
+    m_hat, v_hat = m / -np.expm1(-t / T1), v / -np.expm1(-t / T2)
+    known = type(y)(-m_hat / (np.sqrt(v_hat) + 1e-16), (grad(x) - m) / T1, ((grad(x) - m) ** 2 - v) / T2)
+    for derived, written in zip(flow(page, t, y), known, strict=True):
+        np.testing.assert_allclose(derived, written, **CLOSE)
+
+
+def test_flow_of_smoothed_lion():
+    """x′ = -tanh(B (b₁ m + (1-b₁) g)), τ m′ = g - m; differentiated at h = 0, to the last bit."""
+    page = WORKED["lion"]
+    x, m = y = somewhere(page)
+    dx, dm = flow(page, 0.3, y)
+    np.testing.assert_allclose(dx, -np.tanh(B * (0.9 * m + 0.1 * grad(x))), rtol=1e-14)
+    np.testing.assert_allclose(dm, (grad(x) - m) / T1, rtol=1e-14)
+    assert page.limit == "differentiated at h = 0"
+
+
+def test_nadam_follows_the_flow_of_adam():
+    page, adam = WORKED["nadam"], Adam(0.0025, b1=1 - 0.0025 / T1, b2=1 - 0.0025 / T2)
+    y = somewhere(page)
+    for derived, written in zip(flow(page, 0.3, y), flow(adam, 0.3, adam.init(x0, grad)._make(y)), strict=True):
+        np.testing.assert_allclose(derived, written, **CLOSE)
+
+
+def test_flow_of_ademamix():
+    """x′ = -(m̂₁ + α m₂)/(√v̂ + ε): the slow mean is not corrected."""
+    page, t = WORKED["ademamix"], 0.3
+    x, m1, m2, v = y = somewhere(page)
+    slope = (m1 / -np.expm1(-t / T1) + 5 * m2) / (np.sqrt(v / -np.expm1(-t / T2)) + 1e-8)
+    derived = flow(page, t, y)
+    np.testing.assert_allclose(derived.x, -slope, **CLOSE)
+    np.testing.assert_allclose(derived.m2, (grad(x) - m2) / T3, **CLOSE)
+
+
+def test_flow_of_a_chain_with_a_trace_that_grows_like_1_over_h():
+    """With q = h trace: x′ = -q, q′ = g + wd x - 2 q."""
+    x, q = y = somewhere(WORKED["decayed ball"])
+    derived = flow(WORKED["decayed ball"], 0.3, y)
+    np.testing.assert_allclose(derived.x, -q, **CLOSE)
+    np.testing.assert_allclose(derived.trace, grad(x) + WD * x - 2 * q, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("page", "twin"),
+    [
+        (SGD(0.01), Optax(lambda h: optax.sgd(h), 0.01)),
+        (RMSprop(0.01, initial_scale=1.0), Optax(lambda h: optax.rmsprop(h, decay=1 - h / 0.1, initial_scale=1.0), 0.01)),
+        (Adam(0.01), Optax(lambda h: optax.adam(h, b1=1 - h / 0.1, b2=1 - h / 10), 0.01)),
+        (Adam(0.01), Optax(lambda h: optax.inject_hyperparams(optax.adam)(h, b1=1 - h / 0.1, b2=1 - h / 10), 0.01)),
+    ],
+    ids=["sgd", "rmsprop", "adam", "adam, injected"],
+)  # fmt: skip
+def test_the_derived_flow_is_the_one_that_the_page_writes(page, twin):
+    assert len(twin.fields) == len(page.init(x0, grad))
+    for t in (0.0, 0.02, 0.5):
+        y = somewhere(page) if t else page.init(x0, grad)
+        derived, written = flow(twin, t, twin.init(x0, grad)._make(y)), flow(page, t, y)
+        error = twin.limit_error(t, twin.init(x0, grad)._make(y), grad)
+        for a, b, e in zip(derived, written, error, strict=True):
+            assert (np.abs(a - b) <= np.maximum(e, 1e-10)).all()
+        assert max(float(e.max()) for e in error) < 1e-4
+
+
+def test_adagrad_conserves_the_loss_and_twice_the_roots_of_its_sums():
+    """In the time k η², with s = η² S: x′ = -g/√s, s′ = g², so f + 2 Σ√s stays."""
+    page = Optax(
+        lambda h: optax.adagrad(jnp.sqrt(h), initial_accumulator_value=0.04 / h), 0.01, scale={"sum_of_squares": -1}
+    )
+    y = somewhere(page)
+    np.testing.assert_allclose(flow(page, 0.3, y).sum_of_squares, grad(y.x) ** 2, **CLOSE)
+    _, rate = jax.jvp(lambda y: f(y.x) + 2 * jnp.sqrt(y.sum_of_squares).sum(), (y,), (flow(page, 0.3, y),))
+    assert abs(rate) < 1e-8
+
+
+def test_a_schedule_is_read_in_time_and_by_the_modified_flow_half_a_step_late():
+    """x′ = -e(t) g, and to the next order -(e - h e′/2) g - (h/2) e² H g."""
+    page, h, t = Optax(lambda h: optax.sgd(lambda k: h * jnp.exp(-2 * k * h)), 0.01), 0.01, 0.4
+    y, e = somewhere(page), np.exp(-2 * t)
+    g, H = grad(y.x), hessian(y.x)
+    np.testing.assert_allclose(flow(page, t, y).x, -e * g, **CLOSE)
+    late = -(e + h * e) * g - h / 2 * e**2 * H @ g
+    np.testing.assert_allclose(flow(Modified(page), t, y).x, late, rtol=1e-8)
+
+
+def test_masks_see_the_pytree():
+    def family(h):
+        return optax.chain(optax.masked(optax.scale(3.0), {"w": True, "b": False}), optax.sgd(h))
+
+    start = {"b": np.array([1.0]), "w": np.array([[2.0, -1.0]])}
+    problem = Problem(lambda x: (x["w"] ** 2).sum() / 2 + (x["b"] ** 2).sum() / 2, start, name="masked")
+    page = Optax(family, 0.1, like=start)
+    end = iterate(page, problem, 1).x
+    np.testing.assert_allclose(end["w"][1], 0.7 * start["w"], rtol=1e-15)
+    np.testing.assert_allclose(end["b"][1], 0.9 * start["b"], rtol=1e-15)
+    final = integrate(page, problem, 1).x
+    np.testing.assert_allclose(final["w"][1], np.exp(-0.3) * start["w"], rtol=1e-9)
+
+
+# What a page promises
+
+
+def test_refining_leaves_the_flow_alone_and_compiles_nothing_anew():
+    traced = []
+
+    def counting(x):
+        traced.append(x)
+        return f(x)
+
+    problem, page = Problem(counting, [-1.5, 1.0], name="counting"), WORKED["lion"]
+    iterate(page, problem, 5)
+    before = len(traced)
+    for n in (2, 4):
+        iterate(page.refine(n), problem, 5)
+    assert len(traced) == before
+    assert repr(page.refine(2)) == "Optax(lion, h=0.0025)"
+
+
+def test_pages_are_made_and_batched_inside_vmap():
+    def last(h):
+        return iterate(Optax(lambda h: optax.sgd(h), h), smooth, 3).x[-1]
+
+    many = eqx.filter_vmap(last)(jnp.array([0.01, 0.02]))
+    np.testing.assert_allclose(many[1], iterate(SGD(0.02), smooth, 3).x[-1], rtol=1e-14)
+
+
+def test_the_dtype_is_that_of_the_start():
+    run = iterate(WORKED["adabelief"], smooth, 3, x0=np.array([-1.5, 1.0], np.float32))
+    assert {leaf.dtype for leaf in jax.tree.leaves(run.y)} == {np.dtype(np.float32)}
+
+
+def test_a_run_comes_back_from_disk_with_its_memories(tmp_path):
+    run = iterate(WORKED["adabelief"], smooth, 3)
+    run.save(tmp_path / "run.npz")
+    again = Trajectory.load(tmp_path / "run.npz")
+    assert again.y._fields == ("x", "mu", "nu")
+    np.testing.assert_array_equal(again.y.nu, run.y.nu)
+
+
+def test_corners_are_named_and_modified_flows_warn_of_them():
+    page = Optax(lambda h: optax.chain(optax.clip(1.0), optax.sign_sgd(h)), 0.01)
+    assert page.kinks == ("max", "min", "sign")
+    np.testing.assert_allclose(flow(page, 0.0, page.init(x0, grad)).x, -np.sign(grad(x0)))
+    with pytest.warns(UserWarning, match=r"has corners or branches \(max, min, sign\); where a path crosses one"):
+        Modified(page)
+    assert all(not page.kinks for page in WORKED.values())
+
+
+# What has no flow, and what is no family
+
+
+@pytest.mark.parametrize(
+    ("family", "words"),
+    [
+        (optax.adam, r"adam has no flow: the state leaves `\[0\].mu` and `\[0\].nu` forget as fast however short the step; make their decay 1 - h/tau, or wrap the page in dynopt.Memoryless"),
+        (lambda h: optax.adadelta(), r"`\[1\].e_g` and `\[1\].e_x` forget as fast.*the position moves by a step that does not shrink like h; make the learning rate proportional to h"),
+        (optax.rprop, r"`\[0\].step_sizes` and `\[0\].prev_updates` forget as fast.*the position moves by a step"),
+        (lambda h: optax.sgd(h**2, momentum=1 - 2 * h), r"the state leaf `\[0\].trace` grows without bound as h → 0; declare how, as in scale=\{'trace': -1\}"),
+        (lambda h: optax.sgd(jnp.sqrt(h)), "the position moves by a step that does not shrink like h"),
+        (lambda h: optax.sgd(h * jnp.log(h) ** 2), "the velocity of the position does not settle as h → 0"),
+    ],
+    ids=["fixed decays", "adadelta", "rprop", "trace", "root", "logarithm"],
+)  # fmt: skip
+def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words):
+    page = Optax(family, 0.01)
+    assert iterate(page, smooth, 2).status == 0  # the map is there all the same
+    for derived in (page, Modified(page) if not page.kinks else page):
+        with pytest.raises(InvalidValue, match=words):
+            derived.flow(0.1, page.init(x0, grad), grad)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("family", "options", "error", "words"),
+    [
+        (0.1, {}, InvalidType, r"`family` must be a function of h, got 0.1; write lambda h: optax.sgd\(h\)"),
+        (lambda h: h, {}, InvalidType, r"`family\(h\)` must be an optax.GradientTransformation, got 0.01"),
+        (optax.polyak_sgd, {}, InvalidType, r"cannot be updated by gradients, state and parameters alone .*'value'"),
+        (optax.sgd, {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'"),
+        (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'; did you mean trace"),
+        (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trace": "-1"}}, InvalidType, r"`scale\['trace'\]` must be a number, got the text '-1'"),
+        (lambda h: optax.noisy_sgd(h, key=0), {}, InvalidValue, "`.*key` is a random key, and a random update follows no differential equation"),
+        (lambda h: optax.MultiSteps(optax.sgd(h), 3).gradient_transformation(), {}, InvalidValue, "is an integer that does not count steps"),
+        (optax.sgd, {"h": 0.0}, InvalidValue, "`h` is 0: nothing would move"),
+    ],
+    ids=["number", "no transform", "value", "scale", "near", "text", "noise", "multi", "h"],
+)  # fmt: skip
+def test_what_is_no_family_is_refused(family, options, error, words):
+    with pytest.raises(error, match=words):
+        Optax(family, **{"h": 0.01, **options})
+
+
+def test_momentum_page_and_its_scaled_trace_agree():
+    page, twin = Momentum(0.0001, 0.98), Optax(lambda h: optax.sgd(h**2, momentum=1 - 2 * h), 0.01, scale={"trace": -1})
+    np.testing.assert_allclose(iterate(page, smooth, 20).x, iterate(twin, smooth, 20).x, rtol=1e-13)

@@ -1,0 +1,185 @@
+"""At fixed decays the memory follows the position; the correction for its lag is known in closed form for six methods."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dynopt import SGD, Adam, Memoryless, Modified, Momentum, Optax, Problem, RMSprop, analysis, iterate
+from dynopt.errors import InvalidType, InvalidValue
+
+
+def f(x):
+    return (x[0] ** 2 + 4 * x[1] ** 2) / 2 + jnp.cos(x[0]) * jnp.sin(x[1])
+
+
+smooth = Problem(f, [-1.5, 1.0], name="smooth")
+grad, hessian = jax.grad(f), jax.hessian(f)
+x, h = jnp.array([-1.1, 0.6]), 0.01
+g, H = grad(x), hessian(x)
+
+
+class Nesterov(eqx.Module):
+    b: jax.Array
+
+    def __call__(self, h):
+        return optax.sgd(h, momentum=self.b, nesterov=True)
+
+
+class Averaged(eqx.Module):
+    b: jax.Array
+
+    def __call__(self, h):
+        return optax.chain(optax.ema(self.b, debias=False), optax.scale(-h))
+
+
+class AdamInside(eqx.Module):
+    b1: jax.Array
+    b2: jax.Array
+    eps: float = 0.1
+
+    def __call__(self, h):
+        return optax.adam(h, self.b1, self.b2, eps=0.0, eps_root=self.eps)
+
+
+@eqx.filter_jit
+def flows(page):
+    """The flow and its correction over h."""
+    y = page.init(x, grad)
+    first, second = page.optimizer.flow(0.0, y, grad).x, page.flow(0.0, y, grad).x
+    return first, (second - first) / page.h
+
+
+def assert_follows(page, velocity, correction):
+    for derived, known in zip(flows(Modified(Memoryless(page))), (velocity, correction), strict=True):
+        np.testing.assert_allclose(derived, known, rtol=1e-8)
+
+
+def optax_page(family, *rates):
+    return Optax(family(*map(jnp.asarray, rates)), h)
+
+
+@pytest.mark.parametrize("b", [0.5, 0.9, 0.999])
+def test_heavy_ball(b):
+    """x′ = -(g + h (1+b)/(2(1-b)²) H g)/(1-b)."""
+    assert_follows(Momentum(h, b), -g / (1 - b), -(1 + b) / (2 * (1 - b) ** 3) * H @ g)
+
+
+@pytest.mark.parametrize("b", [0.5, 0.9, 0.999])
+def test_nesterov(b):
+    """x′ = -(g + h (1-b+2b²)/(2(1-b)²) H g)/(1-b), where optax keeps the point that looks ahead."""
+    page = optax_page(Nesterov, b)
+    assert_follows(page, -g / (1 - b), -(1 - b + 2 * b**2) / (2 * (1 - b) ** 3) * H @ g)
+
+
+def test_averaged_momentum(b=0.9):
+    """x′ = -g - h (1+b)/(2(1-b)) H g."""
+    assert_follows(optax_page(Averaged, b), -g, -(1 + b) / (2 * (1 - b)) * H @ g)
+
+
+def bracket(b1, b2, share):
+    """(1+b₁)/(1-b₁) - (1+b₂)/(1-b₂) (1 - share), the share of ε in the root."""
+    return (1 + b1) / (1 - b1) - (1 + b2) / (1 - b2) * (1 - share)
+
+
+@pytest.mark.parametrize("rho", [0.9, 0.999])
+def test_rmsprop(rho, eps=0.1):
+    """x′ = -u - (h/2) (H u/R) (1 - (1+ρ)/(1-ρ) (1 - ε/R²)), R = √(g²+ε), u = g/R."""
+    R = np.sqrt(g**2 + eps)
+    assert_follows(RMSprop(h, rho, eps), -g / R, -(H @ (g / R)) / R / 2 * bracket(0, rho, eps / R**2))
+
+
+@pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.9, 0.5)])
+def test_adam_with_eps_inside(b1, b2, eps=0.1):
+    R = np.sqrt(g**2 + eps)
+    correction = -(H @ (g / R)) / R / 2 * bracket(b1, b2, eps / R**2)
+    assert_follows(optax_page(AdamInside, b1, b2), -g / R, correction)
+
+
+@pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.9, 0.5)])
+def test_adam_with_eps_outside(b1, b2, eps=0.1):
+    """The same bracket, with R = |g| + ε and the share ε/R."""
+    R = np.abs(g) + eps
+    assert_follows(Adam(h, b1, b2, eps), -g / R, -(H @ (g / R)) / R / 2 * bracket(b1, b2, eps / R))
+
+
+@pytest.mark.parametrize("b", [0.9, 0.999])
+def test_the_start_is_shifted_by_what_the_filling_memory_withholds(b):
+    """By h b/(1-b)² g for heavy ball, h b²/(1-b)² g for Nesterov; by nothing where a correction fills it at once."""
+    for page, shift in [
+        (Momentum(h, b), b / (1 - b) ** 2 * g),
+        (optax_page(Nesterov, b), b**2 / (1 - b) ** 2 * g),
+        (Adam(h, b, 0.9), 0 * g),
+    ]:
+        page = Memoryless(page)
+        np.testing.assert_array_equal(page.init_flow(x, grad).x, x)
+        np.testing.assert_allclose((page.init_flow(x, grad, 2).x - x) / h, shift, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [Momentum(0.004, 0.8), optax_page(AdamInside, 0.9, 0.95).at(0.002), Adam(0.001, 0.9, 0.95, eps=0.01)],
+    ids=["heavy ball", "adam, eps inside", "adam, eps outside"],
+)
+def test_the_gap_to_the_corrected_flow_closes_like_h_squared(page):
+    measured = analysis.order(Modified(Memoryless(page)), smooth, time=0.5, refinements=4)
+    assert measured.expected == 2 and measured.pairwise[-1] > 1.8
+
+
+def test_the_gap_to_the_flow_itself_closes_like_h():
+    measured = analysis.order(Memoryless(Adam(0.001, 0.9, 0.95, eps=0.01)), smooth, time=0.5, refinements=4)
+    assert measured.expected == 1 and measured.pairwise[-1] == pytest.approx(1, abs=0.05)
+
+
+def test_the_factor_of_heavy_ball_on_a_quadratic_is_a_series_of_legendre_polynomials():
+    """log r = -Σ αⁿ Pₙ₋₁(z)/n with α = ηλ/(1-b), z = (1+b)/(1-b); its first two terms are flow and correction."""
+    b, lam = 0.8, 0.4
+    alpha, z = h * lam / (1 - b), (1 + b) / (1 - b)
+    r = max(np.roots([1, -(1 + b - h * lam), b]), key=np.real).real
+    terms = [alpha**n * np.polynomial.legendre.Legendre.basis(n - 1)(z) / n for n in range(1, 30)]
+    assert np.log(r) == pytest.approx(-sum(terms), rel=1e-9)
+
+    pull = jax.grad(lambda x: lam * jnp.sum(x**2) / 2)
+    page = Modified(Memoryless(Momentum(h, b)))
+    rate = jax.jit(lambda y: page.flow(0.0, y, pull).x)(page.init(jnp.ones(1), pull))
+    np.testing.assert_allclose(h * rate[0], -terms[0] - terms[1], rtol=1e-12)
+
+
+def test_the_map_is_untouched_and_its_clock_the_learning_rate():
+    page = Memoryless(Momentum(0.01))
+    np.testing.assert_allclose(iterate(page, smooth, 10).x, iterate(Momentum(0.01), smooth, 10).x, rtol=1e-14)
+    assert page.h == pytest.approx(0.01) and page.refine(2).h == pytest.approx(0.005)
+    assert repr(page) == "Memoryless(Momentum(learning_rate=0.01, momentum=0.9))"
+
+
+def test_without_memory_nothing_is_reduced():
+    page = Memoryless(SGD(h))
+    assert page.fields == ("x",) and page.settling == 0
+    assert_follows(SGD(h), -g, -H @ g / 2)
+
+
+@pytest.mark.parametrize(
+    ("family", "words"),
+    [
+        (optax.adagrad, r"the state leaf `\[0\]\[0\].sum_of_squares` of adagrad never forgets, so x alone has no flow"),
+        (lambda h: optax.sgd(lambda k: h * jnp.cos(k * h)), "the steps of Optax depend on the step count for ever; use constant rates"),
+        (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 100)), "depend on the step count for ever"),
+    ],
+    ids=["adagrad", "cosine", "decay"],
+)  # fmt: skip
+def test_what_never_settles_is_refused(family, words):
+    with pytest.raises(InvalidValue, match=words):
+        Memoryless(Optax(family, 0.1))
+
+
+def test_the_manifold_is_known_to_second_order():
+    with pytest.raises(InvalidValue, match="`order` is 3, but Memoryless.* is known to order 2 only; use order=2"):
+        Modified(Memoryless(Momentum(0.1)), 3)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_a_page_is_needed():
+    with pytest.raises(InvalidType, match="`optimizer` must be a page such as dynopt.Momentum"):
+        Memoryless(0.1)
