@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from ..checks import Scalar
@@ -22,11 +23,12 @@ REST = (
 SETTLED = 1e-3  # of the derivative: the most that two clocks fewer may change in it
 
 
-def extrapolated(curve: Callable[[Array], PyTree], terms: int, span: Array, clocks: int = CLOCKS) -> list[PyTree]:
+def extrapolated(curve: Callable[[Array], PyTree], terms: int, span: ArrayLike, clocks: int = CLOCKS) -> list[PyTree]:
     """The Taylor coefficients of h, h², ... at h = 0 of a curve that is known for 0 < h ≤ span.
 
     Its derivative is taken at Chebyshev points of that interval; the polynomial through them is extrapolated to 0.
     """
+    span = jnp.asarray(span)
     places, powers = _polynomial(clocks)
     slopes = jax.vmap(lambda h: jax.jvp(curve, (h,), (jnp.ones_like(h),))[1])(span * places.astype(span.dtype))
     return [
