@@ -140,6 +140,12 @@ def test_a_failed_run_keeps_its_beginning_and_is_nan_from_there():
     np.testing.assert_array_equal(np.isnan(seen.violation), ~finite)
 
 
+def test_what_comes_after_the_first_failure_does_not_count():
+    run = iterate(SGD(0.1), line, 6)
+    broken = eqx.tree_at(lambda run: run.loss, run, run.loss.at[3].set(jnp.nan))
+    np.testing.assert_array_equal(np.isnan(analysis.energy(SGD(0.1), line, broken).energy), np.arange(7) >= 3)
+
+
 def test_energies_batch_and_differentiate():
     def last(rate):
         page = SGD(rate)

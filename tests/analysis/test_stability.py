@@ -49,6 +49,12 @@ def test_the_axes_reach_a_tenth_beyond_the_optimizers_own_bound():
     assert seen.value[0] == 0 and 0.99 < seen.value[-1] < 1 and seen.radius.shape == (121, 160)
 
 
+@pytest.mark.parametrize("curvature", [1e-9, 1e9])
+def test_the_boundary_scales_with_the_curvature(curvature):
+    seen = analysis.stability(Momentum(0.1), values=[0.0, 0.5], curvature=curvature)
+    np.testing.assert_allclose(seen.boundary * curvature, [2, 3], rtol=1e-10)
+
+
 def test_adam_is_stable_up_to_two_plus_two_b1_over_one_minus_b1():
     b1 = np.array([0.0, 0.5, 0.9])
     seen = analysis.stability(Adam(0.1, eps=0.5), "b1", values=b1, learning_rates=[1.0, 20.0, 70.0])
