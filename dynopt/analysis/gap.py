@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import Trajectory, integrate, iterate, rtol_floor
+from ..trajectories import Status, Trajectory, integrate, iterate, rtol_floor
 
 SHARE = 1e-3  # of the gap: the most that the solver's own error may be
 
@@ -65,13 +65,16 @@ def gap(
     floor = rtol_floor(map.t.dtype, optimizer)
     rtol = solve.pop("rtol", 1e4 * floor)
     loose = integrate(optimizer, problem, steps, x0=x0, throw=throw, rtol=rtol, **solve)
+    run: Gap | None = None
     while True:
         rtol = max(rtol / 100, floor)
-        flow = integrate(optimizer, problem, steps, x0=x0, throw=throw, rtol=rtol, **solve)
-        run = Gap(map.t, distance(map, flow), distance(loose, flow), map, flow, optimizer, problem)
+        flow = integrate(optimizer, problem, steps, x0=x0, throw=throw and run is None, rtol=rtol, **solve)
+        spent = run is not None and flow.status in (Status.max_steps, Status.tolerance_unreachable)
+        if run is None or not spent:
+            run = Gap(map.t, distance(map, flow), distance(loose, flow), map, flow, optimizer, problem)
         if isinstance(run.error, Tracer) or run.error.ndim > 1 or run.certified or jnp.isnan(run.largest):
             return run
-        if rtol <= floor:
+        if rtol <= floor or spent:
             if run.largest > 0 and map.t.dtype == jnp.float64:
                 warnings.warn(
                     f"the solver's own error, {float(jnp.nanmax(run.solver_error)):.1g}, is more than a thousandth of "

@@ -17,8 +17,8 @@ from . import limits
 from .limits import Verdict
 from .transformation import Transformation
 
-SHORT = 4  # times shorter than the step are the clocks that a limit is read from
-SOON = 32  # times shorter, where steps are counted, than the step and than the time since the start
+SHORT = 4  # times shorter than the step are the clocks that a limit is read from; where steps are counted,
+SHORTER, SOON = 32, 8  # times shorter than the step, and than the time since the start
 
 
 class Optax(AbstractOptimizer):
@@ -85,7 +85,7 @@ class Optax(AbstractOptimizer):
     order = property(lambda self: self.verdict.order)
     layer = property(lambda self: self.verdict.layer)
     fault = property(lambda self: self.verdict.fault, doc="Why there is no flow; nothing if there is one.")
-    flow_ulps = property(lambda self: 0.0 if self.verdict.smooth else 500.0)
+    flow_ulps = property(lambda self: 0.0 if self.verdict.smooth else 1000.0)
     averages = property(lambda self: dict.fromkeys(self.verdict.averages))
     limit = property(
         lambda self: "differentiated at h = 0" if self.verdict.smooth else "extrapolated from small clocks to h = 0",
@@ -124,7 +124,7 @@ class Optax(AbstractOptimizer):
         """The clocks to look at: where steps are counted, much shorter than the time since the first."""
         if not self.transformation.reading.counts:
             return self.reach
-        longest = SHORT * self.reach / SOON
+        longest = SHORT * self.reach / SHORTER
         return jax.lax.stop_gradient(jnp.where(t > 0, jnp.minimum(longest, t / SOON), longest))
 
     def weights(self, t, h):

@@ -78,8 +78,8 @@ def judge(map: Transformation, h: Scalar) -> Verdict:
     for path, counted in seen["counted"].items():
         if not counted:
             raise InvalidValue(
-                f"the state leaf `{path}` of {map.name} is an integer that does not count steps, so no time stands "
-                "for it; use a transformation whose integers count steps."
+                f"the state leaf `{path}` of {map.name} is no real number and does not count steps, so no time "
+                "stands for it; use a transformation whose whole numbers count steps."
             )
     if fault := _fault(map, seen):
         return Verdict(False, fault)

@@ -298,7 +298,7 @@ def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words)
         (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'; did you mean trace"),
         (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trace": "-1"}}, InvalidType, r"`scale\['trace'\]` must be a number, got the text '-1'"),
         (lambda h: optax.noisy_sgd(h, key=0), {}, InvalidValue, "`.*key` is a random key, and a random update follows no differential equation"),
-        (lambda h: optax.MultiSteps(optax.sgd(h), 3).gradient_transformation(), {}, InvalidValue, "is an integer that does not count steps"),
+        (lambda h: optax.MultiSteps(optax.sgd(h), 3).gradient_transformation(), {}, InvalidValue, "is no real number and does not count steps"),
         (optax.sgd, {"h": 0.0}, InvalidValue, "`h` is 0: nothing would move"),
     ],
     ids=["number", "no transform", "value", "scale", "near", "text", "noise", "multi", "h"],

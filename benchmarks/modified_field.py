@@ -1,0 +1,50 @@
+"""What the modified field of order 2 costs, in evaluations of the gradient: python benchmarks/modified_field.py"""
+
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+
+from dynopt import SGD, Modified, Momentum, problems
+
+DIM, ROUNDS = 10_000, 200
+
+jax.config.update("jax_enable_x64", True)
+rows = jax.random.normal(jax.random.key(0), (500, DIM))
+LOSSES = {
+    "Rosenbrock": problems.rosenbrock(DIM).loss,
+    "logistic regression, 500 rows": lambda x: jnp.mean(jnp.logaddexp(0.0, rows @ x)),
+}
+
+
+def timed(function, *arguments) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    print(f"dimension {DIM}, float64, medians of {ROUNDS} rounds in turn; ratios to one gradient")
+    for name, loss in LOSSES.items():
+        grad, x = jax.grad(loss), jnp.linspace(-1.0, 1.0, DIM)
+        contest = {"gradient": (jax.jit(grad), x)}
+        for page in (SGD(1e-3), Momentum(1e-3)):
+            y = page.init(x, grad)
+            for order in (2, 3):
+                field = jax.jit(lambda y, p=Modified(page, order), g=grad: p.flow(0.0, y, g))
+                contest[f"{page.name}, order {order}"] = (field, y)
+        for function, argument in contest.values():
+            timed(function, argument)
+        seconds = {label: [] for label in contest}
+        for _ in range(ROUNDS):
+            for label, (function, argument) in contest.items():
+                seconds[label].append(timed(function, argument))
+        floor = statistics.median(seconds["gradient"])
+        print(f"\n{name}: one gradient {1e6 * floor:.0f} µs")
+        for label, each in seconds.items():
+            print(f"  {label:20} {statistics.median(each) / floor:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
