@@ -73,7 +73,11 @@ def test_the_order_stands_in_the_table_when_it_is_drawn(tell):
 def test_without_figures_all_that_fit_are_drawn_and_the_order_is_measured(tell, monkeypatch):
     seen = only_measuring(monkeypatch)
     tell("--problem", "booth", "--optimizers", "sgd", "--steps", "5")
-    assert {figure for figure, _ in seen} == set(figures.catalogue) - {"phase", "stability", "modified"}  # SGD has no momentum
+    assert {figure for figure, _ in seen} == set(figures.catalogue) - {
+        "phase",
+        "stability",
+        "modified",
+    }  # SGD has no momentum
     assert all(result.order and result.local_error and result.energies for _, results in seen for result in results)
 
 
@@ -104,7 +108,10 @@ def test_the_bare_command_draws_the_gallery(monkeypatch):
 def test_what_does_not_fit_is_left_out_of_the_gallery():
     with jax.enable_x64(True):
         first, *_ = studies.planned(Options(optimizers=("sgd",)))
-    assert first.called == "quadratic" and first.figures == ("paths", "modified")  # SGD has no velocity for the phase plane
+    assert first.called == "quadratic" and first.figures == (
+        "paths",
+        "modified",
+    )  # SGD has no velocity for the phase plane
 
 
 def test_the_committed_gallery_is_small():

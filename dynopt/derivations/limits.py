@@ -143,7 +143,7 @@ def _start(seen: dict[str, Any]) -> tuple[bool, float]:
     Steps that settle cost O(h) once; steps that fall like k^-a cost O(h^(1-a)).
     """
     steps = seen["first steps"]
-    if abs(steps[1] - steps[0]) < 0.01 * max(float(seen["speed"]), steps[0]):
+    if abs(steps[1] - steps[0]) <= 0.01 * max(float(seen["speed"]), steps[0]):
         return False, 1.0
     falling = float(np.log(steps[64] / steps[16]) / np.log(65 / 17))
     return True, min(1.0, 1 + round(2 * falling) / 2)
