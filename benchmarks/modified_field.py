@@ -32,7 +32,8 @@ def main() -> None:
         for page in (SGD(1e-3), Momentum(1e-3)):
             y = page.init(x, grad)
             for order in (2, 3):
-                field = jax.jit(lambda y, p=Modified(page, order), g=grad: p.flow(0.0, y, g))
+                modified = Modified(page, order)
+                field = jax.jit(lambda y, p=modified, g=grad: p.flow(0.0, y, g))
                 contest[f"{page.name}, order {order}"] = (field, y)
         for function, argument in contest.values():
             timed(function, argument)
