@@ -128,11 +128,6 @@ def test_the_gap_to_the_corrected_flow_closes_like_h_squared(page):
     assert measured.expected == 2 and measured.pairwise[-1] > 1.8
 
 
-def test_the_gap_to_the_flow_itself_closes_like_h():
-    measured = analysis.order(Memoryless(Adam(0.001, 0.9, 0.95, eps=0.01)), smooth, time=0.5, refinements=4)
-    assert measured.expected == 1 and measured.pairwise[-1] == pytest.approx(1, abs=0.05)
-
-
 def test_the_factor_of_heavy_ball_on_a_quadratic_is_a_series_of_legendre_polynomials():
     """log r = -Σ αⁿ Pₙ₋₁(z)/n with α = ηλ/(1-b), z = (1+b)/(1-b); its first two terms are flow and correction."""
     b, lam = 0.8, 0.4
