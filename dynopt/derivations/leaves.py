@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 from jaxtyping import PyTree
 
 from ..checks import number
 from ..errors import InvalidType, InvalidValue, unknown_name
 
-KINKED = {"sign", "abs", "max", "min", "clamp", "floor", "ceil", "round", "lt", "le", "gt", "ge"}
+KINKED = {"sign", "abs", "max", "min", "clamp", "floor", "ceil", "round", "lt", "le", "gt", "ge", "sort", "top_k"}
 
 
 class Leaf(NamedTuple):
@@ -118,15 +118,21 @@ def _feeding(program: Jaxpr, wanted: set[int]) -> tuple[set[int], set[str]]:
         outputs = {i for i, v in enumerate(equation.outvars) if v in live}
         if not outputs:
             continue
-        inside = equation.params.get("jaxpr") if equation.primitive.name == "jit" else None
-        used = set(range(len(equation.invars)))
-        if inside is not None:
-            used, bent = _feeding(inside.jaxpr, outputs)
-            kinks |= bent
-        elif equation.primitive.name in KINKED and any(_is_float(v) for v in equation.invars):
-            kinks.add(equation.primitive.name)
+        name, used = equation.primitive.name, set(range(len(equation.invars)))
+        for inside in _programs_in(equation):
+            found = _feeding(inside, outputs if name == "jit" else set(range(len(inside.outvars))))
+            used = found[0] if name == "jit" else used
+            kinks |= found[1]
+        if name in KINKED and any(_is_float(v) for v in equation.invars):
+            kinks.add(name)
         live |= {v for i, v in enumerate(equation.invars) if i in used and isinstance(v, Var)}
     return {i for i, v in enumerate(program.invars) if v in live}, kinks
+
+
+def _programs_in(equation: Any) -> list[Jaxpr]:
+    """The programs that one operation runs: of `jit` its own, of a custom derivative, a loop or a branch theirs."""
+    leaves = jax.tree.leaves(list(equation.params.values()), is_leaf=lambda p: isinstance(p, ClosedJaxpr | Jaxpr))
+    return [p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in leaves if isinstance(p, ClosedJaxpr | Jaxpr)]
 
 
 def _is_float(variable: Any) -> bool:

@@ -15,11 +15,9 @@ from ..errors import InvalidValue
 from ..optimizers.base import coefficient
 from .transformation import Transformation
 
-SHORT = 1e-4  # of a step
+SHORT = 1e-4  # of a step: a clock so short that its steps should be all but still
 CLOCKS = 8  # whose derivatives the polynomial runs through
-REST = (
-    0.02  # of a leap: at a clock 300 times shorter one that is linear in h is 300 times shorter, one like √h 18 times
-)
+REST = 0.02  # of a leap at a clock 300 times as long: a step linear in h is 1/300 of that, one like √h 1/18
 SETTLED = 1e-3  # of the derivative: the most that two clocks fewer may change in it
 
 

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
-from ..errors import InvalidType
+from ..errors import InvalidType, InvalidValue
 from ..optimizers.base import Gradient
 from .leaves import Reading, read
 
@@ -57,7 +57,14 @@ class Transformation(eqx.Module):
         return np.cos(np.arange(self.size) + 0.4) + 0.1
 
     def tree(self, x: Array) -> PyTree:
-        return x if self.unravel is None else self.unravel(x)
+        if self.unravel is None:
+            return x
+        if x.size != self.size:
+            raise InvalidValue(
+                f"{self.name} was made for positions like one of {self.size} numbers, got {x.size}; pass the problem's "
+                "own start as `like`."
+            )
+        return self.unravel(x)
 
     def start(self, h: ArrayLike, x: Array) -> Point:
         return self._point(h, x, jax.tree.leaves(self.family(h).init(self.tree(x))))

@@ -220,6 +220,8 @@ def test_masks_see_the_pytree():
     end = iterate(page, problem, 1).x
     np.testing.assert_allclose(end["w"][1], 0.7 * start["w"], rtol=1e-15)
     np.testing.assert_allclose(end["b"][1], 0.9 * start["b"], rtol=1e-15)
+    with pytest.raises(InvalidValue, match="was made for positions like one of 3 numbers, got 2; pass the problem's own start as `like`"):  # fmt: skip
+        iterate(page, smooth, 1)
     final = integrate(page, problem, 1).x
     np.testing.assert_allclose(final["w"][1], np.exp(-0.3) * start["w"], rtol=1e-9)
 

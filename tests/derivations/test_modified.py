@@ -105,6 +105,20 @@ def test_the_modified_equation_of_the_heavy_ball():
     assert slopes[-1] == pytest.approx(2, abs=0.1)
 
 
+class HalfSteps(SGD):
+    """A map composed of two: two steps of half the size."""
+
+    def step(self, t, y, grad):
+        half = SGD.at(self, self.h / 2)
+        return SGD.step(half, t, SGD.step(half, t, y, grad), grad)
+
+
+def test_a_composed_map_has_the_modified_equation_of_its_parts():
+    h, x = 0.1, jnp.array([0.7, -0.4])
+    flow = Modified(HalfSteps(h)).flow(0.0, SGD(h).init(x, grad), grad).x
+    np.testing.assert_allclose(flow, -grad(x) - h / 4 * hessian(x) @ grad(x), rtol=1e-12)
+
+
 def test_rmsprop_from_zero_keeps_its_half_order():
     assert Modified(RMSprop(0.01)).order == 0.5
 
