@@ -1,4 +1,7 @@
-"""What the modified field of order 2 costs, in evaluations of the gradient: python benchmarks/modified_field.py"""
+"""What the modified fields of order 2 and 3 cost, in evaluations of the gradient.
+
+python benchmarks/modified_field.py
+"""
 
 import statistics
 import time

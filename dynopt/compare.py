@@ -224,7 +224,7 @@ def _report() -> str:
 def run() -> NoReturn:
     """`main` as a process of its own, which keeps compiled programs for the next time and obeys signals."""
     _keep_programs()
-    gc.disable()  # a fifth of the time would go into looking for garbage, and all ends soon
+    gc.disable()  # looking for garbage costs time, and all ends soon
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does

@@ -168,7 +168,7 @@ class Options:
 
     Without options: the gallery, four problems in every figure, into ./figures, and a table for each."""
 
-    # What to minimise: names from --list, or module:function of your own. The module is imported, which runs its code;
+    # What to minimise: names from --list, or FILE.py:function of your own. The file is imported, which runs its code;
     # the function is a loss f(x), and --x0 says where to start, or it takes nothing and returns a dynopt.Problem.
     # Example: --problem rosenbrock,himmelblau
     problem: Annotated[Names, unless("the gallery")] = ()
@@ -185,7 +185,7 @@ class Options:
     # Where to start, one number per coordinate. Example: --x0 -1.2,1
     x0: Annotated[tuple[float, ...] | None, by(point, "NUMBER,NUMBER"), unless("the problem's own start")] = None
     # Which figures to draw, by names from --list. Example: --figures paths,gap
-    figures: Annotated[Names, unless("all that fit the problem, but modified")] = ()
+    figures: Annotated[Names, unless("all that fit the problem, except modified")] = ()
     # The folder for the figures, made if it is missing. Example: --output talk
     output: Annotated[str, by(path, "FOLDER")] = "figures"
     # In which formats: png, svg, pdf. Example: --format pdf

@@ -216,11 +216,12 @@ def _page(name: str, made: Mapping[str, float | bool]) -> AbstractOptimizer:
 
 def _misfit(figure: str, problem: Problem, pages: Mapping[str, AbstractOptimizer]) -> str:
     """Why a figure cannot be drawn of this problem and these optimizers; nothing if it can."""
+    lack = "do not have" if len(pages) > 1 else "does not have"
     if figure in ("paths", "modified") and problem.dim != 2:
         subject = "`paths` are" if figure == "paths" else "`modified` is"
         return f"{subject} drawn in a plane, but {problem.name} has {problem.dim} coordinates; draw --figures loss,gap."
     if figure == "phase" and not any("p" in _memory(page) for page in pages.values()):
-        return f"`phase` shows a velocity, which {typed(tuple(pages))} do not have; add --optimizers momentum."
+        return f"`phase` shows a velocity, which {typed(tuple(pages))} {lack}; add --optimizers momentum."
     if figure == "modified" and not any(map(is_mended, pages.values())):
         return (
             f"`modified` shows flows that close the gap one order faster, and {typed(tuple(pages))} "
@@ -229,7 +230,7 @@ def _misfit(figure: str, problem: Problem, pages: Mapping[str, AbstractOptimizer
     if figure == "energy" and not any(map(has_energy, pages.values())):
         return f"`energy` shows an energy, and none is known of {typed(tuple(pages))}; add --optimizers sgd."
     if figure == "stability" and not any(map(_has_momentum, pages.values())):
-        return f"`stability` varies a momentum, which {typed(tuple(pages))} do not have; add --optimizers momentum."
+        return f"`stability` varies a momentum, which {typed(tuple(pages))} {lack}; add --optimizers momentum."
     return ""
 
 

@@ -206,7 +206,7 @@ def integrate(
     def run(solver):
         known = page, problem.loss, x0, saves, every, solver, rtol, atol, max_steps
         forward, backward = diffrax.ForwardMode(), diffrax.RecursiveCheckpointAdjoint()
-        found = _integrate(*known, forward) if _concrete(known) else ()  # traced in two thirds of the time
+        found = _integrate(*known, forward) if _concrete(known) else ()  # traced faster
         if not found or not _concrete(found):  # inside a transformation, perhaps by way of what the loss closes over
             found = _integrate(*known, backward)
         t, y, loss, grad_norm, result, bad, used = found

@@ -126,10 +126,10 @@ def test_a_name_without_end(refusal):
         ("--set adam.learning_rate=0", "adam: `learning_rate` is 0: nothing would move"),
         ("--set rmsprop.bias_correction=0.5", "`rmsprop.bias_correction` must be true or false, got 0.5; write"),
         ("--problem booth --optimizers rmsprop --figures modified", "and rmsprop has none; add --optimizers sgd."),
-        ("--problem booth --optimizers sgd --figures phase", "`phase` shows a velocity, which sgd do not have; add"),
+        ("--problem booth --optimizers sgd --figures phase", "`phase` shows a velocity, which sgd does not have; add"),
         (
             "--problem booth --optimizers sgd --figures stability",
-            "`stability` varies a momentum, which sgd do not have; add",
+            "`stability` varies a momentum, which sgd does not have; add",
         ),
     ],
 )

@@ -14,7 +14,7 @@ ZOOM = 33  # points in each round of the bisection, which is a section into 32
 
 
 def critical_curvature(optimizer: AbstractOptimizer) -> float:
-    """The largest curvature λ of a quadratic mode at which the map, linearised at rest, stays stable.
+    """The curvature λ of a quadratic mode up to which the map, linearised at rest, stays stable.
 
     There its spectral radius is 1 (`spectral_radius` says how the map is linearised, and that λ is relative to a
     preconditioner); on a loss that is sharper, oscillations grow until something else stops them. Among them, with
@@ -51,16 +51,21 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
         return np.inf
     first = int(np.argmax(radius > GROWS))
     if first == 0 or radius[min(first + 20, len(radius) - 1)] < 1 + 1e-6:  # it grows from 0 on, not from a threshold on
-        raise InvalidValue(f"the map of {optimizer!r} climbs at every curvature, so none is critical; turn its sign.")
+        raise InvalidValue(
+            f"the map of {optimizer!r} is unstable at every curvature near 0, as if it climbed, so none is the first; "
+            "look at spectral_radius."
+        )
     return float(crossing(lambda curvature: spectral_radius(optimizer, curvature), SCAN[None], radius[None])[0])
 
 
 def crossing(radius: Callable, points: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The last point of each row before `radius` first grows beyond 1; infinity where it never does, NaN if it is none.
+    """The last point of each row before `radius` first grows beyond 1; infinity where it never does, 0 where it has
+    from the first point on, NaN if it is none.
 
     - `radius`: from points `(m, n)` to radii of that shape. - `points`, `values`: rising, and the radii there.
     """
-    found, none = (values > GROWS).any(1), np.where(np.isnan(values).any(1), np.nan, np.inf)
+    grows, never = values > GROWS, np.where(np.isnan(values).any(1), np.nan, np.inf)
+    found, none = grows.any(1) & ~grows[:, 0], np.where(grows[:, 0], 0.0, never)
     for _ in range(11):
         after = np.maximum(np.argmax(values > GROWS, 1), 1)[:, None]
         low, high = np.take_along_axis(points, after - 1, 1), np.take_along_axis(points, after, 1)

@@ -94,6 +94,6 @@ def _check(optimizer: AbstractOptimizer, problem: Problem, run: Trajectory) -> N
     point = jax.eval_shape(lambda x: optimizer.init(x, lambda x: x), jax.ShapeDtypeStruct((problem.dim,), run.t.dtype))
     if point._fields != run.y._fields or point.x.shape != run.y.x.shape[-1:]:
         raise InvalidValue(
-            f"`trajectory` is of {run.optimizer} on {run.problem}, through other points than those of {optimizer!r} on "
-            f"{problem.name}; pass the optimizer and the problem of the run."
+            f"`trajectory` is of {run.optimizer} on {run.problem}, but `optimizer` and `problem` are {optimizer!r} and "
+            f"{problem.name}; pass those of the run."
         )

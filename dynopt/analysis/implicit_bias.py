@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from ..derivations import Memoryless, Modified
+from ..errors import InvalidType
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..trajectories import as_vector, with_dtype
@@ -75,6 +76,12 @@ def implicit_bias(optimizer: AbstractOptimizer, problem: Problem, x: Any = None)
     R. Wang, "Implicit regularization in heavy-ball momentum accelerated SGD", ICLR (2023); M. Cattaneo, J. Klusowski
     and B. Shigida, "On the implicit bias of Adam", ICML (2024).
     """
+    if not isinstance(optimizer, AbstractOptimizer):
+        raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
+    if not isinstance(problem, Problem):
+        raise InvalidType(
+            f"`problem` must be a dynopt.Problem, got {problem!r}; wrap a loss as dynopt.Problem(loss, x0)."
+        )
     if isinstance(optimizer, Modified):
         optimizer = optimizer.optimizer
     start = problem.start(x)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..checks import Scalar, positive, whole
-from ..errors import SolverFailure
+from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..trajectories import Status, integrate, iterate_twice, rtol_floor
@@ -59,9 +59,11 @@ def order(
     point left and reaches back over all neighbours whose pairwise slopes stay within 0.02 of the finest, at least
     three. (A map that only comes to its flow after a while, at `optimizer.settling`, is looked at from then on.)
 
-    - `time`: length of the runs, by default 50 h; rounded to whole steps. - `refinements`: how many clocks, at least 3.
+    - `time`: length of the runs, by default 50 h beyond `optimizer.settling`; rounded to whole steps.
+    - `refinements`: how many clocks, at least 3.
 
-    **Warns:** if round-off leaves fewer than three points. **Raises:** `SolverFailure` if the flow fails.
+    **Warns:** if round-off leaves fewer than three points. **Raises:** `SolverFailure` if the flow fails;
+    `InvalidValue` if `time` ends before the map has come to its flow.
 
     >>> from dynopt import SGD, problems
     >>> print(f"{order(SGD(0.01), problems.rosenbrock(), time=0.02).expected:g}")
@@ -70,7 +72,14 @@ def order(
     refinements = whole("refinements", refinements, least=3)
     steps = 50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
     dtype = jnp.result_type(*jax.tree.leaves(problem.start(x0)))
-    first = 0 if optimizer.order == 1 else min(steps, math.ceil(float(optimizer.settling / optimizer.h)))
+    first = 0 if optimizer.order == 1 else math.ceil(float(optimizer.settling / optimizer.h))
+    if first >= steps:
+        if time is not None:
+            raise InvalidValue(
+                f"`time` is {float(time):g}, but the map of {optimizer!r} comes to its flow at "
+                f"{first * float(optimizer.h):.3g} only; use twice that."
+            )
+        steps += first
     measured = np.array(
         [
             _measure(optimizer.refine(2**i), problem, (first, steps), 2**i, rtol_floor(dtype, optimizer), x0)

@@ -95,9 +95,7 @@ def stability(
             "above 0."
         )
     if len(values) > 1 and (np.nanmax(seen, 0) - np.nanmin(seen, 0)).max() < 1e-9:
-        raise InvalidValue(
-            f"`{option}` changes no radius of {optimizer!r}; pass an option that does, such as momentum."
-        )
+        raise InvalidValue(f"`{option}` changes no radius of {optimizer!r}; pass an option that does.")
     optimal = _least(lambda values: radius(rates[:, None], values), values, seen.T)
     return Stability(rates, values, seen, critical(values), optimal, option, optimizer, curvature)
 
@@ -135,6 +133,10 @@ def _options(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str,
         )
     if option not in names or option == "learning_rate":
         names.remove("learning_rate")
+        if not names:
+            raise InvalidValue(
+                f"{optimizer!r} has no option besides its rate; pass a page such as dynopt.Momentum(0.1)."
+            )
         raise unknown_name(f"second option of {type(optimizer).__name__}", str(option), names)
     own = {parameter.name: getattr(optimizer, parameter.name) for parameter in known}
     changed = {

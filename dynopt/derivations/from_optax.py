@@ -1,4 +1,4 @@
-"""A page made from any optax transformation: its map is the library's own update, its flow is derived from it."""
+"""A page made from an optax transformation: its map is the library's own update, its flow is derived from it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,12 +17,12 @@ from . import limits
 from .limits import Verdict
 from .transformation import Transformation
 
-SHORT = 4  # times shorter than the step are the clocks that a limit is read from; where steps are counted,
-SHORTER, SOON = 32, 8  # times shorter than the step, and than the time since the start
+# The longest clock that a limit is read from: in steps, in steps where they are counted, in the time since the start.
+SPAN, SPAN_COUNTED, SPAN_SINCE = 1 / 4, 1 / 32, 1 / 8
 
 
 class Optax(AbstractOptimizer):
-    """Any optax transformation beside the differential equation that it follows as its step shrinks.
+    """An optax transformation beside the differential equation that it follows as its step shrinks.
 
     The map, for the transformation `family(h)`:
 
@@ -33,10 +33,11 @@ class Optax(AbstractOptimizer):
         y′ = lim (step - id)/h   as h → 0
 
     y is x and those leaves of the state that x depends on, as fields under their own names (`mu`, `nu`, `trace`, ...).
-    Injected hyperparameters belong to the clock, counters to the time. The limit is `jax.jvp` in h at h = 0, or, where
-    the map cannot be computed there (counts, scaled leaves), a polynomial through derivatives at eight small positive
-    clocks: `limit` says which, `limit_error` how well. What `family` holds fixed decides which limit: a decay must move
-    with h, as 1 - h/tau, to leave its memory in the flow. For fixed decays, wrap the page in `Memoryless`.
+    Hyperparameters that optax injects into the state are functions of h and no coordinates. The limit is `jax.jvp` in h
+    at h = 0, or, where the map cannot be computed there (counts, scaled leaves), a polynomial through derivatives at
+    eight small positive clocks: `limit` says which, `limit_error` how well. What `family` holds fixed decides which
+    limit: a decay must move with h, as 1 - h/tau, to leave its memory in the flow. For fixed decays, wrap the page in
+    `Memoryless`.
 
     The clock: h, as `family` uses it. The gap closes like h where the map is smooth; `kinks` names what is not. A start
     whose first few steps differ from the rest however short they are (`layer`: RMSprop from v = 0) has an `order` of
@@ -63,7 +64,7 @@ class Optax(AbstractOptimizer):
 
     transformation: Transformation
     h: Scalar
-    reach: Scalar
+    made_at: Scalar
     verdict: Verdict = eqx.field(static=True)
 
     def __init__(
@@ -74,7 +75,7 @@ class Optax(AbstractOptimizer):
         like: PyTree | None = None,
     ):
         self.h = positive("h", h)
-        self.reach = self.h / SHORT
+        self.made_at = self.h  # by which the flow measures its clocks, so that it never reads h
         self.transformation = Transformation(family, self.h, scale, like)
         hidden = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((family, self.h)))
         self.verdict = limits.unseen(self.transformation) if hidden else limits.judge(self.transformation, self.h)
@@ -123,9 +124,9 @@ class Optax(AbstractOptimizer):
     def _span(self, t):
         """The clocks to look at: where steps are counted, much shorter than the time since the first."""
         if not self.transformation.reading.counts:
-            return self.reach
-        longest = SHORT * self.reach / SHORTER
-        return jax.lax.stop_gradient(jnp.where(t > 0, jnp.minimum(longest, t / SOON), longest))
+            return SPAN * self.made_at
+        longest = SPAN_COUNTED * self.made_at
+        return jax.lax.stop_gradient(jnp.where(t > 0, jnp.minimum(longest, SPAN_SINCE * t), longest))
 
     def weights(self, t, h):
         x = jnp.asarray(self.transformation.sample, jnp.result_type(h))

@@ -12,7 +12,9 @@ from jaxtyping import PyTree
 from ..checks import number
 from ..errors import InvalidType, InvalidValue, unknown_name
 
-KINKED = {"sign", "abs", "max", "min", "clamp", "floor", "ceil", "round", "lt", "le", "gt", "ge", "sort", "top_k"}
+KINKED = {"sign", "abs", "max", "min", "clamp", "floor", "ceil", "round", "lt", "le", "gt", "ge"} | {
+    "reduce_max", "reduce_min", "argmax", "argmin", "cummax", "cummin", "sort", "top_k", "rem"
+}  # fmt: skip
 
 
 class Leaf(NamedTuple):

@@ -76,7 +76,7 @@ def judge(map: Transformation, h: Scalar) -> Verdict:
     for path, counted in seen["counted"].items():
         if not counted:
             raise InvalidValue(
-                f"the state leaf `{path}` of {map.name} is no real number and does not count steps, so no time "
+                f"the state leaf `{path}` of {map.said} is no real number and does not count steps, so no time "
                 "stands for it; use a transformation whose whole numbers count steps."
             )
     if fault := _fault(map, seen):
@@ -150,8 +150,7 @@ def _start(seen: dict[str, Any]) -> tuple[bool, float]:
 CAUSES = {
     "not finite": "{} {is} not finite as h → 0",
     "grows": "{} grow{s} without bound as h → 0; declare how, as in scale={{'{name}': -1}}",
-    "forgets": "{} forget{s} as fast however short the step; make {its} decay 1 - h/tau, or wrap the page in "
-    "dynopt.Memoryless",
+    "forgets": "{} forget{s} as fast however short the step; make {its} decay 1 - h/tau{or_else}",
     "jumps": "{} move{s} by a step that does not shrink like h; make the learning rate proportional to h",
     "unsettled": "the velocity of {} does not settle as h → 0",
 }
@@ -171,8 +170,9 @@ def _fault(map: Transformation, seen: dict[str, Any]) -> str:
         what = f"the state lea{'ves' if len(paths) > 1 else 'f'} {' and '.join(paths)}" if paths else "the position"
         many = len(paths) > 1
         words = {"is": "are", "s": "", "its": "their"} if many else {"is": "is", "s": "s", "its": "its"}
+        words["or_else"] = "" if "jumps" in found else ", or wrap the page in dynopt.Memoryless"
         said.append(CAUSES[kind].format(what, name=fields[0], **words))
-    return f"{map.name} has no flow: {'; '.join(said)}." if said else ""
+    return f"{map.said} has no flow: {'; '.join(said)}." if said else ""
 
 
 def _cause(field: str, seen: dict[str, Any]) -> str:

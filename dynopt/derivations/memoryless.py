@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jaxtyping import PyTree
 
 from ..checks import Scalar
-from ..errors import InvalidType
+from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from .slow_manifold import LONG_AGO, forgetting, gain_of_layer, lag, settled, velocity
 from .transformation import Transformation
@@ -63,6 +63,8 @@ class Memoryless(AbstractOptimizer):
     def __init__(self, optimizer: AbstractOptimizer, like: PyTree | None = None):
         if not isinstance(optimizer, AbstractOptimizer):
             raise InvalidType(f"`optimizer` must be a page such as dynopt.Momentum(0.1), got {optimizer!r}.")
+        if hasattr(optimizer, "optimizer"):
+            raise InvalidValue(f"{optimizer} is derived already; pass its page {optimizer.optimizer}.")  # pyright: ignore
         self.optimizer = optimizer
         self.h = getattr(optimizer, "learning_rate", optimizer.h)
         self.transformation = Transformation(FixedDecays(optimizer, self.h), self.h, like=like)

@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..checks import whole
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from . import series
@@ -55,10 +54,12 @@ class Modified(AbstractOptimizer):
     def __init__(self, optimizer: AbstractOptimizer, order: int = 2):
         if not isinstance(optimizer, AbstractOptimizer):
             raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
+        if isinstance(optimizer, Modified):
+            raise InvalidValue(f"{optimizer} is modified already; pass its page {optimizer.optimizer}, with order=3.")
+        if order not in (2, 3):
+            raise InvalidValue(f"`order` must be 2 or 3, the orders that are derived, got {order!r}; use 2.")
         self.optimizer = optimizer
-        self.terms = whole("order", order, least=2)
-        if self.terms > 3:
-            raise InvalidValue(f"`order` is {order}, but modified equations are derived to order 2 or 3; use 3.")
+        self.terms = int(order)
         if self.terms == 3 and (self.averages or isinstance(optimizer, Memoryless)):
             start = "is" if isinstance(optimizer, Memoryless) else "starts from 0/0, where it is"
             raise InvalidValue(f"`order` is 3, but {optimizer} {start} known to order 2 only; use order=2.")

@@ -48,6 +48,11 @@ class Transformation(eqx.Module):
         return getattr(self.family, "__name__", type(self.family).__name__).strip("<>")
 
     @property
+    def said(self) -> str:
+        """The name as it stands in a sentence."""
+        return "this family" if self.name == "lambda" else self.name
+
+    @property
     def fields(self) -> tuple[str, ...]:
         return ("x", *(leaf.name for leaf in self.reading.memories))
 
@@ -61,7 +66,7 @@ class Transformation(eqx.Module):
             return x
         if x.size != self.size:
             raise InvalidValue(
-                f"{self.name} was made for positions like one of {self.size} numbers, got {x.size}; pass the problem's "
+                f"{self.said} was made for positions like one of {self.size} numbers, got {x.size}; pass the problem's "
                 "own start as `like`."
             )
         return self.unravel(x)

@@ -64,9 +64,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
         **Raises:** `InvalidValue` if none is known.
         """
-        raise InvalidValue(
-            f"no energy is known for {self!r}; of the pages SGD, Momentum, RMSprop and Adam declare one."
-        )
+        raise InvalidValue(f"no energy is known for {self!r}; pass a page that declares one, such as dynopt.SGD(0.1).")
 
     name = property(lambda self: type(self).__name__, doc="What it is called in pictures.")
     order = property(lambda self: 1.0, doc="The power of `h` with which the gap between map and flow closes.")

@@ -188,7 +188,9 @@ def test_a_page_without_an_energy_says_so():
 
 def test_a_run_of_something_else_is_refused(as_users_see_it):
     run = iterate(SGD(0.1), line, 6)
-    with pytest.raises(InvalidValue, match=r"`trajectory` is of SGD\(.*\) on line, .* of Adam\(.*; pass the optimizer"):
+    with pytest.raises(
+        InvalidValue, match=r"`trajectory` is of SGD\(.*\) on line, .* are Adam\(.*; pass those of the run"
+    ):
         analysis.energy(Adam(0.1), line, run)
     with pytest.raises(InvalidValue, match="`trajectory` is of SGD.* on line, .* on bowl"):
         analysis.energy(SGD(0.1), bowl, run)

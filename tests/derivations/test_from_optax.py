@@ -273,6 +273,8 @@ def test_corners_are_named_and_modified_flows_warn_of_them():
     with pytest.warns(UserWarning, match=r"has corners or branches \(max, min, sign\); where a path crosses one"):
         Modified(page)
     assert all(not page.kinks for page in WORKED.values())
+    by_the_largest = optax.stateless(lambda g, x: jax.tree.map(lambda g: g * jnp.exp(jnp.max(g) / 10), g))
+    assert Optax(lambda h: optax.chain(by_the_largest, optax.scale(-h)), 0.01).kinks == ("reduce_max",)
 
 
 # What has no flow, and what is no family

@@ -174,6 +174,21 @@ def test_the_manifold_is_known_to_second_order():
         Modified(Memoryless(Momentum(0.1)), 3)
 
 
+def test_the_order_is_measured_once_the_memory_has_filled():
+    """0.99ᵏ falls below a thousandth in 688 steps; a shorter time is refused, and 50 steps come after it by default."""
+    page = Modified(Memoryless(RMSprop(0.0005, decay=0.99, eps=0.01)))
+    with pytest.raises(InvalidValue, match="`time` is 0.1, but the map of Modified.* comes to its flow at 0.344 only"):
+        analysis.order(page, smooth, time=0.1)
+    measured = analysis.order(page, smooth, refinements=3)
+    assert measured.time == pytest.approx(738 * 0.0005) and measured.pairwise[-1] == pytest.approx(2, abs=0.2)
+
+
+def test_what_is_derived_is_not_reduced():
+    for page in (Modified(SGD(h)), Memoryless(SGD(h))):
+        with pytest.raises(InvalidValue, match="is derived already; pass its page SGD"):
+            Memoryless(page)
+
+
 @pytest.mark.usefixtures("as_users_see_it")
 def test_a_page_is_needed():
     with pytest.raises(InvalidType, match="`optimizer` must be a page such as dynopt.Momentum"):

@@ -131,10 +131,18 @@ def test_refining_refines_the_page_inside():
     assert repr(Modified(SGD(0.1), 3).refine(2)) == "Modified(SGD(learning_rate=0.05), order=3)"
 
 
-@pytest.mark.parametrize(("order", "words"), [(4, "`order` is 4, but modified equations are derived to order 2 or 3"), (1, "`order` must be a whole number of at least 2, got 1")])  # fmt: skip
-def test_other_orders_are_refused(order, words):
-    with pytest.raises(InvalidValue, match=words):
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize("order", [4, 1, 2.5, "2"])
+def test_other_orders_are_refused(order):
+    with pytest.raises(
+        InvalidValue, match=f"`order` must be 2 or 3, the orders that are derived, got {order!r}; use 2"
+    ):
         Modified(SGD(0.1), order)
+
+
+def test_what_is_modified_stays_as_it_is():
+    with pytest.raises(InvalidValue, match="is modified already; pass its page SGD.*, with order=3"):
+        Modified(Modified(SGD(0.1)))
 
 
 def test_a_singular_start_ends_the_series_at_two():
