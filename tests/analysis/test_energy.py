@@ -192,7 +192,7 @@ def test_a_run_of_something_else_is_refused(as_users_see_it):
         InvalidValue, match=r"`trajectory` is of SGD\(.*\) on line, .* are Adam\(.*; pass those of the run"
     ):
         analysis.energy(Adam(0.1), line, run)
-    with pytest.raises(InvalidValue, match="`trajectory` is of SGD.* on line, .* on bowl"):
+    with pytest.raises(InvalidValue, match="`trajectory` is of SGD.* on line, but .* and bowl; pass those of the run"):
         analysis.energy(SGD(0.1), bowl, run)
     batch = eqx.filter_vmap(lambda rate: iterate(SGD(rate), line, 6))(jnp.array([0.1, 0.2]))
     with pytest.raises(InvalidValue, match="`trajectory` holds a batch; use equinox.filter_vmap"):
