@@ -44,6 +44,8 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
         raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((optimizer, curvature))):
         raise InvalidValue("eigenvalues need numbers, got values inside a jax transformation; call this outside of it.")
+    if getattr(getattr(optimizer, "transformation", None), "unravel", None) is not None:
+        raise InvalidValue(f"a mode is one number, but {optimizer!r} is made for PyTrees; make it without `like`.")
     try:
         values = np.asarray(curvature, float)
     except (TypeError, ValueError):

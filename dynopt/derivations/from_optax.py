@@ -43,6 +43,8 @@ class Optax(AbstractOptimizer):
     whose first few steps differ from the rest however short they are (`layer`: RMSprop from v = 0) has an `order` of
     its own, measured at a very short clock.
 
+    Where h is hidden, inside `jit` and `vmap`, nothing can be looked at: make the page outside, and use `at(h)` inside.
+
     Energy: none is known.
 
     Elsewhere: `optax.adadelta()` and others without a learning rate have no such limit.
@@ -105,7 +107,7 @@ class Optax(AbstractOptimizer):
         return self.transformation.start(self.h, x)
 
     def step(self, t, y, grad):
-        return self.transformation.update(self.h, jnp.round(t / self.h).astype(int), y, grad)
+        return self.transformation.update(self.h, jnp.round(jnp.asarray(t) / self.h).astype(int), y, grad)
 
     def flow(self, t, y, grad):
         t = jnp.asarray(t, y.x.dtype)

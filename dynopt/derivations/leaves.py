@@ -61,7 +61,13 @@ def read(transform: Any, x: PyTree, scale: Mapping[str, float | int]) -> Reading
         raise InvalidType(
             f"`family(h)` must be an optax.GradientTransformation, got {transform!r}; return optax.sgd(h)."
         )
-    state = transform.init(x)
+    try:
+        state = transform.init(x)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidType(
+            f"`family(h)` cannot be initialised at such a position ({_first_line(error)}); for masks and labels "
+            "pass the problem's own start as `like`."
+        ) from error
     values, structure = jax.tree.flatten(state)
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(state)]
 
@@ -71,7 +77,7 @@ def read(transform: Any, x: PyTree, scale: Mapping[str, float | int]) -> Reading
 
     try:
         program = jax.make_jaxpr(update)(values, x).jaxpr
-    except TypeError as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise InvalidType(
             f"`family(h)` cannot be updated by gradients, state and parameters alone ({_first_line(error)}); "
             "use a transformation that needs nothing else."

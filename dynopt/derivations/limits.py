@@ -18,6 +18,7 @@ from .transformation import Transformation
 SHORT = 1e-4  # of a step: a clock so short that its steps should be all but still
 CLOCKS = 8  # whose derivatives the polynomial runs through
 REST = 0.02  # of a leap at a clock 300 times as long: a step linear in h is 1/300 of that, one like √h 1/18
+TINY = (1e-4, 1e-6, 1e-8)  # of a step: at such clocks the map must go where its derivatives say
 SETTLED = 1e-3  # of the derivative: the most that two clocks fewer may change in it
 
 
@@ -99,7 +100,18 @@ def _look(map: Transformation, h: Array, x: Array) -> dict[str, Any]:
         return map.update(h, count(h), y, grad)
 
     def leap(h):
-        return jax.tree.map(lambda a, b: jnp.abs(a - b).max(), curve(h), y)._asdict()
+        return apart_at_most(curve(h), y)
+
+    def first_leap(h):
+        first = map.start(h, x)
+        return apart_at_most(map.update(h, 0, first, grad), first)
+
+    def astray(h):
+        """How far a very short step goes elsewhere than along the derivative, relative to what may be round-off."""
+        return jax.tree.map(
+            lambda a, b, d: (jnp.abs((a - b) / h - d) - 1e-5 * jnp.abs(b).max()).max() / jnp.abs(d).max(),
+            curve(h), y, eight,
+        )._asdict()  # fmt: skip
 
     def kept(h, y):
         return {name: map.kept(name, h, count(h), y, grad) for name in map.fields[1:]}
@@ -111,6 +123,7 @@ def _look(map: Transformation, h: Array, x: Array) -> dict[str, Any]:
     at_zero = coefficient(curve, 1, x.dtype) if plain else y
     eight, six = (extrapolated(curve, 1, long, n)[0] for n in (CLOCKS, CLOCKS - 2))
     apart = jax.tree.map(lambda a, b: jnp.abs(a - b).max() / jnp.maximum(jnp.abs(a).max(), 1e-300), eight, six)
+    strays = [astray(tiny * h) for tiny in TINY]
     shares, first_shares = kept(long, y), kept(long, start)
 
     def walk(y, k):
@@ -123,6 +136,9 @@ def _look(map: Transformation, h: Array, x: Array) -> dict[str, Any]:
         "short": leap(short),
         "long": leap(long),
         "apart": apart._asdict(),
+        "astray": {name: jnp.stack([stray[name] for stray in strays]).max() for name in map.fields},
+        "first short": first_leap(short),
+        "first long": first_leap(long),
         "kept": {name: share.mean() for name, share in kept(short, y).items()},
         "average": {
             name: (jnp.abs(jnp.stack([share, first_shares[name]]) - share.ravel()[0]).max() < 1e-9)
@@ -133,6 +149,10 @@ def _look(map: Transformation, h: Array, x: Array) -> dict[str, Any]:
         "speed": leap(long)["x"] / long,
         "first steps": jax.lax.scan(walk, map.start(short, x), jnp.arange(65))[1],
     }
+
+
+def apart_at_most(a: Any, b: Any) -> dict[str, Array]:
+    return jax.tree.map(lambda a, b: jnp.abs(a - b).max(), a, b)._asdict()
 
 
 def _start(seen: dict[str, Any]) -> tuple[bool, float]:
@@ -149,10 +169,11 @@ def _start(seen: dict[str, Any]) -> tuple[bool, float]:
 
 CAUSES = {
     "not finite": "{} {is} not finite as h → 0",
-    "grows": "{} grow{s} without bound as h → 0; declare how, as in scale={{'{name}': -1}}",
+    "grows": "{} grow{s} without bound as h → 0; declare {its} power of h, such as scale={{'{name}': -1}}",
     "forgets": "{} forget{s} as fast however short the step; make {its} decay 1 - h/tau{or_else}",
     "jumps": "{} move{s} by a step that does not shrink like h; make the learning rate proportional to h",
-    "unsettled": "the velocity of {} does not settle as h → 0",
+    "leaps": "{} leap{s} to a value of {its} own in the first step, however short; there is no smooth way there",
+    "unsettled": "the velocity of {} does not settle as h → 0{schedules}",
 }
 
 
@@ -170,6 +191,7 @@ def _fault(map: Transformation, seen: dict[str, Any]) -> str:
         what = f"the state lea{'ves' if len(paths) > 1 else 'f'} {' and '.join(paths)}" if paths else "the position"
         many = len(paths) > 1
         words = {"is": "are", "s": "", "its": "their"} if many else {"is": "is", "s": "s", "its": "its"}
+        words["schedules"] = "; write schedules in the time k*h, not in the count k" if map.reading.counts else ""
         words["or_else"] = "" if "jumps" in found else ", or wrap the page in dynopt.Memoryless"
         said.append(CAUSES[kind].format(what, name=fields[0], **words))
     return f"{map.said} has no flow: {'; '.join(said)}." if said else ""
@@ -184,4 +206,7 @@ def _cause(field: str, seen: dict[str, Any]) -> str:
         if field == "x":
             return "jumps"
         return "grows" if abs(float(seen["kept"][field]) - 1) < 1e-3 else "forgets"
-    return "" if apart < SETTLED or long == 0 else "unsettled"
+    if field != "x" and float(seen["first short"][field]) > REST * float(seen["first long"][field]):
+        return "leaps"
+    settled = apart < SETTLED and not float(seen["astray"][field]) > 0.05
+    return "" if settled or long == 0 else "unsettled"

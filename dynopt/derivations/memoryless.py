@@ -43,7 +43,8 @@ class Memoryless(AbstractOptimizer):
 
     Elsewhere: a page by itself keeps its memory times as they are, and its memory stays in the flow.
 
-    - `optimizer`: a page, or an `Optax` with fixed decays. - `like`: a PyTree shaped as the positions, as for `Optax`.
+    - `optimizer`: a page, or an `Optax` with fixed decays. - `like`: a PyTree shaped as the positions, by default that of
+      `optimizer`.
 
     **Raises:** `InvalidValue`, naming the leaf, if some memory never forgets.
 
@@ -67,6 +68,9 @@ class Memoryless(AbstractOptimizer):
             raise InvalidValue(f"{optimizer} is derived already; pass its page {optimizer.optimizer}.")  # pyright: ignore
         self.optimizer = optimizer
         self.h = getattr(optimizer, "learning_rate", optimizer.h)
+        inside = getattr(optimizer, "transformation", None)
+        if like is None and inside is not None and inside.unravel is not None:
+            like = inside.tree(jnp.zeros(inside.size))
         self.transformation = Transformation(FixedDecays(optimizer, self.h), self.h, like=like)
         hidden = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(optimizer))
         self.kept = 0.0 if hidden else forgetting(self.transformation, self.h, optimizer.name)
@@ -108,6 +112,8 @@ class FixedDecays(eqx.Module):
 
     optimizer: AbstractOptimizer
     learning_rate: Scalar
+
+    name = property(lambda self: self.optimizer.name)
 
     def __call__(self, h: Any) -> optax.GradientTransformation:
         return optax.chain(self.optimizer.optax(), optax.scale(h / self.learning_rate))

@@ -108,6 +108,11 @@ def forgetting(map: Transformation, h: Scalar, name: str) -> float:
             )
     if not np.isfinite(seen["velocity"]).all() or not seen["velocity"].any() or not seen["steady"]:
         raise InvalidValue(f"the steps of {name} depend on the step count for ever; use constant rates, no schedule.")
+    if not seen["tame"]:
+        raise InvalidValue(
+            f"the steps of {name} grow beyond bounds once its memory has settled, where it divides by almost 0; use a "
+            "larger `eps` or `eps_root`."
+        )
     for leaf in map.reading.memories:
         if not seen["unsettled"][leaf.name] < 1e-9:
             raise InvalidValue(
@@ -126,10 +131,16 @@ def _look(map: Transformation, h: Array, x: Array) -> dict[str, Any]:
         y = map.update(h, k, y, grad)
     rest = settled(map, y, grad)
     again = map.update(0.0, LONG_AGO, rest, grad)
+    kept = {name: jnp.abs(map.kept(name, 0.0, LONG_AGO, y, grad)).max() for name in map.fields[1:]}
+    slowest = jnp.stack([jnp.zeros(()), *kept.values()]).max()
+    filled = 2 + 50 * slowest / (1 - slowest)  # steps, after which a cold start is forgotten and nothing should count
+    final = velocity(map, rest, grad)
     return {
-        "kept": {name: jnp.abs(map.kept(name, 0.0, LONG_AGO, y, grad)).max() for name in map.fields[1:]},
-        "velocity": velocity(map, rest, grad),
-        "steady": jnp.allclose(velocity(map, rest, grad), velocity(map, rest, grad, LONG_AGO / 3), rtol=1e-9, atol=0),
+        "kept": kept,
+        "velocity": final,
+        "steady": jnp.allclose(final, velocity(map, rest, grad, filled), rtol=1e-9, atol=0)
+        & jnp.allclose(final, velocity(map, rest, grad, LONG_AGO / 3), rtol=1e-9, atol=0),
+        "tame": jnp.abs(final).max() < 1e6 * jnp.abs(velocity(map, y, grad, 3)).max(),
         "unsettled": {
             name: (jnp.abs(getattr(again, name) - getattr(rest, name)) / (jnp.abs(getattr(rest, name)) + 1e-9)).max()
             for name in map.fields[1:]

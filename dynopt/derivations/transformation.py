@@ -45,7 +45,8 @@ class Transformation(eqx.Module):
 
     @property
     def name(self) -> str:
-        return getattr(self.family, "__name__", type(self.family).__name__).strip("<>")
+        name = getattr(self.family, "name", None) or getattr(self.family, "__name__", type(self.family).__name__)
+        return str(name).strip("<>")
 
     @property
     def said(self) -> str:

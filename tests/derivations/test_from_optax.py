@@ -286,11 +286,14 @@ def test_corners_are_named_and_modified_flows_warn_of_them():
         (optax.adam, r"adam has no flow: the state leaves `\[0\].mu` and `\[0\].nu` forget as fast however short the step; make their decay 1 - h/tau, or wrap the page in dynopt.Memoryless"),
         (lambda h: optax.adadelta(), r"`\[1\].e_g` and `\[1\].e_x` forget as fast.*the position moves by a step that does not shrink like h; make the learning rate proportional to h"),
         (optax.rprop, r"`\[0\].step_sizes` and `\[0\].prev_updates` forget as fast.*the position moves by a step"),
-        (lambda h: optax.sgd(h**2, momentum=1 - 2 * h), r"the state leaf `\[0\].trace` grows without bound as h → 0; declare how, as in scale=\{'trace': -1\}"),
+        (lambda h: optax.sgd(h**2, momentum=1 - 2 * h), r"the state leaf `\[0\].trace` grows without bound as h → 0; declare its power of h, such as scale=\{'trace': -1\}"),
         (lambda h: optax.sgd(jnp.sqrt(h)), "the position moves by a step that does not shrink like h"),
         (lambda h: optax.sgd(h * jnp.log(h) ** 2), "the velocity of the position does not settle as h → 0"),
+        (lambda h: optax.sgd(optax.linear_schedule(h, 0.0, 10**4)), r"does not settle as h → 0; write schedules in the time k\*h, not in the count k"),
+        (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10**6)), "does not settle as h → 0; write schedules in the time"),
+        (lambda h: optax.adamax(h, b1=1 - h / 0.1, b2=1 - h), r"`\[0\].nu` leaps to a value of its own in the first step"),
     ],
-    ids=["fixed decays", "adadelta", "rprop", "trace", "root", "logarithm"],
+    ids=["fixed decays", "adadelta", "rprop", "trace", "root", "logarithm", "linear", "cosine", "adamax"],
 )  # fmt: skip
 def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words):
     page = Optax(family, 0.01)
@@ -307,6 +310,8 @@ def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words)
         (0.1, {}, InvalidType, r"`family` must be a function of h, got 0.1; write lambda h: optax.sgd\(h\)"),
         (lambda h: h, {}, InvalidType, r"`family\(h\)` must be an optax.GradientTransformation, got 0.01"),
         (optax.polyak_sgd, {}, InvalidType, r"cannot be updated by gradients, state and parameters alone .*'value'"),
+        (lambda h: optax.lookahead(optax.sgd(h), 5, 0.5), {}, InvalidType, "cannot be "),
+        (lambda h: optax.masked(optax.sgd(h), {"w": True, "b": False}), {}, InvalidType, "cannot be initialised at such a position .*pass the problem's own start as `like`"),
         (optax.sgd, {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'"),
         (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'; did you mean trace"),
         (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trace": "-1"}}, InvalidType, r"`scale\['trace'\]` must be a number, got the text '-1'"),
@@ -314,7 +319,7 @@ def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words)
         (lambda h: optax.MultiSteps(optax.sgd(h), 3).gradient_transformation(), {}, InvalidValue, "is no real number and does not count steps"),
         (optax.sgd, {"h": 0.0}, InvalidValue, "`h` is 0: nothing would move"),
     ],
-    ids=["number", "no transform", "value", "scale", "near", "text", "noise", "multi", "h"],
+    ids=["number", "no transform", "value", "lookahead", "mask", "scale", "near", "text", "noise", "multi", "h"],
 )  # fmt: skip
 def test_what_is_no_family_is_refused(family, options, error, words):
     with pytest.raises(error, match=words):

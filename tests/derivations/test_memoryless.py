@@ -161,8 +161,11 @@ def test_without_memory_nothing_is_reduced():
         (optax.adagrad, r"the state leaf `\[0\]\[0\].sum_of_squares` of adagrad never forgets, so x alone has no flow"),
         (lambda h: optax.sgd(lambda k: h * jnp.cos(k * h)), "the steps of Optax depend on the step count for ever; use constant rates"),
         (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 100)), "depend on the step count for ever"),
+        (lambda h: optax.sgd(optax.linear_schedule(0.0, h, 10)), "depend on the step count for ever"),
+        (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 1000, alpha=0.1)), "depend on the step count for ever"),
+        (optax.adabelief, "the steps of adabelief grow beyond bounds once its memory has settled, where it divides by almost 0; use a larger `eps`"),
     ],
-    ids=["adagrad", "cosine", "decay"],
+    ids=["adagrad", "cosine", "decay", "warm-up", "floor", "adabelief"],
 )  # fmt: skip
 def test_what_never_settles_is_refused(family, words):
     with pytest.raises(InvalidValue, match=words):
@@ -181,6 +184,16 @@ def test_the_order_is_measured_once_the_memory_has_filled():
         analysis.order(page, smooth, time=0.1)
     measured = analysis.order(page, smooth, refinements=3)
     assert measured.time == pytest.approx(738 * 0.0005) and measured.pairwise[-1] == pytest.approx(2, abs=0.2)
+
+
+def test_masks_are_kept():
+    def family(h):
+        return optax.chain(optax.trace(0.9), optax.masked(optax.scale(3.0), {"w": True, "b": False}), optax.scale(-h))
+
+    start = {"b": np.array([1.0]), "w": np.array([[2.0, -1.0]])}
+    page = Memoryless(Optax(family, h, like=start))
+    y = page.init(jnp.array([1.0, 2.0, -1.0]), lambda x: x)
+    np.testing.assert_allclose(page.flow(0.0, y, lambda x: x).x, [-10, -60, 30], rtol=1e-12)
 
 
 def test_what_is_derived_is_not_reduced():
