@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from ..checks import Scalar
-from ..errors import InvalidValue
+from ..errors import InvalidType, InvalidValue
 from ..optimizers.base import coefficient
 from .transformation import Transformation
 
@@ -70,10 +70,16 @@ def unseen(map: Transformation) -> Verdict:
 def judge(map: Transformation, h: Scalar) -> Verdict:
     """Look at a few numbers of a map.
 
-    **Raises:** `InvalidValue` if an integer leaf counts anything but steps.
+    **Raises:** `InvalidValue` if an integer leaf counts anything but steps; `InvalidType` if it cannot be traced in h.
     """
-    with jax.enable_x64(True):
-        seen = jax.tree.map(np.asarray, jax.jit(lambda h, x: _look(map, h, x))(float(h), map.sample))
+    try:
+        with jax.enable_x64(True):
+            seen = jax.tree.map(np.asarray, jax.jit(lambda h, x: _look(map, h, x))(float(h), map.sample))
+    except jax.errors.ConcretizationTypeError as error:
+        raise InvalidType(
+            f"{map.said} branches on the value of h, which is traced; use jax.numpy, in schedules too, such as "
+            "lambda k: h * jnp.exp(-k * h)."
+        ) from error
     for path, counted in seen["counted"].items():
         if not counted:
             raise InvalidValue(

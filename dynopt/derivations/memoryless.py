@@ -43,8 +43,7 @@ class Memoryless(AbstractOptimizer):
 
     Elsewhere: a page by itself keeps its memory times as they are, and its memory stays in the flow.
 
-    - `optimizer`: a page, or an `Optax` with fixed decays. - `like`: a PyTree shaped as the positions, by default that of
-      `optimizer`.
+    - `optimizer`: a page, or an `Optax` with fixed decays. - `like`: as for `Optax`, by default that of `optimizer`.
 
     **Raises:** `InvalidValue`, naming the leaf, if some memory never forgets.
 

@@ -317,9 +317,10 @@ def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words)
         (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trace": "-1"}}, InvalidType, r"`scale\['trace'\]` must be a number, got the text '-1'"),
         (lambda h: optax.noisy_sgd(h, key=0), {}, InvalidValue, "`.*key` is a random key, and a random update follows no differential equation"),
         (lambda h: optax.MultiSteps(optax.sgd(h), 3).gradient_transformation(), {}, InvalidValue, "is no real number and does not count steps"),
+        (lambda h: optax.sgd(optax.exponential_decay(h, 1 / h, 0.5)), {}, InvalidType, "this family branches on the value of h, which is traced; use jax.numpy"),
         (optax.sgd, {"h": 0.0}, InvalidValue, "`h` is 0: nothing would move"),
     ],
-    ids=["number", "no transform", "value", "lookahead", "mask", "scale", "near", "text", "noise", "multi", "h"],
+    ids=["number", "no transform", "value", "lookahead", "mask", "scale", "near", "text", "noise", "multi", "branch", "h"],
 )  # fmt: skip
 def test_what_is_no_family_is_refused(family, options, error, words):
     with pytest.raises(error, match=words):
