@@ -1,5 +1,7 @@
 """What a hyperparameter may be. Values hidden inside a jax transformation are checked for shape and kind only."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,6 +42,11 @@ def number(name: str, value) -> Scalar:
     if not np.isfinite(float(value)):
         raise InvalidValue(f"`{name}` must be finite, got {float(value)}; pass a number such as 0.01.")
     return value if isinstance(value, jax.Array) and jnp.issubdtype(kind, jnp.floating) else float(value)
+
+
+def concrete(tree: Any) -> bool:
+    """Whether all numbers in a tree can be looked at: none is hidden inside a jax transformation."""
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def positive(name: str, value) -> Scalar:

@@ -15,10 +15,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, PyTree
 
 from . import archive, atomic
-from .checks import Scalar, positive, whole
+from .checks import Scalar, concrete, positive, whole
 from .errors import InvalidType, InvalidValue, ProblemError, SolverFailure
 from .optimizers import AbstractOptimizer
+from .optimizers.base import must_be_page
 from .problems import Problem
+from .problems.problem import must_be_problem
 
 BUDGET = 4 * 2**30  # bytes that one trajectory may take
 
@@ -37,6 +39,9 @@ class Status(enum.IntEnum):
 
     def __str__(self) -> str:
         return self.name
+
+
+GAVE_UP = (Status.max_steps, Status.tolerance_unreachable)  # where a looser tolerance may do
 
 
 class Trajectory(eqx.Module):
@@ -206,8 +211,8 @@ def integrate(
     def run(solver):
         known = page, problem.loss, x0, saves, every, solver, rtol, atol, max_steps
         forward, backward = diffrax.ForwardMode(), diffrax.RecursiveCheckpointAdjoint()
-        found = _integrate(*known, forward) if _concrete(known) else ()  # traced faster
-        if not found or not _concrete(found):  # inside a transformation, perhaps by way of what the loss closes over
+        found = _integrate(*known, forward) if concrete(known) else ()  # traced faster
+        if not found or not concrete(found):  # inside a transformation, perhaps by way of what the loss closes over
             found = _integrate(*known, backward)
         t, y, loss, grad_norm, result, bad, used = found
         cost = {"solver": type(solver).__name__, "solver_steps": used, "rtol": rtol, "atol": atol}
@@ -215,7 +220,7 @@ def integrate(
         return Trajectory(t, y, loss, grad_norm, result, stats, **names)
 
     trajectory = run(solver or diffrax.Tsit5())
-    if solver is None and _concrete(trajectory.result) and trajectory.status == Status.max_steps:
+    if solver is None and concrete(trajectory.result) and trajectory.status == Status.max_steps:
         stiff = run(diffrax.Kvaerno5())
         trajectory = stiff if stiff.status == Status.ok else trajectory
     return _judged(trajectory, problem, throw)
@@ -325,15 +330,11 @@ class _Rounded(AbstractOptimizer):
 
 def _ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
     """The page and the start as arrays of one dtype, so that their values enter compiled code as data; the way back."""
-    if not isinstance(optimizer, AbstractOptimizer):
-        raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
-    if not isinstance(problem, Problem):
-        raise InvalidType(
-            f"`problem` must be a dynopt.Problem, got {problem!r}; wrap a loss as dynopt.Problem(loss, x0)."
-        )
+    must_be_page(optimizer)
+    must_be_problem(problem)
     x0 = problem.start(x0)
     flat, unravel = ravel_pytree(x0)
-    if not _concrete(flat):
+    if not concrete(flat):
         unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), x0))[1]
     return with_dtype(optimizer, flat.dtype), x0, unravel, flat.dtype
 
@@ -389,13 +390,9 @@ def _all_finite(tree: PyTree) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
-def _concrete(tree: PyTree) -> bool:
-    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
-
-
 def _judged(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory:
     """The trajectory, unless it failed and failures are to be raised; inside a transformation nobody can raise."""
-    if not throw or not _concrete(trajectory) or trajectory.result.ndim or trajectory.status == Status.ok:
+    if not throw or not concrete(trajectory) or trajectory.result.ndim or trajectory.status == Status.ok:
         return trajectory
     status, k = trajectory.status, int(trajectory.stats["first_bad_step"])
     if k == 0:

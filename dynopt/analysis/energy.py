@@ -10,7 +10,9 @@ from jaxtyping import Array, Float, PyTree
 
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_page
 from ..problems import Problem
+from ..problems.problem import must_be_problem
 from ..trajectories import Trajectory, as_vector, with_dtype
 
 ROUND_OFF = 8  # a rise is one if it exceeds so many ulp of the largest energy, or tolerances of the solver
@@ -79,12 +81,8 @@ def _energy(page: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y:
 
 
 def _check(optimizer: AbstractOptimizer, problem: Problem, run: Trajectory) -> None:
-    if not isinstance(optimizer, AbstractOptimizer):
-        raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
-    if not isinstance(problem, Problem):
-        raise InvalidType(
-            f"`problem` must be a dynopt.Problem, got {problem!r}; wrap a loss as dynopt.Problem(loss, x0)."
-        )
+    must_be_page(optimizer)
+    must_be_problem(problem)
     if not isinstance(run, Trajectory):
         raise InvalidType(
             f"`trajectory` must come from iterate or integrate, got {type(run).__name__}; run one of them."

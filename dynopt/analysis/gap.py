@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from ..errors import SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import Status, Trajectory, integrate, iterate, rtol_floor
+from ..trajectories import GAVE_UP, Trajectory, integrate, iterate, rtol_floor
 
 SHARE = 1e-3  # of the gap: the most that the solver's own error may be
 
@@ -68,8 +69,13 @@ def gap(
     run: Gap | None = None
     while True:
         rtol = max(rtol / 100, floor)
-        flow = integrate(optimizer, problem, steps, x0=x0, throw=throw and run is None, rtol=rtol, **solve)
-        spent = run is not None and flow.status in (Status.max_steps, Status.tolerance_unreachable)
+        try:
+            flow = integrate(optimizer, problem, steps, x0=x0, throw=throw, rtol=rtol, **solve)
+        except SolverFailure as failure:
+            if run is None or failure.status not in GAVE_UP:
+                raise
+            flow = failure.partial
+        spent = run is not None and flow.status in GAVE_UP
         if run is None or not spent:
             run = Gap(map.t, distance(map, flow), distance(loose, flow), map, flow, optimizer, problem)
         if isinstance(run.error, Tracer) or run.error.ndim > 1 or run.certified or jnp.isnan(run.largest):

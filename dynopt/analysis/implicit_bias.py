@@ -11,9 +11,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from ..derivations import Memoryless, Modified
-from ..errors import InvalidType
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_page
 from ..problems import Problem
+from ..problems.problem import must_be_problem
 from ..trajectories import as_vector, with_dtype
 
 NODES, WEIGHTS = ((a + b) / 2 for a, b in zip(np.polynomial.legendre.leggauss(40), (1, 0), strict=True))
@@ -73,15 +74,11 @@ def implicit_bias(optimizer: AbstractOptimizer, problem: Problem, x: Any = None)
     0.100
 
     Source: D. Barrett and B. Dherin, "Implicit gradient regularization", ICLR (2021); A. Ghosh, H. Lyu, X. Zhang and
-    R. Wang, "Implicit regularization in heavy-ball momentum accelerated SGD", ICLR (2023); M. Cattaneo, J. Klusowski
-    and B. Shigida, "On the implicit bias of Adam", ICML (2024).
+    R. Wang, "Implicit regularization in heavy-ball momentum accelerated stochastic gradient descent", ICLR (2023); M.
+    Cattaneo, J. Klusowski and B. Shigida, "On the implicit bias of Adam", ICML (2024).
     """
-    if not isinstance(optimizer, AbstractOptimizer):
-        raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
-    if not isinstance(problem, Problem):
-        raise InvalidType(
-            f"`problem` must be a dynopt.Problem, got {problem!r}; wrap a loss as dynopt.Problem(loss, x0)."
-        )
+    must_be_page(optimizer)
+    must_be_problem(problem)
     if isinstance(optimizer, Modified):
         optimizer = optimizer.optimizer
     start = problem.start(x)

@@ -14,7 +14,7 @@ from ..checks import Scalar, positive, whole
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import Status, integrate, iterate_twice, rtol_floor
+from ..trajectories import GAVE_UP, integrate, iterate_twice, rtol_floor
 
 Points = np.ndarray
 STEADY = 0.02  # pairwise slopes nearer than this to the finest one belong to the same straight line
@@ -118,7 +118,7 @@ def _measure(page: AbstractOptimizer, problem: Problem, saves: tuple[int, int], 
     try:
         flow, looser = solved(rtol), solved(10 * rtol)
     except SolverFailure as failure:
-        if failure.status not in (Status.max_steps, Status.tolerance_unreachable):
+        if failure.status not in GAVE_UP:
             raise
         flow, looser = solved(100 * rtol), solved(1000 * rtol)  # a flow that is itself off by a few ulp
     return float(page.h), *(_largest(apart[first:]) for apart in (x - flow, x - rounded, flow - looser))

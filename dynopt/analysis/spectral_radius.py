@@ -4,13 +4,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..checks import Scalar
+from ..checks import Scalar, concrete
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_page
 from ..trajectories import with_dtype
 
 FAR = 1e9  # steps after which every cold start is forgotten
@@ -40,9 +40,8 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964), for the heavy ball;
     J. Cohen et al., "Adaptive gradient methods at the edge of stability" (2022), for the frozen preconditioner.
     """
-    if not isinstance(optimizer, AbstractOptimizer):
-        raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((optimizer, curvature))):
+    must_be_page(optimizer)
+    if not concrete((optimizer, curvature)):
         raise InvalidValue("eigenvalues need numbers, got values inside a jax transformation; call this outside of it.")
     if getattr(getattr(optimizer, "transformation", None), "unravel", None) is not None:
         raise InvalidValue(f"a mode is one number, but {optimizer!r} is made for PyTrees; make it without `like`.")

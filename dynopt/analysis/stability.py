@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from ..checks import positive
 from ..errors import InvalidType, InvalidValue, unknown_name
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_page
 from .critical_curvature import crossing
 from .spectral_radius import in_batches, jacobian
 
@@ -123,8 +124,7 @@ def _least(radius, values: Points, seen: Points) -> Points:
 
 def _options(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str, Any]]:
     """The page's kind, and its options beside the two that vary, as far as they are not the constructor's defaults."""
-    if not isinstance(optimizer, AbstractOptimizer):
-        raise InvalidType(f"`optimizer` must be a page such as dynopt.Momentum(0.1), got {optimizer!r}.")
+    must_be_page(optimizer, example="dynopt.Momentum(0.1)")
     _, *known = inspect.signature(type(optimizer).__init__).parameters.values()
     names = [parameter.name for parameter in known]
     if "learning_rate" not in names:

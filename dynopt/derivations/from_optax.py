@@ -6,10 +6,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import PyTree
 
-from ..checks import Scalar, positive
+from ..checks import Scalar, concrete, positive
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import shown
@@ -79,8 +78,8 @@ class Optax(AbstractOptimizer):
         self.h = positive("h", h)
         self.made_at = self.h  # by which the flow measures its clocks, so that it never reads h
         self.transformation = Transformation(family, self.h, scale, like)
-        hidden = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((family, self.h)))
-        self.verdict = limits.unseen(self.transformation) if hidden else limits.judge(self.transformation, self.h)
+        seen = concrete((family, self.h))
+        self.verdict = limits.judge(self.transformation, self.h) if seen else limits.unseen(self.transformation)
 
     name = property(lambda self: "Optax" if self.transformation.name == "lambda" else self.transformation.name)
     fields = property(lambda self: self.transformation.fields, doc="The coordinates of phase space, x first.")

@@ -12,8 +12,8 @@ from jaxtyping import Array, PyTree
 
 from ..checks import Scalar
 from ..errors import InvalidType, InvalidValue
-from ..optimizers.base import coefficient
-from .transformation import Transformation
+from ..optimizers.base import Gradient, coefficient
+from .transformation import Point, Transformation
 
 SHORT = 1e-4  # of a step: a clock so short that its steps should be all but still
 CLOCKS = 8  # whose derivatives the polynomial runs through
@@ -73,8 +73,7 @@ def judge(map: Transformation, h: Scalar) -> Verdict:
     **Raises:** `InvalidValue` if an integer leaf counts anything but steps; `InvalidType` if it cannot be traced in h.
     """
     try:
-        with jax.enable_x64(True):
-            seen = jax.tree.map(np.asarray, jax.jit(lambda h, x: _look(map, h, x))(float(h), map.sample))
+        seen = map.looked_at(_look, h)
     except jax.errors.ConcretizationTypeError as error:
         raise InvalidType(
             f"{map.said} branches on the value of h, which is traced; use jax.numpy, in schedules too, such as "
@@ -92,12 +91,10 @@ def judge(map: Transformation, h: Scalar) -> Verdict:
     return Verdict(bool(seen["smooth"]), "", averages, *_start(seen))
 
 
-def _look(map: Transformation, h: Array, x: Array) -> dict[str, Any]:
-    """What a map does near a point that three steps have led to, and in its first steps."""
+def _look(map: Transformation, h: Array, y: Point, grad: Gradient) -> dict[str, Any]:
+    """What a map does near the point that three steps have led to, and in its first steps."""
     short, long, t = SHORT * h, h / 32, 3 * h
-
-    def grad(x):
-        return x + jnp.sin(2 * x) / 3
+    x, start = y.x, map.start(h, y.x)
 
     def count(h):
         return t / h if map.reading.counts else 0
@@ -122,9 +119,6 @@ def _look(map: Transformation, h: Array, x: Array) -> dict[str, Any]:
     def kept(h, y):
         return {name: map.kept(name, h, count(h), y, grad) for name in map.fields[1:]}
 
-    y = start = map.start(h, x)
-    for k in range(3):
-        y = map.update(h, k, y, grad)
     plain = not map.reading.counts and not map.reading.scaled
     at_zero = coefficient(curve, 1, x.dtype) if plain else y
     eight, six = (extrapolated(curve, 1, long, n)[0] for n in (CLOCKS, CLOCKS - 2))

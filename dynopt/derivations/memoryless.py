@@ -7,12 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jax.core import Tracer
 from jaxtyping import PyTree
 
-from ..checks import Scalar
-from ..errors import InvalidType, InvalidValue
+from ..checks import Scalar, concrete
+from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_page
 from .slow_manifold import LONG_AGO, forgetting, gain_of_layer, lag, settled, velocity
 from .transformation import Transformation
 
@@ -61,8 +61,7 @@ class Memoryless(AbstractOptimizer):
     kept: Scalar
 
     def __init__(self, optimizer: AbstractOptimizer, like: PyTree | None = None):
-        if not isinstance(optimizer, AbstractOptimizer):
-            raise InvalidType(f"`optimizer` must be a page such as dynopt.Momentum(0.1), got {optimizer!r}.")
+        must_be_page(optimizer, example="dynopt.Momentum(0.1)")
         if hasattr(optimizer, "optimizer"):
             raise InvalidValue(f"{optimizer} is derived already; pass its page {optimizer.optimizer}.")  # pyright: ignore
         self.optimizer = optimizer
@@ -71,8 +70,7 @@ class Memoryless(AbstractOptimizer):
         if like is None and inside is not None and inside.unravel is not None:
             like = inside.tree(jnp.zeros(inside.size))
         self.transformation = Transformation(FixedDecays(optimizer, self.h), self.h, like=like)
-        hidden = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(optimizer))
-        self.kept = 0.0 if hidden else forgetting(self.transformation, self.h, optimizer.name)
+        self.kept = forgetting(self.transformation, self.h, optimizer.name) if concrete(optimizer) else 0.0
 
     name = property(lambda self: f"{self.optimizer.name}, memoryless")
     fields = property(lambda self: self.transformation.fields, doc="The coordinates of phase space, x first.")

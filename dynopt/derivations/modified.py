@@ -7,8 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..errors import InvalidType, InvalidValue
+from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_page
 from . import series
 from .memoryless import Memoryless
 
@@ -52,8 +53,7 @@ class Modified(AbstractOptimizer):
     terms: int = eqx.field(static=True)
 
     def __init__(self, optimizer: AbstractOptimizer, order: int = 2):
-        if not isinstance(optimizer, AbstractOptimizer):
-            raise InvalidType(f"`optimizer` must be a page such as dynopt.SGD(0.1), got {optimizer!r}.")
+        must_be_page(optimizer)
         if isinstance(optimizer, Modified):
             raise InvalidValue(f"{optimizer} is modified already; pass its page {optimizer.optimizer}, with order=3.")
         if order not in (2, 3):
@@ -81,6 +81,7 @@ class Modified(AbstractOptimizer):
         return self.optimizer.order if spoilt else float(self.terms)
 
     name = property(lambda self: f"{self.optimizer.name}, modified")
+    layer = property(lambda self: self.optimizer.layer)
     averages = property(lambda self: self.optimizer.averages)
     settling = property(lambda self: self.optimizer.settling)
     kinks = property(lambda self: self.optimizer.kinks)

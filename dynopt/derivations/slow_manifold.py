@@ -98,8 +98,7 @@ def forgetting(map: Transformation, h: Scalar, name: str) -> float:
 
     **Raises:** `InvalidValue` if a memory never forgets or mixes its entries, or steps depend on the count for ever.
     """
-    with jax.enable_x64(True):
-        seen = jax.tree.map(np.asarray, jax.jit(lambda h, x: _look(map, h, x))(float(h), map.sample))
+    seen = map.looked_at(_look, h)
     for leaf in map.reading.memories:
         if not seen["kept"][leaf.name] < 1 - 1e-9:
             raise InvalidValue(
@@ -122,13 +121,7 @@ def forgetting(map: Transformation, h: Scalar, name: str) -> float:
     return max((float(share) for share in seen["kept"].values()), default=0.0)
 
 
-def _look(map: Transformation, h: Array, x: Array) -> dict[str, Any]:
-    def grad(x):
-        return x + jnp.sin(2 * x) / 3
-
-    y = map.start(h, x)
-    for k in range(3):
-        y = map.update(h, k, y, grad)
+def _look(map: Transformation, h: Array, y: Point, grad: Gradient) -> dict[str, Any]:
     rest = settled(map, y, grad)
     again = map.update(0.0, LONG_AGO, rest, grad)
     kept = {name: jnp.abs(map.kept(name, 0.0, LONG_AGO, y, grad)).max() for name in map.fields[1:]}

@@ -1,5 +1,6 @@
 """An optax transformation as a map on named coordinates of phase space."""
 
+import inspect
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -14,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
+from ..checks import Scalar
 from ..errors import InvalidType, InvalidValue
 from ..optimizers.base import Gradient
 from .leaves import Reading, read
@@ -38,6 +40,18 @@ class Transformation(eqx.Module):
     ):
         if not callable(family):
             raise InvalidType(f"`family` must be a function of h, got {family!r}; write lambda h: optax.sgd(h).")
+        try:
+            inspect.signature(family).bind(h)
+        except TypeError as error:
+            raise InvalidType(
+                "`family` must take one number, h, but takes others; write lambda h: optax.sgd(h)."
+            ) from error
+        except ValueError:  # it does not say what it takes
+            pass
+        if scale is not None and not isinstance(scale, Mapping):
+            raise InvalidType(
+                f"`scale` must map leaves to powers of h, got {scale!r}; write for example {{'trace': -1}}."
+            )
         self.family = family
         self.unravel = None if like is None else _unraveling(like)
         self.size = 3 if like is None else sum(np.size(leaf) for leaf in jax.tree.leaves(like))
@@ -61,6 +75,18 @@ class Transformation(eqx.Module):
     def sample(self) -> np.ndarray:
         """Where a family is looked at once, when it is made a page: a position without symmetries."""
         return np.cos(np.arange(self.size) + 0.4) + 0.1
+
+    def looked_at(self, look: Callable[..., PyTree], h: Scalar) -> PyTree:
+        """What `look(map, h, y, grad)` finds, in float64, at a point that three steps of `h` have led to."""
+
+        def after_three_steps(h, x):
+            y = self.start(h, x)
+            for k in range(3):
+                y = self.update(h, k, y, _pull)
+            return look(self, h, y, _pull)
+
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, jax.jit(after_three_steps)(float(h), self.sample))
 
     def tree(self, x: Array) -> PyTree:
         if self.unravel is None:
@@ -120,6 +146,11 @@ class Transformation(eqx.Module):
                 n = jax.vmap(lambda n, i=i: after(i, n))(steps.astype(state[i].dtype))
                 counted[leaf.path] = (n == steps + 1).all()
         return counted
+
+
+def _pull(x: Array) -> Array:
+    """A gradient without symmetries, whose curvature changes from place to place."""
+    return x + jnp.sin(2 * x) / 3
 
 
 @lru_cache

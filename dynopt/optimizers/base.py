@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from ..checks import Scalar, nonnegative, positive
-from ..errors import InvalidValue, unknown_name
+from ..errors import InvalidType, InvalidValue, unknown_name
 
 State = TypeVar("State")
 Page = TypeVar("Page", bound="AbstractOptimizer")
@@ -133,6 +133,12 @@ def shown(value: Any) -> str:
     if isinstance(value, jax.Array) and (value.shape != () or isinstance(value, Tracer)):
         return eqx.tree_pformat(value)
     return f"{float(value):.12g}"
+
+
+def must_be_page(value: Any, example: str = "dynopt.SGD(0.1)") -> None:
+    """**Raises:** `InvalidType` if `value` is no page."""
+    if not isinstance(value, AbstractOptimizer):
+        raise InvalidType(f"`optimizer` must be a page such as {example}, got {value!r}.")
 
 
 def unbiased(average: Array, limit: Array, t: ArrayLike, h: Scalar, tau: Scalar) -> Array:

@@ -88,6 +88,14 @@ class Problem(eqx.Module):
         return f"Problem({self.name}, dim={self.dim})"
 
 
+def must_be_problem(value: Any) -> None:
+    """**Raises:** `InvalidType` if `value` is no `Problem`."""
+    if not isinstance(value, Problem):
+        raise InvalidType(
+            f"`problem` must be a dynopt.Problem, got {value!r}; wrap a loss as dynopt.Problem(loss, x0)."
+        )
+
+
 def reals(name: str, value: Any) -> Any:
     """`value` as an array of finite floats: a copy that nobody can write to, or a traced array as it is.
 

@@ -312,6 +312,8 @@ def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words)
         (optax.polyak_sgd, {}, InvalidType, r"cannot be updated by gradients, state and parameters alone .*'value'"),
         (lambda h: optax.lookahead(optax.sgd(h), 5, 0.5), {}, InvalidType, "cannot be "),
         (lambda h: optax.masked(optax.sgd(h), {"w": True, "b": False}), {}, InvalidType, "cannot be initialised at such a position .*pass the problem's own start as `like`"),
+        (lambda: optax.sgd(0.1), {}, InvalidType, "`family` must take one number, h, but takes others; write lambda h"),
+        (lambda h: optax.sgd(h, momentum=0.9), {"scale": ["trace"]}, InvalidType, r"`scale` must map leaves to powers of h, got \['trace'\]"),
         (optax.sgd, {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'"),
         (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'; did you mean trace"),
         (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trace": "-1"}}, InvalidType, r"`scale\['trace'\]` must be a number, got the text '-1'"),
@@ -320,7 +322,7 @@ def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words)
         (lambda h: optax.sgd(optax.exponential_decay(h, 1 / h, 0.5)), {}, InvalidType, "this family branches on the value of h, which is traced; use jax.numpy"),
         (optax.sgd, {"h": 0.0}, InvalidValue, "`h` is 0: nothing would move"),
     ],
-    ids=["number", "no transform", "value", "lookahead", "mask", "scale", "near", "text", "noise", "multi", "branch", "h"],
+    ids=["number", "no transform", "value", "lookahead", "mask", "no h", "list", "scale", "near", "text", "noise", "multi", "branch", "h"],
 )  # fmt: skip
 def test_what_is_no_family_is_refused(family, options, error, words):
     with pytest.raises(error, match=words):
