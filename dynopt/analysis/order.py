@@ -14,7 +14,7 @@ from ..checks import Scalar, positive, whole
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import GAVE_UP, integrate, iterate_twice, rtol_floor
+from ..trajectories import GAVE_UP, as_vector, integrate, iterate_twice, rtol_floor
 
 Points = np.ndarray
 STEADY = 0.02  # pairwise slopes nearer than this to the finest one belong to the same straight line
@@ -54,10 +54,11 @@ def order(
     """Refine the page, h → h/2 → h/4 → ..., and fit the slope of log(largest gap) against log(h).
 
     The map runs once per clock, beside a copy with one more rounding in every step: their difference is the round-off
-    floor. The flow is solved at two tolerances: their difference is the solver's own error. Points below ten times the
-    floor, or a thousand times the solver's error, are left out. The order is a limit, so the fit starts at the finest
-    point left and reaches back over all neighbours whose pairwise slopes stay within 0.02 of the finest, at least
-    three. (A map that only comes to its flow after a while, at `optimizer.settling`, is looked at from then on.)
+    floor. The flow is solved at two tolerances, once for all clocks unless it knows h: their difference is the solver's
+    own error. Points below ten times the floor, or a thousand times the solver's error, are left out. The order is a
+    limit, so the fit starts at the finest point left and reaches back over all neighbours whose pairwise slopes stay
+    within 0.02 of the finest, at least three. (A map that only comes to its flow after a while, at
+    `optimizer.settling`, is looked at from then on.)
 
     - `time`: length of the runs, by default 50 h beyond `optimizer.settling`; rounded to whole steps.
     - `refinements`: how many clocks, at least 3.
@@ -80,12 +81,11 @@ def order(
                 f"{first * float(optimizer.h):.3g} only; use twice that."
             )
         steps += first
-    measured = np.array(
-        [
-            _measure(optimizer.refine(2**i), problem, (first, steps), 2**i, rtol_floor(dtype, optimizer), x0)
-            for i in range(refinements)
-        ]
-    )
+    pages = [optimizer.refine(2**i) for i in range(refinements)]
+    clocks = list(enumerate(pages if _flows_differ(pages, problem, x0) else pages[:1]))
+    flows = [_solved(page, problem, steps, 2**i, rtol_floor(dtype, optimizer), x0) for i, page in clocks]
+    flows *= refinements // len(flows)
+    measured = np.array([_measure(page, problem, (first, steps), 2**i, flows[i], x0) for i, page in enumerate(pages)])
     h, error, floor, solver_error = measured.T
 
     clear = np.isfinite(error) & (error > 10 * floor) & (error > 1000 * solver_error)
@@ -107,20 +107,31 @@ def order(
     return Order(*kept, optimizer, problem)
 
 
-def _measure(page: AbstractOptimizer, problem: Problem, saves: tuple[int, int], every: int, rtol: float, x0: Any):
-    """h, the largest gap, the round-off floor and the solver's error of one clock, from the first save to the last."""
-    first, last = saves
-    x, rounded = iterate_twice(page, problem, last, every, x0=x0)
+def _flows_differ(pages: list[AbstractOptimizer], problem: Problem, x0: Any) -> bool:
+    """Whether each clock has a flow of its own, by its field or by its start."""
+    x, loss = as_vector(problem.loss, problem.start(x0))
+    coarse, fine = (jax.tree.leaves(page.init_flow(x, jax.grad(loss))) for page in (pages[0], pages[-1]))
+    return pages[0].flow_knows_h or not all(map(np.array_equal, coarse, fine))
+
+
+def _solved(page: AbstractOptimizer, problem: Problem, saves: int, every: int, rtol: float, x0: Any):
+    """The flow's positions, and at a looser tolerance."""
 
     def solved(rtol):
-        return integrate(page, problem, last * every, x0=x0, save_every=every, rtol=rtol).y.x
+        return integrate(page, problem, saves * every, x0=x0, save_every=every, rtol=rtol).y.x
 
     try:
-        flow, looser = solved(rtol), solved(10 * rtol)
+        return solved(rtol), solved(10 * rtol)
     except SolverFailure as failure:
         if failure.status not in GAVE_UP:
             raise
-        flow, looser = solved(100 * rtol), solved(1000 * rtol)  # a flow that is itself off by a few ulp
+        return solved(100 * rtol), solved(1000 * rtol)  # a flow that is itself off by a few ulp
+
+
+def _measure(page: AbstractOptimizer, problem: Problem, saves: tuple[int, int], every: int, flows: Any, x0: Any):
+    """h, the largest gap, the round-off floor and the solver's error of one clock, from the first save to the last."""
+    (first, last), (flow, looser) = saves, flows
+    x, rounded = iterate_twice(page, problem, last, every, x0=x0)
     return float(page.h), *(_largest(apart[first:]) for apart in (x - flow, x - rounded, flow - looser))
 
 

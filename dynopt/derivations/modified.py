@@ -85,6 +85,7 @@ class Modified(AbstractOptimizer):
     averages = property(lambda self: self.optimizer.averages)
     settling = property(lambda self: self.optimizer.settling)
     kinks = property(lambda self: self.optimizer.kinks)
+    flow_knows_h = property(lambda self: True)
     flow_ulps = property(lambda self: 10 ** (self.terms - 1) * self.optimizer.flow_ulps)
 
     def at(self, h):

@@ -94,6 +94,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
     # How `dynopt.derivations` and `dynopt.analysis` see a page; a page that is itself derived says it in its own way.
 
+    flow_knows_h = property(lambda self: False, doc="Whether the flow depends on the step, as a modified one does.")
     flow_ulps = property(lambda self: 0.0, doc="By how many units of the dtype's precision the flow may be off.")
     kinks = property(lambda self: (), doc="What in the map is not smooth, such as `sign` or `max`.")
     layer = property(lambda self: self.order != 1, doc="Whether the first steps differ from the rest at every clock.")

@@ -1,5 +1,6 @@
 """The gap closes like h for every page with a warm start, like √h for RMSprop from zero; round-off is found, not fitted."""
 
+import sys
 import warnings
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
-from dynopt import SGD, Adam, Momentum, Problem, RMSprop, analysis, problems
+from dynopt import SGD, Adam, Modified, Momentum, Problem, RMSprop, analysis, integrate, problems
 from dynopt.analysis.order import _line, _window
 from dynopt.errors import InvalidValue
 from dynopt.optimizers import catalogue
@@ -67,6 +68,17 @@ def test_rmsprop_from_zero_has_order_one_half(eps):
 def test_no_default_page_pretends_to_order_one():
     """An implementation that shows slope 1 here does not simulate optax's default start."""
     assert analysis.order(RMSprop(0.01), smooth).pairwise.max() < 0.6
+
+
+@pytest.mark.parametrize(("page", "solves"), [(SGD(0.01), 2), (Modified(SGD(0.01)), 6)], ids=["sgd", "modified"])
+def test_one_flow_serves_all_clocks_unless_it_knows_the_step(page, solves, monkeypatch):
+    """Once at each of two tolerances; and it is, to the last bit, the flow that each clock would have had."""
+    room, asked = sys.modules["dynopt.analysis.order"], []
+    monkeypatch.setattr(room, "integrate", lambda page, *a, **k: asked.append(page) or integrate(page, *a, **k))
+    shared = analysis.order(page, smooth, refinements=3)
+    assert len(asked) == solves
+    monkeypatch.setattr(room, "_flows_differ", lambda *_: True)
+    np.testing.assert_array_equal(analysis.order(page, smooth, refinements=3).error, shared.error)
 
 
 def test_the_flow_is_held_fixed_and_the_times_are_common():
