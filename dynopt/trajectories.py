@@ -132,17 +132,20 @@ def iterate(
     >>> iterate(SGD(0.5), bowl, 3).x[:, 0].tolist()
     [1.0, 0.5, 0.25, 0.125]
     """
-    page, x0, unravel, dtype = _ready(optimizer, problem, x0)
+    page, x0, unravel, dtype = ready(optimizer, problem, x0)
     saves = _saves(page, problem.dim, dtype, steps, save_every)
-    t, y, loss, grad_norm, result, bad = _iterate(page, problem.loss, x0, saves, int(save_every))
+    t, y, loss, grad_norm, result, bad = run_map(page, problem.loss, x0, saves, int(save_every))
     names = {"kind": "map", "optimizer": repr(optimizer), "problem": problem.name, "unravel": unravel}
     trajectory = Trajectory(t, y, loss, grad_norm, result, {"first_bad_step": bad}, **names)
     return _judged(trajectory, problem, throw)
 
 
 @eqx.filter_jit
-def _iterate(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: int | Array):
-    """`every` may be an array: then one compilation serves all refinements, but reverse mode is lost."""
+def run_map(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: int | Array):
+    """The map, compiled.
+
+    `every` may be an array: then one compilation serves all refinements, but reverse mode is lost.
+    """
     x, grad, look, far = _view(loss, x0)
     y = page.init(x, grad)
 
@@ -202,7 +205,7 @@ def integrate(
         raise InvalidType(
             f"`solver` {name} splits its equation, and a flow is one piece; pass for example diffrax.Tsit5()."
         )
-    page, x0, unravel, dtype = _ready(optimizer, problem, x0)
+    page, x0, unravel, dtype = ready(optimizer, problem, x0)
     saves, every = _saves(page, problem.dim, dtype, steps, save_every), jnp.asarray(save_every)
     rtol = jnp.asarray(positive("rtol", 1e3 * rtol_floor(dtype, page) if rtol is None else rtol), dtype)
     atol = jnp.asarray(positive("atol", rtol if atol is None else atol), dtype)
@@ -281,54 +284,7 @@ def rtol_floor(dtype, page: AbstractOptimizer) -> float:
     return max(1e-13 if dtype == jnp.float64 else 1e-6, page.flow_ulps * float(jnp.finfo(dtype).eps))
 
 
-def iterate_twice(page: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None) -> Array:
-    """The map's positions after each `every` steps, as they are and with one more rounding in every step.
-
-    In exact arithmetic the two are equal; what parts them is round-off. One compilation serves every `every`.
-    """
-    page, x0, *_ = _ready(page, problem, x0)
-    return _iterate_twice(page, problem.loss, x0, saves, jnp.asarray(every))
-
-
-@eqx.filter_jit
-def _iterate_twice(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array) -> Array:
-    def run(size):
-        return _iterate(_Rounded(page, size), loss, x0, saves, every)[1].x
-
-    ulp = jnp.finfo(jnp.result_type(page.h)).eps
-    return jax.vmap(run)(jnp.array([0, ulp], jnp.result_type(page.h)))
-
-
-class _Rounded(AbstractOptimizer):
-    """A page whose positions are off by up to `size` of themselves after each step, this way or that."""
-
-    page: AbstractOptimizer
-    size: Array
-
-    def __init__(self, page: AbstractOptimizer, size: Array):
-        self.page = page
-        self.size = size
-
-    @property
-    def h(self):
-        return self.page.h
-
-    def init(self, x, grad):
-        return self.page.init(x, grad)
-
-    def flow(self, t, y, grad):
-        return self.page.flow(t, y, grad)
-
-    def optax(self):
-        return self.page.optax()
-
-    def step(self, t, y, grad):
-        y = self.page.step(t, y, grad)
-        wild = 43758.5453 * jnp.sin(12.9898 * (t / self.h) + 78.233 * jnp.arange(y.x.size, dtype=y.x.dtype))
-        return y._replace(x=y.x + self.size * y.x * (2 * (wild - jnp.floor(wild)) - 1))
-
-
-def _ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
+def ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
     """The page and the start as arrays of one dtype, so that their values enter compiled code as data; the way back."""
     must_be_page(optimizer)
     must_be_problem(problem)

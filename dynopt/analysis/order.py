@@ -14,7 +14,8 @@ from ..checks import Scalar, positive, whole
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import GAVE_UP, as_vector, integrate, iterate_twice, rtol_floor
+from ..trajectories import GAVE_UP, as_vector, integrate, rtol_floor
+from .round_off import iterate_twice
 
 Points = np.ndarray
 STEADY = 0.02  # pairwise slopes nearer than this to the finest one belong to the same straight line

@@ -24,7 +24,8 @@ class Stability(eqx.Module):
     """The spectral radius of the linearised map over learning rate and one other option.
 
     - `learning_rate`, `value`: the axes, shapes `(n,)` and `(m,)`. - `radius`: of the map there, shape `(m, n)`.
-    - `boundary`: the critical learning rate of each value, shape `(m,)`; infinity where none is.
+    - `boundary`: the critical learning rate of each value, shape `(m,)`; infinity where none is, 0
+      where the map is unstable from the start.
     - `optimal`: the value with the least radius at each learning rate, shape `(n,)`; NaN where no value is stable.
     - `option`: what `value` is called. - `optimizer`: the page that all others are like. - `curvature`: λ.
     """

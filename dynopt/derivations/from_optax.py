@@ -12,12 +12,9 @@ from ..checks import Scalar, concrete, positive
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import shown
-from . import limits
-from .limits import Verdict
+from .limits import CLOCKS, SPAN, SPAN_COUNTED, SPAN_SINCE, extrapolated
 from .transformation import Transformation
-
-# The longest clock that a limit is read from: in steps, in steps where they are counted, in the time since the start.
-SPAN, SPAN_COUNTED, SPAN_SINCE = 1 / 4, 1 / 32, 1 / 8
+from .verdict import Verdict, judge, unseen
 
 
 class Optax(AbstractOptimizer):
@@ -79,7 +76,7 @@ class Optax(AbstractOptimizer):
         self.made_at = self.h  # by which the flow measures its clocks, so that it never reads h
         self.transformation = Transformation(family, self.h, scale, like)
         seen = concrete((family, self.h))
-        self.verdict = limits.judge(self.transformation, self.h) if seen else limits.unseen(self.transformation)
+        self.verdict = judge(self.transformation, self.h) if seen else unseen(self.transformation)
 
     name = property(lambda self: "Optax" if self.transformation.name == "lambda" else self.transformation.name)
     fields = property(lambda self: self.transformation.fields, doc="The coordinates of phase space, x first.")
@@ -99,8 +96,10 @@ class Optax(AbstractOptimizer):
         if self.verdict.smooth:
             return jax.tree.map(jnp.zeros_like, y)
         t = jnp.asarray(t, y.x.dtype)
-        eight, six = (limits.extrapolated(lambda h: self.germ(h, t, y, grad), 1, self._span(t), n)[0] for n in (8, 6))
-        return jax.tree.map(lambda a, b: jnp.abs(a - b), eight, six)
+        more, fewer = (
+            extrapolated(lambda h: self.germ(h, t, y, grad), 1, self._span(t), n)[0] for n in (CLOCKS, CLOCKS - 2)
+        )
+        return jax.tree.map(lambda a, b: jnp.abs(a - b), more, fewer)
 
     def init(self, x, grad):
         return self.transformation.start(self.h, x)
@@ -118,9 +117,7 @@ class Optax(AbstractOptimizer):
         return self.transformation.update(h, t / h if self.transformation.reading.counts else 0, y, grad)
 
     def taylor(self, curve, terms, t):
-        return (
-            super().taylor(curve, terms, t) if self.verdict.smooth else limits.extrapolated(curve, terms, self._span(t))
-        )
+        return super().taylor(curve, terms, t) if self.verdict.smooth else extrapolated(curve, terms, self._span(t))
 
     def _span(self, t):
         """The clocks to look at: where steps are counted, much shorter than the time since the first."""

@@ -30,12 +30,12 @@ def draw(results: Energy | list[Energy], *, ax: Axes | None = None, style: str =
 
     **Raises:** `InvalidValue` if the results are of several problems.
     """
-    return drawn(paint, describe, several(results, Energy, "analysis.energy"), ax, style)
+    return drawn(paint, describe, several(results, Energy, "analysis.energy", "energy"), ax, style)
 
 
 def describe(results: Energy | list[Energy]) -> str:
     """The picture in one sentence with its numbers."""
-    energies = several(results, Energy, "analysis.energy")
+    energies = several(results, Energy, "analysis.energy", "energy")
     pairs = _pairs(energies)
     said = []
     for pair, (_, _, name, _) in zip(pairs, runs.cast(_descents(pairs)), strict=True):

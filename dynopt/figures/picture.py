@@ -9,7 +9,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..analysis import Energy
 from ..errors import InvalidType, InvalidValue
 from . import beside, legends
 from .beside import Name
@@ -146,7 +145,7 @@ def write_title(ax: Axes, text: str, room: float, above: float) -> None:
     ax.set_title(text, x=0, ha="left", pad=above + 0.5 * size, color=ink(), linespacing=1.25)
 
 
-def several(results: Any, kind: type[Result], made_by: str) -> list[Result]:
+def several(results: Any, kind: type[Result], made_by: str, measured: str = "error") -> list[Result]:
     """The results as a list, all of the right kind and of one problem.
 
     **Raises:** `InvalidType` for anything else; `InvalidValue` for none, for a batch and for several problems.
@@ -158,8 +157,7 @@ def several(results: Any, kind: type[Result], made_by: str) -> list[Result]:
         if not isinstance(result, kind):
             got = type(result).__name__
             raise InvalidType(f"`results` must come from {made_by}, got {got}; pass one or a list of them.")
-        measured: Any = getattr(result, "energy" if kind is Energy else "error")
-        if measured.ndim != 1:
+        if getattr(result, measured).ndim != 1:
             raise InvalidValue("`results` holds a batch; pass one of its members, jax.tree.map(lambda a: a[0], batch).")
     of_one_problem(many)
     return many

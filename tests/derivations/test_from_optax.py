@@ -55,13 +55,10 @@ worked = pytest.mark.parametrize("page", WORKED.values(), ids=WORKED)
 
 
 @worked
-def test_the_map_is_the_librarys_own_update(page):
-    transform, x, y = page.optax(), x0, page.init(x0, grad)
-    state = transform.init(x)
-    for k in range(10):
+def test_the_map_is_the_librarys_own_update(page, library_path):
+    y = page.init(x0, grad)
+    for k, x in enumerate(library_path(page.optax(), grad, x0, 10)):
         y = page.step(k * page.h, y, grad)
-        update, state = transform.update(grad(x), state, x)
-        x = optax.apply_updates(x, update)
         np.testing.assert_allclose(y.x, x, rtol=4e-15)
 
 

@@ -1,0 +1,61 @@
+"""Round-off: how far the map strays by rounding alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from ..optimizers import AbstractOptimizer
+from ..problems import Problem
+from ..trajectories import ready, run_map
+
+
+def iterate_twice(page: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None) -> Array:
+    """The map's positions after each `every` steps, as they are and with one more rounding in every step.
+
+    In exact arithmetic the two are equal; what parts them is round-off. One compilation serves every `every`.
+    """
+    page, x0, *_ = ready(page, problem, x0)
+    return _twice(page, problem.loss, x0, saves, jnp.asarray(every))
+
+
+@eqx.filter_jit
+def _twice(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array) -> Array:
+    def run(size):
+        return run_map(_Rounded(page, size), loss, x0, saves, every)[1].x
+
+    ulp = jnp.finfo(jnp.result_type(page.h)).eps
+    return jax.vmap(run)(jnp.array([0, ulp], jnp.result_type(page.h)))
+
+
+class _Rounded(AbstractOptimizer):
+    """A page whose positions are off by up to `size` of themselves after each step, this way or that."""
+
+    page: AbstractOptimizer
+    size: Array
+
+    def __init__(self, page: AbstractOptimizer, size: Array):
+        self.page = page
+        self.size = size
+
+    @property
+    def h(self):
+        return self.page.h
+
+    def init(self, x, grad):
+        return self.page.init(x, grad)
+
+    def flow(self, t, y, grad):
+        return self.page.flow(t, y, grad)
+
+    def optax(self):
+        return self.page.optax()
+
+    def step(self, t, y, grad):
+        y = self.page.step(t, y, grad)
+        # the usual hash of shaders: numbers without a pattern, and without a seed
+        wild = 43758.5453 * jnp.sin(12.9898 * (t / self.h) + 78.233 * jnp.arange(y.x.size, dtype=y.x.dtype))
+        return y._replace(x=y.x + self.size * y.x * (2 * (wild - jnp.floor(wild)) - 1))

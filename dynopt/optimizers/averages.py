@@ -1,0 +1,36 @@
+"""Averages that begin at zero, freed of their cold start; and quotients that may be 0/0."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from ..checks import Scalar
+
+
+def unbiased(average: Array, limit: Array, t: ArrayLike, h: Scalar, tau: Scalar) -> Array:
+    """An average that began at zero a time `t` ago, divided by the weight it has gathered since.
+
+    At `t = 0` both are zero and the quotient is its `limit`, the quantity averaged.
+    """
+    gathered = weight(t, h, tau)
+    started = gathered > 0
+    return jnp.where(started, average / jnp.where(started, gathered, 1), limit)
+
+
+def weight(t: ArrayLike, h: ArrayLike, tau: Scalar) -> Array:
+    """1 - (1 - h/tau)^(t/h) for steps of `h`, and 1 - e^(-t/tau) at `h = 0`."""
+    return -jnp.expm1(-jnp.asarray(t) * _forgetting_rate(h, tau))
+
+
+def _forgetting_rate(h: ArrayLike, tau: Scalar) -> Array:
+    """-log(1 - h/tau) / h, smooth down to `h = 0`, where it is 1/tau."""
+    u = jnp.asarray(h / tau)
+    small = u < 0.01
+    large_u = jnp.where(small, 0.5, u)
+    series = 1 + u * (1 / 2 + u * (1 / 3 + u * (1 / 4 + u * (1 / 5 + u * (1 / 6 + u * (1 / 7 + u * (1 / 8 + u / 9)))))))
+    return jnp.where(small, series, -jnp.log1p(-large_u) / large_u) / tau
+
+
+def ratio(a: Array, b: Array) -> Array:
+    """a / b, and 0 where b = 0: with eps = 0 a coordinate that never had a gradient stays where it is."""
+    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))
