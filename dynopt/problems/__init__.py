@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 # isort: off
 from .problem import Problem as Problem
+from .over_data import MeanLoss as MeanLoss
 from .quadratic import Quadratic as Quadratic, quadratic as quadratic
 from .valleys import booth as booth, matyas as matyas, rosenbrock as rosenbrock, ravine as ravine, beale as beale
 from .humps import saddle as saddle, himmelblau as himmelblau

@@ -11,11 +11,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from ..checks import number
 from ..errors import InvalidType, InvalidValue, ProblemError
+from .arrays import is_plain, reals
+from .over_data import MeanLoss, as_data
 
 Window = tuple[tuple[float, float], tuple[float, float]]
 
@@ -28,18 +29,24 @@ class Problem(eqx.Module):
     - `x0`: the start, an array of any shape or a PyTree of them. Lists and tuples of numbers are arrays, integers
       become floats, and the numbers are copied. A start given elsewhere (`iterate(..., x0=...)`) must have the same
       structure and shapes.
+    - `data`: arrays with one common first axis, the examples, or a PyTree of them. Then the loss is called as
+      `loss(x, data)`, must be a mean over the examples, and becomes a `MeanLoss`: again a function of x alone.
     - `name`: what pictures and files call it; by default the name of the loss.
     - `minimizers`: all known ones, shape `(number, dim)`. - `minimum`: the loss there.
     - `window`: `((x_low, x_high), (y_low, y_high))`, what a picture of a plane shows.
     - `source`: where it comes from.
 
-    **Raises:** `ProblemError` if the loss cannot be traced, or does not return one real number.
+    **Raises:** `ProblemError` if the loss cannot be traced, or does not return one real number; `InvalidType` and
+    `InvalidValue` for a start or data that are not finite numbers or do not fit.
 
     >>> bowl = Problem(lambda x: (x**2).sum(), [3.0, 4.0], name="bowl", minimizers=[0.0, 0.0], minimum=0.0)
     >>> bowl
     Problem(bowl, dim=2)
     >>> float(bowl.loss(bowl.start()))
     25.0
+    >>> fit = Problem(lambda x, data: ((data - x) ** 2).mean(), 0.0, data=[1.0, 3.0], name="fit")
+    >>> float(fit.loss(fit.start())), fit.loss.examples
+    (5.0, 2)
     """
 
     loss: Callable[[Any], Any]
@@ -50,10 +57,10 @@ class Problem(eqx.Module):
     window: Window | None = eqx.field(static=True)
     source: str = eqx.field(static=True)
 
-    def __init__(self, loss, x0, *, name=None, minimizers=None, minimum=None, window=None, source=""):
+    def __init__(self, loss, x0, *, data=None, name=None, minimizers=None, minimum=None, window=None, source=""):
         if not callable(loss):
             raise InvalidType(f"`loss` must be a function of the position, got {loss!r}; pass a callable.")
-        self.loss = loss
+        self.loss = loss if data is None else MeanLoss(loss, as_data(data))
         self.x0 = _as_position(x0)
         self.name = _as_text("name", name if name is not None else _name(loss))
         self.minimizers = None if minimizers is None else _as_points(minimizers, self.dim)
@@ -96,31 +103,6 @@ def must_be_problem(value: Any) -> None:
         )
 
 
-def reals(name: str, value: Any) -> Any:
-    """`value` as an array of finite floats: a copy that nobody can write to, or a traced array as it is.
-
-    **Raises:** `InvalidType` for text, booleans, complex numbers and ragged lists; `InvalidValue` for NaN and infinity.
-    """
-    traced = isinstance(value, Tracer)
-    try:
-        array: Any = value if traced else np.array(value)
-    except (TypeError, ValueError):
-        raise InvalidType(f"`{name}` must be one array of numbers, got {reprlib.repr(value)}; pass floats.") from None
-    if jnp.issubdtype(array.dtype, jnp.integer) or array.dtype.itemsize > 8 and array.dtype == np.longdouble:
-        array = array.astype(float)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise InvalidType(f"`{name}` must hold real numbers, got {array.dtype} in {reprlib.repr(value)}; pass floats.")
-    if traced:
-        return array
-    finite = np.isfinite(array)
-    if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        place = f" at coordinate {where[0] if len(where) == 1 else where}" if where else ""
-        raise InvalidValue(f"`{name}` is {array[where]}{place}; pass finite numbers.")
-    array.flags.writeable = False
-    return array
-
-
 def cited(constructor: Callable) -> str:
     """What the docstring of a problem gives as its source."""
     return " ".join((inspect.getdoc(constructor) or "").partition("Source: ")[2].split()).rstrip(".")
@@ -129,18 +111,11 @@ def cited(constructor: Callable) -> str:
 def _as_position(x0: Any) -> PyTree:
     if x0 is None or isinstance(x0, str | bytes):
         raise InvalidType(f"`x0` must be numbers, got {x0!r}; pass for example [1.0, 2.0].")
-    if _is_plain(x0):
+    if is_plain(x0):
         return _nonempty(reals("x0", x0))
     leaves, structure = jax.tree_util.tree_flatten_with_path(x0)
     leaves = [reals("x0" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
     return _nonempty(jax.tree.unflatten(structure, leaves))
-
-
-def _is_plain(value: Any) -> bool:
-    """Lists and tuples of Python's own numbers are arrays; a named tuple or a list of arrays is a tree."""
-    if type(value) in (list, tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, str | int | float | complex | np.generic)
 
 
 def _nonempty(x0: PyTree) -> PyTree:
@@ -190,6 +165,7 @@ def probe(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
     """
 
     who = f"the loss of {name}"
+    written, called = (loss.loss, "f(x, data)") if isinstance(loss, MeanLoss) else (loss, "f(x)")
 
     def look(x):
         value = loss(x)
@@ -202,9 +178,10 @@ def probe(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
     except Exception as error:
         for kind, fault, remedy in REMEDIES:
             if isinstance(error, kind):
-                raise ProblemError(f"{who} {fault}{_line(error, loss)}; {remedy}.") from error
-        if isinstance(error, TypeError) and _wants_other_arguments(loss):
-            raise ProblemError(f"{who} must take one argument, the position: it is called as f(x).") from error
+                raise ProblemError(f"{who} {fault}{_line(error, written)}; {remedy}.") from error
+        if isinstance(error, TypeError) and _wants_other_arguments(written, called.count(",") + 1):
+            takes = "one argument, the position" if written is loss else "two arguments, the position and the data"
+            raise ProblemError(f"{who} must take {takes}: it is called as {called}.") from error
         if not isinstance(error, ProblemError):
             error.add_note(f"while evaluating {who}")
         raise
@@ -225,9 +202,9 @@ def _line(error: Exception, loss: Callable) -> str:
     return (f" on line {lines[-1]}" + f" of {Path(file).name}" * Path(file).is_file()) if lines else ""
 
 
-def _wants_other_arguments(loss: Callable) -> bool:
+def _wants_other_arguments(loss: Callable, given: int) -> bool:
     try:
-        inspect.signature(loss).bind(0)
+        inspect.signature(loss).bind(*range(given))
     except TypeError:
         return True
     except ValueError:

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 
 from ..checks import Scalar, nonnegative, number
 from ..errors import InvalidValue
-from .problem import Problem, cited, reals
+from .arrays import reals
+from .problem import Problem, cited
 
 
 class Quadratic(eqx.Module):

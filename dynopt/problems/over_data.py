@@ -1,0 +1,90 @@
+"""A loss over data is the mean of the losses of its examples, and so of its losses over equal parts of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, PyTree
+
+from ..checks import whole
+from ..errors import InvalidValue
+from .arrays import is_plain, numbers
+
+
+class MeanLoss(eqx.Module):
+    """f(x) = 1/n Σᵢ ℓ(x, example i), as a function of the position alone.
+
+    - `loss`: called as `loss(x, data)`, the mean of ℓ over however many examples it is handed.
+    - `data`: arrays with one common first axis, the n examples. New numbers in them recompile nothing. Floats take the
+      dtype of the position where they are used; whole numbers, such as labels, stay whole.
+
+    >>> mean = MeanLoss(lambda x, data: ((data - x) ** 2).mean(), jnp.array([0.0, 2.0, 4.0, 6.0]))
+    >>> float(mean(3.0))
+    5.0
+    >>> [float(mean.part(3.0, i, 2)) for i in range(2)]  # over 0, 2 and over 4, 6; their mean is 5
+    [5.0, 5.0]
+    """
+
+    loss: Callable[[Any, Any], Any]
+    data: PyTree[Array]
+
+    @property
+    def examples(self) -> int:
+        """n, their number."""
+        return jax.tree.leaves(self.data)[0].shape[0]
+
+    def __call__(self, x):
+        return self.loss(x, _like(x, self.data))
+
+    def part(self, x, i: ArrayLike, k):
+        """The loss over the i-th of k equal parts of the data, in their order; the mean over all i is the loss.
+
+        - `i`: counted from 0, and modulo k, so that a step number will do; may be traced. - `k`: a divisor of n.
+
+        **Raises:** `InvalidValue` if k does not divide n.
+        """
+        k = whole("k", k, least=1)
+        if self.examples % k:
+            raise InvalidValue(f"`k` is {k}, which does not divide the {self.examples} examples; use {self._near(k)}.")
+        size = self.examples // k
+        begin = jnp.mod(i, k) * size
+        part = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, begin, size), self.data)
+        return self.loss(x, _like(x, part))
+
+    def _near(self, k: int) -> str:
+        divisors = [d for d in range(1, self.examples + 1) if self.examples % d == 0]
+        below, above = [d for d in divisors if d < k], [d for d in divisors if d > k]
+        return " or ".join(str(d) for d in (*below[-1:], *above[:1]))
+
+
+def as_data(data: Any) -> PyTree[Array]:
+    """The examples, once they are known to be finite numbers, as many in each array. Lists of numbers are arrays.
+
+    **Raises:** `InvalidType` if they are not real numbers; `InvalidValue` if there are none, or not as many in each.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(data, is_leaf=lambda v: type(v) is list and is_plain(v))
+    named = {"`data" + jax.tree_util.keystr(path) + "`": leaf for path, leaf in leaves}
+    named = {name: numbers(name.strip("`"), leaf) for name, leaf in named.items()}
+    for name, leaf in named.items():
+        if np.ndim(leaf) == 0:
+            raise InvalidValue(f"{name} is one number; pass an array whose first axis counts the examples.")
+    if not named or any(np.size(leaf) == 0 for leaf in named.values()):
+        raise InvalidValue("`data` is empty; pass arrays of at least one example.")
+    (first, leader), *others = named.items()
+    for name, leaf in others:
+        if len(leaf) != len(leader):
+            unlike = f"{name} has {len(leaf)} examples but {first} has {len(leader)}"
+            raise InvalidValue(f"{unlike}; pass arrays with as many rows each, one for each example.")
+    return jax.tree.unflatten(structure, map(jnp.asarray, named.values()))
+
+
+def _like(x: PyTree, data: PyTree[Array]) -> PyTree[Array]:
+    """Floats in the dtype of the position, so that double data leave a single position single."""
+    dtype = jnp.result_type(*jax.tree.leaves(x))
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return data
+    return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, data)
