@@ -79,14 +79,9 @@ class Transformation(eqx.Module):
     def looked_at(self, look: Callable[..., PyTree], h: Scalar) -> PyTree:
         """What `look(map, h, y, grad)` finds, in float64, at a point that three steps of `h` have led to."""
 
-        def after_three_steps(h, x):
-            y = self.start(h, x)
-            for k in range(3):
-                y = self.update(h, k, y, _pull)
-            return look(self, h, y, _pull)
-
         with jax.enable_x64(True):
-            return jax.tree.map(np.asarray, jax.jit(after_three_steps)(float(h), self.sample))
+            numbers = jax.tree.map(lambda v: jnp.asarray(v) if isinstance(v, float) else v, (self, float(h)))
+            return jax.tree.map(np.asarray, _after_three_steps(look, *numbers, self.sample))
 
     def tree(self, x: Array) -> PyTree:
         if self.unravel is None:
@@ -146,6 +141,15 @@ class Transformation(eqx.Module):
                 n = jax.vmap(lambda n, i=i: after(i, n))(steps.astype(state[i].dtype))
                 counted[leaf.path] = (n == steps + 1).all()
         return counted
+
+
+@eqx.filter_jit
+def _after_three_steps(look: Callable[..., PyTree], map: Transformation, h: Array, x: Array) -> PyTree:
+    """Compiled once for all values of what the family holds, as long as they are fields of it."""
+    y = map.start(h, x)
+    for k in range(3):
+        y = map.update(h, k, y, _pull)
+    return look(map, h, y, _pull)
 
 
 def _pull(x: Array) -> Array:
