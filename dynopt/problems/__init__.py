@@ -1,5 +1,6 @@
 """What is minimised: a loss that knows its start, its minimizers, its window and its source. In teaching order: bowls,
-valleys, humps, traps, ripples. A line here is all that the command line, the figures and the tests need."""
+valleys, humps, traps, ripples; then what learns: regressions and networks. A line here is all that the command line,
+the figures and the tests need."""
 
 from collections.abc import Callable
 
@@ -13,6 +14,9 @@ from .humps import three_hump_camel as three_hump_camel, six_hump_camel as six_h
 from .traps import styblinski_tang as styblinski_tang, goldstein_price as goldstein_price
 from .traps import mccormick as mccormick, easom as easom
 from .ripples import rastrigin as rastrigin, ackley as ackley, levy as levy, griewank as griewank
+from .regression import logistic_regression as logistic_regression, softmax_regression as softmax_regression
+from .deep_linear import DeepLinear as DeepLinear, deep_linear as deep_linear
+from .tanh_network import tanh_network as tanh_network
 
 catalogue: dict[str, Callable[[], Problem]] = {
     "quadratic": quadratic,
@@ -33,4 +37,8 @@ catalogue: dict[str, Callable[[], Problem]] = {
     "ackley": ackley,
     "levy": levy,
     "griewank": griewank,
+    "logistic_regression": logistic_regression,
+    "softmax_regression": softmax_regression,
+    "deep_linear": deep_linear,
+    "tanh_network": tanh_network,
 }

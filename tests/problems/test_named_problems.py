@@ -1,4 +1,7 @@
-"""What the catalogue promises: minimizers, minima, starts, windows, dtypes; and that each loss is its formula."""
+"""What the catalogue promises: minimizers, minima, starts, windows, dtypes; and that each loss is its formula.
+
+The test functions of the plane are asked everything; what learns is asked here what it has in common with them, and the
+rest in `test_learning.py` and in its own files."""
 
 import math
 from functools import cache
@@ -15,7 +18,10 @@ from dynopt import problems
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.problems import Problem, catalogue
 
-each = pytest.mark.parametrize("name", catalogue)
+LEARNING = ["logistic_regression", "softmax_regression", "deep_linear", "tanh_network"]
+PLANE = [name for name in catalogue if name not in LEARNING]
+each = pytest.mark.parametrize("name", PLANE)
+every = pytest.mark.parametrize("name", catalogue)
 any_dimension = pytest.mark.parametrize(
     "name", ["rosenbrock", "styblinski_tang", "rastrigin", "ackley", "levy", "griewank"]
 )
@@ -44,6 +50,10 @@ def landscape(name):
     axes = [np.linspace(low, high, 401) for low, high in window(problem)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     return np.asarray(jax.jit(jax.vmap(jax.vmap(problem.loss)))(points)), points
+
+
+def cast(x0, dtype):
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), x0)
 
 
 def minimizers(problem: Problem) -> np.ndarray:
@@ -159,7 +169,7 @@ def test_at_the_start_there_is_a_slope_to_go_down(name):
     assert f(problem.x0 - 1e-6 * g) < f(problem.x0)
 
 
-@each
+@every
 def test_the_page_names_its_minimizer_and_source_and_shows_an_example(name):
     page = catalogue[name].__doc__ or ""
     for word in ("Domain:", "Minimizer", "Source:", ">>>"):
@@ -168,7 +178,7 @@ def test_the_page_names_its_minimizer_and_source_and_shows_an_example(name):
     assert len(source) > 20 and source in " ".join(page.split())
 
 
-@each
+@every
 def test_the_key_is_the_name(name):
     assert made(name).name == name
     assert getattr(problems, name) is catalogue[name]
@@ -177,24 +187,23 @@ def test_the_key_is_the_name(name):
 # what jax sees
 
 
-@each
+@every
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
 def test_the_loss_keeps_the_dtype_of_the_position(name, dtype):
     problem = made(name)
-    x = jnp.asarray(problem.x0, dtype)
-    value, gradient = jax.eval_shape(jax.value_and_grad(problem.loss), x)
-    assert value.dtype == gradient.dtype == dtype
+    value, gradient = jax.eval_shape(jax.value_and_grad(problem.loss), cast(problem.x0, dtype))
+    assert {leaf.dtype for leaf in (value, *jax.tree.leaves(gradient))} == {jnp.dtype(dtype)}
 
 
-@each
+@every
 def test_without_x64_single_precision_agrees_with_double(name):
     expected = float(derivatives(name)[0](made(name).x0))
     with jax.enable_x64(False):
         problem = catalogue[name]()
-        value = eqx.filter_jit(problem.loss)(jnp.asarray(problem.x0, jnp.float32))
+        value = eqx.filter_jit(problem.loss)(cast(problem.x0, jnp.float32))
         assert value.dtype == jnp.float32
         assert float(value) == pytest.approx(expected, rel=1e-5)
-        assert problem.start().dtype == jnp.float32
+        assert {leaf.dtype for leaf in jax.tree.leaves(problem.start())} == {jnp.dtype(jnp.float32)}
 
 
 @each
@@ -203,7 +212,7 @@ def test_the_loss_is_one_function_however_often_it_is_asked_for(name):
         assert catalogue[name]().loss is catalogue[name]().loss
 
 
-@pytest.mark.parametrize("name", ["quadratic", "rosenbrock"])
+@pytest.mark.parametrize("name", ["quadratic", "rosenbrock", *LEARNING])
 def test_a_problem_made_twice_compiles_once(name):
     traced = []
 
@@ -279,7 +288,7 @@ FORMULAS = {
 
 
 def test_every_formula_is_held():
-    assert list(FORMULAS) == list(catalogue)
+    assert list(FORMULAS) == PLANE
 
 
 @each

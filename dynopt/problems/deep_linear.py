@@ -1,0 +1,143 @@
+"""A network of matrices alone: its output is linear, its learning is not."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..checks import concrete, positive, whole
+from ..errors import InvalidValue
+from .arrays import reals
+from .problem import Problem, cited
+
+
+class DeepLinear(eqx.Module):
+    """f(W₁, ..., W_L) = ½ |W_L ... W₁ - S|² with S = U diag(s) Vᵀ; the position is the tuple of layers.
+
+    - `left`: U, shape (out, r). - `strengths`: s >= 0, shape (r,). - `right`: V, shape (in, r); columns orthonormal.
+
+    >>> loss = DeepLinear(jnp.eye(1), jnp.array([3.0]), jnp.eye(1))
+    >>> float(loss((2 * jnp.eye(1), jnp.eye(1))))
+    0.5
+    >>> loss.conserved((2 * jnp.eye(1), jnp.eye(1)))[0].tolist()
+    [[-3.0]]
+    """
+
+    left: Float[Array, "out r"]
+    strengths: Float[Array, " r"]
+    right: Float[Array, "in r"]
+
+    def __call__(self, x):
+        product = _chain(*x)
+        target = _chain(self.right.T, jnp.diag(self.strengths), self.left)
+        return ((product - target.astype(product.dtype)) ** 2).sum() / 2
+
+    def conserved(self, x) -> tuple[Array, ...]:
+        """W_{l+1}ᵀ W_{l+1} - W_l W_lᵀ for each pair of neighbours: gradient flow leaves them where they start.
+
+        All are 0 at a balanced start. One step of gradient descent changes them by O(η²), and so a run by O(η).
+        """
+        return tuple(_chain(after, after.T) - _chain(before.T, before) for before, after in zip(x, x[1:], strict=False))
+
+    def modes(self, x) -> Array:
+        """u, how much of each singular pair is learned: the diagonal of Uᵀ W_L ... W₁ V; it grows from u₀ to s."""
+        return jnp.diagonal(_chain(self.right, *x, self.left.T)).astype(jnp.result_type(*x))
+
+    def learned(self, t, u0) -> Array:
+        """The modes at time t under the gradient flow of two layers from a balanced start in the pairs of S:
+
+            u' = 2u (s - u),   u(t) = s e^(2st) / (e^(2st) - 1 + s/u₀)
+
+        for s > 0; strong modes are learned first. For an array of times they are stacked, `(..., r)`.
+        """
+        return jnp.vectorize(lambda t: u0 * self._growth(t, u0), signature="()->(r)")(t)
+
+    def gradient_flow(self, t, x0) -> tuple[Array, Array]:
+        """Where the gradient flow of two layers is at time t, from a start which is balanced and in the pairs of S.
+
+            W₁(t) = W₁(0) V diag(√(u/u₀)) Vᵀ,   W₂(t) = U diag(√(u/u₀)) Uᵀ W₂(0)
+
+        **Raises:** `InvalidValue` for other starts and depths: nobody knows a closed form from there.
+        """
+        if len(x0) != 2:
+            raise InvalidValue(f"only two layers have a closed form, got {len(x0)}; use deep_linear(depth=2).")
+        first, second = map(jnp.asarray, x0)
+        u0 = self.modes((first, second))
+        if concrete((self, first, second)):
+            self._must_be_aligned(first, second, u0)
+
+        def layers(t):
+            root = jnp.diag(jnp.sqrt(self._growth(t, u0)))
+            w1 = _chain(self.right.T, root, self.right, first)
+            w2 = _chain(second, self.left.T, root, self.left)
+            return w1.astype(first.dtype), w2.astype(second.dtype)
+
+        return jnp.vectorize(layers, signature="()->(a,b),(c,d)")(t)
+
+    def _growth(self, t, u0) -> Array:
+        """u(t)/u₀ = 1/(e^(-2st) + u₀ (1 - e^(-2st))/s), which is right for s = 0 and u₀ = 0, too."""
+        s = jnp.where(self.strengths > 0, self.strengths, 1)
+        rise = jnp.where(self.strengths > 0, -jnp.expm1(-2 * s * t) / s, 2 * t)
+        return 1 / (jnp.exp(-2 * self.strengths * t) + u0 * rise)
+
+    def _must_be_aligned(self, first, second, u0):
+        within = np.sqrt(jnp.finfo(u0.dtype).eps) * (1 + np.abs(u0).max())
+        (unbalanced,) = self.conserved((first, second))
+        astray = _chain(self.right.T, jnp.diag(u0), self.left) - _chain(first, second)
+        for name, off in (("not balanced", unbalanced), ("not in the pairs of the target", astray)):
+            if (np.abs(off) > within).any():
+                off = float(np.abs(off).max())
+                raise InvalidValue(f"`x0` is {name}, off by {off:.2g}; pass the start of deep_linear(), or integrate.")
+        if (np.asarray(u0) < -within).any():
+            raise InvalidValue(f"`x0` has the mode {float(u0.min()):.2g}; pass a start whose modes are >= 0.")
+
+
+def deep_linear(target: Any = (3.0, 1.0), depth=2, width=None, start=0.01) -> Problem:
+    """A deep linear network: a product of matrices that learns a matrix, one singular value after the other.
+
+        f(W₁, ..., W_L) = ½ |W_L ... W₁ - S|²
+
+    Domain: everywhere. Minimizers: all factorisations of S; f = 0 there, or half the sum of the squares of those
+    singular values for which the layers are too narrow. The origin is a saddle. With two layers and this start, the
+    gradient flow has a closed form: `problem.loss.gradient_flow`; and W_{l+1}ᵀ W_{l+1} - W_l W_lᵀ never changes along
+    it: `problem.loss.conserved`.
+
+    - `target`: S, a matrix of shape (out, in), or a list of numbers that stand on its diagonal.
+    - `depth`: L, 2 or more layers. - `width`: of all hidden layers, by default min(out, in).
+    - `start`: u₀, how much of each mode is there at the start, which is balanced and in the singular vectors of S.
+
+    >>> problem = deep_linear()
+    >>> [round(float(u), 3) for u in problem.loss.learned(1.0, 0.01)]  # the stronger mode comes first
+    [1.723, 0.069]
+
+    Source: A. M. Saxe, J. L. McClelland and S. Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep
+    linear neural networks", ICLR (2014); for what is conserved, S. Arora, N. Cohen and E. Hazan, "On the optimization
+    of deep networks: implicit acceleration by overparameterization", ICML (2018).
+    """
+    target, start = reals("target", target), positive("start", start)
+    target = np.diag(target) if np.ndim(target) == 1 else target
+    if np.ndim(target) != 2 or 0 in np.shape(target):
+        raise InvalidValue(f"`target` has shape {np.shape(target)}; pass a matrix, or a list for its diagonal.")
+    left, strengths, right = np.linalg.svd(target, full_matrices=False)
+    depth = whole("depth", depth, least=2)
+    width = len(strengths) if width is None else whole("width", width, least=1)
+    scale = start ** (1 / depth)
+    within = np.eye(width, len(strengths))
+    layers = (scale * within @ right, *[scale * np.eye(width)] * (depth - 2), scale * left @ within.T)
+    return Problem(
+        DeepLinear(jnp.asarray(left), jnp.asarray(strengths), jnp.asarray(right.T)),
+        layers,
+        name="deep_linear",
+        minimum=float((strengths[width:] ** 2).sum() / 2),
+        source=cited(deep_linear),
+    )
+
+
+def _chain(*matrices) -> Array:
+    """The product of the matrices, the first applied first; GPUs would otherwise round them to half the digits."""
+    product = matrices[0]
+    for matrix in matrices[1:]:
+        product = jnp.matmul(matrix, product, precision="highest")
+    return product

@@ -1,0 +1,72 @@
+"""A small network that learns a polynomial, where curvature rises until the learning rate no longer bears it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from ..checks import whole
+from .problem import Problem, cited
+
+WIDTHS = (1, 30, 20, 1)
+
+
+def tanh_network(key: Any = 0) -> Problem:
+    """A network of 1, 30, 20 and 1 units that learns T₄ on Chebyshev's 20 points.
+
+        f = 1/(2n) Σᵢ (net(aᵢ) - T₄(aᵢ))²,   net(a) = tanh(tanh(a W₁ + b₁) W₂ + b₂) W₃ + b₃
+
+        aᵢ = cos((2i - 1)π/(2n)),   T₄(a) = 8a⁴ - 8a² + 1,   n = 20
+
+    Domain: everywhere; it is not convex, and units may be exchanged and change sign without effect. Minimizers: not
+    known; f >= 0. Gradient descent raises the largest curvature λ to the edge of stability, 2/η, and stays about there.
+
+    - `key`: a whole number or a `jax.random.key`, from which the start is drawn: weights and biases evenly from
+      ±1/√(units before), as PyTorch does.
+
+    The position is a dict of layers, `{"layer1": {"b": (30,), "w": (1, 30)}, ...}`, 701 numbers.
+
+    >>> problem = tanh_network()
+    >>> problem
+    Problem(tanh_network, dim=701)
+    >>> problem.x0["layer2"]["w"].shape
+    (30, 20)
+
+    Source: made for this course, with Chebyshev's points for the even ones of J. M. Cohen, S. Kaur, Y. Li, J. Z. Kolter
+    and A. Talwalkar, "Gradient descent on neural networks typically occurs at the edge of stability", ICLR (2021).
+    """
+    points = np.cos((2 * np.arange(20) + 1) * np.pi / 40)
+    return Problem(
+        _half_mean_square,
+        _start(key),
+        data=(points[:, None], 8 * points**4 - 8 * points**2 + 1),
+        name="tanh_network",
+        source=cited(tanh_network),
+    )
+
+
+def _half_mean_square(x, data):
+    points, targets = data
+    hidden = jnp.tanh(_affine(points, x["layer1"]))
+    hidden = jnp.tanh(_affine(hidden, x["layer2"]))
+    return ((_affine(hidden, x["layer3"])[:, 0] - targets) ** 2).mean() / 2
+
+
+def _affine(a, layer):
+    return jnp.matmul(a, layer["w"], precision="highest") + layer["b"][None]
+
+
+def _start(key: Any):
+    """All numbers in one draw, in single precision, so that they are the same with and without x64."""
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        key = jax.random.key(whole("key", key, least=0))
+    sizes = [(before + 1) * after for before, after in zip(WIDTHS, WIDTHS[1:], strict=False)]
+    draw: Any = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1, 1)
+    draw = draw if isinstance(draw, Tracer) else np.asarray(draw, float)
+    start = {}
+    for i, (before, after) in enumerate(zip(WIDTHS, WIDTHS[1:], strict=False)):
+        own = draw[sum(sizes[:i]) : sum(sizes[: i + 1])].reshape(before + 1, after) / before**0.5
+        start[f"layer{i + 1}"] = {"w": own[1:], "b": own[0]}
+    return start
