@@ -27,7 +27,27 @@ if TYPE_CHECKING:
     )
     from .derivations import Memoryless as Memoryless, Modified as Modified, Optax as Optax
     from .errors import DynoptError as DynoptError, SolverFailure as SolverFailure
-    from .optimizers import SGD as SGD, Adam as Adam, Momentum as Momentum, RMSprop as RMSprop
+    from .optimizers import (
+        SGD as SGD,
+        Accumulated as Accumulated,
+        AdaBelief as AdaBelief,
+        AdaGrad as AdaGrad,
+        Adam as Adam,
+        AdamW as AdamW,
+        Averaged as Averaged,
+        Layerwise as Layerwise,
+        Lion as Lion,
+        Momentum as Momentum,
+        Muon as Muon,
+        NAdam as NAdam,
+        Nesterov as Nesterov,
+        NesterovConvex as NesterovConvex,
+        RMSprop as RMSprop,
+        Schedule as Schedule,
+        ScheduleFree as ScheduleFree,
+        Signum as Signum,
+        WithGradient as WithGradient,
+    )
     from .problems import Problem as Problem
     from .trajectories import Status as Status, Trajectory as Trajectory, integrate as integrate, iterate as iterate
 
@@ -36,7 +56,12 @@ __version__ = "0.1.0"
 # Rooms open when first entered, so that `python -m dynopt.compare --help` need not wait for JAX.
 _rooms = {
     "problems": None, "optimizers": None, "derivations": None, "analysis": None, "figures": None,
-    "SGD": "optimizers", "Momentum": "optimizers", "RMSprop": "optimizers", "Adam": "optimizers",
+    "SGD": "optimizers", "Momentum": "optimizers", "Nesterov": "optimizers", "NesterovConvex": "optimizers",
+    "AdaGrad": "optimizers", "RMSprop": "optimizers", "Adam": "optimizers", "AdamW": "optimizers",
+    "NAdam": "optimizers", "AdaBelief": "optimizers", "Signum": "optimizers", "Lion": "optimizers",
+    "Muon": "optimizers", "ScheduleFree": "optimizers",
+    "Schedule": "optimizers", "Averaged": "optimizers", "Layerwise": "optimizers", "WithGradient": "optimizers",
+    "Accumulated": "optimizers",
     "Problem": "problems", "Optax": "derivations", "Modified": "derivations", "Memoryless": "derivations",
     "iterate": "trajectories", "integrate": "trajectories", "Trajectory": "trajectories", "Status": "trajectories",
     "DynoptError": "errors", "SolverFailure": "errors",

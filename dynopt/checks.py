@@ -25,7 +25,7 @@ def number(name: str, value) -> Scalar:
         raise InvalidType(f"`{name}` must be a number, got the text {value!r}; remove the quotes.")
     if callable(value):
         raise InvalidType(
-            f"`{name}` must be a number, got a schedule; no page has a flow for one yet, pass a constant."
+            f"`{name}` must be a number, got a schedule; pass a constant, and wrap the page in dynopt.Schedule."
         )
     try:
         kind, shape = jnp.result_type(value), jnp.shape(value)
@@ -74,6 +74,14 @@ def decay_rate(name: str, value) -> Scalar:
     if not isinstance(value, Tracer) and not 0 <= value < 1:
         why = "; 1 never forgets" if value == 1 else ""
         raise InvalidValue(f"`{name}` is {value:g}, which is outside [0, 1){why}; use a number such as 0.9.")
+    return value
+
+
+def share(name: str, value) -> Scalar:
+    """A share of a mixture: a number in [0, 1]."""
+    value = number(name, value)
+    if not isinstance(value, Tracer) and not 0 <= value <= 1:
+        raise InvalidValue(f"`{name}` is {value:g}, which is outside [0, 1]; use a number such as 0.9.")
     return value
 
 

@@ -70,8 +70,7 @@ def learning_rates(
 @eqx.filter_jit
 def _look(loss: Callable, start: PyTree, ends: Array | np.ndarray, pages: tuple[type[AbstractOptimizer], ...]):
     """f and |∇f| at the start; the largest |curvature| there and at the ends; how each page's step grows with ∇f."""
-    x, flat_loss = as_vector(loss, start)
-    grad = jax.grad(flat_loss)
+    x, flat_loss, grad = as_vector(loss, start)
     places = jnp.concatenate([x[None], jnp.asarray(ends, x.dtype)])
     curvature = jax.vmap(lambda x: _largest_curvature(grad, x))(places).max()
     return flat_loss(x), jnp.linalg.norm(grad(x)), curvature, [_power(page, x.dtype) for page in pages]

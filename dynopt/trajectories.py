@@ -19,6 +19,7 @@ from .checks import Scalar, concrete, positive, whole
 from .errors import InvalidType, InvalidValue, ProblemError, SolverFailure
 from .optimizers import AbstractOptimizer
 from .optimizers.base import must_be_page
+from .optimizers.gradient import Gradient
 from .problems import Problem
 from .problems.problem import must_be_problem
 
@@ -292,7 +293,12 @@ def ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
     flat, unravel = ravel_pytree(x0)
     if not concrete(flat):
         unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), x0))[1]
-    return with_dtype(optimizer, flat.dtype), x0, unravel, flat.dtype
+    return fitted(optimizer, x0, flat.dtype), x0, unravel, flat.dtype
+
+
+def fitted(optimizer: AbstractOptimizer, x0: PyTree, dtype) -> AbstractOptimizer:
+    """The page for positions that hold these leaves in one vector, with its numbers as arrays of this dtype."""
+    return with_dtype(optimizer.for_leaves(x0), dtype)
 
 
 def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
@@ -318,20 +324,28 @@ def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int
 
 def _view(loss: Callable, x0: PyTree):
     """The start as one vector; the gradient there; what is seen at a point; whether a point is far out."""
-    x, flat_loss = as_vector(loss, x0)
+    x, flat_loss, grad = as_vector(loss, x0)
 
     def look(x):
         value, g = jax.value_and_grad(flat_loss)(x)
         return value, jnp.linalg.norm(g)
 
     radius = (1 + jnp.linalg.norm(x)) / jnp.sqrt(jnp.finfo(x.dtype).eps)
-    return x, jax.grad(flat_loss), look, lambda x: jnp.linalg.norm(x) > radius
+    return x, grad, look, lambda x: jnp.linalg.norm(x) > radius
 
 
 def as_vector(loss: Callable, x0: PyTree):
-    """The start as one vector, and the loss as a function of such vectors."""
+    """The start as one vector; the loss as a function of such vectors, and its gradient."""
     x, unravel = ravel_pytree(x0)
-    return x, lambda x: loss(unravel(x))
+    part = getattr(loss, "part", None)
+
+    def partial(x, i, k):
+        return jax.grad(lambda x: part(unravel(x), i, k))(x)
+
+    def flat_loss(x):
+        return loss(unravel(x))
+
+    return x, flat_loss, Gradient(jax.grad(flat_loss), part and partial)
 
 
 def _watch(first, k, escaped, fine):

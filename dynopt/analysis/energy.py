@@ -13,7 +13,7 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..trajectories import Trajectory, as_vector, with_dtype
+from ..trajectories import Trajectory, as_vector, fitted
 
 ROUND_OFF = 8  # a rise is one if it exceeds so many ulp of the largest energy, or tolerances of the solver
 
@@ -61,9 +61,9 @@ def energy(optimizer: AbstractOptimizer, problem: Problem, trajectory: Trajector
     [0.0, 1.5, 6.0]
     """
     _check(optimizer, problem, trajectory)
-    _, flat_loss = as_vector(problem.loss, problem.start())
-    optimizer.energy(trajectory.t[0], jax.tree.map(lambda a: a[0], trajectory.y), flat_loss)  # raises if none is known
-    page, run = with_dtype(optimizer, trajectory.t.dtype), trajectory
+    _, flat_loss, _ = as_vector(problem.loss, problem.start())
+    page, run = fitted(optimizer, problem.start(), trajectory.t.dtype), trajectory
+    page.energy(run.t[0], jax.tree.map(lambda a: a[0], run.y), flat_loss)  # raises if none is known
     rtol = jnp.asarray(run.stats.get("rtol", 0), run.t.dtype)
     seen, rises = _energy(page, problem.loss, problem.start(), run.t, run.y, run.loss, rtol)
     return Energy(run.t, seen, rises, run, optimizer, problem)
@@ -71,7 +71,7 @@ def energy(optimizer: AbstractOptimizer, problem: Problem, trajectory: Trajector
 
 @eqx.filter_jit
 def _energy(page: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y: Any, losses: Array, rtol: Array):
-    _, flat_loss = as_vector(loss, start)
+    _, flat_loss, _ = as_vector(loss, start)
     seen = jax.vmap(lambda t, y: page.energy(t, y, flat_loss))(t, y)
     fine = jnp.isfinite(seen) & jnp.isfinite(losses) & jnp.isfinite(y.x).all(-1)
     seen = jnp.where(jnp.cumprod(fine) > 0, seen, jnp.nan)

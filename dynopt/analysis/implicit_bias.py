@@ -15,7 +15,7 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..trajectories import as_vector, with_dtype
+from ..trajectories import as_vector, fitted
 
 NODES, WEIGHTS = ((a + b) / 2 for a, b in zip(np.polynomial.legendre.leggauss(40), (1, 0), strict=True))
 
@@ -85,7 +85,7 @@ def implicit_bias(optimizer: AbstractOptimizer, problem: Problem, x: Any = None)
     flat, unravel = ravel_pytree(start)
     point = jax.eval_shape(lambda x: optimizer.init(x, lambda x: x), flat)
     page = optimizer if len(point) == 1 or isinstance(optimizer, Memoryless) else Memoryless(optimizer)
-    parts = _split(Modified(with_dtype(page, flat.dtype)), problem.loss, start)
+    parts = _split(Modified(fitted(page, start, flat.dtype)), problem.loss, start)
     return ImplicitBias(
         **{name: unravel(part) if part.ndim else part for name, part in parts.items()},
         optimizer=page,
@@ -95,8 +95,7 @@ def implicit_bias(optimizer: AbstractOptimizer, problem: Problem, x: Any = None)
 
 @eqx.filter_jit
 def _split(page: Modified, loss: Callable, start: PyTree) -> dict[str, Array]:
-    x, flat_loss = as_vector(loss, start)
-    grad = jax.grad(flat_loss)
+    x, flat_loss, grad = as_vector(loss, start)
     y, g = page.init(x, grad), grad(x)
     f1, both = page.optimizer.flow(0.0, y, grad).x, page.flow(0.0, y, grad).x
 

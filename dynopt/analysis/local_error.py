@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import Trajectory, as_vector, iterate, rtol_floor, with_dtype
+from ..trajectories import Trajectory, as_vector, fitted, iterate, rtol_floor
 
 
 class LocalError(eqx.Module):
@@ -56,15 +56,15 @@ def local_error(
     0.004837
     """
     map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
-    page = with_dtype(optimizer, map.t.dtype)
+    page = fitted(optimizer, problem.start(x0), map.t.dtype)
     error, own = _errors(page, problem.loss, problem.start(x0), map.t, map.y, max_steps)
     return LocalError(map.t[:-1], error, own, map, optimizer, problem)
 
 
 @eqx.filter_jit
 def _errors(page: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y: Any, max_steps: int):
-    _, flat_loss = as_vector(loss, start)
-    field = diffrax.ODETerm(lambda t, y, _: page.flow(t, y, jax.grad(flat_loss)))
+    _, _, grad = as_vector(loss, start)
+    field = diffrax.ODETerm(lambda t, y, _: page.flow(t, y, grad))
 
     def one_step(rtol, t, y):
         solution = diffrax.diffeqsolve(

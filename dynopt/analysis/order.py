@@ -112,8 +112,9 @@ def _flows_differ(pages: list[AbstractOptimizer], problem: Problem, x0: Any) -> 
     """Whether each clock has a flow of its own, by its field or by its start."""
     if pages[0].flow_knows_h:
         return True
-    x, loss = as_vector(problem.loss, problem.start(x0))
-    coarse, fine = (jax.tree.leaves(page.init_flow(x, jax.grad(loss))) for page in (pages[0], pages[-1]))
+    start = problem.start(x0)
+    x, _, grad = as_vector(problem.loss, start)
+    coarse, fine = (jax.tree.leaves(page.for_leaves(start).init_flow(x, grad)) for page in (pages[0], pages[-1]))
     return not all(map(np.array_equal, coarse, fine))
 
 

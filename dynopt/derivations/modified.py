@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
+from ..optimizers.base import must_be_page, renewed
 from . import series
 from .memoryless import Memoryless
 
@@ -90,6 +90,9 @@ class Modified(AbstractOptimizer):
 
     def at(self, h):
         return eqx.tree_at(lambda page: page.optimizer, self, self.optimizer.at(h))
+
+    def for_leaves(self, x0):
+        return renewed(self, optimizer=self.optimizer.for_leaves(x0))
 
     def init(self, x, grad):
         return self.optimizer.init(x, grad)

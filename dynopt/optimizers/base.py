@@ -1,6 +1,7 @@
 """An optimizer is a map and a flow on one phase space; the flow is the limit of the map as its clock is refined."""
 
 import abc
+import copy
 import inspect
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -11,11 +12,11 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from ..checks import Scalar, nonnegative, positive
 from ..errors import InvalidType, InvalidValue, unknown_name
-from .averages import ratio as ratio, unbiased as unbiased, weight  # what the pages need
+from .averages import ratio as ratio, unbiased as unbiased, weight as weight  # what the pages need
 
 State = TypeVar("State")
 Page = TypeVar("Page", bound="AbstractOptimizer")
@@ -60,6 +61,10 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
     def optax(self) -> optax.GradientTransformation:
         """The library twin, with the same hyperparameters."""
 
+    def parameters(self, y: State) -> Array:
+        """What the library twin carries as its parameters, at this point of phase space: the position."""
+        return y.x  # pyright: ignore[reportAttributeAccessIssue]
+
     def energy(self, t: ArrayLike, y: State, loss: Loss) -> Array:
         """A number that never rises along the flow, where one is known (each page says how fast it falls).
 
@@ -68,6 +73,10 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         raise InvalidValue(f"no energy is known for {self!r}; pass a page that declares one, such as dynopt.SGD(0.1).")
 
     name = property(lambda self: type(self).__name__, doc="What it is called in pictures.")
+    elementwise = property(
+        lambda self: True, doc="Whether it treats every coordinate by itself, so that any shape fits."
+    )
+    positions = property(lambda self: ("x",), doc="Which fields of a point of phase space are positions.")
     order = property(lambda self: 1.0, doc="The power of `h` with which the gap between map and flow closes.")
 
     def at(self: Page, h) -> Page:
@@ -75,6 +84,10 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         page = eqx.tree_at(lambda page: page.h, self, nonnegative("h", h))
         page.__check_init__()
         return page
+
+    def for_leaves(self: Page, x0: PyTree) -> Page:
+        """The same page for positions that hold the leaves of `x0` in one vector, where leaves matter to it."""
+        return self
 
     def refine(self: Page, n) -> Page:
         """The same flow with `n` steps in the time of one."""
@@ -135,6 +148,14 @@ def shown(value: Any) -> str:
     if isinstance(value, jax.Array) and (value.shape != () or isinstance(value, Tracer)):
         return eqx.tree_pformat(value)
     return f"{float(value):.12g}"
+
+
+def renewed(page: Page, **fields: Any) -> Page:
+    """The page with other values in these fields, static ones too."""
+    page = copy.copy(page)
+    for name, value in fields.items():
+        object.__setattr__(page, name, value)
+    return page
 
 
 def must_be_page(value: Any, example: str = "dynopt.SGD(0.1)") -> None:

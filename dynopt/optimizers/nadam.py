@@ -1,0 +1,90 @@
+"""NAdam: Adam that looks one step ahead with its momentum, as Nesterov does."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from ..checks import Scalar, decay_rate, nonnegative, positive
+from .base import AbstractOptimizer, ratio, unbiased, weight
+
+
+class NAdamState(NamedTuple):
+    x: Array
+    m: Array
+    v: Array
+
+
+class NAdam(AbstractOptimizer[NAdamState]):
+    """NAdam is Adam that counts the new gradient once more, as Nesterov's momentum does.
+
+    The map (η = `learning_rate`, β₁ = `b1`, β₂ = `b2`, ε = `eps`, g = ∇f(xₖ)), memory first, then the position:
+
+        mₖ₊₁ = β₁ mₖ + (1-β₁) g          m̂ = β₁ mₖ₊₁ / (1 - β₁ᵏ⁺²) + (1-β₁) g / (1 - β₁ᵏ⁺¹)
+        vₖ₊₁ = β₂ vₖ + (1-β₂) g²         v̂ = vₖ₊₁ / (1 - β₂ᵏ⁺¹)
+        xₖ₊₁ = xₖ - η m̂ / (√v̂ + ε)
+
+    The flow is Adam's (memory times τ₁ = h/(1-β₁), τ₂ = h/(1-β₂)), from m(0) = v(0) = 0:
+        τ₁ m′ = g - m                     m̂ = m / (1 - e^(-t/τ₁))
+        τ₂ v′ = g² - v                    v̂ = v / (1 - e^(-t/τ₂))
+        x′ = -m̂ / (√v̂ + ε)
+
+    The clock: one step takes the time h = η, and βᵢ = 1 - h/τᵢ. With τ₁, τ₂ held fixed the gap closes like h. Looking
+    ahead adds O(h) to a step, and for τ₁ ≫ h the share 1/(k (k+1)) to the k-th step: one whole step in all.
+    Energy: Adam's, f + (τ₁/2) Σ m m̂/(√v̂ + ε), which never rises along the flow if τ₁ ≤ 4 τ₂.
+    Elsewhere: Dozat's schedule of β₁ is left out, as in optax.
+    - `learning_rate`: η, time per step. - `b1`, `b2`: β₁, β₂ in [0, 1). - `eps`: ε ≥ 0.
+    >>> NAdam(0.01)
+    NAdam(learning_rate=0.01, b1=0.9, b2=0.999, eps=1e-08)
+
+    Source: T. Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop (2016); `optax.nadam`.
+    """
+
+    h: Scalar
+    tau1: Scalar
+    tau2: Scalar
+    eps: Scalar
+
+    def __init__(self, learning_rate, b1=0.9, b2=0.999, eps=1e-8):
+        self.h = positive("learning_rate", learning_rate)
+        self.tau1 = self.h / (1 - decay_rate("b1", b1))
+        self.tau2 = self.h / (1 - decay_rate("b2", b2))
+        self.eps = nonnegative("eps", eps)
+
+    learning_rate = property(lambda self: self.h)
+    b1 = property(lambda self: 1 - self.h / self.tau1)
+    b2 = property(lambda self: 1 - self.h / self.tau2)
+    layer = property(lambda self: True)  # the k-th step is 1/(k (k+1)) longer at every clock
+    averages = property(lambda self: {"m": self.tau1, "v": self.tau2})
+
+    def init(self, x, grad):
+        return NAdamState(x, jnp.zeros_like(x), jnp.zeros_like(x))
+
+    def step(self, t, y, grad):
+        x, m, v = y
+        g = grad(x)
+        m = m + self.h * (g - m) / self.tau1
+        v = v + self.h * (g**2 - v) / self.tau2
+        ahead, now = unbiased(m, g, t + 2 * self.h, self.h, self.tau1), weight(t + self.h, self.h, self.tau1)
+        m_hat = self.b1 * ahead + self.h / self.tau1 * ratio(g, now)
+        v_hat = unbiased(v, g**2, t + self.h, self.h, self.tau2)
+        x = x - self.h * ratio(m_hat, jnp.sqrt(v_hat) + self.eps)
+        return NAdamState(x, m, v)
+
+    def flow(self, t, y, grad):
+        x, m, v = y
+        g = grad(x)
+        dm = (g - m) / self.tau1
+        dv = (g**2 - v) / self.tau2
+        m_hat = unbiased(m, g, t, 0.0, self.tau1)
+        v_hat = unbiased(v, g**2, t, 0.0, self.tau2)
+        dx = -ratio(m_hat, jnp.sqrt(v_hat) + self.eps)
+        return NAdamState(dx, dm, dv)
+
+    def optax(self):
+        return optax.nadam(self.learning_rate, self.b1, self.b2, self.eps)
+
+    def energy(self, t, y, loss):
+        m_hat, v_hat = unbiased(y.m, y.m, t, 0.0, self.tau1), unbiased(y.v, y.v, t, 0.0, self.tau2)
+        return loss(y.x) + self.tau1 / 2 * jnp.sum(ratio(y.m * m_hat, jnp.sqrt(v_hat) + self.eps))

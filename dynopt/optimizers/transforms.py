@@ -1,0 +1,61 @@
+"""What may change a gradient: a function of it, of the position and of the step, or an optax transformation."""
+
+import inspect
+from typing import Any
+
+import jax
+import optax
+
+from ..errors import InvalidType, InvalidValue
+from .wrapper import called
+
+
+def wanted(name: str, transform: Any) -> int:
+    """How many of g, x, k a transform takes.
+
+    **Raises:** `InvalidType` for what is no transform.
+    """
+    if isinstance(transform, optax.GradientTransformation):
+        return 2
+    remedy = "pass a function of g, of (g, x) or of (g, x, k), or an optax transformation"
+    if not callable(transform):
+        raise InvalidType(f"`{name}` must change a gradient, got {transform!r}; {remedy}.")
+    for count in (1, 2, 3):
+        try:
+            inspect.signature(transform).bind(*range(count))
+        except TypeError:
+            continue
+        except ValueError:  # it does not say
+            return 1
+        return count
+    raise InvalidType(f"`{name}` {called(transform)} takes other arguments; {remedy}.")
+
+
+def applied(transform: Any, g: Any, x: Any, k: Any) -> Any:
+    """T(g, x, k).
+
+    **Raises:** `InvalidValue` if the transform remembers, or returns what is not like a gradient.
+    """
+    if isinstance(transform, optax.GradientTransformation):
+        state = transform.init(x)
+        if jax.tree.leaves(state):
+            raise InvalidValue(
+                f"`transform` {called(transform)} remembers, so it changes more than the gradient; "
+                "make it a page: dynopt.Optax(lambda h: optax.chain(..., optax.sgd(h)), h)."
+            )
+        changed = transform.update(g, state, x)[0]
+    else:
+        changed = transform(*(g, x, k)[: wanted("transform", transform)])
+    if jax.tree.structure(changed) != jax.tree.structure(g):
+        raise InvalidValue(
+            f"`transform` {called(transform)} returned {jax.tree.structure(changed)} for a gradient "
+            f"{jax.tree.structure(g)}; return one like it."
+        )
+    return changed
+
+
+def as_transformation(transform: Any) -> Any:
+    """The transform as optax takes it."""
+    if isinstance(transform, optax.GradientTransformation):
+        return transform
+    return optax.GradientTransformation(lambda x: 0, lambda g, k, x=None: (applied(transform, g, x, k), k + 1))
