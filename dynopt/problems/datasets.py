@@ -11,12 +11,12 @@ from ..errors import EnvironmentProblem, InvalidType, InvalidValue, unknown_name
 from .arrays import numbers, reals
 
 
-def labelled(data: Any, known: tuple[str, ...], classes: int) -> tuple[Any, np.ndarray]:
+def labelled(data: Any, known: tuple[str, ...], sizes: tuple[int, ...]) -> tuple[Any, np.ndarray]:
     """Features, (examples, features), and labels, (examples,): those of a set by name, or one's own if they fit.
 
     Sets with a name are standardised: each feature that varies has mean 0 and deviation 1.
 
-    - `known`: the names besides "clouds". - `classes`: how many clouds there are.
+    - `known`: the names besides "clouds". - `sizes`: of the clouds.
 
     **Raises:** `UnknownName`, `InvalidType` and `InvalidValue` for what is no such set; `EnvironmentProblem` if
     scikit-learn is wanted and missing.
@@ -24,7 +24,7 @@ def labelled(data: Any, known: tuple[str, ...], classes: int) -> tuple[Any, np.n
     if isinstance(data, str):
         if data not in ("clouds", *known):
             raise unknown_name("data set", data, ("clouds", *known))
-        features, labels = clouds(classes) if data == "clouds" else _bundled(data)
+        features, labels = clouds(sizes) if data == "clouds" else _bundled(data)
         deviation = features.std(0)
         return (features - features.mean(0)) / np.where(deviation > 0, deviation, 1), labels
     if not isinstance(data, tuple | list) or len(data) != 2:
@@ -35,11 +35,11 @@ def labelled(data: Any, known: tuple[str, ...], classes: int) -> tuple[Any, np.n
     return features, _as_labels(data[1], len(features))
 
 
-def clouds(classes: int, each: int = 20) -> tuple[np.ndarray, np.ndarray]:
+def clouds(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """In the plane, around evenly spaced points of a circle, overlapping: always the same ones."""
     draw = np.random.RandomState(0)  # the one generator whose numbers numpy promises never to change
-    labels = np.repeat(np.arange(classes), each)
-    angle = 2 * np.pi * labels / classes
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    angle = 2 * np.pi * labels / len(sizes)
     return 1.5 * np.stack([np.cos(angle), np.sin(angle)], -1) + draw.normal(size=(len(labels), 2)), labels
 
 

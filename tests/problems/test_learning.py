@@ -79,6 +79,12 @@ def test_the_start_is_finite_and_has_a_slope_to_go_down(name):
     assert np.isfinite(value) and np.isfinite(gradient).all() and np.linalg.norm(gradient) > 0.01
 
 
+@pytest.mark.parametrize("name", ["logistic_regression", "softmax_regression"])
+def test_no_slope_is_zero_at_the_start_by_chance(name):
+    _, gradient = value_and_grad(name)(made(name).start())
+    assert np.abs(ravel_pytree(gradient)[0]).min() > 1e-3
+
+
 @each
 def test_gradient_descent_goes_down_at_every_step(name):
     run = iterate(SGD(RATES[name]), made(name), 50)
