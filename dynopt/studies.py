@@ -217,9 +217,10 @@ def _page(name: str, made: Mapping[str, float | bool]) -> AbstractOptimizer:
 def _misfit(figure: str, problem: Problem, pages: Mapping[str, AbstractOptimizer]) -> str:
     """Why a figure cannot be drawn of this problem and these optimizers; nothing if it can."""
     lack = "do not have" if len(pages) > 1 else "does not have"
-    if figure in ("paths", "modified") and problem.dim != 2:
-        subject = "`paths` are" if figure == "paths" else "`modified` is"
-        return f"{subject} drawn in a plane, but {problem.name} has {problem.dim} coordinates; draw --figures loss,gap."
+    if figure == "paths" and problem.dim < 2:
+        return f"`paths` are drawn in a plane, but {problem.name} has 1 coordinate; draw --figures loss,gap."
+    if figure == "modified" and problem.dim != 2:
+        return f"`modified` shows two coordinates, but {problem.name} has {problem.dim}; draw --figures loss,gap."
     if figure == "phase" and not any("p" in _memory(page) for page in pages.values()):
         return f"`phase` shows a velocity, which {typed(tuple(pages))} {lack}; add --optimizers momentum."
     if figure == "modified" and not any(map(is_mended, pages.values())):

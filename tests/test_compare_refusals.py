@@ -254,10 +254,17 @@ def test_a_loss_that_breaks_while_it_runs_is_blamed_on_its_line(refusal, monkeyp
     )
 
 
-def test_paths_need_a_plane(refusal):
+@pytest.mark.parametrize(
+    ("figure", "x0", "says"),
+    [
+        ("paths", "1", "`paths` are drawn in a plane, but loss has 1 coordinate; draw --figures loss,gap."),
+        ("modified", "1,2,3", "`modified` shows two coordinates, but loss has 3; draw --figures loss,gap."),
+    ],
+)
+def test_paths_need_a_plane(refusal, figure, x0, says):
     Path("mine.py").write_text("def loss(x): return (x**2).sum()")
-    code, sentence = refusal("--problem", "mine:loss", "--x0", "1,2,3", "--figures", "paths")
-    assert code == 2 and "`paths` are drawn in a plane, but loss has 3 coordinates" in sentence
+    code, sentence = refusal("--problem", "mine:loss", "--x0", x0, "--figures", figure)
+    assert code == 2 and says in sentence
 
 
 def test_two_problems_for_the_same_files(refusal):

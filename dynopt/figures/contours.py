@@ -8,31 +8,40 @@ from matplotlib.colors import LogNorm, to_hex
 
 from ..analysis import Gap
 from .measure import figure_of
+from .projection import Plane
 from .smooth import unravel
 from .style import field, ground, mixed
 from .views import LARGEST, finite
 from .words import number
 
 POINTS = 301  # along each side
+FEWEST = 61  # along each side, where one loss takes long
+MANY = 1000  # coordinates: from here on there are fewer points
+AT_ONCE = 2**22  # numbers: of so many positions the loss is evaluated together
 MOST = 13  # levels
 PLAIN = 0.2  # of the view: on so wide a plain a level would draw the noise
 
 
-def paint(ax: Axes, gap: Gap, scale: bool) -> None:
-    """Fill the view of the axes, with a scale beside it if asked; where the loss is not finite the ground is bare."""
-    x, y = (np.linspace(*limits, POINTS) for limits in (ax.get_xlim(), ax.get_ylim()))
-    plane = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2).astype(gap.map.y.x.dtype)
-    loss = np.asarray(_losses(gap.problem.loss, unravel(gap), plane), float).reshape(POINTS, POINTS)
+def paint(ax: Axes, gap: Gap, scale: bool, plane: Plane | None = None) -> list[float]:
+    """Fill the view of the axes, with a scale beside it if asked; where the loss is not finite the ground is bare.
+
+    The axes are the problem's own two coordinates, or lie in a `plane` on which the loss is evaluated. Returns the
+    losses at which there is a contour.
+    """
+    side = points_along(gap.problem.dim)
+    x, y = (np.linspace(*limits, side) for limits in (ax.get_xlim(), ax.get_ylim()))
+    points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    loss = losses(gap, points, plane).reshape(side, side)
     values = finite([loss])
     if not values.size:
-        return
+        return []
     known = gap.problem.minimum
     base = values.min() if known is None else min(known, values.min())
     height = np.ma.masked_invalid(np.clip(loss, -LARGEST, LARGEST) - base)
     levels = round_levels(height.compressed())
     levels = [v for v in levels if (abs(height - v) < 0.01 * v).mean() < PLAIN]
     if len(levels) < 2:
-        return
+        return []
     shown = np.ma.array(np.clip(height.filled(1), levels[0] / 1e3, levels[-1]), mask=height.mask)
     colors, norm = field(), LogNorm(levels[0] / 2, levels[-1])
     fill = ax.contourf(x, y, shown, levels=[levels[0] / 1e4, *levels], cmap=colors, norm=norm, zorder=1)
@@ -42,12 +51,38 @@ def paint(ax: Axes, gap: Gap, scale: bool) -> None:
     lines.set_gid("contours")
     ax.grid(False)
     if scale:
-        _scale(ax, fill, levels, "loss above minimum" if known is not None else "loss above the lowest seen")
+        lowest = "minimum" if known is not None else "the lowest seen" if plane is None else "lowest"
+        _scale(ax, fill, levels, f"loss{'' if plane is None else ' in the plane'} above {lowest}")
+    return [base + level for level in levels[:-1]]
+
+
+def points_along(dim: int) -> int:
+    """Of the grid, along each side."""
+    return POINTS if dim <= MANY else max(FEWEST, int(POINTS * (MANY / dim) ** 0.5))
+
+
+def losses(gap: Gap, points: np.ndarray, plane: Plane | None = None) -> np.ndarray:
+    """The loss at each of these points, shape `(n, 2)`, of the plane of two coordinates or of another one."""
+    dtype, loss = gap.map.y.x.dtype, gap.problem.loss
+    if plane is None:
+        return np.asarray(_losses(loss, unravel(gap), points.astype(dtype)), float)
+    together = min(max(AT_ONCE // gap.problem.dim, 1), POINTS)
+    rows = -(-len(points) // together)
+    padded = np.resize(points, (rows, together, 2)).astype(dtype)
+    where = plane.origin.astype(dtype), plane.basis.astype(dtype)
+    return np.asarray(_losses_in(loss, unravel(gap), *where, padded), float).ravel()[: len(points)]
 
 
 @eqx.filter_jit
 def _losses(loss, unravel, points):
     return jax.vmap(lambda point: loss(unravel(point)))(points)
+
+
+@eqx.filter_jit
+def _losses_in(loss, unravel, origin, basis, rows):
+    """Row by row, so that never more positions are held than there are in one."""
+    at = jax.vmap(lambda point: loss(unravel(origin + point @ basis)))
+    return jax.lax.map(at, rows)
 
 
 def round_levels(height: np.ndarray) -> list[float]:

@@ -74,7 +74,9 @@ def row(parent, handles: Sequence[Artist], place: tuple[float, float], **legend)
 def aside(ax: Axes, handles: Sequence[Artist]) -> None:
     """Names and keys in a column to the right of the frame and of its scale."""
     said, size = [str(handle.get_label()) for handle in handles], size_of("legend.fontsize")
-    moved = ScaledTranslation(5.5 * size / 72, 0, figure_of(ax).dpi_scale_trans)
+    ticks = [label.get_text() for scale in ax.child_axes for label in scale.get_yticklabels()]
+    wide = max([0.0, *(width(tick, size) - width("0.001", size) for tick in ticks)])
+    moved = ScaledTranslation((5.5 * size + wide) / 72, 0, figure_of(ax).dpi_scale_trans)
     drawn = Legend(
         ax, list(handles), said, loc="upper left", bbox_to_anchor=(1.02, 1), bbox_transform=ax.transAxes + moved,
         frameon=False, borderpad=0, borderaxespad=0, handlelength=3.2, handletextpad=0.6, labelspacing=0.8,

@@ -13,10 +13,11 @@ from ..derivations import Modified
 from ..errors import InvalidValue
 from . import legends, runs
 from .captions import called, claim, conditions, dotted, failures, largest, solved
-from .paths import PLANE, in_the_plane, just_seen, on_contours
+from .landscape import on_contours
 from .picture import Panel, Picture, drawn, of_one_problem, several
 from .runs import Cast
 from .style import ground, mixed
+from .window import PLANE, just_seen
 from .words import counted, ending, listed, number, point
 
 HARDLY = 0.8  # of the distance to the flow: a modified flow that is farther from the dots than this is hardly nearer
@@ -92,7 +93,7 @@ def paint(ax: Axes, gaps: list[Gap], modified: list[Gap], scale: bool = False, f
     """Draw in the axes, and say what stands around them; `scale` and `fill` are those of `paths.paint`."""
     pairs = _pairs(gaps, modified)
 
-    def lines() -> list[Line2D]:
+    def lines(_: list[float]) -> list[Line2D]:
         thin = [runs.flow_of(ax, pair.flow, PLANE, color=_pale(pair), **_thin(), zorder=2.5) for pair in pairs]
         full = [runs.flow_of(ax, pair.modified, PLANE) for pair in pairs]
         dots = [runs.map_of(ax, pair.flow, PLANE, MOST) for pair in pairs]
@@ -122,7 +123,12 @@ def _pale(pair: Pair) -> str:
 
 def _paired(gaps: Gap | list[Gap], modified_gaps: Gap | list[Gap]) -> tuple[list[Gap], list[Gap]]:
     """Both as lists that belong together, in the plane."""
-    gaps, modified = in_the_plane(gaps), several(modified_gaps, Gap, "analysis.gap")
+    gaps, modified = (several(results, Gap, "analysis.gap") for results in (gaps, modified_gaps))
+    if gaps[0].problem.dim != 2:
+        raise InvalidValue(
+            f"modified flows are drawn in a plane but {called(gaps[0])} has "
+            f"{counted(gaps[0].problem.dim, 'coordinate')}; draw the gap of each, which has any dimension."
+        )
     of_one_problem([gaps[0], modified[0]])
     if len(gaps) != len(modified):
         raise InvalidValue(

@@ -1,6 +1,6 @@
 """The overview: all pictures of one problem on one page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 
@@ -9,6 +9,8 @@ from . import descent, gap, legends, local_error, loss, order, paths, phase, run
 from .captions import called, conditions, dotted, largest, solved
 from .measure import frame, size_of
 from .picture import Panel, Picture, finish, of_one_problem, several, write_title
+from .projection import Plane, plane_of
+from .residual import Residual, sentences, within
 from .style import context, ink
 from .words import listed, number, plain
 
@@ -25,7 +27,7 @@ def draw(
 ) -> Picture:
     """Paths, loss, phase plane, gap, local error and order of one problem on one page, each with its own claim.
 
-    Paths are left out unless the problem has two coordinates, the phase plane unless some optimizer has a velocity, and
+    Paths are left out if the problem has one coordinate only, the phase plane unless some optimizer has a velocity, and
     local errors and orders if there are none.
 
     - `gaps`, `local_errors`, `orders`: one or several results of `analysis.gap`, `.local_error` and `.order`.
@@ -34,14 +36,17 @@ def draw(
     **Raises:** `InvalidValue` if the results are of several problems.
     """
     gaps, local, orders = _of_one_problem(gaps, local_errors, orders)
-    paints = _paints(gaps, local, orders)
+    plane = plane_of(gaps) if gaps[0].problem.dim > 1 else None
+    found = paths.unseen(gaps, plane)
+    paints = _paints(gaps, local, orders, plane, found)
     with context(style):
         picture = Picture(style, describe(gaps, local, orders))
         wide, high = picture.get_size_inches()
         picture.set_size_inches(2 * float(wide), 2 * float(high))
         axes: dict[str, Axes] = picture.subplot_mosaic(_places(paints))  # pyright: ignore
         panels = {name: paint(axes[name]) for name, paint in paints.items() if name != "paths"}
-        _write_around(picture, gaps, local, orders)
+        projected = [] if plane is None else sentences(gaps[0], plane, found, hollow=not within(found))
+        _write_around(picture, gaps, local, orders, projected)
         for name, panel in panels.items():
             axes[name].set_gid(name)
             write_title(axes[name], panel.title, 72 * picture.get_figwidth() / 3.6, 4.0)
@@ -78,11 +83,17 @@ def _of_one_problem(gaps, local_errors, orders) -> tuple[list[Gap], list[LocalEr
     return gaps, local, orders
 
 
-def _paints(gaps: list[Gap], local: list[LocalError], orders: list[Order]) -> Paints:
+def _paints(
+    gaps: list[Gap],
+    local: list[LocalError],
+    orders: list[Order],
+    plane: Plane | None = None,
+    found: Sequence[Residual] = (),
+) -> Paints:
     """What there is to draw, in reading order."""
     moving = [g for g in gaps if hasattr(g.map.y, "p")]
     paints: Paints = {
-        "paths": lambda ax: paths.paint(ax, gaps, fill=frame(ax).height / frame(ax).width),
+        "paths": lambda ax: paths.paint(ax, gaps, fill=_fill(ax), plane=plane, found=found),
         "loss": lambda ax: loss.paint(ax, gaps),
         "phase": lambda ax: phase.paint(ax, moving),
         "gap": lambda ax: gap.paint(ax, gaps),
@@ -90,12 +101,17 @@ def _paints(gaps: list[Gap], local: list[LocalError], orders: list[Order]) -> Pa
         "order": lambda ax: order.paint(ax, orders, brief=True),
     }
     there = {
-        "paths": gaps[0].problem.dim == 2,
+        "paths": gaps[0].problem.dim > 1,
         "phase": bool(moving),
         "local_error": bool(local),
         "order": bool(orders),
     }
     return {name: paint for name, paint in paints.items() if there.get(name, True)}
+
+
+def _fill(ax: Axes) -> float:
+    """The height of the frame over its width."""
+    return frame(ax).height / frame(ax).width
 
 
 def _places(paints: Paints) -> list[list[str]]:
@@ -106,13 +122,15 @@ def _places(paints: Paints) -> list[list[str]]:
     return [[name for name in row for _ in range(6 // len(row))] for row in rows]
 
 
-def _write_around(picture: Picture, gaps: list[Gap], local: list[LocalError], orders: list[Order]) -> None:
+def _write_around(
+    picture: Picture, gaps: list[Gap], local: list[LocalError], orders: list[Order], projected: list[str]
+) -> None:
     """The page's title, with a line left free for the names, and its caption."""
     restarted = [solved(local).replace("The flow", "Each restarted flow")] if local else []
     counts = runs.counts(gaps)
     dots = [*dotted(gaps, counts, runs.MOST, " on paths and orbits"), *dotted(gaps, counts, descent.MOST, " elsewhere")]
     refined = order.refined(orders) if orders else []
-    picture.write_caption([*conditions(gaps), *restarted, *dots, *refined])
+    picture.write_caption([*conditions(gaps), *restarted, *projected, *dots, *refined])
     size, left = 1.25 * size_of("axes.titlesize"), 8 / 72 / picture.get_figwidth()
     text = f"Map and flow on {plain(called(gaps[0]))}\n"
     picture.suptitle(text, x=left, ha="left", fontsize=size, color=ink(), linespacing=1.3)

@@ -1,48 +1,67 @@
-"""The paths: where map and flow go in the plane."""
+"""The paths: where map and flow go in the plane, or how they look when they are projected on one."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ..analysis import Gap
 from ..errors import InvalidValue
-from . import contours, legends, runs
+from . import legends, runs
 from .captions import called, claim, conditions, dotted, largest
+from .landscape import on_contours
 from .picture import Panel, Picture, drawn, several
-from .style import ground, ink
-from .views import LARGEST, linear_view, mark_exit, mark_plainly
+from .projection import Plane, plane_of
+from .residual import Residual, missed, named, residuals, sentences, within
+from .style import ground
+from .window import PLANE, just_seen
 from .words import ending, listed, number, point
 
 WALL = 0.62  # the frame's height over its width on a slide
-SLIT = 0.3  # a frame narrower than this shows nothing; then the two axes have scales of their own
-CLOSE = 0.015  # of the window's diagonal: about the size of a dot
-PLANE = [("x", 0), ("x", 1)]
-Window = tuple[tuple[float, float], tuple[float, float]]
+HIGH = 0.7  # the same, beside the longer words of a projection
 
 
-def draw(results: Gap | list[Gap], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Gap | list[Gap], *, plane: Any = None, origin: Any = None, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """Paths of map and flow over the contours of the loss: dots are the map, a line is the flow.
 
     Contours lie at round heights above the minimum, evenly in the logarithm; stars are minimizers. The window is the
     problem's own, or fits the paths; an arrow on the frame shows where a path leaves it.
 
-    - `results`: one or several `analysis.gap` of one problem in two coordinates. - `ax`: axes to draw in, instead of a
-      new `Picture`. - `style`: "notebook", "paper" or "slides" (where the window is widened to fill the wall).
+    In more than two coordinates the paths are projected on a plane, by default that of their two principal directions,
+    and the contours are the loss in it. The caption says how much of the variance the plane explains, how far the paths
+    lie off it, and by how much the contours miss their losses.
 
-    **Raises:** `InvalidValue` if the problem has other than two coordinates, or the results are of several problems.
+    - `results`: one or several `analysis.gap` of one problem. - `plane`: two directions that span another plane, each
+      shaped like the position, or as one vector; they are made orthonormal, the first as it is. - `origin`: a position
+      through which the plane goes, by default the mean of the paths. - `ax`: axes to draw in, instead of a new
+      `Picture`. - `style`: "notebook", "paper" or "slides" (where the window is widened to fill the wall).
+
+    **Raises:** `InvalidValue` if the problem has one coordinate only, the results are of several problems, or `plane`
+    and `origin` do not fit.
     """
-    fill = WALL if ax is None and style == "slides" else None
-    return drawn(partial(paint, scale=ax is None, fill=fill), describe, in_the_plane(results), ax, style)
+    gaps = several(results, Gap, "analysis.gap")
+    seen = _plane(gaps, plane, origin)
+    found, wall = unseen(gaps, seen), WALL if seen is None else HIGH
+    fill = wall if ax is None and style == "slides" else None
+    painted = partial(paint, scale=ax is None, fill=fill, plane=seen, found=found)
+    return drawn(painted, partial(_described, plane=seen, found=found), gaps, ax, style)
 
 
-def describe(results: Gap | list[Gap]) -> str:
+def describe(results: Gap | list[Gap], *, plane: Any = None, origin: Any = None) -> str:
     """The picture in one sentence with its numbers."""
-    gaps = in_the_plane(results)
+    gaps = several(results, Gap, "analysis.gap")
+    seen = _plane(gaps, plane, origin)
+    return _described(gaps, seen, unseen(gaps, seen))
+
+
+def _described(gaps: list[Gap], plane: Plane | None, found: list[Residual]) -> str:
+    if plane is not None:
+        return _projected(gaps, plane, found)
     said = []
     for gap, _, name, _ in runs.cast(gaps):
         last = np.stack(runs.at(gap.map, PLANE), 1)[-1:]
@@ -53,134 +72,82 @@ def describe(results: Gap | list[Gap]) -> str:
     return f"{what}: {'; '.join(said)}."
 
 
-def in_the_plane(results: Gap | list[Gap]) -> list[Gap]:
-    gaps = several(results, Gap, "analysis.gap")
-    dim = gaps[0].problem.dim
-    if dim != 2:
+def _projected(gaps: list[Gap], plane: Plane, found: list[Residual]) -> str:
+    said = []
+    for gap, own in zip(gaps, found, strict=True):
+        where, away = "has no finite start", f"at most {number(largest(gap.error))} from its flow"
+        if len(own.loss):
+            where = f"ends at a loss of {number(own.loss[-1])} over {number(own.under[-1])} in the plane"
+        if not within(found):
+            away += f" and {number(own.distance)} off the plane"
+        said.append(f"{own.name} {ending(gap.map) or f'{where}, {away}'}")
+    start = point(np.asarray(gaps[0].map.y.x[0], float))
+    differ = "are the losses of the paths" if within(found) else f"differ from the losses of the paths{missed(found)}"
+    what = f"Paths of map (dots) and flow (lines) on {called(gaps[0])} from {start}, projected on the plane"
+    return f"{what} {named(plane)}; {'; '.join(said)}; the contours {differ}."
+
+
+def _plane(gaps: list[Gap], plane: Any = None, origin: Any = None) -> Plane | None:
+    """In which the runs are seen; None for that of their own two coordinates."""
+    if gaps[0].problem.dim == 1:
         raise InvalidValue(
-            f"paths are drawn in a plane but {called(gaps[0])} has {dim} coordinate{'s' * (dim > 1)}; draw loss, gap, "
-            "local_error, order or phase, which work in any dimension."
+            f"paths are drawn in a plane but {called(gaps[0])} has 1 coordinate; draw loss, gap, local_error, order or "
+            "phase, which work in any dimension."
         )
-    return gaps
+    return plane_of(gaps, plane, origin)
 
 
-def paint(ax: Axes, gaps: list[Gap], scale: bool = False, fill: float | None = None) -> Panel:
+def unseen(gaps: list[Gap], plane: Plane | None) -> list[Residual]:
+    """What the plane does not show of each run; nothing if it is that of their own two coordinates."""
+    return [] if plane is None else residuals(gaps, plane)
+
+
+def paint(
+    ax: Axes,
+    gaps: list[Gap],
+    scale: bool = False,
+    fill: float | None = None,
+    plane: Plane | None = None,
+    found: Sequence[Residual] = (),
+) -> Panel:
     """Draw in the axes, and say what stands around them.
 
-    With a `scale` of the loss beside the frame; and with the view widened to a frame whose height over its width is
-    `fill`.
+    With a `scale` of the loss beside the frame; with the view widened to a frame whose height over its width is `fill`;
+    projected on a `plane` in which so much is `found` missing.
     """
-    people = runs.cast(gaps)
-    marks, shape = on_contours(
-        ax, gaps, lambda: [line for each in people for line in runs.orbit(ax, each, PLANE)], scale, fill
-    )
+    people, hollow = runs.cast(gaps), []
+
+    def lines(levels: list[float]) -> list[Line2D]:
+        both = [runs.orbit(ax, each, plane or PLANE) for each in people]
+        for (_, dots), own in zip(both, found, strict=False):
+            hollow.extend(_hollow(ax, dots, own.far_off(levels)))
+        return [line for pair in both for line in pair]
+
+    marks, shape = on_contours(ax, gaps, lines, scale, fill, plane=plane)
+    seen = [] if plane is None else sentences(gaps[0], plane, found, bool(hollow))
+    key = [legends.key("off its contour", marker="o", linestyle="none", markerfacecolor=ground())]
     return Panel(
-        title=title(gaps),
+        title=title(gaps, plane),
         names=runs.handles(people),
-        keys=[*legends.map_and_flow(), *marks],
-        caption=conditions(gaps) + dotted(gaps, runs.counts(gaps), runs.MOST),
+        keys=[*legends.map_and_flow(), *(key if hollow else []), *marks],
+        caption=[*conditions(gaps), *seen, *dotted(gaps, runs.counts(gaps), runs.MOST)],
         shape=shape,
     )
 
 
-def on_contours(
-    ax: Axes, gaps: list[Gap], lines: Callable[[], list[Line2D]], scale: bool, fill: float | None, near: bool = False
-) -> tuple[list[Line2D], float | None]:
-    """The plane in which `lines` draws, with contours, starts, minimizers and exits; `near` as for `window`.
-
-    Returns the keys of what it has marked, and the frame's height over its width, where the data fix it.
-    """
-    across, up = _widened(window(gaps, near), fill)
-    ax.set_xlim(across)
-    ax.set_ylim(up)
-    contours.paint(ax, gaps[0], scale)
-    there = lines()
-    marks = runs.mark_starts(ax, np.stack([np.asarray(g.map.y.x[0], float) for g in gaps]))
-    marks += _minimizers(ax, gaps[0], (across, up))
-    ax.set_xlim(across)
-    ax.set_ylim(up)
-    shape = _shape((across, up))
-    even = SLIT < shape < 1 / SLIT
-    if even:
-        ax.set_aspect("equal", adjustable="box", anchor="W")
-    for line in there:
-        mark_exit(ax, line, str(line.get_color()))
-    mark_plainly(ax.xaxis)
-    mark_plainly(ax.yaxis)
-    ax.set_xlabel("position x₁")
-    ax.set_ylabel("position x₂")
-    return marks, shape if even else None
-
-
-def window(gaps: list[Gap], near: bool = False) -> Window:
-    """The problem's own, if the starts lie in it; else what holds the flows, and the maps that did not fail.
-
-    With `near` that and nothing else, wherever minimizers lie.
-    """
-    starts = np.stack([np.asarray(g.map.y.x[0], float) for g in gaps])
-    own = gaps[0].problem.window
-    if (
-        not near
-        and own is not None
-        and all(((low <= x) & (x <= high)).all() for x, (low, high) in zip(starts.T, own, strict=True))
-    ):
-        return own
-    seen = [starts, *(np.stack(runs.at(r, PLANE), 1) for g in gaps for r in (g.map, g.flow) if not ending(r))]
-    points = np.clip(np.concatenate(seen), -LARGEST, LARGEST)
-    if not near and gaps[0].problem.minimizers is not None:  # the nearest: far ones would only shrink the picture
-        apart = np.linalg.norm(gaps[0].problem.minimizers - points[-1], axis=1)
-        points = np.concatenate([points, gaps[0].problem.minimizers[[np.argmin(apart)]]])
-    (left, right), (bottom, top) = (linear_view([x], margin=0.12) for x in points.T)
-    least = 0.4 * max(right - left, top - bottom) / 2  # a path along one axis would be seen through a slit
-    x, y = (left + right) / 2, (bottom + top) / 2
-    across, up = max((right - left) / 2, least), max((top - bottom) / 2, least)
-    return (x - across, x + across), (y - up, y + up)
-
-
-def _widened(window: Window, fill: float | None) -> Window:
-    """The window, made wider or higher until it has the shape of the frame; the middle stays."""
-    shape, ((left, right), (bottom, top)) = _shape(window), window
-    if fill is None or not SLIT < shape < 1 / SLIT:
-        return window
-    across, up = (
-        max((top - bottom) / fill - (right - left), 0) / 2,
-        max((right - left) * fill - (top - bottom), 0) / 2,
-    )
-    return (left - across, right + across), (bottom - up, top + up)
-
-
-def _shape(window: Window) -> float:
-    (left, right), (bottom, top) = window
-    return (top - bottom) / (right - left)
-
-
-def _minimizers(ax: Axes, gap: Gap, window: Window) -> list[Line2D]:
-    """A star at each. Returns its key, if one of them is seen."""
-    if gap.problem.minimizers is None:
+def _hollow(ax: Axes, dots: Line2D, which: np.ndarray) -> list[Line2D]:
+    """Rings instead of these dots, where there are dots at all: the contours under them are not their losses."""
+    every = np.arange(len(which)) % int(str(dots.get_markevery())) == 0
+    if not (which & every).any():
         return []
-    size = 2.6 * mpl.rcParams["lines.markersize"]
-    style: dict[str, Any] = {
-        "marker": "*",
-        "markersize": size,
-        "markerfacecolor": ground(),
-        "markeredgecolor": ink(),
-        "linestyle": "none",
-    }
-    x, y = np.asarray(gap.problem.minimizers, float).T
-    (left, right), (bottom, top) = window
-    stars = ax.plot(x, y, **style, markeredgewidth=0.08 * size, zorder=5, gid="minimizer", label="minimizer")
-    return stars if ((left <= x) & (x <= right) & (bottom <= y) & (y <= top)).any() else []
+    look = {"marker": dots.get_marker(), "color": dots.get_color(), "linestyle": "none", "zorder": 4.1}
+    x, y = np.asarray(dots.get_xydata())[which & every].T
+    return ax.plot(x, y, **look, markerfacecolor=ground(), markeredgewidth=1.0, gid=f"off {dots.get_gid()}")
 
 
-def just_seen(gaps: list[Gap], near: bool = False) -> float:
-    """The least distance that the eye sees in the window."""
-    (left, right), (bottom, top) = window(gaps, near)
-    return CLOSE * float(np.hypot(right - left, top - bottom))
-
-
-def title(gaps: list[Gap]) -> str:
+def title(gaps: list[Gap], plane: Plane | None = None) -> str:
     """Which maps keep so near to their flows that the eye sees no difference, and which stray."""
-    seen = just_seen(gaps)
+    seen = just_seen(gaps, plane=plane)
     apart = {name: largest(g.error) for g, _, name, _ in runs.cast(gaps) if not ending(g.map) and not ending(g.flow)}
     near, far = ({n: d for n, d in apart.items() if (d <= seen) == close} for close in (True, False))
     said = []

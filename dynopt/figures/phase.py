@@ -59,7 +59,7 @@ def moving(results: Gap | list[Gap], coordinate: int = 0) -> list[Gap]:
 
 def paint(ax: Axes, gaps: list[Gap], coordinate: int = 0) -> Panel:
     """Draw in the axes, and say what stands around them."""
-    plane, people = [("x", coordinate), ("p", coordinate)], runs.cast(gaps)
+    plane, people = runs.Coordinates(("x", coordinate), ("p", coordinate)), runs.cast(gaps)
     ax.axhline(0, color=mixed(ink(), ground(), 0.5), linewidth=0.8, zorder=1, gid="rest")
     healthy = [runs.at(run, plane) for gap in gaps for run in (gap.flow, gap.map) if not ending(run)]
     starts = [[v[:1] for v in runs.at(gap.map, plane)] for gap in gaps]
@@ -82,7 +82,7 @@ def paint(ax: Axes, gaps: list[Gap], coordinate: int = 0) -> Panel:
 
 
 def _velocity(run, coordinate: int) -> np.ndarray:
-    return runs.at(run, [("p", coordinate)])[0]
+    return np.asarray(run.y.p, float)[run.finite, coordinate]
 
 
 def _turns(p: np.ndarray) -> int:

@@ -106,6 +106,7 @@ def drawn(
 def _frame(picture: Picture, ax: Axes, panel: Panel) -> None:
     """Title, names and keys around the frame; names stand beside their lines if the rest leaves room."""
     room, keys = 72 * picture.get_figwidth() * 0.88, [*panel.keys, *panel.below]
+    room -= 1.3 * size_of("axes.labelsize") * ax.get_ylabel().count("\n")  # so much farther right the frame begins
     if panel.shape is not None and picture.style == "slides":
         legends.aside(ax, [*panel.names, *keys])
         write_title(ax, panel.title, room, 4.0)

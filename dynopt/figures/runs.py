@@ -10,12 +10,29 @@ from matplotlib.lines import Line2D
 
 from ..analysis import Gap
 from ..trajectories import Trajectory
+from .projection import Plane
 from .smooth import SmoothLine, velocity
 from .style import Look, ink, keys, looks, mixed
 from .views import every, mark_plainly
 from .words import ending, names, outcome, plain
 
 MOST = 100  # dots along one path
+
+
+class Coordinates(NamedTuple):
+    """Two coordinates of phase space, such as ("x", 0) and ("p", 0)."""
+
+    across: tuple[str, int]
+    up: tuple[str, int]
+
+    def points(self, y: Any, rows: Any) -> list[np.ndarray]:
+        """Where these points of phase space are seen."""
+        return [np.asarray(getattr(y, name), float)[rows, i] for name, i in self]
+
+    rates = points
+
+
+View = Coordinates | Plane
 
 
 class Cast(NamedTuple):
@@ -57,29 +74,28 @@ def _marks(look: Look) -> dict[str, Any]:
     return {"marker": look.marker, "markeredgecolor": mixed(look.color, ink(), 0.3), "markeredgewidth": 0.4}
 
 
-def orbit(ax: Axes, each: Cast, coordinates: Sequence[tuple[str, int]]) -> list[Line2D]:
-    """Flow and map in a plane of two coordinates of phase space, such as ("x", 0) and ("p", 0)."""
-    return [flow_of(ax, each, coordinates), map_of(ax, each, coordinates)]
+def orbit(ax: Axes, each: Cast, view: View) -> list[Line2D]:
+    """Flow and map in a plane."""
+    return [flow_of(ax, each, view), map_of(ax, each, view)]
 
 
-def flow_of(ax: Axes, each: Cast, coordinates: Sequence[tuple[str, int]], **style: Any) -> Line2D:
+def flow_of(ax: Axes, each: Cast, view: View, **style: Any) -> Line2D:
     """The flow."""
     gap, look, _, key = each
-    x, y = at(gap.flow, coordinates)
-    rates, fine = velocity(gap), gap.flow.finite
-    rate = np.stack([getattr(rates, name)[fine, i] for name, i in coordinates], 1)
-    t = np.asarray(gap.flow.t, float)[fine]
-    view = np.array([ax.get_xlim(), ax.get_ylim()]).T
+    x, y = at(gap.flow, view)
+    rate = np.stack(view.rates(velocity(gap), gap.flow.finite), 1)
+    t = np.asarray(gap.flow.t, float)[gap.flow.finite]
+    corners = np.array([ax.get_xlim(), ax.get_ylim()]).T
     style = {"color": look.color, "linestyle": look.line, "zorder": 3, "gid": f"flow {key}"} | style
-    flow = SmoothLine(np.stack([x, y], 1), rate, t, view, **style)
+    flow = SmoothLine(np.stack([x, y], 1), rate, t, corners, **style)
     ax.add_line(flow)
     mark_end(ax, gap.flow, x, y, each)
     return flow
 
 
-def map_of(ax: Axes, each: Cast, coordinates: Sequence[tuple[str, int]], most: int = MOST) -> Line2D:
+def map_of(ax: Axes, each: Cast, view: View, most: int = MOST) -> Line2D:
     """The map."""
-    x, y = at(each.result.map, coordinates)
+    x, y = at(each.result.map, view)
     map = dots(ax, x, y, each.look, f"map {each.key}", most)
     mark_end(ax, each.result.map, x, y, each)
     return map
@@ -90,9 +106,9 @@ def counts(gaps: Sequence[Gap]) -> list[int]:
     return [int(gap.map.finite.sum()) for gap in gaps]
 
 
-def at(run: Trajectory, coordinates: Sequence[tuple[str, int]]) -> list[np.ndarray]:
-    """Two coordinates of phase space along the finite beginning of a run."""
-    return [np.asarray(getattr(run.y, name), float)[run.finite, i] for name, i in coordinates]
+def at(run: Trajectory, view: View) -> list[np.ndarray]:
+    """Where the finite beginning of a run is seen."""
+    return view.points(run.y, run.finite)
 
 
 def mark_end(ax: Axes, run: Trajectory, x: np.ndarray, y: np.ndarray, each: Cast) -> None:

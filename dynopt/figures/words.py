@@ -30,6 +30,17 @@ def number(x: float, digits: int = 3) -> str:
     return {"1": "", "−1": "−"}.get(mantissa, mantissa + "×") + "10" + str(power).translate(RAISED)
 
 
+def percent(share: float) -> str:
+    """A share, with one digit after the point, or as many as tell it from nothing and from all, but three at most.
+
+    >>> [percent(s).replace("\\xa0", " ") for s in (0.9341, 0.5, 0.0012, 0.99971, 1.0)]
+    ['93.4 %', '50 %', '0.12 %', '99.971 %', '100 %']
+    """
+    least = 100 * min(share, 1 - share)
+    digits = min(max(1 - math.floor(math.log10(least)), 1), 3) if least > 0 else 0
+    return f"{float(f'{100 * share:.{digits}f}') + 0.0:.12g}\xa0%"
+
+
 def point(x: Any) -> str:
     """
     >>> point([-1.2, 1])
