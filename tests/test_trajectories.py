@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import diffrax
 import equinox as eqx
@@ -9,15 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array
+from losses import Root, polynomial
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, Trajectory, integrate, iterate, problems
 from dynopt.errors import CorruptFile, InvalidType, InvalidValue, ProblemError, SolverFailure
 from dynopt.optimizers import catalogue
 
-bowl = Problem(lambda x: jnp.sum(jnp.array([1.0, 4.0]) * x**2) / 2, [1.0, -1.0], name="bowl")
-bowl32 = Problem(lambda x: jnp.sum(x**2) / 2, np.array([1.0, -1.0], np.float32), name="bowl32")
-names = pytest.mark.parametrize("name", catalogue)
+bowl = polynomial("bowl", [1.0, -1.0])
+bowl32 = polynomial("bowl", np.array([1.0, -1.0], np.float32))
+stiff = polynomial("stiff", [1.0, 1.0])
+tree = {"w": np.array([[1.0, 2.0], [3.0, 4.0]]), "b": (np.array(0.5),)}
+network = Problem(lambda p: jnp.sum(p["w"] ** 2) + jnp.sum(jnp.cos(p["b"][0])), tree, name="network")
 
 
 # --- closed forms
@@ -39,62 +42,49 @@ def test_the_flow_of_sgd_on_a_quadratic():
 @pytest.mark.parametrize("mu", [0.95, 0.6, 0.2], ids=["under", "critical", "over"])
 def test_map_and_flow_of_momentum_on_a_quadratic(mu):
     """Powers of the companion matrix, and the damped oscillator: friction (1-0.6)/0.1 = 4 = 2√4 is critical."""
-    quadratic = problems.quadratic([1.0, 4.0])
-    page = Momentum(0.01, mu)
-    k = jnp.arange(41)
-    x0 = quadratic.start()
-    seen = iterate(page, quadratic, 40)
-    np.testing.assert_allclose(
-        seen.x, jax.jit(jax.vmap(lambda k: quadratic.loss.momentum(k, x0, 0.01, mu)))(k), atol=1e-12
-    )
-    flow = integrate(page, quadratic, 40)
-    exact = jax.jit(jax.vmap(lambda t: quadratic.loss.oscillator(t, x0, page.friction)))(flow.t)
+    page, x0, quadratic = Momentum(0.01, mu), bowl.start(), problems.quadratic([1.0, 4.0]).loss
+    seen, flow = (run(page, bowl, 40, save_every=2) for run in (iterate, integrate))
+    exact = jax.jit(jax.vmap(lambda k: quadratic.momentum(k, x0, 0.01, mu)))(2 * jnp.arange(21))
+    np.testing.assert_allclose(seen.x, exact, atol=1e-12)
+    exact = jax.jit(jax.vmap(lambda t: quadratic.oscillator(t, x0, page.friction)))(flow.t)
     np.testing.assert_allclose(flow.x, exact, atol=1e-9)
 
 
-class Scalar(eqx.Module):
-    """One of three losses of one coordinate, so that one compilation serves all."""
-
-    share: Array
-
-    def __call__(self, x):
-        return self.share @ jnp.stack([jnp.sum(x**4) / 4, -jnp.sum(x**2) / 2, jnp.sum(jnp.log(jnp.cosh(x)))])
-
-
 @pytest.mark.parametrize(
-    ("which", "exact"),
+    ("loss", "exact"),
     [
-        (0, lambda t: 1 / np.sqrt(1 + 2 * t)),
-        (1, np.exp),
-        (2, lambda t: np.arcsinh(np.sinh(1.0) * np.exp(-t))),
+        ("quartic", lambda x, t: x / np.sqrt(1 + 2 * x**2 * t)),
+        ("hilltop", lambda x, t: x * np.exp(t)),
+        ("double well", lambda x, t: x * np.exp(t) / np.sqrt(1 + x**2 * (np.exp(2 * t) - 1))),
     ],
-    ids=["quartic", "hilltop", "log cosh"],
+    ids=["quartic", "hilltop", "double well"],
 )
-def test_scalar_gradient_flows(which, exact):
-    run = integrate(SGD(0.05), Problem(Scalar(jnp.eye(3)[which]), [1.0], name="scalar"), 40)
-    np.testing.assert_allclose(run.x[:, 0], exact(np.asarray(run.t)), rtol=3e-8)
+def test_scalar_gradient_flows(loss, exact):
+    run = integrate(SGD(0.04), polynomial(loss, [1.0, -0.5]), 50)
+    for column, start in zip(run.x.T, (1.0, -0.5), strict=True):
+        np.testing.assert_allclose(column, exact(start, np.asarray(run.t)), rtol=3e-8)
 
 
 def test_loss_and_gradient_norm_belong_to_the_positions():
     run = iterate(Adam(0.1), bowl, 10)
-    np.testing.assert_allclose(run.loss, jax.vmap(bowl.loss)(run.x), rtol=1e-15)
-    np.testing.assert_allclose(run.grad_norm, np.linalg.norm(jax.vmap(jax.grad(bowl.loss))(run.x), axis=1), rtol=1e-14)
+    curvatures = np.array([1.0, 4.0])
+    np.testing.assert_allclose(run.loss, np.asarray(run.x) ** 2 @ curvatures / 2, rtol=1e-15)
+    np.testing.assert_allclose(run.grad_norm, np.linalg.norm(np.asarray(run.x) * curvatures, axis=1), rtol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["momentum", "adam"])
 def test_the_flow_is_a_semigroup_unless_time_enters(name):
     """flow(s + t) = flow(t) ∘ flow(s); Adam's bias correction knows when it began, so a restart changes its path."""
+    from scipy.integrate import solve_ivp
+
     whole = integrate(catalogue[name](0.01), bowl, 40, save_every=2)
     half = integrate(catalogue[name](0.01), bowl, 20)
     if name == "momentum":
-        page = catalogue[name](0.01)
-        grad = jax.grad(bowl.loss)
-        middle = jax.tree.map(lambda a: a[-1], half.y)
-        rest = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, y, _: page.flow(t, y, grad)), diffrax.Dopri8(), 0.0, 20 * float(page.h), None,
-            middle, stepsize_controller=diffrax.PIDController(1e-11, 1e-13),
-        )  # fmt: skip
-        np.testing.assert_allclose(rest.ys.x[0], whole.x[-1], atol=1e-8)
+        page, middle = catalogue[name](0.01), half.y
+        start = np.concatenate([middle.x[-1], middle.p[-1]])
+        field = jax.jit(lambda y: jnp.concatenate(page.flow(0.0, type(middle)(*jnp.split(y, 2)), jax.grad(bowl.loss))))
+        rest = solve_ivp(lambda t, y: field(y), (0, 20 * float(page.h)), start, "DOP853", rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(rest.y[:2, -1], whole.x[-1], atol=1e-8)
     else:
         restarted = integrate(catalogue[name](0.01), bowl, 20, x0=half.x[-1])
         assert np.abs(restarted.x[-1] - whole.x[-1]).max() > 1e-4
@@ -114,13 +104,12 @@ def test_solvers_agree(solver):
 def test_the_euler_solver_on_the_flow_of_sgd_is_sgd():
     """For h a power of two every time t = k h is exact; what remains is one fused multiply-add per step."""
     page = SGD(2.0**-4)
-    euler = integrate(page, bowl, 30, solver=diffrax.Euler())
-    np.testing.assert_allclose(euler.x, iterate(page, bowl, 30).x, rtol=2e-14)
+    euler = integrate(page, bowl, 50, solver=diffrax.Euler())
+    np.testing.assert_allclose(euler.x[:31], iterate(page, bowl, 50).x[:31], rtol=2e-14)
 
 
 def test_a_stiff_flow_is_handed_to_an_implicit_solver():
-    stiff = Problem(lambda x: (1e6 * x[0] ** 2 + x[1] ** 2) / 2, [1.0, 1.0], name="stiff")
-    run = integrate(SGD(0.01), stiff, 100, max_steps=3000)
+    run = integrate(SGD(0.02), stiff, 50)
     assert run.stats["solver"] == "Kvaerno5"
     np.testing.assert_allclose(run.x[-1], [0, np.exp(-1)], atol=1e-7)
 
@@ -135,8 +124,6 @@ def test_a_tighter_tolerance_lowers_the_error():
 
 
 def test_a_pytree_position_goes_in_and_comes_out():
-    tree = {"w": np.array([[1.0, 2.0], [3.0, 4.0]]), "b": (np.array(0.5),)}
-    network = Problem(lambda p: jnp.sum(p["w"] ** 2) + jnp.sum(jnp.cos(p["b"][0])), tree, name="network")
     flat = Problem(lambda x: jnp.cos(x[0]) + jnp.sum(x[1:] ** 2), [0.5, 1.0, 2.0, 3.0, 4.0], name="flat")
     for run in (iterate, integrate):
         seen, vector = run(Adam(0.1), network, 5), run(Adam(0.1), flat, 5)
@@ -165,26 +152,26 @@ def test_memory_is_flat_in_the_number_of_steps():
 
 
 def test_a_short_run_is_the_beginning_of_a_long_one():
-    np.testing.assert_array_equal(iterate(Adam(0.1), bowl, 10).x, iterate(Adam(0.1), bowl, 30).x[:11])
+    np.testing.assert_array_equal(iterate(Adam(0.1), bowl, 10).x, iterate(Adam(0.1), bowl, 60).x[:11])
 
 
 def test_no_steps_give_the_start_alone():
     for run in (iterate, integrate):
-        seen = run(Adam(0.1), bowl, 0)
+        seen = run(SGD(0.1), bowl, 0)
         np.testing.assert_array_equal(seen.x, [[1.0, -1.0]])
         assert seen.status == Status.ok
 
 
-@names
-@pytest.mark.parametrize("run", [iterate, integrate])
-def test_the_dtype_of_the_start_is_kept(name, run):
-    seen = run(catalogue[name](0.01), bowl32, 3)
+@pytest.mark.parametrize("page", [SGD(0.01), Adam(0.01)], ids=["sgd", "adam"])
+@pytest.mark.parametrize("run", [iterate, partial(integrate, max_steps=200)], ids=["iterate", "integrate"])
+def test_the_dtype_of_the_start_is_kept(page, run):
+    seen = run(page, bowl32, 3)
     assert {leaf.dtype for leaf in jax.tree.leaves((seen.t, seen.y, seen.loss, seen.grad_norm))} == {
         jnp.dtype("float32")
     }
 
 
-@names
+@pytest.mark.parametrize("name", ["momentum", "adam"])
 @pytest.mark.parametrize("run", [iterate, integrate])
 def test_new_values_never_compile_again(name, run):
     traces = []
@@ -197,12 +184,7 @@ def test_new_values_never_compile_again(name, run):
     more = {} if run is iterate else {"rtol": 1e-8}
     run(catalogue[name](0.01), counted, 4, **more)
     seen = len(traces)
-    rates = {
-        "sgd": {},
-        "momentum": {"momentum": 0.5},
-        "rmsprop": {"decay": 0.5, "eps": 1e-6},
-        "adam": {"b1": 0.5, "b2": 0.9},
-    }
+    rates = {"momentum": {"momentum": 0.5}, "adam": {"b1": 0.5, "b2": 0.9, "eps": 1e-6}}
     more = {} if run is iterate else {"rtol": 1e-6, "atol": 1e-9}
     run(catalogue[name](0.02, **rates[name]), counted, 4, x0=[0.5, 0.1], **more)
     run(catalogue[name](0.02).refine(3), counted, 4, **more)
@@ -211,30 +193,27 @@ def test_new_values_never_compile_again(name, run):
 
 @pytest.mark.parametrize("run", [iterate, integrate])
 def test_batches_are_made_with_filter_vmap(run):
-    rates = jnp.array([0.05, 0.1])
-    batch = eqx.filter_vmap(lambda rate: run(Momentum(rate), bowl, 8))(rates)
-    starts = eqx.filter_vmap(lambda x0: run(Momentum(0.1), bowl, 8, x0=x0))(jnp.array([[1.0, -1.0], [2.0, 0.0]]))
-    single = run(Momentum(0.1), bowl, 8)
-    np.testing.assert_allclose(batch.x[1], single.x, atol=1e-9)
-    np.testing.assert_allclose(starts.x[0], single.x, atol=1e-9)
+    rates, starts = jnp.array([0.05, 0.1]), jnp.array([[1.0, -1.0], [2.0, 0.0]])
+    batch = eqx.filter_vmap(lambda rate, x0: run(Momentum(rate), bowl, 40, save_every=2, x0=x0))(rates, starts)
+    for seen, rate, x0 in zip(batch.x, rates, starts, strict=True):
+        np.testing.assert_allclose(seen, run(Momentum(rate), bowl, 40, save_every=2, x0=x0).x, atol=1e-9)
     assert (batch.result == Status.ok).all()
 
 
 def test_a_diverged_member_does_not_poison_its_batch():
-    batch = eqx.filter_vmap(lambda rate: iterate(SGD(rate), bowl, 400))(jnp.array([0.1, 0.6]))
+    batch = eqx.filter_vmap(lambda rate: iterate(SGD(rate), bowl, 50))(jnp.array([0.1, 0.9]))
     assert [Status(int(r)) for r in batch.result] == [Status.ok, Status.diverged]
-    np.testing.assert_allclose(batch.x[0], iterate(SGD(0.1), bowl, 400).x, rtol=1e-13)
+    np.testing.assert_allclose(batch.x[0], iterate(SGD(0.1), bowl, 50).x, rtol=1e-13)
 
 
 @pytest.mark.parametrize("run", [iterate, integrate])
 def test_the_outcome_is_differentiable_in_rate_and_start(run):
+    def outcome(rate, x0, **more):
+        return run(SGD(rate), bowl, 50, x0=x0, **more).loss[-1]
+
+    rate, x0, d = 0.01, jnp.array([1.0, -1.0]), 1e-5
     more = {} if run is iterate else {"max_steps": 64}
-
-    def outcome(rate, x0):
-        return run(SGD(rate), bowl, 6, x0=x0, **more).loss[-1]
-
-    rate, x0, d = 0.1, jnp.array([1.0, -1.0]), 1e-5
-    slope, pull = jax.grad(outcome, argnums=(0, 1))(rate, x0)
+    slope, pull = jax.grad(outcome, argnums=(0, 1))(rate, x0, **more)
     np.testing.assert_allclose(slope, (outcome(rate + d, x0) - outcome(rate - d, x0)) / (2 * d), rtol=1e-5)
     step = jnp.array([d, 0.0])
     np.testing.assert_allclose(pull[0], (outcome(rate, x0 + step) - outcome(rate, x0 - step)) / (2 * d), rtol=1e-5)
@@ -251,9 +230,9 @@ def test_what_a_loss_closes_over_is_differentiable_too():
 def test_inputs_and_global_state_are_left_alone():
     x0 = np.array([1.0, -1.0])
     config = dict(jax.config.values)
-    first = iterate(Adam(0.1), bowl, 5, x0=x0)
+    first = iterate(Adam(0.1), bowl, 10, x0=x0)
     x0[:] = 7
-    np.testing.assert_array_equal(first.x, iterate(Adam(0.1), bowl, 5).x)
+    np.testing.assert_array_equal(first.x, iterate(Adam(0.1), bowl, 10).x)
     integrate(Adam(0.1), bowl, 20)
     assert dict(jax.config.values) == config
 
@@ -273,8 +252,8 @@ def test_without_x64_everything_is_float32_and_nothing_turns_it_on():
 
 
 def test_a_diverging_run_says_at_which_step_and_keeps_its_beginning():
-    with pytest.raises(SolverFailure, match=r"the map of SGD\(learning_rate=0.6\) on bowl left every bounded region at step \d+; try a smaller") as caught:  # fmt: skip
-        iterate(SGD(0.6), bowl, 2000)
+    with pytest.raises(SolverFailure, match=r"the map of SGD\(learning_rate=0.9\) on bowl left every bounded region at step \d+; try a smaller") as caught:  # fmt: skip
+        iterate(SGD(0.9), bowl, 50)
     partial = caught.value.partial
     assert caught.value.status == partial.status == Status.diverged
     k = int(partial.stats["first_bad_step"])
@@ -284,67 +263,71 @@ def test_a_diverging_run_says_at_which_step_and_keeps_its_beginning():
 
 
 def test_throw_false_returns_the_same_run():
-    run = iterate(SGD(0.6), bowl, 100, throw=False)
-    np.testing.assert_array_equal(run.x[:20], iterate(SGD(0.6), bowl, 19).x)
+    run = iterate(SGD(0.9), bowl, 50, throw=False)
+    with pytest.raises(SolverFailure) as caught:
+        iterate(SGD(0.9), bowl, 50)
+    np.testing.assert_array_equal(run.x, caught.value.partial.x)
+    np.testing.assert_allclose(run.x[:20, 1], -((1 - 0.9 * 4) ** np.arange(20)), rtol=1e-13)
     assert run.status == Status.diverged and str(run.status) == "diverged" and "diverged" in repr(run)
 
 
 def test_leaving_the_domain_is_nonfinite():
-    edge = Problem(lambda x: jnp.sum(x - jnp.sqrt(x)) * 4, [0.3], name="edge")
-    run = iterate(SGD(1.0), edge, 10, throw=False)
+    edge = Problem(Root(jnp.array(4.0), jnp.array(4.0)), [0.3], name="edge")
+    run = iterate(SGD(1.0), edge, 5, throw=False)
     assert run.status == Status.nonfinite and run.stats["first_bad_step"] == 1
     with pytest.raises(SolverFailure, match="met a value that is not finite at step 1"):
-        iterate(SGD(1.0), edge, 10)
+        iterate(SGD(1.0), edge, 5)
 
 
 def test_a_step_below_the_spacing_stalls():
-    run = iterate(SGD(1e-12), bowl32, 5, throw=False)
+    run = iterate(SGD(1e-12), bowl32, 3, throw=False)
     assert run.status == Status.stalled
     with pytest.raises(SolverFailure, match="never moved, each step being below the spacing of float32"):
-        iterate(SGD(1e-12), bowl32, 5)
+        iterate(SGD(1e-12), bowl32, 3)
 
 
 def test_a_stationary_start_is_no_failure():
-    assert iterate(SGD(0.1), bowl, 5, x0=[0.0, 0.0]).status == Status.ok
+    assert iterate(SGD(0.1), bowl, 50, x0=[0.0, 0.0]).status == Status.ok
     assert integrate(SGD(0.1), bowl, 50, x0=[0.0, 0.0]).status == Status.ok
 
 
 @pytest.mark.parametrize("run", [iterate, integrate])
 def test_a_start_without_a_finite_gradient_is_the_problems_fault(run):
-    edge = Problem(lambda x: jnp.sum(jnp.sqrt(x)), [1.0], name="edge")
-    with pytest.raises(ProblemError, match="edge starts where its loss is 0.0 and the norm of its gradient inf"):
-        run(SGD(0.1), edge, 5, x0=[0.0])
+    root = Problem(Root(jnp.array(0.0), jnp.array(-1.0)), [1.0], name="root")
+    with pytest.raises(ProblemError, match="root starts where its loss is 0.0 and the norm of its gradient inf"):
+        run(SGD(0.1), root, 5, x0=[0.0])
 
 
 def test_a_flow_that_blows_up_in_finite_time_is_diverged():
     """x′ = x² from 1 is 1/(1-t): gone at t = 1."""
-    cubic = Problem(lambda x: -jnp.sum(x**3) / 3, [1.0], name="cubic")
-    run = integrate(SGD(0.12), cubic, 20, throw=False)
+    cubic = polynomial("cubic", [1.0, 1.0])
+    run = integrate(SGD(0.12), cubic, 50, throw=False)
     assert run.status == Status.diverged
     seen = np.asarray(run.finite)
     assert run.t[seen][-1] == pytest.approx(0.96)
     np.testing.assert_allclose(run.x[seen, 0], 1 / (1 - np.asarray(run.t[seen])), rtol=1e-7)
     with pytest.raises(SolverFailure, match=r"the flow of .* on cubic left every bounded region at step 9"):
-        integrate(SGD(0.12), cubic, 20)
+        integrate(SGD(0.12), cubic, 50)
 
 
 def test_too_few_solver_steps_say_so():
     with pytest.raises(
         SolverFailure, match=r"used up its solver steps at t = .*; use diffrax.Kvaerno5\(\) or more `max_steps`"
     ):
-        integrate(SGD(0.1), bowl, 50, solver=diffrax.Tsit5(), max_steps=3)
+        integrate(SGD(0.02), stiff, 50, solver=diffrax.Tsit5())
 
 
 def test_a_tolerance_finer_than_the_dtype_says_so():
-    with pytest.raises(SolverFailure, match="cannot reach its tolerance in float32; loosen `rtol` or use float64"):
-        integrate(Adam(0.1), bowl32, 50, rtol=1e-12, atol=1e-15, max_steps=200)
+    with pytest.raises(SolverFailure, match="cannot reach its tolerance in float32; loosen `rtol` or use float64") as caught:  # fmt: skip
+        integrate(Adam(0.1), bowl32, 3, rtol=1e-12, atol=1e-15, max_steps=200)
+    assert caught.value.partial.stats["solver_steps"] == 200
 
 
 def test_the_stiffness_of_eps_zero_at_a_vanishing_memory_is_a_singular_start():
     square = Problem(lambda x: jnp.sum(x**2), [1.0], name="square")
     wild = RMSprop(0.1, eps=0.0)
     grad = jax.grad(square.loss)
-    assert np.isfinite(wild.flow(0.0, wild.init(jnp.array([1.0]), grad), grad).x).all()
+    assert np.isfinite(jax.jit(lambda x: wild.flow(0.0, wild.init(x, grad), grad).x)(jnp.array([1.0]))).all()
 
 
 # --- bad input
@@ -432,8 +415,6 @@ def test_a_solver_of_split_equations_is_refused(solver):
 
 @pytest.mark.parametrize("run", [iterate, integrate])
 def test_save_and_load_are_exact(run, tmp_path):
-    tree = {"w": np.ones((2, 2)), "b": [np.array(0.5), (np.array([2.0]),)]}
-    network = Problem(lambda p: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(p)), tree, name="network")
     seen = run(Adam(0.1), network, 5)
     seen.save(tmp_path / "run.npz")
     again = Trajectory.load(tmp_path / "run.npz")
@@ -446,7 +427,7 @@ def test_save_and_load_are_exact(run, tmp_path):
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        iterate(Adam(0.1), bowl, 5).save(tmp_path / f"{name}.npz")
+        iterate(Adam(0.1), bowl, 10).save(tmp_path / f"{name}.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npz", "b.npz"]
 
@@ -454,7 +435,7 @@ def test_saving_twice_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * 500], ids=["cut", "empty", "other"])  # fmt: skip
 def test_a_damaged_file_is_refused_and_left_alone(damage, tmp_path):
     path = tmp_path / "run.npz"
-    iterate(Adam(0.1), bowl, 5).save(path)
+    iterate(Adam(0.1), bowl, 10).save(path)
     path.write_bytes(damage(path.read_bytes()))
     before = path.read_bytes()
     with pytest.raises(CorruptFile, match=r"run.npz' is not a whole trajectory \(\w+\); run again and save it anew"):

@@ -1,0 +1,38 @@
+"""Losses of two coordinates in modules whose numbers are data, so that one compilation serves many."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from dynopt import Problem
+
+# The coefficients of x, x², x³ and x⁴ in each coordinate.
+POLYNOMIALS = {
+    "bowl": [[0, 0], [1 / 2, 2], [0, 0], [0, 0]],
+    "stiff": [[0, 0], [5e5, 1 / 2], [0, 0], [0, 0]],
+    "hilltop": [[0, 0], [-1 / 2, -1 / 2], [0, 0], [0, 0]],
+    "cubic": [[0, 0], [0, 0], [-1 / 3, -1 / 3], [0, 0]],
+    "quartic": [[0, 0], [0, 0], [0, 0], [1 / 4, 1 / 4]],
+    "double well": [[0, 0], [-1 / 2, -1 / 2], [0, 0], [1 / 4, 1 / 4]],
+}
+
+
+class Polynomial(eqx.Module):
+    coefficients: Array
+
+    def __call__(self, x):
+        return jnp.sum(self.coefficients.astype(x.dtype) * jnp.stack([x, x**2, x**3, x**4]))
+
+
+class Root(eqx.Module):
+    """a x - b √x in each coordinate, which ends at 0."""
+
+    a: Array
+    b: Array
+
+    def __call__(self, x):
+        return jnp.sum(self.a * x - self.b * jnp.sqrt(x))
+
+
+def polynomial(name, start):
+    return Problem(Polynomial(jnp.array(POLYNOMIALS[name], float)), start, name=name)
