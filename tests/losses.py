@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from dynopt import Problem
+from dynopt import Problem, problems
 
 # The coefficients of x, x², x³ and x⁴ in each coordinate.
 POLYNOMIALS = {
@@ -36,3 +36,38 @@ class Root(eqx.Module):
 
 def polynomial(name, start):
     return Problem(Polynomial(jnp.array(POLYNOMIALS[name], float)), start, name=name)
+
+
+MIXED = {
+    "bowl": lambda x: (x[0] ** 2 + 4 * x[1] ** 2) / 2,
+    "bent": lambda x: (x[0] ** 2 + 10 * x[1] ** 2) / 2 + jnp.cos(x[0]),
+    "booth": problems.booth().loss,
+    "rosenbrock": problems.rosenbrock().loss,
+}
+
+
+class Mixture(eqx.Module):
+    shares: Array
+
+    def __call__(self, x):
+        return self.shares @ jnp.stack([loss(x) for loss in MIXED.values()])
+
+
+class Column(eqx.Module):
+    """A loss of vectors as one of columns."""
+
+    loss: eqx.Module
+
+    def __call__(self, x):
+        return self.loss(x[:, 0])
+
+
+def mixture(kind, start, name=None):
+    return Problem(Mixture(jnp.eye(len(MIXED))[list(MIXED).index(kind)]), start, name=name or kind)
+
+
+def fitting(page, problem):
+    """The problem, posed to a page that moves matrices as one whose position is a column."""
+    if page.elementwise:
+        return problem
+    return Problem(Column(problem.loss), problem.x0.reshape(-1, 1), name=problem.name)

@@ -3,42 +3,26 @@
 import sys
 import warnings
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
+import pages
 import pytest
-from jaxtyping import Array
+from losses import MIXED, fitting, mixture
 
 from dynopt import SGD, Adam, Modified, Momentum, Problem, RMSprop, analysis, integrate, problems
 from dynopt.analysis.order import _line, _window
 from dynopt.errors import InvalidValue
-from dynopt.optimizers import catalogue
+
+smooth = mixture("bent", [-2.0, 1.0], name="smooth")
+booth = mixture("booth", problems.booth().x0)
+single = Problem(MIXED["bent"], np.array([-2.0, 1.0], np.float32), name="smooth")
+warm = pages.warm(0.001)
+CASES = [(name, smooth) for name in warm] + [(name, booth) for name in ("sgd", "momentum", "rmsprop", "adam")]
 
 
-class Either(eqx.Module):
-    """A bent bowl or Booth's function: one loss, so that one compilation serves both."""
-
-    share: Array
-
-    def __call__(self, x):
-        return self.share @ jnp.stack([bent(x), straight.loss(x)])
-
-
-def bent(x):
-    return (x[0] ** 2 + 10 * x[1] ** 2) / 2 + jnp.cos(x[0])
-
-
-straight = problems.booth()
-smooth = Problem(Either(jnp.array([1.0, 0.0])), [-2.0, 1.0], name="smooth")
-booth = Problem(Either(jnp.array([0.0, 1.0])), straight.x0, name="booth")
-single = Problem(bent, np.array([-2.0, 1.0], np.float32), name="smooth")
-warm = {name: cls(0.001, **({"bias_correction": True} if name == "rmsprop" else {})) for name, cls in catalogue.items()}
-
-
-@pytest.mark.parametrize("problem", [smooth, booth], ids=["smooth", "booth"])
-@pytest.mark.parametrize("page", warm.values(), ids=warm)
-def test_gap_closes_at_the_declared_order(page, problem):
-    measured = analysis.order(page, problem)
+@pytest.mark.parametrize(("name", "problem"), CASES, ids=[f"{name}-{problem.name}" for name, problem in CASES])
+def test_gap_closes_at_the_declared_order(name, problem):
+    page = warm[name]
+    measured = analysis.order(page, fitting(page, problem))
     assert page.order == measured.expected == 1
     assert abs(measured.pairwise[-1] - 1) < 0.02
     assert abs(measured.slope - 1) < 0.02 and measured.stderr < 0.01
