@@ -1,5 +1,6 @@
 """Numbers about trajectories and their maps: how far map and flow part in one step, along a run, and as the clock is
-refined; what energy a run spends; which curvature a map still holds; and what it descends beside the loss."""
+refined; what energy a run spends; which curvature a map still holds; what it descends beside the loss;
+and what it makes of other units."""
 
 # isort: off
 from .gap import Gap as Gap, gap as gap
@@ -10,3 +11,4 @@ from .spectral_radius import spectral_radius as spectral_radius
 from .critical_curvature import critical_curvature as critical_curvature
 from .stability import Stability as Stability, stability as stability
 from .implicit_bias import ImplicitBias as ImplicitBias, implicit_bias as implicit_bias
+from .rescaling import Rescaling as Rescaling, rescaling as rescaling
