@@ -46,7 +46,8 @@ class Plane:
     def distance(self, x: Any) -> np.ndarray:
         """How far these positions lie off the plane, from `(n, dim)` to `(n,)`."""
         x = self._from_origin(x)
-        return np.linalg.norm(x - (x @ self.basis.T) @ self.basis, axis=-1)
+        x -= (x @ self.basis.T) @ self.basis
+        return np.linalg.norm(x, axis=-1)
 
     def points(self, y: Any, rows: Any) -> list[np.ndarray]:
         """Where these points of phase space are seen."""
@@ -66,7 +67,8 @@ class Plane:
         return first, second
 
     def _from_origin(self, x: Any) -> np.ndarray:
-        return np.clip(np.asarray(x, float), -FAR, FAR) - self.origin
+        x = np.array(x, float)
+        return np.subtract(np.clip(x, -FAR, FAR, out=x), self.origin, out=x)
 
 
 def plane_of(gaps: Sequence[Gap], plane: Any = None, origin: Any = None) -> Plane | None:
@@ -101,7 +103,7 @@ def plane_of(gaps: Sequence[Gap], plane: Any = None, origin: Any = None) -> Plan
         basis, directions, along = _principal(points, start / scale - mean, gaps[0])
     else:
         (basis, directions), along = given, "two given directions"
-    total = np.square(points).sum()
+    total = np.vdot(points, points)
     shares = np.square(points @ basis.T).sum(0) / total if total > 0 else np.full(2, np.nan)
     where = "the given point"
     if through is None:  # where all runs failed, their mean is nowhere near
@@ -112,7 +114,8 @@ def plane_of(gaps: Sequence[Gap], plane: Any = None, origin: Any = None) -> Plan
 
 def _finite(run: Trajectory) -> np.ndarray:
     """The finite beginning, as a copy."""
-    return np.clip(np.array(run.y.x[: int(run.finite.sum())], float), -FAR, FAR)
+    x = np.array(run.y.x[: int(run.finite.sum())], float)
+    return np.clip(x, -FAR, FAR, out=x)
 
 
 def _principal(points: np.ndarray, start: np.ndarray, gap: Gap) -> tuple[np.ndarray, tuple[str, str], str]:
@@ -142,7 +145,7 @@ def _singular(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((0, points.shape[1])), np.zeros(0)
     if min(points.shape) > THIN:
         seen = np.linalg.qr(points @ np.random.default_rng(0).normal(size=(points.shape[1], 12)))[0]
-        for _ in range(8):
+        for _ in range(5):
             seen = np.linalg.qr(points @ np.linalg.qr(points.T @ seen)[0])[0]
         points = seen.T @ points
     _, sizes, vectors = np.linalg.svd(points, full_matrices=False)

@@ -46,7 +46,7 @@ def point(x: Any) -> str:
     >>> point([-1.2, 1])
     '(−1.2, 1)'
     """
-    x = list(x)
+    x = np.ravel(x)
     inside = [number(float(v)) for v in (x if len(x) <= 4 else x[:3])]
     return f"({', '.join(inside)}{', …' * (len(x) > 4)})"
 
