@@ -47,7 +47,9 @@ def test_paths_need_two_coordinates_and_the_others_are_for_any_dimension(n, gaps
     for picture in (loss.draw(made), gap.draw(made), local_error.draw(made_local_error(made))):
         assert saved(picture)
     page = overview.draw(made, made_local_error(made), made_order(SGD(0.1), made.problem, 1.0))
-    assert {ax.get_gid() for ax in page.axes} == {"loss", "gap", "local_error", "order"} | ({"paths"} if n > 1 else set())
+    assert {ax.get_gid() for ax in page.axes} == {"loss", "gap", "local_error", "order"} | (
+        {"paths"} if n > 1 else set()
+    )
 
 
 def test_a_position_of_many_leaves_is_drawn_if_it_has_two_numbers(gaps):

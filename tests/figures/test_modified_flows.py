@@ -167,7 +167,9 @@ def test_what_does_not_belong_together_is_refused(gaps, as_users_see_it):
     moved = dataclasses.replace(sgd.map, y=sgd.map.y._replace(x=sgd.map.y.x + 1))
     with pytest.raises(InvalidValue, match=r"starts at \(−2, 1.5\) but its modified gap at \(−1, 2.5\); measure both"):
         modified.draw(sgd, dataclasses.replace(mended(sgd), map=moved))
-    with pytest.raises(InvalidValue, match="modified flows are drawn in a plane but high has 3 coordinates; draw the gap"):
+    with pytest.raises(
+        InvalidValue, match="modified flows are drawn in a plane but high has 3 coordinates; draw the gap"
+    ):
         modified.draw(of_dim(sgd, 3), mended(sgd))
     with pytest.raises(InvalidType, match="must come from analysis.gap, got SGD"):
         modified.draw(sgd, SGD(0.1))  # pyright: ignore
