@@ -15,6 +15,7 @@ from .problems import Problem
 from .trajectories import as_vector
 
 STEPS = 100
+OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")  # that run unless others are named
 
 # What the bare command draws: problems with the options that were chosen for them, where the rule below would do less.
 # Rosenbrock in every figure of where map and flow go; on the quadratic the heavy ball swings, and steps are so short
@@ -40,14 +41,15 @@ def learning_rates(
 ) -> dict[str, float]:
     """For each page a learning rate η with which its run on this problem can be watched, in two digits.
 
-    Ask a page how long its first step is under a gradient g, and under 2g.
+    Ask a page how long its first step is under a gradient g, and under 2g, and how long its last one is.
 
     - Twice as long (gradient descent, heavy ball): η has the unit of 1/curvature, and η = 1/(2λ), with λ the largest
       |curvature| at the start or at a known minimizer. Gradient descent turns unstable there at 2/λ; a quarter of that
       is safe, and far enough from 0 for map and flow to part in plain view.
-    - Just as long (RMSprop, Adam): each step is about η in every coordinate, and η = 2d/steps, with d the longest side
-      of the way to the nearest minimizer. The path can then arrive when half of the steps are done, or take a bend.
-      Where no minimizer is known, d = 1 + the largest coordinate of the start.
+    - Just as long (RMSprop, Adam): each step is about cη in every coordinate, with c = 1 but where steps shrink (AdaGrad)
+      or grow (AdaBelief), and η = 2d/(c steps), with d the longest side of the way to the nearest minimizer. The path
+      can then arrive when half of the steps are done, or take a bend. Where no minimizer is known, d = 1 + the largest
+      coordinate of the start.
 
     A page in between gets the weighted geometric mean. Where nothing is curved, 2d/(steps |g|) stands in for 1/(2λ).
 
@@ -56,24 +58,24 @@ def learning_rates(
     start = problem.start(x0)
     flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(start)])
     ends = np.zeros((0, flat.size)) if problem.minimizers is None else np.asarray(problem.minimizers)
-    loss, slope, curvature, powers = jax.device_get(_look(problem.loss, start, ends, tuple(pages.values())))
+    loss, slope, curvature, strides = jax.device_get(_look(problem.loss, start, ends, tuple(pages.values()), steps))
     if not np.isfinite(loss) or not np.isfinite(slope):
         found = f"its loss is {loss:.3g} and the norm of its gradient {slope:.3g}"
         raise ProblemError(f"{problem.name} starts where {found}; start where both are finite.")
     ways = np.abs(ends - flat).max(-1)
     stride = 2 * min(ways[ways > 0], default=1 + np.abs(flat).max()) / steps
     scale = 1 / (2 * curvature) if curvature > 0 else stride / slope if slope > 0 else stride
-    rates = (stride ** (1 - power) * scale**power for power in powers)
+    rates = ((stride / last) ** (1 - power) * scale**power for power, last in strides)
     return {name: float(f"{rate:.2g}") for name, rate in zip(pages, rates, strict=True)}
 
 
 @eqx.filter_jit
-def _look(loss: Callable, start: PyTree, ends: Array | np.ndarray, pages: tuple[type[AbstractOptimizer], ...]):
-    """f and |∇f| at the start; the largest |curvature| there and at the ends; how each page's step grows with ∇f."""
+def _look(loss: Callable, start: PyTree, ends: Array | np.ndarray, pages: tuple[type[AbstractOptimizer], ...], steps: int):
+    """f and |∇f| at the start; the largest |curvature| there and at the ends; how each page strides."""
     x, flat_loss, grad = as_vector(loss, start)
     places = jnp.concatenate([x[None], jnp.asarray(ends, x.dtype)])
     curvature = jax.vmap(lambda x: _largest_curvature(grad, x))(places).max()
-    return flat_loss(x), jnp.linalg.norm(grad(x)), curvature, [_power(page, x.dtype) for page in pages]
+    return flat_loss(x), jnp.linalg.norm(grad(x)), curvature, [_strides(page, x.dtype, steps) for page in pages]
 
 
 def _largest_curvature(grad: Callable, x: Array) -> Array:
@@ -91,11 +93,18 @@ def _largest_curvature(grad: Callable, x: Array) -> Array:
     return jnp.nan_to_num(jnp.linalg.norm(times(v)), nan=0, posinf=0)
 
 
-def _power(page: type[AbstractOptimizer], dtype: Any) -> Array:
-    """p, if the first step is proportional to |g|^p."""
+def _strides(page: type[AbstractOptimizer], dtype: Any, steps: int) -> tuple[Array, Array]:
+    """p, if the first step is proportional to |g|^p; the length of the last step of so many, for η = 1 and g = 1."""
+    one = page(1.0)
+    still = jnp.zeros((1,) if one.elementwise else (1, 1), dtype)
 
-    def first_step(g):
-        one, still = page(1.0), jnp.zeros(1, dtype)
-        return one.step(0.0, one.init(still, lambda x: x + g), lambda x: x + g).x[0]
+    def run(g, steps):
+        def forwards(k, carry):
+            y, _ = carry
+            after = one.step(jnp.asarray(k * one.h, dtype), y, lambda x: jnp.full_like(x, g))
+            return after, jnp.abs(after.x - y.x).ravel()[0]
 
-    return jnp.round(jnp.log2(first_step(2.0) / first_step(1.0)), 1)
+        start = one.init(still, lambda x: x), jnp.zeros((), dtype)
+        return jax.lax.fori_loop(0, steps, forwards, start)[1]
+
+    return jnp.round(jnp.log2(run(2.0, 1) / run(1.0, 1)), 1), run(1.0, steps)

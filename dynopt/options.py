@@ -173,7 +173,7 @@ class Options:
     # Example: --problem rosenbrock,himmelblau
     problem: Annotated[Names, unless("the gallery")] = ()
     # Which optimizers run, by names from --list. Example: --optimizers sgd,adam
-    optimizers: Annotated[Names, unless("all")] = ()
+    optimizers: Annotated[Names, unless("sgd,momentum,rmsprop,adam")] = ()
     # One learning rate for all optimizers. Example: --learning-rate 0.01
     learning_rate: Annotated[float | None, by(positive, "NUMBER"), unless("one that suits each")] = None
     # Single options of single optimizers. Example: --set adam.b1=0.8,sgd.learning_rate=0.1

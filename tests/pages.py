@@ -1,7 +1,14 @@
 """The pages of the contents list, as the theorems ask for them."""
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from scipy.integrate import solve_ivp
+
 from dynopt import Problem
 from dynopt.optimizers import catalogue
+from dynopt.trajectories import with_dtype
 
 # Options under which a page is smooth and starts without a layer.
 WARM = {
@@ -44,3 +51,36 @@ class Column:
 
     def __hash__(self):
         return hash(Column) ^ hash(self.loss)
+
+
+def flowed(page, grad, x0, times, tol=1e-12):
+    """The flow at these times by SciPy's DOP853, from the page's own start: a second opinion, and quick to compile."""
+    first = page.init_flow(jnp.asarray(x0), grad)
+    start, unravel = ravel_pytree(first)
+    arrays = with_dtype(page, start.dtype)
+    found = solve_ivp(
+        lambda t, y: _field(arrays, grad, first, t, y), (0, times[-1]), start, "DOP853", times, rtol=tol, atol=tol
+    )
+    assert found.success, found.message
+    return jax.vmap(unravel)(jnp.asarray(found.y.T))
+
+
+@eqx.filter_jit
+def _field(page, grad, first, t, y):
+    return ravel_pytree(page.flow(t, ravel_pytree(first)[1](y), grad))[0]
+
+
+def mapped(page, grad, x0, steps):
+    """The map's points of phase space, the start first."""
+    x0 = jnp.asarray(x0)
+    return _mapped(with_dtype(page, x0.dtype), grad, x0, jnp.arange(steps))
+
+
+@eqx.filter_jit
+def _mapped(page, grad, x0, ks):
+    def one(y, k):
+        after = page.step(k * page.h, y, grad)
+        return after, after
+
+    y = page.init(x0, grad)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), y, jax.lax.scan(one, y, ks)[1])

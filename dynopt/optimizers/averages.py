@@ -31,6 +31,6 @@ def _forgetting_rate(h: ArrayLike, tau: Scalar) -> Array:
     return jnp.where(small, series, -jnp.log1p(-large_u) / large_u) / tau
 
 
-def ratio(a: Array, b: Array) -> Array:
+def ratio(a: ArrayLike, b: ArrayLike) -> Array:
     """a / b, and 0 where b = 0: with eps = 0 a coordinate that never had a gradient stays where it is."""
     return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

@@ -18,7 +18,7 @@ def polar_factor(matrix: Matrix) -> Matrix:
     """U Vᵀ of the singular value decomposition U Σ Vᵀ; directions whose singular value is 0 stay out of it."""
     u, sigma, v = jnp.linalg.svd(matrix, full_matrices=False)
     size = jnp.finfo(matrix.dtype).eps * max(matrix.shape) * sigma[0]
-    return jnp.matmul(u * (sigma > size), v, precision="highest")
+    return jnp.matmul(u * (sigma > size)[None], v, precision="highest")
 
 
 def newton_schulz(matrix: Matrix, coefficients=QUINTIC[0], steps: int = QUINTIC[1]) -> Matrix:

@@ -72,7 +72,7 @@ class WithGradient(AbstractWrapper):
         return self.optimizer.init_flow(x, self._through(self.mean or self.transform, grad), order)
 
     def around(self, step, t, y, grad):
-        return step(t, y, self._through(self.transform, grad, jnp.round(t / self.h).astype(int)))
+        return step(t, y, self._through(self.transform, grad, jnp.round(jnp.asarray(t) / self.h).astype(int)))
 
     def germ(self, h, t, y, grad):
         return self.optimizer.germ(h, t, y, self._through(self.mean or self.transform, grad))

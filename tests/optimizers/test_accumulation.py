@@ -1,0 +1,160 @@
+"""One step by k parts of the data is the step of the whole batch, with the activations of one part."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dynopt import SGD, Adam, Momentum, Problem, RMSprop, iterate, problems
+from dynopt.errors import InvalidValue
+from dynopt.optimizers import Accumulated, NesterovConvex
+from dynopt.problems import MeanLoss
+from dynopt.trajectories import as_vector
+
+PAGES = (SGD(0.1), Momentum(0.01), RMSprop(0.01), Adam(0.01), NesterovConvex(0.01))
+PARTS = (2, 7, 8)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Problem:
+    """Handwritten digits: the first 1792 = 7 · 2⁸ of them, 64 pixels each."""
+    images, labels = pytest.importorskip("sklearn.datasets").load_digits(return_X_y=True)
+    return problems.softmax_regression((images[:1792] / 16, labels[:1792]))
+
+
+def clouds() -> Problem:
+    return problems.softmax_regression()  # 60 points
+
+
+def later(page, x, grad):
+    """A point of phase space in which every memory is filled."""
+    return page.step(page.h, page.init(x, grad), grad)
+
+
+def test_one_step_by_parts_is_the_step_of_the_whole_batch(digits):
+    @eqx.filter_jit
+    def steps(loss):
+        x, _, grad = as_vector(loss, digits.start())
+        points = [later(page, x, grad) for page in PAGES]
+        whole = [page.step(2 * page.h, y, grad) for page, y in zip(PAGES, points, strict=True)]
+        parts = [
+            [Accumulated(page, k).step(2 * page.h, y, grad) for k in PARTS]
+            for page, y in zip(PAGES, points, strict=True)
+        ]
+        return points, whole, parts
+
+    for point, whole, parts in zip(*steps(digits.loss), strict=True):
+        assert np.abs(whole.x - point.x).max() > 1e-4
+        for part in parts:
+            for a, b in zip(part, whole, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_one_part_of_the_digits_alone_would_be_another_step(digits):
+    """The negative control."""
+    x, _, grad = as_vector(digits.loss, digits.start())
+    one, whole = jax.jit(lambda x: (grad.part(x, 0, 8), grad(x)))(x)
+    assert np.linalg.norm(one - whole) > 0.1 * np.linalg.norm(whole)
+
+
+def test_the_mean_over_parts_is_summed_in_their_order(digits):
+    x, _, grad = as_vector(digits.loss, digits.start())
+    mean, parts = jax.jit(
+        lambda x: (Accumulated(SGD(0.1), 7).mean(grad)(x), jax.lax.map(lambda i: grad.part(x, i, 7), jnp.arange(7)))
+    )(x)
+    total = np.zeros_like(x)
+    for part in np.asarray(parts):
+        total = total + part
+    np.testing.assert_allclose(mean, total / 7, rtol=0, atol=1e-17)
+
+
+def test_a_run_by_parts_is_the_run_of_the_whole_batch():
+    """Under `jax.lax.scan`, with memory."""
+    page, problem = Momentum(0.1), clouds()
+    parts, whole = (iterate(one, problem, 20) for one in (Accumulated(page, 12), page))
+    np.testing.assert_allclose(parts.y.x, whole.y.x, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(parts.y.p, whole.y.p, rtol=0, atol=1e-12)
+
+
+def test_the_flow_stays_what_it_was_bit_by_bit():
+    problem = clouds()
+    x, _, grad = as_vector(problem.loss, problem.start())
+    for page in PAGES:
+        y = page.init(x + 0.1, grad)
+        own, inside = (one.flow(page.h, y, grad) for one in (Accumulated(page, 4), page))
+        assert all(np.array_equal(a, b) for a, b in zip(own, inside, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_the_sum_has_the_dtype_of_the_position(dtype):
+    """Also where the data are in double precision."""
+    problem = clouds()
+    start = jax.tree.map(lambda leaf: leaf.astype(dtype), problem.start())
+    x, _, grad = as_vector(problem.loss, start)
+    traced = jax.make_jaxpr(Accumulated(SGD(0.1), 4).mean(grad))(x)
+    (loop,) = [equation for equation in traced.eqns if equation.primitive.name == "scan"]
+    assert [out.aval.dtype for out in loop.outvars] == [dtype] and traced.out_avals[0].dtype == dtype
+
+
+def test_optax_accumulates_to_the_same_step_in_double_precision_and_to_another_by_default():
+    """Its default sum is in single precision, and off by 1e-8 or so."""
+    page, problem = Accumulated(Momentum(0.1), 4), clouds()
+    x, _, grad = as_vector(problem.loss, problem.start())
+    single = optax.MultiSteps(page.optimizer.optax(), 4)
+
+    @jax.jit
+    def ends(x):
+        def by(library):
+            state, z = library.init(x), x
+            for i in range(4):
+                update, state = library.update(grad.part(x, i, 4), state, z)
+                z = optax.apply_updates(z, update)
+            return z
+
+        return page.step(0.0, page.init(x, grad), grad).x, by(page.optax()), by(single)
+
+    own, double, default = ends(x)
+    np.testing.assert_allclose(double, own, rtol=0, atol=1e-15)
+    assert 1e-10 < np.abs(default - own).max() < 1e-7
+
+
+def test_a_number_of_parts_that_does_not_divide_the_examples_is_refused():
+    with pytest.raises(InvalidValue, match="`k` is 7, which does not divide the 60 examples; use 6 or 10.$"):
+        iterate(Accumulated(SGD(0.1), 7), clouds(), 1)
+
+
+def test_a_loss_without_data_is_evaluated_once():
+    calls = []
+
+    def loss(x):
+        jax.debug.callback(lambda: calls.append(1))
+        return jnp.sum(x**2)
+
+    _, _, grad = as_vector(loss, jnp.ones(2))
+    Accumulated(SGD(0.1), 5).step(0.0, SGD(0.1).init(jnp.ones(2), grad), grad)
+    jax.effects_barrier()
+    assert calls == [1]
+
+
+def test_what_the_compiler_reserves_for_a_step_shrinks_with_the_parts():
+    """The activations of one part, and one gradient more."""
+
+    def loss(layers, data):
+        return jnp.mean(jnp.tanh(data @ layers[0]) @ layers[1])
+
+    start = (np.ones((8, 64)), np.ones((64, 1)))
+    data, sizes = jnp.ones((4096, 8)), {}
+    for k in (1, 2, 16):
+        page = Accumulated(SGD(0.1), k)
+
+        def step(data, x, page=page):
+            _, _, grad = as_vector(MeanLoss(loss, data), start)
+            return page.step(0.0, SGD(0.1).init(x, grad), grad)
+
+        flat = as_vector(loss, start)[0]
+        sizes[k] = jax.jit(step).lower(data, flat).compile().memory_analysis().temp_size_in_bytes
+    gradient, activations = flat.nbytes, 4096 * 64 * 8
+    assert sizes[1] >= activations
+    assert all(sizes[k] <= sizes[1] / k + 4 * gradient + 4096 for k in (2, 16))

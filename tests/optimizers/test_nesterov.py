@@ -1,0 +1,167 @@
+"""Nesterov's three momenta: their maps as the books have them, their equations, Bessel's closed form, their rates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pages
+import pytest
+from scipy.special import j1
+
+from dynopt import Modified, Momentum, Nesterov, NesterovConvex, analysis
+from dynopt.optimizers.nesterov import NesterovState
+from dynopt.optimizers.nesterov_convex import NesterovConvexState
+
+
+def f(x):
+    return x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2
+
+
+def numpy_grad(x):
+    return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
+
+
+grad = jax.grad(f)
+start = np.array([1.1, -0.6])
+
+
+def line(x):
+    return x  # the gradient of x²/2
+
+
+def textbook(eta, momenta, steps):
+    """xₖ₊₁ = yₖ - η ∇f(yₖ),  yₖ₊₁ = xₖ₊₁ + μₖ₊₁ (xₖ₊₁ - xₖ): both sequences."""
+    x, y, xs, ys = start, start, [start], [start]
+    for k in range(steps):
+        before, x = x, y - eta * numpy_grad(y)
+        y = x + momenta(k + 1) * (x - before)
+        xs.append(x)
+        ys.append(y)
+    return np.array(xs), np.array(ys)
+
+
+def test_nesterov_map_is_the_look_ahead_sequence():
+    xs, ys = textbook(0.01, lambda k: 0.8, 30)
+    run = pages.mapped(Nesterov(0.01, 0.8), grad, start, 30)
+    np.testing.assert_allclose(run.x, ys, rtol=1e-12)
+    np.testing.assert_allclose(run.x - 0.1 * 0.8 * run.p, xs, rtol=1e-12)
+
+
+def test_convex_map_has_the_momentum_k_over_k_plus_three():
+    xs, ys = textbook(0.01, lambda k: (k - 1) / (k + 2), 30)
+    run = pages.mapped(NesterovConvex(0.01), grad, start, 30)
+    np.testing.assert_allclose(run.x, ys, rtol=1e-12)
+    k = np.arange(31)[:, None]
+    np.testing.assert_allclose(run.x - 0.1 * (k - 1) / (k + 2) * run.p, xs, rtol=1e-12)
+
+
+def test_nesterov_flow_is_that_of_the_heavy_ball():
+    y = NesterovState(jnp.asarray(start), jnp.array([0.3, -0.2]))
+    ours, ball = (page(0.01, 0.8).flow(0.0, y, grad) for page in (Nesterov, Momentum))
+    np.testing.assert_array_equal(np.stack(ours), np.stack(ball))
+
+
+def test_convex_flow_is_damped_by_three_over_t_and_starts_with_a_quarter_of_the_gradient():
+    page, p = NesterovConvex(0.01), np.array([0.3, -0.2])
+    dy = page.flow(0.7, NesterovConvexState(jnp.asarray(start), jnp.asarray(p)), grad)
+    np.testing.assert_allclose(dy.p, -3 / 0.7 * p - numpy_grad(start), rtol=1e-14)
+    np.testing.assert_allclose(dy.x, p)
+    first = page.flow(0.0, page.init(jnp.asarray(start), grad), grad)
+    np.testing.assert_allclose(first.p, -numpy_grad(start) / 4, rtol=1e-15)
+    later = page.flow(1e-6, NesterovConvexState(jnp.asarray(start), first.p * 1e-6), grad)
+    np.testing.assert_allclose(later.p, first.p, rtol=1e-12)
+
+
+def test_the_convex_flow_on_a_quadratic_is_bessels_function():
+    """x = 2 x₀ J₁(√λ t)/(√λ t), here with λ = 2.5."""
+    t = np.linspace(0, 10, 41)
+    run = pages.flowed(NesterovConvex(0.01), lambda x: 2.5 * x, [1.5], t)
+    w = np.sqrt(2.5) * t[1:]
+    np.testing.assert_allclose(run.x[1:, 0], 1.5 * 2 * j1(w) / w, atol=1e-8)
+
+
+def test_the_convex_map_nears_bessels_function_like_h():
+    errors = []
+    for h in (0.04, 0.02, 0.01):
+        t = h * np.arange(1, round(10 / h) + 1)
+        errors.append(np.abs(pages.mapped(NesterovConvex(h**2), line, [1.0], len(t)).x[1:, 0] - 2 * j1(t) / t).max())
+    np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.05)
+
+
+def test_on_a_convex_loss_flow_and_map_are_below_two_squared_distances_over_t_squared():
+    """f = log cosh of two coordinates, curvature ≤ 1; map at η = 1 from xₖ - h μₖ pₖ, with h (k+1) for t."""
+    scale = np.array([1.0, 0.1])
+
+    def loss(x):
+        return np.log(np.cosh(np.asarray(x) * scale)).sum(-1)
+
+    def grad(x):
+        return jnp.asarray(scale) * jnp.tanh(x * jnp.asarray(scale))
+
+    x0 = np.array([3.0, -4.0])
+    t = np.linspace(0.1, 40, 100)
+    flow = pages.flowed(NesterovConvex(1.0), grad, x0, t)
+    assert (t**2 * loss(flow.x) <= 2 * (x0**2).sum()).all()
+    energy = t**2 * loss(flow.x) + 2 * ((flow.x + t[:, None] / 2 * flow.p) ** 2).sum(-1)
+    assert (np.diff(energy) < 1e-9).all()
+
+    map, k = pages.mapped(NesterovConvex(1.0), grad, x0, 100), np.arange(101)
+    behind = map.x - ((k - 1) / (k + 2))[:, None] * map.p
+    assert ((k[1:] + 1) ** 2 * loss(behind[1:]) <= 2 * (x0**2).sum()).all()
+
+
+def test_convex_energy_is_drained_at_three_over_t():
+    page, t = NesterovConvex(0.01), 0.7
+    y = NesterovConvexState(jnp.asarray(start), jnp.array([0.3, -0.2]))
+    rate = jax.jvp(lambda t, y: page.energy(t, y, f), (t, y), (1.0, page.flow(t, y, grad)))[1]
+    np.testing.assert_allclose(rate, -3 / t * np.sum(np.asarray(y.p) ** 2), rtol=1e-13)
+
+
+def test_the_loss_of_the_convex_flow_swings_up_to_four_over_pi_t_cubed():
+    """limsup t³ f = 4x₀²/(π √λ) for f = λx²/2, within one per cent by t = 400."""
+    t = np.concatenate([[0.0], np.arange(300, 400, 0.05)])
+    x = np.asarray(pages.flowed(NesterovConvex(0.01), line, [1.0], t).x[1:, 0])
+    assert (t[1:] ** 3 * x**2 / 2).max() == pytest.approx(4 / np.pi, rel=0.01)
+
+
+def test_strongly_convex_momentum_has_the_friction_two_roots_of_the_curvature():
+    page = Nesterov.strongly_convex(0.04, 2.0)
+    root = np.sqrt(2.0) * 0.2
+    assert page.friction == pytest.approx(2 * np.sqrt(2.0) / (1 + root), rel=1e-12)
+    assert page.momentum == pytest.approx((1 - root) / (1 + root), rel=1e-12)
+
+
+def test_at_one_over_the_largest_curvature_it_contracts_by_one_minus_one_over_the_root_of_kappa():
+    """κ = 100: every curvature from 1 to 100 contracts by at most 0.9 per step, the smallest by 0.9 itself."""
+    page = Nesterov.strongly_convex(1 / 100, 1.0)
+    radii = [float(analysis.spectral_radius(page, curvature)) for curvature in (1.0, 3.0, 30.0, 100.0)]
+    assert radii[0] == pytest.approx(0.9, abs=1e-6)
+    assert max(radii) == pytest.approx(0.9, abs=1e-6)
+
+
+@pytest.mark.parametrize(("page", "limit"), [(Nesterov, (2 + 2 * 0.8) / (1 + 2 * 0.8)), (Momentum, 2 + 2 * 0.8)])
+def test_looking_ahead_lowers_the_critical_curvature(page, limit):
+    """(2+2μ)/((1+2μ)η), against (2+2μ)/η of the heavy ball."""
+    assert float(analysis.critical_curvature(page(0.01, 0.8))) * 0.01 == pytest.approx(limit, rel=1e-9)
+
+
+@pytest.mark.parametrize(("cls", "share"), [(Nesterov, 1.0), (Momentum, 0.0)])
+def test_the_modified_flow_of_nesterov_feels_the_curvature_as_friction(cls, share):
+    """(1+μ)/2 x″ + (1-μ)/h x′ + μh ∇²f x′ + ∇f = O(h²), x′(0) = -h (½ + μ) ∇f; without that term for the heavy ball."""
+    h = np.array([0.02, 0.01, 0.005])
+    mu = 1 - 1.5 * h
+
+    @jax.jit
+    @jax.vmap
+    def leftovers(h, mu):
+        page = Modified(cls(h**2, mu))
+        y = type(page.init(start, grad))(jnp.asarray(start), jnp.array([0.3, -0.2]))
+        velocity = page.flow(0.0, y, grad)
+        _, turn = jax.jvp(lambda y: page.flow(0.0, y, grad).x, (y,), (velocity,))
+        bend = jax.jvp(grad, (y.x,), (velocity.x,))[1]
+        left = (1 + mu) / 2 * turn + (1 - mu) / h * velocity.x + share * mu * h * bend + grad(y.x)
+        at_rest = page.flow(0.0, y._replace(p=jnp.zeros(2)), grad).x
+        return left, at_rest + h * (0.5 + share * mu) * grad(y.x)
+
+    for left in leftovers(h, mu):
+        errors = np.linalg.norm(left, axis=1)
+        assert (errors < 1e-15).all() or (np.log2(errors[:-1] / errors[1:]) > 1.9).all()

@@ -1,0 +1,66 @@
+"""Schedule-free descent: its map in numpy, the start of its flow, Bessel's closed form, Polyak's average."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pages
+import pytest
+from scipy.special import j1
+
+from dynopt import ScheduleFree
+from dynopt.errors import InvalidValue
+from dynopt.optimizers.schedule_free import ScheduleFreeState
+
+start = np.array([1.1, -0.6])
+
+
+def numpy_grad(x):
+    return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
+
+
+grad = jax.grad(lambda x: x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2)
+
+
+def test_map():
+    x = z = start
+    run = pages.mapped(ScheduleFree(0.05, 0.8), grad, start, 30)
+    for k in range(30):
+        z = z - 0.05 * numpy_grad(0.8 * x + 0.2 * z)
+        x = x + (z - x) / (k + 1)
+        np.testing.assert_allclose(run.x[k + 1], x, rtol=1e-12)
+        np.testing.assert_allclose(run.z[k + 1], z, rtol=1e-12)
+
+
+def test_flow_and_the_half_speed_of_its_start():
+    page, z, t = ScheduleFree(0.05, 0.8), np.array([0.3, -0.2]), 0.7
+    dy = page.flow(t, ScheduleFreeState(jnp.asarray(start), jnp.asarray(z)), grad)
+    np.testing.assert_allclose(dy.z, -numpy_grad(0.8 * start + 0.2 * z), rtol=1e-14)
+    np.testing.assert_allclose(dy.x, (z - start) / t, rtol=1e-14)
+    first = page.flow(0.0, page.init(jnp.asarray(start), grad), grad)
+    np.testing.assert_allclose(first.x, -numpy_grad(start) / 2, rtol=1e-14)
+    t = 1e-7
+    soon = ScheduleFreeState(*(jnp.asarray(start) + t * d for d in first))
+    np.testing.assert_allclose(page.flow(t, soon, grad).x, first.x, rtol=1e-6)
+
+
+def test_with_the_gradient_at_the_mean_a_quadratic_gives_bessels_function():
+    """x = x₀ J₁(2√(λt))/√(λt) for β = 1, here with λ = 2.5."""
+    t = np.linspace(0, 10, 41)
+    x = pages.flowed(ScheduleFree(0.05, 1.0), lambda x: 2.5 * x, [1.5], t).x[1:, 0]
+    w = np.sqrt(2.5 * t[1:])
+    np.testing.assert_allclose(x, 1.5 * j1(2 * w) / w, atol=1e-8)
+
+
+def test_without_it_the_position_is_the_average_of_gradient_descent():
+    run = pages.mapped(ScheduleFree(0.05, 0.0), grad, start, 30)
+    z, path = start, []
+    for _ in range(30):
+        z = z - 0.05 * numpy_grad(z)
+        path.append(z)
+    np.testing.assert_allclose(run.z[1:], path, rtol=1e-12)
+    np.testing.assert_allclose(run.x[-1], np.mean(path, 0), rtol=1e-12)
+
+
+def test_the_mixture_is_a_share():
+    with pytest.raises(InvalidValue, match=r"`b1` is 1.5, which is outside \[0, 1\]; use a number such as 0.9"):
+        ScheduleFree(0.1, 1.5)

@@ -1,0 +1,264 @@
+"""Signum, Lion and Muon: steps along the gradient of a norm, their inclusions, and the energies that they spend."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pages
+import pytest
+
+from dynopt import Lion, Muon, Problem, Signum, analysis, integrate
+from dynopt.errors import InvalidValue
+from dynopt.optimizers import signs
+from dynopt.optimizers.lion import LionState
+from dynopt.optimizers.matrices import CONVERGENT, QUINTIC, newton_schulz, polar_factor
+from dynopt.optimizers.muon import MuonState
+from dynopt.optimizers.signum import SignumState
+
+
+def f(x):
+    return x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2
+
+
+def numpy_grad(x):
+    return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
+
+
+grad = jax.grad(f)
+start = np.array([1.1, -0.6])
+m = np.array([0.3, -0.2])
+
+
+def rate_of_energy(page, y, f=f, grad=grad, t=0.3):
+    return jax.jvp(lambda t, y: page.energy(t, y, f), (t, y), (1.0, page.flow(t, y, grad)))[1]
+
+
+# --- the smoothed sign and its conjugate
+
+
+def test_the_smoothed_sign_is_the_gradient_of_size_and_of_the_barrier_the_inverse():
+    m = jnp.linspace(-2, 2, 9)
+    np.testing.assert_allclose(jax.vmap(jax.grad(lambda m: signs.size(m, 0.3)))(m), signs.sign(m, 0.3), atol=1e-15)
+    u = signs.sign(m, 0.9)
+    np.testing.assert_allclose(jax.vmap(jax.grad(lambda u: signs.barrier(u, 0.9)))(u), m, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(signs.size(m, 0.9) + signs.barrier(u, 0.9), u * m, rtol=1e-13, atol=1e-15)  # Fenchel
+
+
+def test_without_smoothing_they_are_the_sign_its_norm_and_the_box():
+    m = jnp.array([-2.0, 0.0, 1e-200])
+    np.testing.assert_array_equal(signs.sign(m, 0.0), [-1, 0, 1])
+    np.testing.assert_array_equal(signs.size(m, 0.0), np.abs(m))
+    np.testing.assert_array_equal(signs.barrier(jnp.array([0.5, 1.0, 1.5]), 0.0), [0, 0, np.inf])
+    np.testing.assert_allclose(signs.barrier(jnp.array([1.0, 1.5]), 0.3), [0.3 * np.log(2), np.inf])
+
+
+# --- Signum
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+def test_signum_map_and_flow(smoothing):
+    page, x, mean = Signum(0.01, 0.8, smoothing), start, 0.0
+    sign = np.sign if smoothing == 0 else lambda m: np.tanh(m / smoothing)
+    for seen in pages.mapped(page, grad, start, 30).x[1:]:
+        mean = 0.8 * mean + 0.2 * numpy_grad(x)
+        x = x - 0.01 * sign(mean)
+        np.testing.assert_allclose(seen, x, rtol=1e-12)
+    dy = page.flow(0.0, SignumState(jnp.asarray(start), jnp.asarray(m)), grad)
+    np.testing.assert_allclose(dy.x, -sign(m), rtol=1e-15)
+    np.testing.assert_allclose(dy.m, (numpy_grad(start) - m) / (0.01 / 0.2), rtol=1e-13)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+def test_signum_spends_the_sum_of_its_memory_times_its_sign(smoothing):
+    page = Signum(0.01, 0.8, smoothing)
+    y = SignumState(jnp.asarray(start), jnp.asarray(m))
+    np.testing.assert_allclose(rate_of_energy(page, y), -np.sum(m * signs.sign(jnp.asarray(m), smoothing)), rtol=1e-12)
+
+
+def test_a_short_memory_runs_each_coordinate_down_in_finite_time():
+    """|x| = max(|x₀| - t, 0) on separable bowls, but for chatter of the size of τ."""
+    tau = 1e-3
+    page = Signum(tau, 0.0)
+    x = pages.mapped(page, lambda x: jnp.array([1.0, 7.0]) * x, [0.5, -0.8], 1000).x
+    t = np.arange(1001)[:, None] * tau
+    np.testing.assert_allclose(np.abs(x), np.maximum(np.array([0.5, 0.8]) - t, 0), atol=2.1 * tau)
+
+
+def test_until_its_first_crossing_signum_parts_from_its_flow_by_nothing_then_by_the_size_of_h():
+    bowl = Problem(lambda x: jnp.sum(x**2) / 2, [1.0], name="bowl")
+    seen = analysis.gap(Signum(0.02), bowl, 80)
+    crossing = int(np.argmax(np.sign(seen.map.y.m[1:, 0]) != 1)) + 1
+    assert 20 < crossing < 80
+    assert seen.error[:crossing].max() < 1e-8
+    assert 0.2 * 0.02 < seen.error.max() < 4 * 0.02
+
+
+def test_crossings_leave_the_jump_at_once():
+    """On m = 0 the memory moves at g/τ, so the path does not stay."""
+    y = SignumState(jnp.asarray(start), jnp.zeros(2))
+    page = Signum(0.01, 0.8)
+    np.testing.assert_allclose(page.flow(0.0, y, grad).m, numpy_grad(start) / page.tau, rtol=1e-15)
+
+
+# --- Lion
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+def test_lion_map_and_flow(smoothing):
+    page, x, mean = Lion(0.01, 0.8, 0.95, 0.3, smoothing), start, 0.0
+    sign = np.sign if smoothing == 0 else lambda m: np.tanh(m / smoothing)
+    for seen in pages.mapped(page, grad, start, 30).x[1:]:
+        g = numpy_grad(x)
+        x = x - 0.01 * (sign(0.8 * mean + 0.2 * g) + 0.3 * x)
+        mean = 0.95 * mean + 0.05 * g
+        np.testing.assert_allclose(seen, x, rtol=1e-12)
+    dy = page.flow(0.0, LionState(jnp.asarray(start), jnp.asarray(m)), grad)
+    np.testing.assert_allclose(dy.x, -sign(0.8 * m + 0.2 * numpy_grad(start)) - 0.3 * start, rtol=1e-14)
+    np.testing.assert_allclose(dy.m, (numpy_grad(start) - m) / (0.01 / 0.05), rtol=1e-13)
+
+
+def test_the_flow_of_lion_slides_along_the_jump_and_tanh_follows_it():
+    """Near the minimum of a bowl the mixture turns back at once; halving tanh's width moves the end by less than 1e-6."""
+    bowl = Problem(lambda x: jnp.sum(jnp.array([1.0, 10.0]) * x**2) / 2, [-2.0, 1.5], name="bowl")
+    slid = integrate(Lion(0.05), bowl, 100)
+    mixture = 0.9 * slid.y.m[-1] + 0.1 * jnp.array([1.0, 10.0]) * slid.x[-1]
+    assert slid.stats["solver"] == "Kvaerno5" and np.abs(mixture).max() < 1e-5
+    wider = integrate(Lion(0.05, smoothing=1e-5), bowl, 100)
+    assert 0 < np.abs(slid.x[-1] - wider.x[-1]).max() < 1e-4
+
+
+@pytest.mark.parametrize(("decay", "smoothing"), [(0.0, 0.3), (0.3, 0.3), (0.3, 0.0)])
+def test_lion_spends_its_energy(decay, smoothing):
+    page = Lion(0.01, 0.8, 0.95, decay, smoothing)
+    random = np.random.default_rng(0)
+    rates = jax.jit(jax.vmap(lambda x, m: rate_of_energy(page, LionState(x, m))))
+    assert (rates(*random.uniform(-3, 3, (2, 200, 2))) < 1e-10).all()
+
+
+def test_lion_minimises_the_loss_within_its_box():
+    """min f + K*(λx)/λ: at the limit ∇f + artanh(λx) s = 0, within |x| ≤ 1/λ; the energy never rises on the way."""
+    decay, s, target = 0.5, 0.2, jnp.array([2.2, 1.0])
+    page = Lion(0.05, 0.9, 0.95, decay, s)
+    run = pages.flowed(page, lambda x: x - target, [0.1, 0.2], np.linspace(0, 60, 200), tol=1e-11)
+    end = np.asarray(run.x[-1])
+    np.testing.assert_allclose(end - np.asarray(target) + s * np.arctanh(decay * end), 0, atol=1e-6)
+    assert (np.abs(run.x) < 1 / decay).all()
+    energy = jax.vmap(lambda y: page.energy(0.0, y, lambda x: jnp.sum((x - target) ** 2) / 2))(run)
+    assert np.diff(energy).max() < 1e-8
+
+
+def test_lion_comes_into_its_box_at_the_rate_of_its_decay():
+    decay = 0.5
+    t = np.linspace(0, 4, 30)
+    x = np.asarray(pages.flowed(Lion(0.05, 0.9, 0.95, decay, 0.2), lambda x: x - 5, [6.0, -7.0], t).x)
+    outside = np.maximum(np.abs(x) - 1 / decay, 0)
+    assert (outside <= np.exp(-decay * t)[:, None] * outside[0] + 1e-10).all()
+
+
+# --- Muon
+
+A = np.random.default_rng(1).normal(size=(3, 4))
+
+
+def towards(target):
+    return lambda x: x - jnp.asarray(target)
+
+
+def numpy_sign(M):
+    u, _, v = np.linalg.svd(M, full_matrices=False)
+    return u @ v
+
+
+def test_muon_map_and_flow_with_the_polar_factor():
+    page, x, mean, r = Muon(0.02, 0.9, exact=True), np.zeros((3, 4)), 0.0, np.sqrt(4 / 3)
+    for k, seen in enumerate(pages.mapped(page, towards(A), np.zeros((3, 4)), 12).x[1:]):
+        g = x - A
+        mean = 0.9 * mean + 0.1 * g
+        m_hat = 0.9 * mean / (1 - 0.9 ** (k + 2)) + 0.1 * g / (1 - 0.9 ** (k + 1))
+        x = x - 0.02 * r * numpy_sign(m_hat)
+        np.testing.assert_allclose(seen, x, atol=1e-13)
+    M = np.random.default_rng(2).normal(size=(3, 4))
+    dy = page.flow(0.3, MuonState(jnp.asarray(x), jnp.asarray(M)), towards(A))
+    np.testing.assert_allclose(dy.x, -r * numpy_sign(M), atol=1e-14)
+    np.testing.assert_allclose(dy.m, (x - A - M) / (0.02 / 0.1), rtol=1e-12)
+    first = page.flow(0.0, page.init(jnp.asarray(x), towards(A)), towards(A))
+    np.testing.assert_allclose(first.x, -r * numpy_sign(x - A), atol=1e-14)
+
+
+def test_without_a_memory_singular_values_shrink_linearly_to_zero():
+    """X′ = -r msign(X - A): the k-th singular value of X - A is max(σ - r t, 0), and singular vectors stay."""
+    page, r, h = Muon(1e-4, 0.0, exact=True), np.sqrt(4 / 3), 1e-4
+    sigma = np.linalg.svd(A, compute_uv=False)
+    steps = round(1.05 * sigma[1] / r / h)
+    X = np.asarray(pages.mapped(page, towards(A), np.zeros((3, 4)), steps).x[-1])
+    left = np.linalg.svd(X - A, compute_uv=False)
+    np.testing.assert_allclose(left, np.maximum(sigma - r * h * steps, 0), atol=2 * r * h)
+    u, _, v = np.linalg.svd(A)
+    np.testing.assert_allclose(np.abs(u[:, 0] @ (A - X) @ v[0]), left[0], rtol=1e-8)
+
+
+def test_exact_muon_spends_the_nuclear_norm_of_its_memory():
+    """d/dt (f + τ Σ r |m|*) = -Σ r |m|*, over two matrices in one position."""
+    page = Muon(0.02, 0.9, exact=True).for_leaves({"a": np.zeros((3, 4)), "b": np.zeros((2, 2))})
+    random = np.random.default_rng(3)
+    x, M = random.normal(size=(2, 16))
+
+    def loss(x):
+        return jnp.sum(jnp.cos(x)) + jnp.sum(x**2)
+
+    rate = rate_of_energy(page, MuonState(jnp.asarray(x), jnp.asarray(M)), loss, jax.grad(loss))
+    nuclear = [np.linalg.svd(part, compute_uv=False).sum() for part in (M[:12].reshape(3, 4), M[12:].reshape(2, 2))]
+    np.testing.assert_allclose(rate, -(np.sqrt(4 / 3) * nuclear[0] + nuclear[1]), rtol=1e-10)
+
+
+def test_five_steps_of_newton_and_schulz_send_singular_values_near_one_only():
+    """σ/|m| from [0.01, 1] into [0.68, 1.14], with the slope 485 at 0; convergent coefficients reach the polar factor."""
+    sigma = np.linspace(0.01, 1, 20_000)
+
+    def composite(s, coefficients, steps):
+        a, b, c = coefficients
+        for _ in range(steps):
+            s = a * s + b * s**3 + c * s**5
+        return s
+
+    sent = composite(sigma, *QUINTIC)
+    assert (sent.min(), sent.max()) == pytest.approx((0.6818, 1.1344), abs=1e-3)
+    assert 0.68 < sent.min() and sent.max() < 1.14
+    assert composite(1e-9, *QUINTIC) / 1e-9 == pytest.approx(484.88, abs=0.01)
+    assert np.abs(composite(sigma, *CONVERGENT) - 1).max() < 1e-12
+    M = jnp.asarray(A)
+    u, s, v = np.linalg.svd(A, full_matrices=False)
+    inside = composite(s / np.linalg.norm(A), *QUINTIC)
+    np.testing.assert_allclose(newton_schulz(M), u @ np.diag(inside) @ v, atol=1e-6)
+    np.testing.assert_allclose(newton_schulz(M.T), np.asarray(newton_schulz(M)).T, atol=1e-14)
+    np.testing.assert_allclose(newton_schulz(M, *CONVERGENT), polar_factor(M), atol=1e-9)
+
+
+def test_the_polar_factor_leaves_out_what_is_zero():
+    np.testing.assert_allclose(polar_factor(jnp.diag(jnp.array([2.0, 0.0]))), np.diag([1.0, 0.0]), atol=1e-15)
+    np.testing.assert_array_equal(polar_factor(jnp.zeros((2, 3))), 0)
+
+
+def test_muon_of_a_pytree_is_optax_and_leaves_that_are_no_matrices_are_refused():
+    x = {"a": jnp.asarray(A), "b": jnp.asarray(A.T[:2])}
+    flat, unravel = jax.flatten_util.ravel_pytree(x)
+
+    def pull(x):
+        return jnp.cos(x) + x
+
+    page = Muon(0.02).for_leaves(x)
+    run = pages.mapped(page, pull, flat, 3)
+    twin = page.optax()
+    state = twin.init(x)
+    for k in range(3):
+        update, state = twin.update(jax.tree.map(pull, x), state, x)
+        x = optax.apply_updates(x, update)
+        np.testing.assert_allclose(run.x[k + 1], jax.flatten_util.ravel_pytree(x)[0], rtol=1e-12)
+
+    words = r"Muon moves matrices, but the position\['bias'\] has shape \(3,\); make it a matrix"
+    with pytest.raises(InvalidValue, match=words):
+        Muon(0.02).for_leaves({"weight": np.zeros((3, 3)), "bias": np.zeros(3)})
+    with pytest.raises(InvalidValue, match=r"Muon moves matrices, but the position has shape \(2,\)"):
+        integrate(Muon(0.02), Problem(lambda x: jnp.sum(x**2), [1.0, 2.0], name="bowl"), 3)
+    with pytest.raises(InvalidValue, match="an energy is known of the polar factor only, .* pass exact=True"):
+        Muon(0.02).energy(0.0, MuonState(jnp.asarray(A), jnp.asarray(A)), lambda x: jnp.sum(x))
