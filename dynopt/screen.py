@@ -2,11 +2,13 @@
 
 import inspect
 import json
+import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +121,19 @@ def table(study: "Study", results: "Mapping[str, Result]") -> str:
     return "\n".join([title, *("  ".join(row).rstrip() for row in zip(*padded, strict=True))])
 
 
+def equations(page: type) -> dict[str, str]:
+    """Map, flow and clock in a line each, as the docstring of a page gives them; asides are left out."""
+    text = inspect.getdoc(page) or ""
+
+    def lines(word: str) -> str:
+        after = dropwhile(lambda line: not line.startswith("    "), text.partition(f"\n{word}")[2].splitlines())
+        block = takewhile(lambda line: line.startswith("    "), after)
+        return "; ".join(line.strip().split("   ")[0] for line in block)
+
+    clock = re.search(r"one step takes the time (h = \S+?)[,.:;]", text)
+    return {"map": lines("The map"), "flow": lines("The flow"), "clock": clock[1] if clock else ""}
+
+
 def listing(as_json: bool) -> str:
     """All names, and in a line each what they stand for."""
     from . import figures, optimizers, problems
@@ -134,11 +149,12 @@ def listing(as_json: bool) -> str:
     rooms: dict[str, Mapping[str, Any]]
     rooms = {"problems": problems.catalogue, "optimizers": optimizers.catalogue, "figures": figures.catalogue}
     if not as_json:
-        lines = ([room, *(f"  {name:<17} {about(it)}" for name, it in names.items())] for room, names in rooms.items())
+        lines = ([room, *(f"  {name:<20} {about(it)}" for name, it in names.items())] for room, names in rooms.items())
         return "\n\n".join("\n".join(room) for room in lines)
     found: dict[str, Any] = {
         room: [{"name": name, "about": about(thing)} for name, thing in names.items()] for room, names in rooms.items()
     }
     for entry in found["optimizers"]:
-        entry["options"] = arguments(optimizers.catalogue[entry["name"]])
+        page = optimizers.catalogue[entry["name"]]
+        entry |= {"options": arguments(page), **equations(page)}
     return json.dumps({"dynopt": __version__, **found, "formats": FORMATS, "styles": STYLES}, indent=2, allow_nan=False)

@@ -140,7 +140,7 @@ def planned(options: Options) -> list[Study]:
 
     **Raises:** `InvalidValue` or `ProblemError`.
     """
-    names = all_known("optimizer", options.optimizers, optimizers.catalogue) or list(optimizers.catalogue)
+    names = all_known("optimizer", options.optimizers, optimizers.catalogue) or list(gallery.OPTIMIZERS)
     for name in all_known("optimizer", options.set, optimizers.catalogue):
         if name not in names:
             raise InvalidValue(
@@ -186,7 +186,7 @@ def _study(options: Options, names: Sequence[str], typed_figures: bool) -> Study
     made = {
         name: {"learning_rate": options.learning_rate or rates[name], **options.set.get(name, {})} for name in names
     }
-    pages = {name: _page(name, made[name]) for name in names}
+    pages = {name: _page(name, made[name], problem) for name in names}
     wanted = all_known("figure", options.figures, figures.catalogue)
     usual = [name for name in figures.catalogue if name not in ON_DEMAND]
     fitting = [name for name in wanted or usual if not _misfit(name, problem, pages)]
@@ -201,7 +201,7 @@ def _study(options: Options, names: Sequence[str], typed_figures: bool) -> Study
     return Study(called, problem, code, file, pages, made, steps, x0, tuple(fitting), frozenset(measures), options)
 
 
-def _page(name: str, made: Mapping[str, float | bool]) -> AbstractOptimizer:
+def _page(name: str, made: Mapping[str, float | bool], problem: Problem) -> AbstractOptimizer:
     kind = optimizers.catalogue[name]
     for option, parameter in inspect.signature(kind.__init__).parameters.items():
         if isinstance(parameter.default, bool) and not isinstance(made.get(option, False), bool):
@@ -209,7 +209,9 @@ def _page(name: str, made: Mapping[str, float | bool]) -> AbstractOptimizer:
                 f"`{name}.{option}` must be true or false, got {typed(made[option])}; write {name}.{option}=true."
             )
     try:
-        return kind(**made)
+        page = kind(**made)
+        page.for_leaves(problem.start())  # such as Muon's matrices
+        return page
     except DynoptError as error:
         raise InvalidValue(f"{name}: {error}") from error
 
@@ -236,12 +238,17 @@ def _misfit(figure: str, problem: Problem, pages: Mapping[str, AbstractOptimizer
 
 
 def has_energy(page: AbstractOptimizer) -> bool:
-    return type(page).energy is not AbstractOptimizer.energy
+    x = jax.numpy.zeros((1, 1))
+    try:
+        page.energy(0.0, page.init(x, lambda x: x), jax.numpy.sum)
+    except InvalidValue:
+        return False
+    return True
 
 
 def is_mended(page: AbstractOptimizer) -> bool:
-    """Whether its modified equation closes the gap faster; not where the start costs the order (RMSprop from 0)."""
-    return Modified(page).order > page.order
+    """Whether its modified equation closes the gap faster; not where corners or the start (RMSprop from 0) cost that."""
+    return not page.kinks and Modified(page).order > page.order
 
 
 def _has_momentum(page: AbstractOptimizer) -> bool:
@@ -250,7 +257,7 @@ def _has_momentum(page: AbstractOptimizer) -> bool:
 
 def _memory(page: AbstractOptimizer) -> tuple[str, ...]:
     """What a point of phase space is made of."""
-    return jax.eval_shape(lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((1,), float))._fields
+    return jax.eval_shape(lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((1, 1), float))._fields
 
 
 def _own_problem(called: str, x0: list[float] | None) -> tuple[Problem, str, str]:

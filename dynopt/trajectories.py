@@ -248,7 +248,7 @@ def _integrate(
     t = (jnp.arange(saves + 1) * every * page.h).astype(x.dtype)
     adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, y, _: page.flow(t, y, grad)), solver, t[0], t[-1], None, y,
+        diffrax.ODETerm(jax.jit(lambda t, y, _: page.flow(t, y, grad))), solver, t[0], t[-1], None, y,
         saveat=diffrax.SaveAt(subs=(diffrax.SubSaveAt(ts=t), diffrax.SubSaveAt(t1=True))),
         stepsize_controller=diffrax.PIDController(rtol, atol) if adaptive else diffrax.StepTo(ts=t),
         max_steps=max_steps, throw=False, adjoint=adjoint,

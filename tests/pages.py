@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
-from dynopt import Problem
 from dynopt.optimizers import catalogue
 from dynopt.trajectories import with_dtype
 
@@ -28,29 +27,6 @@ def plain(rate, names=tuple(catalogue)):
 def warm(rate, names=tuple(catalogue)):
     """Each page where it is smooth, by name."""
     return {name: catalogue[name](rate, **WARM.get(name, {})) for name in names}
-
-
-def fitting(page, problem):
-    """The problem, posed to a page that moves matrices as one whose position is a column."""
-    if page.elementwise:
-        return problem
-    return Problem(Column(problem.loss), problem.x0.reshape(-1, 1), name=problem.name)
-
-
-class Column:
-    """A loss of vectors as one of columns; equal for equal losses, so that nothing compiles twice."""
-
-    def __init__(self, loss):
-        self.loss = loss
-
-    def __call__(self, x):
-        return self.loss(x[:, 0])
-
-    def __eq__(self, other):
-        return isinstance(other, Column) and self.loss == other.loss
-
-    def __hash__(self):
-        return hash(Column) ^ hash(self.loss)
 
 
 def flowed(page, grad, x0, times, tol=1e-12):

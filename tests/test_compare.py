@@ -89,10 +89,12 @@ def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
     assert result.energies == () and result.stability is None and result.modified_gap is None
 
 
-def test_every_optimizer_of_the_contents_runs_by_default():
+def test_the_four_pages_of_the_gallery_run_by_default_and_any_of_the_contents_by_name():
     with jax.enable_x64(True):
         (study,) = studies.planned(Options(problem=("booth",)))
-    assert {name: type(page) for name, page in study.pages.items()} == optimizers.catalogue
+        (all_of_them,) = studies.planned(Options(problem=("deep_linear",), optimizers=tuple(optimizers.catalogue)))
+    assert tuple(study.pages) == gallery.OPTIMIZERS == ("sgd", "momentum", "rmsprop", "adam")
+    assert {name: type(page) for name, page in all_of_them.pages.items()} == optimizers.catalogue
 
 
 def test_the_bare_command_draws_the_gallery(monkeypatch):

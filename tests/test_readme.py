@@ -11,18 +11,15 @@ import pytest
 import dynopt
 from dynopt import analysis, problems
 from dynopt.optimizers import catalogue
+from dynopt.screen import equations
 
 README = (Path(dynopt.__file__).parent.parent / "README.md").read_text()
-rows = {cls.__name__: re.search(rf"^\| `{cls.__name__}` .*\| ([\d.]+) \|$", README, re.M) for cls in catalogue.values()}
 
 
-@pytest.mark.parametrize("name", rows)
-def test_the_table_shows_the_order_that_is_measured(name):
-    row = rows[name]
-    assert row is not None
-    measured = analysis.order(getattr(dynopt, name)(0.001), problems.booth())
-    assert f"{measured.pairwise[-1]:.2f}" == row.group(1)
-    assert len(measured.pairwise) == 7
+def test_the_table_shows_every_page_in_order_with_map_flow_and_clock():
+    """The measured orders are held by tests/analysis/test_order.py."""
+    rows = re.findall(r"^\| `(\w+)` \| (h?[^|]+) \| ([^|]+) \| ([^|]+) \| [\d.]+ \|$", README, re.M)
+    assert rows == [(cls.__name__, *equations(cls).values()) for cls in catalogue.values()]
 
 
 def test_corrected_rmsprop_has_the_order_that_the_readme_promises():
@@ -36,12 +33,17 @@ def run(code, folder):
     return out.stdout
 
 
-ten, five = (code for code in re.findall(r"```python\n(.*?)```", README, re.S))
+ten, wrapped, five = (code for code in re.findall(r"```python\n(.*?)```", README, re.S))
 
 
 def test_the_ten_lines_run_as_written(tmp_path):
     assert len([line for line in ten.splitlines() if line.strip()]) <= 10
     assert run(ten, tmp_path).count("Order(") == 3 and (tmp_path / "paths.png").stat().st_size > 10_000
+
+
+def test_pages_around_pages_run_as_written(tmp_path):
+    run(wrapped + "assert repr(parts).startswith('Accumulated(Adam(')", tmp_path)
+    assert (tmp_path / "network.png").stat().st_size > 10_000
 
 
 def test_five_lines_prove_the_flow_of_ones_own_optimizer_and_its_modified_flow(tmp_path):

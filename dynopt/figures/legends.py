@@ -35,25 +35,27 @@ def above(ax: Axes, names: Sequence[Artist], keys: Sequence[Artist], room: float
         former.remove()
     size = size_of("legend.fontsize")
     height = 0.7 * size
-    for row in reversed(_rows(names, keys, room, size)):
+    for row in reversed(rows(names, keys, room, size)):
         ax.add_artist(_row(ax, row, size, height))
         height += 1.55 * size
     return height
 
 
-def _rows(names: Sequence[Artist], keys: Sequence[Artist], room: float, size: float) -> list[list[Artist]]:
+def rows(names: Sequence[Artist], keys: Sequence[Artist], room: float, size: float) -> list[list[Artist]]:
+    """Names and keys on one row if they fit; else on rows of their own, as many as they need."""
+
     def needed(row):
         return sum(width(str(handle.get_label()), size) + 5.5 * size for handle in row)
 
     together = [*names, *keys]
-    rows: list[list[Artist]] = []
+    found: list[list[Artist]] = []
     for group in filter(None, [together] if needed(together) <= room else [names, keys]):
-        rows.append([])
+        found.append([])
         for handle in group:
-            if rows[-1] and needed([*rows[-1], handle]) > room:
-                rows.append([])
-            rows[-1].append(handle)
-    return rows
+            if found[-1] and needed([*found[-1], handle]) > room:
+                found.append([])
+            found[-1].append(handle)
+    return found
 
 
 def _row(ax: Axes, handles: Sequence[Artist], size: float, height: float) -> Legend:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from ..analysis import Gap, LocalError, Order
@@ -46,7 +47,8 @@ def draw(
         axes: dict[str, Axes] = picture.subplot_mosaic(_places(paints))  # pyright: ignore
         panels = {name: paint(axes[name]) for name, paint in paints.items() if name != "paths"}
         projected = [] if plane is None else sentences(gaps[0], plane, found, hollow=not within(found))
-        _write_around(picture, gaps, local, orders, projected)
+        lines = len(_rows_of_names(picture, panels, unseen=2 * ("paths" in paints)))
+        _write_around(picture, gaps, local, orders, projected, lines)
         for name, panel in panels.items():
             axes[name].set_gid(name)
             write_title(axes[name], panel.title, 72 * picture.get_figwidth() / 3.6, 4.0)
@@ -123,25 +125,34 @@ def _places(paints: Paints) -> list[list[str]]:
 
 
 def _write_around(
-    picture: Picture, gaps: list[Gap], local: list[LocalError], orders: list[Order], projected: list[str]
+    picture: Picture, gaps: list[Gap], local: list[LocalError], orders: list[Order], projected: list[str], lines: int
 ) -> None:
-    """The page's title, with a line left free for the names, and its caption."""
+    """The page's title, with so many lines left free for the names, and its caption."""
     restarted = [solved(local).replace("The flow", "Each restarted flow")] if local else []
     counts = runs.counts(gaps)
     dots = [*dotted(gaps, counts, runs.MOST, " on paths and orbits"), *dotted(gaps, counts, descent.MOST, " elsewhere")]
     refined = order.refined(orders) if orders else []
     picture.write_caption([*conditions(gaps), *restarted, *projected, *dots, *refined])
     size, left = 1.25 * size_of("axes.titlesize"), 8 / 72 / picture.get_figwidth()
-    text = f"Map and flow on {plain(called(gaps[0]))}\n"
+    text = f"Map and flow on {plain(called(gaps[0]))}" + lines * "\n"
     picture.suptitle(text, x=left, ha="left", fontsize=size, color=ink(), linespacing=1.3)
 
 
 def _write_names(picture: Picture, panels: dict[str, Panel]) -> None:
     """The names and keys that all panels share, under the page's title."""
-    size = 1.25 * size_of("axes.titlesize")
-    place = 8 / 72 / picture.get_figwidth(), 1 - 1.75 * size / 72 / picture.get_figheight()
+    size, small = 1.25 * size_of("axes.titlesize"), size_of("legend.fontsize")
+    for i, handles in enumerate(_rows_of_names(picture, panels)):
+        place = 8 / 72 / picture.get_figwidth(), 1 - (1.75 + 1.3 * i) * size / 72 / picture.get_figheight()
+        row = legends.row(
+            picture, handles, place, loc="upper left", bbox_transform=picture.transSubfigure, fontsize=small
+        )
+        row.set_in_layout(False)
+        picture.add_artist(row)
+
+
+def _rows_of_names(picture: Picture, panels: dict[str, Panel], unseen: int = 0) -> list[list[Artist]]:
+    """Names and keys in as many rows as the page is wide; room is left for so many keys that are not there yet."""
     keys = {str(key.get_label()): key for panel in panels.values() for key in panel.keys}
-    handles, small = [*panels["loss"].names, *keys.values()], size_of("legend.fontsize")
-    row = legends.row(picture, handles, place, loc="upper left", bbox_transform=picture.transSubfigure, fontsize=small)
-    row.set_in_layout(False)
-    picture.add_artist(row)
+    size = size_of("legend.fontsize")
+    room = 72 * picture.get_figwidth() - (2 + 11 * unseen) * size
+    return legends.rows(panels["loss"].names, list(keys.values()), room, size)

@@ -70,7 +70,8 @@ def _no_longer(arm: np.ndarray, chord: np.ndarray) -> np.ndarray:
 
 def velocity(gap: Gap) -> Any:
     """dy/dt at the points of the flow, as the optimizer's page gives it: fields of phase space, arrays `(n, dim)`."""
-    seen = _velocity(gap.optimizer, gap.problem.loss, unravel(gap), gap.flow.t, gap.flow.y)
+    page = gap.optimizer.for_leaves(gap.problem.start())
+    seen = _velocity(page, gap.problem.loss, unravel(gap), gap.flow.t, gap.flow.y)
     return jax.tree.map(lambda a: np.asarray(a, float), seen)
 
 

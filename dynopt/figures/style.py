@@ -16,9 +16,11 @@ from matplotlib.typing import ColorType
 from .. import optimizers
 from ..errors import unknown_name
 from ..optimizers import AbstractOptimizer
+from ..optimizers.wrapper import AbstractWrapper
 
 STYLES = ("notebook", "paper", "slides")
 COLORS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd")  # petroff6: told apart by all eyes
+SHADES = (0.0, 0.4, 0.65)  # of black, so that pages of one colour differ in it as well
 LINES = ("-", (0, (7, 1.8)), (0, (6, 1.6, 1.2, 1.6)), (0, (2.6, 1.3)), (0, (9, 1.5, 2, 1.5, 2, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "Microsoft YaHei", "Noto Sans")
@@ -33,15 +35,16 @@ class Look(NamedTuple):
 def look(optimizer: AbstractOptimizer) -> Look:
     """What an optimizer looks like in every picture: by its place in `optimizers.catalogue`, or else by its name.
 
-    One that is derived from another, such as `Modified(SGD(0.1))`, looks like that.
+    One that is derived from another, such as `Modified(SGD(0.1))`, looks like that; one around another, by its name.
     """
     inside = getattr(optimizer, "optimizer", None)
-    if isinstance(inside, AbstractOptimizer):
+    if isinstance(inside, AbstractOptimizer) and not isinstance(optimizer, AbstractWrapper):
         return look(inside)
     pages, page = list(optimizers.catalogue.values()), type(optimizer)
     n = pages.index(page) if page in pages else len(pages) + zlib.crc32(optimizer.name.encode()) % 60
     turn = n // len(COLORS)
-    return Look(COLORS[n % len(COLORS)], LINES[(n + turn) % len(LINES)], MARKERS[n % len(MARKERS)])
+    color = mixed(COLORS[n % len(COLORS)], "black", SHADES[turn % len(SHADES)])
+    return Look(color, LINES[(n + turn) % len(LINES)], MARKERS[n % len(MARKERS)])
 
 
 def looks(optimizers_: Sequence[AbstractOptimizer]) -> list[Look]:

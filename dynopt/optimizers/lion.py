@@ -30,7 +30,7 @@ class Lion(AbstractOptimizer[LionState]):
         τ m′ = g - m
 
     The right side jumps: a differential inclusion. Where g in the mixture turns the path back at once, it slides along
-    the jump, so the solver is given tanh(·/10⁻⁶) for Sign. `smoothing` = s > 0 puts tanh(·/s) into map and flow.
+    the jump, so the solver is given tanh(·/10⁻⁴) for Sign. `smoothing` = s > 0 puts tanh(·/s) into map and flow.
     The clock: one step takes the time h = η, and β₂ = 1 - h/τ. With τ and the mixture held fixed the gap closes like h.
     Energy: f + K*(λx)/λ + τ β₁/(1 + (1-β₁)τλ) (K*(λx) + K(m) + λ<m, x>), which never rises along the flow, with K(m) =
     Σ |m|, or Σ s log cosh(m/s), and its conjugate K*: Lion minimises f + K*(λx)/λ, the loss inside the box |x| ≤ 1/λ.
@@ -72,7 +72,7 @@ class Lion(AbstractOptimizer[LionState]):
     def flow(self, t, y, grad):
         x, m = y
         g = grad(x)
-        dx = -signs.sign(self.b1 * m + (1 - self.b1) * g, jnp.maximum(self.smoothing, 1e-6)) - self.weight_decay * x
+        dx = -signs.sign(self.b1 * m + (1 - self.b1) * g, jnp.maximum(self.smoothing, 1e-4)) - self.weight_decay * x
         dm = (g - m) / self.tau
         return LionState(dx, dm)
 

@@ -26,7 +26,7 @@ class AbstractWrapper(AbstractOptimizer):
 
     h = property(lambda self: self.optimizer.h)
     learning_rate = property(lambda self: self.optimizer.learning_rate)
-    name = property(lambda self: f"{self.optimizer.name}, {type(self).__name__.lower()}")
+    name = property(lambda self: f"{type(self).__name__}({self.optimizer.name})")
     elementwise = property(lambda self: self.optimizer.elementwise)
     positions = property(lambda self: self.optimizer.positions)
     order = property(lambda self: self.optimizer.order)

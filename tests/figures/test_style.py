@@ -33,13 +33,13 @@ def test_a_new_page_gets_a_look_of_its_own_without_edits(monkeypatch):
     pages = [type(f"Page{i}", (SGD,), {}) for i in range(20)]
     monkeypatch.setattr(optimizers, "catalogue", optimizers.catalogue | {p.__name__.lower(): p for p in pages})
     looks = [style.look(page(0.1)) for page in (*optimizers.catalogue.values(),)]
-    assert len(set(looks)) == len(looks) == 24
+    assert len(set(looks)) == len(looks) == 34
     assert style.keys([pages[3](0.1)]) == ["page3"]
 
 
 def test_a_page_outside_the_catalogue_always_looks_the_same():
     mine = type("Mine", (SGD,), {})(0.1)
-    assert style.look(mine) == ("#7a21dd", (0, (6, 1.6, 1.2, 1.6)), ">")
+    assert style.look(mine) == ("#341a31", (0, (9, 1.5, 2, 1.5, 2, 1.5)), "<")
     assert style.keys([mine, SGD(0.1), mine]) == ["mine", "sgd", "mine 2"]
 
 
