@@ -46,10 +46,10 @@ def learning_rates(
     - Twice as long (gradient descent, heavy ball): η has the unit of 1/curvature, and η = 1/(2λ), with λ the largest
       |curvature| at the start or at a known minimizer. Gradient descent turns unstable there at 2/λ; a quarter of that
       is safe, and far enough from 0 for map and flow to part in plain view.
-    - Just as long (RMSprop, Adam): each step is about cη in every coordinate, with c = 1 but where steps shrink (AdaGrad)
-      or grow (AdaBelief), and η = 2d/(c steps), with d the longest side of the way to the nearest minimizer. The path
-      can then arrive when half of the steps are done, or take a bend. Where no minimizer is known, d = 1 + the largest
-      coordinate of the start.
+    - Just as long (RMSprop, Adam): each step is about cη in every coordinate, with c = 1 but where steps shrink
+      (AdaGrad) or grow (AdaBelief), and η = 2d/(c steps), with d the longest side of the way to the nearest minimizer.
+      The path can then arrive when half of the steps are done, or take a bend. Where no minimizer is known, d = 1 + the
+      largest coordinate of the start.
 
     A page in between gets the weighted geometric mean. Where nothing is curved, 2d/(steps |g|) stands in for 1/(2λ).
 
@@ -70,7 +70,9 @@ def learning_rates(
 
 
 @eqx.filter_jit
-def _look(loss: Callable, start: PyTree, ends: Array | np.ndarray, pages: tuple[type[AbstractOptimizer], ...], steps: int):
+def _look(
+    loss: Callable, start: PyTree, ends: Array | np.ndarray, pages: tuple[type[AbstractOptimizer], ...], steps: int
+):
     """f and |∇f| at the start; the largest |curvature| there and at the ends; how each page strides."""
     x, flat_loss, grad = as_vector(loss, start)
     places = jnp.concatenate([x[None], jnp.asarray(ends, x.dtype)])

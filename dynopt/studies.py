@@ -247,7 +247,7 @@ def has_energy(page: AbstractOptimizer) -> bool:
 
 
 def is_mended(page: AbstractOptimizer) -> bool:
-    """Whether its modified equation closes the gap faster; not where corners or the start (RMSprop from 0) cost that."""
+    """Whether its modified equation closes the gap faster; not where corners or the start (RMSprop from 0) forbid."""
     return not page.kinks and Modified(page).order > page.order
 
 

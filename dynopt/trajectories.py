@@ -337,7 +337,7 @@ def _view(loss: Callable, x0: PyTree):
 def as_vector(loss: Callable, x0: PyTree):
     """The start as one vector; the loss as a function of such vectors, and its gradient."""
     x, unravel = ravel_pytree(x0)
-    part = getattr(loss, "part", None)
+    part: Any = getattr(loss, "part", None)
 
     def partial(x, i, k):
         return jax.grad(lambda x: part(unravel(x), i, k))(x)

@@ -80,8 +80,9 @@ class Transformation(eqx.Module):
         """What `look(map, h, y, grad)` finds, in float64, at a point that three steps of `h` have led to."""
 
         with jax.enable_x64(True):
-            numbers = jax.tree.map(lambda v: jnp.asarray(v) if isinstance(v, float) else v, (self, float(h)))
-            return jax.tree.map(np.asarray, _after_three_steps(look, *numbers, self.sample))
+            map = jax.tree.map(lambda v: jnp.asarray(v) if isinstance(v, float) else v, self)
+            found = _after_three_steps(look, map, jnp.asarray(float(h)), jnp.asarray(self.sample))
+            return jax.tree.map(np.asarray, found)
 
     def tree(self, x: Array) -> PyTree:
         if self.unravel is None:

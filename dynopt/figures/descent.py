@@ -54,7 +54,7 @@ def paint(
     """
     people, (clock, _) = runs.cast(descents), runs.clock(descents)
     known = descents[0].known
-    _set_axis(ax, descents, known)
+    set_axis(ax, descents, known)
     runs.span(ax, [_at(clock, d, run) for d in descents for run in (d.map, d.flow) if run is not None])
     beside, anything = [], False
     for each in people:
@@ -100,7 +100,7 @@ def _at(clock: str, descent: Descent, run: Trajectory) -> np.ndarray:
     return np.round(t / float(descent.optimizer.h)) if clock.startswith("step") else t
 
 
-def _set_axis(ax: Axes, descents: Sequence[Descent], known: bool) -> None:
+def set_axis(ax: Axes, descents: Sequence[Descent], known: bool) -> None:
     """Scale and limits: of the runs that did not fail, with some room above for those that did."""
     healthy = [values for d in descents for values in d.whole]
     values = np.concatenate([*healthy, *(v[:1] for d in descents for v in d.values.values())])

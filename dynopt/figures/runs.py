@@ -51,7 +51,7 @@ def cast(results: Sequence[Any]) -> list[Cast]:
 
 def dots(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, most: int = MOST) -> Line2D:
     """The map."""
-    (line,) = ax.plot(x, y, **_marks(look), color=look.color, linestyle="none", zorder=4, gid=gid)
+    (line,) = ax.plot(x, y, **marks(look), color=look.color, linestyle="none", zorder=4, gid=gid)
     line.set_markevery(every(len(x), most))
     return line
 
@@ -64,12 +64,12 @@ def curve(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str) -> Line2
 
 def both(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, stride: int) -> Line2D:
     """What is measured between map and flow."""
-    (line,) = ax.plot(x, y, **_marks(look), color=look.color, linestyle=look.line, zorder=4, gid=gid)
+    (line,) = ax.plot(x, y, **marks(look), color=look.color, linestyle=look.line, zorder=4, gid=gid)
     line.set_markevery(stride)
     return line
 
 
-def _marks(look: Look) -> dict[str, Any]:
+def marks(look: Look) -> dict[str, Any]:
     """A crowd of dots is a dark band in their own colour: edges as light as the ground would bleach it."""
     return {"marker": look.marker, "markeredgecolor": mixed(look.color, ink(), 0.3), "markeredgewidth": 0.4}
 
@@ -144,7 +144,7 @@ def handles(people: Sequence[Cast]) -> list[Line2D]:
     entries = []
     for result, look, name, _ in people:
         said = outcome(name, getattr(result, "map", None), getattr(result, "flow", None)) or name
-        entries.append(Line2D([], [], **_marks(look), color=look.color, linestyle=look.line, label=plain(said)))
+        entries.append(Line2D([], [], **marks(look), color=look.color, linestyle=look.line, label=plain(said)))
     return entries
 
 

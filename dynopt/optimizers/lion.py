@@ -79,7 +79,7 @@ class Lion(AbstractOptimizer[LionState]):
     def optax(self):
         if self.smoothing == 0:
             return optax.lion(self.h, self.b1, self.b2, weight_decay=self.weight_decay)
-        tanh = optax.scale_by_lion(self.b1, self.b2, mode="smooth", smooth_beta=1 / self.smoothing)
+        tanh = optax.scale_by_lion(self.b1, self.b2, mode="smooth", smooth_beta=1 / float(self.smoothing))
         return optax.chain(tanh, optax.add_decayed_weights(self.weight_decay), optax.scale(-self.h))
 
     def energy(self, t, y, loss):

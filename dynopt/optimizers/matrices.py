@@ -36,7 +36,7 @@ def newton_schulz(matrix: Matrix, coefficients=QUINTIC[0], steps: int = QUINTIC[
     return x if wide else x.T
 
 
-def matrix_shapes(x0: PyTree) -> tuple[tuple[int, int], ...]:
+def matrix_shapes(x0: PyTree) -> tuple[tuple[int, ...], ...]:
     """The shape of every leaf.
 
     **Raises:** `InvalidValue` for a leaf that is no matrix.
@@ -51,7 +51,7 @@ def matrix_shapes(x0: PyTree) -> tuple[tuple[int, int], ...]:
     return tuple(jnp.shape(leaf) for _, leaf in leaves)
 
 
-def orthogonal(m: Array, shapes: tuple[tuple[int, int], ...] | None, sign: Callable[[Matrix], Matrix]) -> Array:
+def orthogonal(m: Array, shapes: tuple[tuple[int, ...], ...] | None, sign: Callable[[Matrix], Matrix]) -> Array:
     """√max(1, columns/rows) times the `sign` of a matrix, or of each of those that lie in one vector."""
     if m.ndim == 1 and shapes is not None:
         ends = [sum(map(prod, shapes[: i + 1])) for i in range(len(shapes) - 1)]

@@ -1,6 +1,6 @@
 """Nesterov momentum: a heavy ball that feels the slope where its velocity is about to take it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -55,8 +55,8 @@ class Nesterov(AbstractOptimizer[NesterovState]):
     @classmethod
     def strongly_convex(cls, learning_rate, curvature):
         """The page for losses whose curvatures are at least `curvature` everywhere."""
-        s = (positive("learning_rate", learning_rate) * positive("curvature", curvature)) ** 0.5
-        return cls(learning_rate, (1 - s) / (1 + s))
+        root: Any = (positive("learning_rate", learning_rate) * positive("curvature", curvature)) ** 0.5
+        return cls(learning_rate, (1 - root) / (1 + root))
 
     learning_rate = property(lambda self: self.h**2)
     momentum = property(lambda self: 1 - self.friction * self.h)

@@ -1,6 +1,6 @@
 """Nesterov's method for convex losses: a momentum that grows as k/(k+3), a friction that fades as 3/t."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,12 +77,12 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
     def optax(self):
         """The displacement u = -η T to come, with T ← μₖ₊₁ (T + g), and x ← x - η (g + T)."""
 
-        def update(g, state, params=None):
+        def update(updates, state: Any, params=None):
             k, trace = state
-            trace = jax.tree.map(lambda u, g: k / (k + 3) * (u + g), trace, g)
-            return jax.tree.map(lambda u, g: -self.learning_rate * (g + u), trace, g), (k + 1, trace)
+            trace = jax.tree.map(lambda u, g: k / (k + 3) * (u + g), trace, updates)
+            return jax.tree.map(lambda u, g: -self.learning_rate * (g + u), trace, updates), (k + 1, trace)
 
-        return optax.GradientTransformation(lambda x: (0, jax.tree.map(jnp.zeros_like, x)), update)
+        return optax.GradientTransformation(lambda params: (0, jax.tree.map(jnp.zeros_like, params)), update)
 
     def energy(self, t, y, loss):
         return loss(y.x) + jnp.sum(y.p**2) / 2

@@ -1,6 +1,7 @@
 """A learning-rate schedule: the position moves faster or slower as time goes by."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,6 @@ class Schedule(AbstractWrapper):
 
     Energy: none is known but for `SGD`, of which it is the loss.
     Elsewhere: optax's schedules give the learning rate; here they give its share, so ask them for a peak of 1.
-
     - `optimizer`: a page whose memory holds no positions. - `schedule`: k ↦ factor ≥ 0, such as those of optax.
     >>> from dynopt import SGD
     >>> Schedule(SGD(0.1), optax.cosine_decay_schedule(1.0, 100))
@@ -73,13 +73,13 @@ class Schedule(AbstractWrapper):
         return loss(y.x) if y._fields == ("x",) else super().energy(t, y, loss)
 
 
-def _check(schedule) -> None:
+def _check(schedule: Any) -> None:
     if not callable(schedule):
         raise InvalidType(
             f"`schedule` must be a function of the step, got {schedule!r}; pass one of optax's, with a peak of 1."
         )
     for k in LOOKED_AT:
-        value = schedule(jnp.asarray(float(k)))
+        value: Any = schedule(jnp.asarray(float(k)))
         if jnp.shape(value) != ():
             raise InvalidType(
                 f"`schedule` {called(schedule)} must return one number, returned shape {jnp.shape(value)}; return one."

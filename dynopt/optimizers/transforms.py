@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from ..errors import InvalidType, InvalidValue
@@ -58,4 +59,8 @@ def as_transformation(transform: Any) -> Any:
     """The transform as optax takes it."""
     if isinstance(transform, optax.GradientTransformation):
         return transform
-    return optax.GradientTransformation(lambda x: 0, lambda g, k, x=None: (applied(transform, g, x, k), k + 1))
+
+    def update(updates, state: Any, params=None):
+        return applied(transform, updates, params, state), state + 1  # the state counts the steps
+
+    return optax.GradientTransformation(lambda params: jnp.asarray(0), update)

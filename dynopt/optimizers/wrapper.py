@@ -24,7 +24,10 @@ class AbstractWrapper(AbstractOptimizer):
     def around(self, step: Callable, t, y, grad) -> Any:
         """One step from `t`, made of the step of the page inside, which takes t, y and grad."""
 
-    h = property(lambda self: self.optimizer.h)
+    @property
+    def h(self):
+        return self.optimizer.h
+
     learning_rate = property(lambda self: self.optimizer.learning_rate)
     name = property(lambda self: f"{type(self).__name__}({self.optimizer.name})")
     elementwise = property(lambda self: self.optimizer.elementwise)
