@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from .optimizers import AbstractOptimizer
 from .options import Options, typed
-from .studies import Study, has_energy, is_mended, shown_in
+from .studies import SCALE, Study, has_energy, is_mended, shown_in
 
 MEASURES = {
     "gaps": "gaps = [analysis.gap(page, problem, {steps}{x0}, throw=False) for page in pages]",
@@ -20,6 +20,9 @@ MEASURES = {
     "        orders.append(analysis.order(page, problem, {order_steps} * float(page.h){x0}))",
     "energies": "runs = [(gap.optimizer, run) for gap in {spending} for run in (gap.map, gap.flow)]\n"
     "energies = [analysis.energy(page, problem, run) for page, run in runs]",
+    "rescalings": "rescalings = [\n"
+    "    analysis.rescaling(page, problem, {steps}, {scale}{x0}, throw=False) for page in pages\n"
+    "]",
     "stability": 'stability = analysis.stability(pages[{swinging}], "momentum")',
 }
 
@@ -53,6 +56,7 @@ def _one(study: Study) -> Iterator[str]:
         **{"steps": study.steps, "order_steps": study.order_steps, "x0": x0},
         "spending": _gaps_of(study, has_energy),
         "mendable": _gaps_of(study, is_mended),
+        "scale": repr(SCALE),
         "swinging": list(study.pages).index(study.swinging) if study.swinging else None,
     }
     shown = {measure for figure in study.figures for measure in shown_in(figure)}

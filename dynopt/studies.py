@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from . import analysis, figures, gallery, optimizers, problems
-from .analysis import Energy, Gap, LocalError, Order, Stability
+from .analysis import Energy, Gap, LocalError, Order, Rescaling, Stability
 from .derivations import Modified
 from .errors import DynoptError, InvalidValue, ProblemError, SolverFailure, unknown_name
 from .figures import Picture
@@ -31,11 +31,14 @@ SHOWS = {
     "order": ("orders",),
     "energy": ("energies",),
     "stability": ("stability",),
+    "rescaling": ("rescalings",),
     "overview": ("gaps", "local_errors", "orders"),
 }
 
-# What is drawn only if it is asked for: a modified equation is long to compile, and longer to solve where it is stiff.
-ON_DEMAND = ("modified",)
+# What is drawn only if it is asked for: a modified equation is long to compile, and longer to solve where it is stiff;
+# other units are a question of their own.
+ON_DEMAND = ("modified", "rescaling")
+SCALE = 1 / 3  # of x over z, where units are changed
 
 
 def shown_in(figure: str) -> tuple[str, ...]:
@@ -95,12 +98,13 @@ class Result:
     energies: tuple[Energy, ...] = ()
     stability: Stability | None = None
     modified_gap: Gap | None = None
+    rescaling: Rescaling | None = None
 
 
 def measure(study: Study, name: str) -> Result:
     """Each number once, for however many figures."""
     page, problem, local_error, order, energies, stability = study.pages[name], study.problem, None, None, (), None
-    modified_gap = None
+    modified_gap = rescaling = None
     with jax.enable_x64(True), blame(study.called, study.file):
         gap = analysis.gap(page, problem, study.steps, x0=study.x0, throw=False)
         if "local_errors" in study.measures:
@@ -114,7 +118,9 @@ def measure(study: Study, name: str) -> Result:
             stability = analysis.stability(page, "momentum")
         if "modified_gaps" in study.measures and is_mended(page):
             modified_gap = analysis.gap(Modified(page), problem, study.steps, x0=study.x0, throw=False)
-    return Result(gap, local_error, order, energies, stability, modified_gap)
+        if "rescalings" in study.measures:
+            rescaling = analysis.rescaling(page, problem, study.steps, SCALE, x0=study.x0, throw=False)
+    return Result(gap, local_error, order, energies, stability, modified_gap, rescaling)
 
 
 def draw(study: Study, figure: str, results: Sequence[Result]) -> Picture | None:
@@ -127,6 +133,7 @@ def draw(study: Study, figure: str, results: Sequence[Result]) -> Picture | None
         "stability": [result.stability for result in results if result.stability],
         "mendable_gaps": [result.gap for result in results if result.modified_gap],
         "modified_gaps": [result.modified_gap for result in results if result.modified_gap],
+        "rescalings": [result.rescaling for result in results if result.rescaling],
     }
     shown = [measured[name] for name in shown_in(figure)]
     if not all(shown):

@@ -77,6 +77,7 @@ def test_without_figures_all_that_fit_are_drawn_and_the_order_is_measured(tell, 
         "phase",
         "stability",
         "modified",
+        "rescaling",
     }  # SGD has no momentum
     assert all(result.order and result.local_error and result.energies for _, results in seen for result in results)
 
@@ -86,7 +87,19 @@ def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
     tell(*TINY)
     ((figure, (result,)),) = seen
     assert figure == "gap" and result.order is None and result.local_error is None
-    assert result.energies == () and result.stability is None and result.modified_gap is None
+    assert result.energies == () and result.stability is None
+    assert result.modified_gap is None and result.rescaling is None
+
+
+def test_other_units_are_drawn_for_every_optimizer_if_they_are_asked_for(tell, monkeypatch):
+    """In z = 3x: gradient descent at nine times its rate, Adam at three times."""
+    seen = only_measuring(monkeypatch)
+    tell(*"--problem booth --optimizers sgd,adam --steps 5 --figures rescaling".split())
+    ((figure, results),) = seen
+    assert figure == "rescaling" and [result.order for result in results] == [None, None]
+    for result, page, factor in zip(results, (optimizers.SGD, optimizers.Adam), (1 / 9, 1 / 3), strict=True):
+        assert type(result.rescaling.optimizer) is page and result.rescaling.factor == pytest.approx(factor)
+        assert len(result.rescaling.distance) == 6 and result.rescaling.distance.max() < 1e-7
 
 
 def test_the_four_pages_of_the_gallery_run_by_default_and_any_of_the_contents_by_name():
@@ -101,7 +114,9 @@ def test_the_bare_command_draws_the_gallery(monkeypatch):
     with jax.enable_x64(True):
         planned = studies.planned(Options())
     assert [study.called for study in planned] == list(gallery.STUDIES)
-    assert {figure for study in planned for figure in study.figures} == set(figures.catalogue) - {"energy", "stability"}
+    assert {figure for study in planned for figure in study.figures} == set(figures.catalogue) - {
+        "energy", "stability", "rescaling"
+    }  # fmt: skip
     assert all("orders" in study.measures for study in planned)
     paths = [path for study in planned for path in compare._paths(study, study.figures)]
     assert paths[0] == Path("figures/paths-quadratic.png")
@@ -382,7 +397,7 @@ def test_the_command_in_a_figure_draws_it_again(tell):
 
 
 def test_show_code_draws_the_same_figures(tell):
-    named = ("paths", "order", "gap", "energy", "stability", "modified")
+    named = ("paths", "order", "gap", "energy", "stability", "modified", "rescaling")
     words = [*TINY[:2], *"--steps 5 --format png --x0 -1,2 --dpi 50 --figures".split(), ",".join(named)]
     words += ["--optimizers", "momentum", "--set", "momentum.learning_rate=0.01", "--style", "paper"]
     assert tell(*words)[0] == 0

@@ -13,6 +13,7 @@ from . import phase as phase
 from . import modified as modified
 from . import energy as energy
 from . import stability as stability
+from . import rescaling as rescaling
 from . import overview as overview
 from .picture import Picture as Picture
 
@@ -26,5 +27,6 @@ catalogue: dict[str, ModuleType] = {
     "modified": modified,
     "energy": energy,
     "stability": stability,
+    "rescaling": rescaling,
     "overview": overview,
 }

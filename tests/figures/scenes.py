@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, iterate
-from dynopt.analysis import Energy, Gap, LocalError, Order, Stability
+from dynopt.analysis import Energy, Gap, LocalError, Order, Rescaling, Stability
 
 STEPS = 40
 PAGES = (SGD(0.01), Momentum(0.01), RMSprop(0.02), Adam(0.05))
@@ -78,6 +78,15 @@ def made_energies(gap: Gap) -> list[Energy]:
         rise = jnp.maximum(jnp.diff(run.loss, prepend=run.loss[:1]), 0)
         made.append(Energy(run.t, run.loss, rise, run, gap.optimizer, gap.problem))
     return made
+
+
+def made_rescaling(gap: Gap, scale: float = 1 / 3, power: float = 1.0, away: float = 1e-15) -> Rescaling:
+    """The map, a little away, passes for the run at the corrected rate, and the flow for that at the same rate."""
+    page, same = gap.optimizer, dataclasses.replace(gap.flow, kind="map")
+    factor = scale ** (1 + power)
+    near = dataclasses.replace(gap.map, y=gap.map.y._replace(x=gap.map.y.x + away))
+    apart = jnp.where(jnp.isfinite(gap.error), away, jnp.nan), gap.error
+    return Rescaling(gap.map, same, near, *apart, power, factor, scale, page, page, gap.problem)
 
 
 def made_stability(n: int = 41, m: int = 31, reach: float = 4.2, curvature: float = 1.0) -> Stability:
