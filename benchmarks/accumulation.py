@@ -1,0 +1,109 @@
+"""What accumulation costs and saves: the step of a large batch, and the same step by k parts of it.
+
+    python benchmarks/accumulation.py --rounds 5
+
+One step of the heavy ball on a tanh network, compiled. Memory: what XLA reserves for the step beside its arguments and
+results, and by how much the peak of a fresh process rises while it runs the step twice. Time: medians, all steps in
+turn in one process, as multiples of the step of the whole batch. Difference: the largest of any coordinate of the
+velocity after one step, as a share of the largest velocity.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+
+from dynopt import Momentum, Problem
+from dynopt.optimizers import Accumulated
+from dynopt.problems import MeanLoss
+from dynopt.trajectories import as_vector, fitted
+
+EXAMPLES, WIDTHS, PARTS = 8192, (64, 1024, 1024, 1024, 10), (1, 2, 4, 8, 16, 32)
+
+
+def loss(layers, data):
+    inputs, targets = data
+    *hidden, last = layers
+    for w in hidden:
+        inputs = jnp.tanh(inputs @ w)
+    return jnp.mean((inputs @ last - targets) ** 2)
+
+
+def network() -> Problem:
+    """Random weights and random data, in single precision."""
+    inputs, targets, *layers = jax.random.split(jax.random.key(0), len(WIDTHS) + 1)
+    shapes = list(zip(WIDTHS, WIDTHS[1:], strict=False))
+    start = [jax.random.normal(key, shape) / shape[0] ** 0.5 for key, shape in zip(layers, shapes, strict=True)]
+    data = [jax.random.normal(key, (EXAMPLES, n)) for key, n in ((inputs, WIDTHS[0]), (targets, WIDTHS[-1]))]
+    return Problem(loss, tuple(start), data=tuple(data))
+
+
+def compiled(problem: Problem, k: int):
+    """The step by k parts, or of the whole batch if k is 1; and the point of phase space where it begins."""
+    page, start = Momentum(1e-3) if k == 1 else Accumulated(Momentum(1e-3), k), problem.start()
+    page = fitted(page, start, jnp.float32)
+
+    def step(data, y):
+        _, _, grad = as_vector(MeanLoss(loss, data), start)
+        return page.step(0.0, y, grad)
+
+    arguments = problem.loss.data, page.init(as_vector(loss, start)[0], lambda x: x)
+    return jax.jit(step).lower(*arguments).compile(), arguments
+
+
+def peak() -> float:
+    """The most memory that this process has had so far, in MiB."""
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def rise(k: int) -> float:
+    """By how much the peak of this process rises with the step."""
+    run, arguments = compiled(network(), k)
+    before = peak()
+    for _ in range(2):
+        jax.block_until_ready(run(*arguments))
+    return peak() - before
+
+
+def seconds(run, arguments) -> float:
+    began = time.perf_counter()
+    jax.block_until_ready(run(*arguments))
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Peak memory and time of one step by k parts of the data.")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each step is timed")
+    parser.add_argument("--alone", type=int, metavar="K", help="only the rise of this process's peak, by K parts")
+    options = parser.parse_args()
+    if options.alone:
+        print(rise(options.alone))
+        return
+    again = [sys.executable, __file__, "--alone"]
+    rises = {k: float(subprocess.run([*again, str(k)], check=True, capture_output=True).stdout) for k in PARTS}
+    problem = network()
+    contest = {k: compiled(problem, k) for k in PARTS}
+    ends = {k: run(*arguments).p for k, (run, arguments) in contest.items()}
+    fastest = jnp.abs(ends[1]).max()
+    times = {k: [] for k in PARTS}
+    for _ in range(options.rounds):
+        for k, (run, arguments) in contest.items():
+            times[k].append(seconds(run, arguments))
+    floor = statistics.median(times[1])
+    made = f"{'-'.join(map(str, WIDTHS))}, {EXAMPLES} examples, float32; one gradient {4 * problem.dim / 2**20:.1f} MiB"
+    print(f"{made}; the whole batch {floor:.2f} s")
+    print("k   reserved, MiB  rise of the peak, MiB  time  difference")
+    for k, (run, _) in contest.items():
+        reserved = run.memory_analysis().temp_size_in_bytes / 2**20
+        apart = float(jnp.abs(ends[k] - ends[1]).max() / fastest)
+        print(f"{k:2} {reserved:14.1f} {rises[k]:22.1f} {statistics.median(times[k]) / floor:5.2f} {apart:11.1e}")
+
+
+if __name__ == "__main__":
+    main()
