@@ -10,7 +10,7 @@ from dynopt import Problem, gallery, iterate, optimizers, problems
 from dynopt.errors import ProblemError
 from dynopt.options import READERS, typed
 
-PAGES = optimizers.catalogue
+PAGES = {name: optimizers.catalogue[name] for name in gallery.OPTIMIZERS}
 LINEAR, NORMED = ("sgd", "momentum"), ("rmsprop", "adam")
 
 

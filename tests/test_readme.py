@@ -1,15 +1,13 @@
 """What the README says is so."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import optax
 import pytest
 
 import dynopt
-from dynopt import analysis, problems
+from dynopt import analysis
 from dynopt.optimizers import catalogue
 from dynopt.screen import equations
 
@@ -22,33 +20,34 @@ def test_the_table_shows_every_page_in_order_with_map_flow_and_clock():
     assert rows == [(cls.__name__, *equations(cls).values()) for cls in catalogue.values()]
 
 
-def test_corrected_rmsprop_has_the_order_that_the_readme_promises():
-    measured = analysis.order(dynopt.RMSprop(0.001, bias_correction=True), problems.booth())
-    assert f"order {measured.pairwise[-1]:.2f}." in README
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run code as a script in an empty folder; what it prints."""
+    monkeypatch.chdir(tmp_path)
 
+    def run(code):
+        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+        return capsys.readouterr().out
 
-def run(code, folder):
-    out = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
-    assert out.returncode == 0, out.stderr
-    return out.stdout
+    return run
 
 
 ten, wrapped, five = (code for code in re.findall(r"```python\n(.*?)```", README, re.S))
 
 
-def test_the_ten_lines_run_as_written(tmp_path):
+def test_the_ten_lines_run_as_written(run, tmp_path):
     assert len([line for line in ten.splitlines() if line.strip()]) <= 10
-    assert run(ten, tmp_path).count("Order(") == 3 and (tmp_path / "paths.png").stat().st_size > 10_000
+    assert run(ten).count("Order(") == 3 and (tmp_path / "paths.png").stat().st_size > 10_000
 
 
-def test_pages_around_pages_run_as_written(tmp_path):
-    run(wrapped + "assert repr(parts).startswith('Accumulated(Adam(')", tmp_path)
+def test_pages_around_pages_run_as_written(run, tmp_path):
+    run(wrapped + "assert repr(parts).startswith('Accumulated(Adam(')")
     assert (tmp_path / "network.png").stat().st_size > 10_000
 
 
-def test_five_lines_prove_the_flow_of_ones_own_optimizer_and_its_modified_flow(tmp_path):
+def test_five_lines_prove_the_flow_of_ones_own_optimizer_and_its_modified_flow(run):
     assert len([line for line in five.splitlines() if line.strip()]) == 5
-    first, second = re.findall(r"Order\(([\d.]+) ± [\d.]+, expected (\d)", run(five, tmp_path))
+    first, second = re.findall(r"Order\(([\d.]+) ± [\d.]+, expected (\d)", run(five))
     assert float(first[0]) == pytest.approx(1, abs=0.02) and first[1] == "1"
     assert float(second[0]) == pytest.approx(2, abs=0.05) and second[1] == "2"
 

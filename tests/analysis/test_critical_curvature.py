@@ -21,6 +21,11 @@ def test_gradient_descent_is_stable_up_to_two_over_eta(h):
     assert critical_curvature(SGD(h)) == pytest.approx(2 / h, rel=1e-11)
 
 
+def test_the_best_rate_of_gradient_descent_contracts_by_kappa_minus_one_over_kappa_plus_one():
+    """η = 2/(m + L) on curvatures from m = 1 to L = 100: 99/101 = 0.980198 at both ends."""
+    np.testing.assert_allclose(spectral_radius(SGD(2 / 101), [1.0, 100.0]), 99 / 101, rtol=1e-12)
+
+
 @pytest.mark.parametrize("mu", [0.0, 0.5, 0.9, 0.999])
 def test_the_heavy_ball_is_stable_up_to_two_plus_two_mu_over_eta(mu):
     assert critical_curvature(Momentum(H, mu)) == pytest.approx((2 + 2 * mu) / H, rel=1e-11)

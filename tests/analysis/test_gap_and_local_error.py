@@ -21,9 +21,9 @@ STEPS = 50
 bowl = mixture("bowl", [1.0, -1.0])
 rosenbrock = mixture("rosenbrock", problems.rosenbrock().x0)
 line = Problem(lambda x: jnp.sum(x**2) / 2, [1.0], name="line")
-warm = pages.warm(0.01)
 FIRST = ("sgd", "momentum", "rmsprop", "adam")
-CASES = [(name, bowl) for name in warm] + [(name, rosenbrock) for name in FIRST]
+warm = pages.warm(0.01, FIRST)
+CASES = [(name, problem) for name in FIRST for problem in (bowl, rosenbrock)]
 
 
 @pytest.mark.parametrize(("h", "error"), [(0.1, 0.01920), (0.05, 0.00939), (0.025, 0.00465)])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynopt import SGD, Adam, Momentum, RMSprop
+from dynopt import SGD, Accumulated, AdaGrad, Adam, AdamW, Lion, Momentum, Muon, Nesterov, RMSprop, Signum
 from dynopt.errors import DynoptError, InvalidType, InvalidValue, UnknownName
 from dynopt.optimizers import catalogue
 
@@ -63,6 +63,25 @@ def test_wrong_decays(make, rate, error, words):
 def test_negative_eps(cls):
     with pytest.raises(InvalidValue, match=r"`eps` is -1, which is outside \[0, inf\)"):
         cls(0.1, eps=-1)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: AdamW(0.1, weight_decay=-1), InvalidValue, r"`weight_decay` is -1, which is outside \[0, inf\)"),
+        (lambda: AdaGrad(0.1, -1.0), InvalidValue, "`initial_accumulator_value` is -1, which is outside"),
+        (lambda: Lion(0.1, smoothing=-1), InvalidValue, "`smoothing` is -1, which is outside"),
+        (lambda: Signum(0.1, beta=1), InvalidValue, "`beta` is 1, which is outside .* 1 never forgets"),
+        (lambda: Muon(0.1, exact="yes"), InvalidType, "`exact` must be True or False, got 'yes'"),
+        (lambda: Nesterov.strongly_convex(0.1, 0.0), InvalidValue, "`curvature` is 0: nothing would move"),
+        (lambda: Nesterov.strongly_convex(0.1, 20.0), InvalidValue, "`momentum` is -0.17.*, which is outside"),
+        (lambda: Accumulated(SGD(0.1), 0), InvalidValue, "`k` must be a whole number of at least 1, got 0"),
+        (lambda: Accumulated(SGD(0.1), "4"), InvalidType, "`k` must be a whole number, got '4'"),
+    ],
+)
+def test_options_of_single_pages(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
 
 
 def test_a_corrected_start_must_be_cold():

@@ -21,7 +21,6 @@ from dynopt import (
     Schedule,
     ScheduleFree,
     WithGradient,
-    integrate,
     iterate,
 )
 from dynopt.errors import InvalidType, InvalidValue, UnknownName
@@ -345,9 +344,15 @@ def test_a_penalty_is_the_gradient_of_what_it_adds():
         return {"a": {"w": g["a"]["w"] + 0.3 * x["a"]["w"], "b": g["a"]["b"]}, "c": g["c"]}
 
     penalised = Problem(lambda x: layers(x) + 0.15 * jnp.sum(x["a"]["w"] ** 2), net.x0, name="penalised")
-    for run in (iterate, integrate):
-        ours, theirs = run(WithGradient(SGD(0.1), decay_weights), net, 6), run(SGD(0.1), penalised, 6)
-        np.testing.assert_allclose(ours.y.x, theirs.y.x, rtol=1e-9)
+    steeper = jax.grad(lambda x: penalised.loss(unravel(x)))
+    ours, theirs = WithGradient(SGD(0.1), decay_weights).for_leaves(net.start()), SGD(0.1)
+    np.testing.assert_allclose(
+        pages.mapped(ours, slope, flat, 6).x, pages.mapped(theirs, steeper, flat, 6).x, rtol=1e-12
+    )
+    t = np.linspace(0, 0.6, 4)
+    np.testing.assert_allclose(
+        pages.flowed(ours, slope, flat, t).x, pages.flowed(theirs, steeper, flat, t).x, rtol=1e-9
+    )
 
 
 def test_noise_has_the_step_as_its_seed_and_the_flow_sees_its_mean():
