@@ -57,7 +57,7 @@ class Lion(AbstractOptimizer[LionState]):
 
     learning_rate = property(lambda self: self.h)
     b2 = property(lambda self: 1 - self.h / self.tau)
-    kinks = property(lambda self: ("sign",) if self.smoothing == 0 else ())
+    kinks = property(lambda self: signs.corners(self.smoothing))
 
     def init(self, x, grad):
         return LionState(x, jnp.zeros_like(x))

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..checks import Scalar
+from ..checks import Scalar, concrete
 
 
 def sign(m: Array, smoothing: Scalar) -> Array:
@@ -26,3 +26,8 @@ def barrier(u: Array, smoothing: Scalar) -> Array:
     v = jnp.where(inside, u, 0)
     edge = jnp.where(jnp.abs(u) == 1, smoothing * jnp.log(2), jnp.inf)
     return jnp.where(inside, smoothing * (v * jnp.arctanh(v) + jnp.log1p(-(v**2)) / 2), edge)
+
+
+def corners(smoothing: Scalar) -> tuple[str, ...]:
+    """What in a page of this smoothing is not smooth, as far as it can be seen."""
+    return ("sign",) if concrete(smoothing) and smoothing == 0 else ()

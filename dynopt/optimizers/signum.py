@@ -63,7 +63,7 @@ class Signum(AbstractOptimizer[SignumState]):
 
     learning_rate = property(lambda self: self.h)
     beta = property(lambda self: 1 - self.h / self.tau)
-    kinks = property(lambda self: ("sign",) if self.smoothing == 0 else ())
+    kinks = property(lambda self: signs.corners(self.smoothing))
 
     def init(self, x, grad):
         return SignumState(x, jnp.zeros_like(x))

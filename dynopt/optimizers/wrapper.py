@@ -41,7 +41,9 @@ class AbstractWrapper(AbstractOptimizer):
     flow_knows_h = property(lambda self: self.optimizer.flow_knows_h)
 
     def at(self, h):
-        return eqx.tree_at(lambda page: page.optimizer, self, self.optimizer.at(h))
+        page = eqx.tree_at(lambda page: page.optimizer, self, self.optimizer.at(h))
+        page.__check_init__()
+        return page
 
     def for_leaves(self, x0):
         return renewed(self, optimizer=self.optimizer.for_leaves(x0))

@@ -10,6 +10,7 @@ import pytest
 
 from dynopt import (
     SGD,
+    Accumulated,
     Adam,
     Averaged,
     Layerwise,
@@ -107,6 +108,32 @@ def test_they_nest_print_and_keep_dtypes(around):
     single = jax.tree.map(lambda a: np.asarray(a, np.float32), net.x0)
     run = iterate(page, net, 2, x0=single)
     assert {leaf.dtype for leaf in jax.tree.leaves((run.y, run.t))} == {jnp.dtype(jnp.float32)}
+
+
+def test_new_values_never_compile_again():
+    """Rates, factors and times are data; the functions inside are the same objects."""
+    seen = []
+
+    def counted(x):
+        seen.append(x)
+        return layers(x)
+
+    problem = Problem(counted, net.x0, name="counted")
+
+    def around(rate):
+        clipped = WithGradient(Adam(rate), per_layer_clip)
+        return Accumulated(Averaged(Layerwise(Schedule(clipped, cosine), {"a": 7 * rate}), 9 * rate), 2)
+
+    iterate(around(0.1), problem, 3)
+    traces = len(seen)
+    iterate(around(0.2), problem, 3)
+    iterate(around(0.05).refine(3), problem, 3, x0=jax.tree.map(lambda a: a / 2, net.x0))
+    assert len(seen) == traces > 0
+
+
+def test_a_clock_longer_than_the_mean_remembers_is_refused():
+    with pytest.raises(InvalidValue, match="the step `h` = 0.6 is longer than the memory time `tau` = 0.5"):
+        Averaged(SGD(0.1), 0.5).at(0.6)
 
 
 @pytest.mark.parametrize("cls", [Schedule, Averaged, Layerwise, WithGradient])
