@@ -122,13 +122,14 @@ def table(study: "Study", results: "Mapping[str, Result]") -> str:
 
 
 def equations(page: type) -> dict[str, str]:
-    """Map, flow and clock in a line each, as the docstring of a page gives them; asides are left out."""
+    """Map, flow and clock in a line each, as the docstring of a page gives them."""
     text = inspect.getdoc(page) or ""
 
     def lines(word: str) -> str:
         after = dropwhile(lambda line: not line.startswith("    "), text.partition(f"\n{word}")[2].splitlines())
         block = takewhile(lambda line: line.startswith("    "), after)
-        return "; ".join(line.strip().split("   ")[0] for line in block)
+        parts = [part for line in block for part in re.split(" {3,}", line.strip())]
+        return "; ".join(part for part in parts if not part.startswith("{"))
 
     clock = re.search(r"one step takes the time (h = \S+?)[,.:;]", text)
     return {"map": lines("The map"), "flow": lines("The flow"), "clock": clock[1] if clock else ""}

@@ -13,6 +13,7 @@ from ..checks import Scalar, concrete, positive
 from ..derivations import Modified
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.wrapper import AbstractWrapper
 from ..problems import Problem
 from ..trajectories import Trajectory, as_vector, iterate, ready
 from .gap import distance
@@ -152,10 +153,9 @@ def _rate(page: AbstractOptimizer) -> Scalar:
 
 def _with_rate(page: AbstractOptimizer, rate: Scalar) -> AbstractOptimizer:
     """The page made anew, with another learning rate and the other arguments of its constructor as they were."""
-    own = _arguments(page)
-    inside = own.get("optimizer")
-    changed = {"learning_rate": rate} if inside is None else {"optimizer": _with_rate(inside, rate)}
-    return type(page)(**(own | changed))
+    if isinstance(page, AbstractWrapper):
+        return page.around_another(_with_rate(page.optimizer, rate))
+    return type(page)(**(_arguments(page) | {"learning_rate": rate}))
 
 
 def _arguments(page: AbstractOptimizer) -> dict[str, Any]:

@@ -140,7 +140,8 @@ def _principal(points: np.ndarray, start: np.ndarray, gap: Gap) -> tuple[np.ndar
 
 def _singular(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Right singular vectors, largest first, with their values; of a large matrix only the first few, found by the
-    randomized subspace iteration of Halko, Martinsson and Tropp (SIAM Review 53, 2011), Algorithm 4.4."""
+    randomized subspace iteration of N. Halko, P. G. Martinsson and J. A. Tropp, "Finding structure with randomness:
+    probabilistic algorithms for constructing approximate matrix decompositions", SIAM Review 53(2) (2011)."""
     if min(points.shape) == 0:
         return np.zeros((0, points.shape[1])), np.zeros(0)
     if min(points.shape) > THIN:

@@ -14,24 +14,23 @@ from .wrapper import AbstractWrapper
 class Accumulated(AbstractWrapper):
     """Accumulation takes the step of a large batch with the memory of a small one.
 
-    The map, for the step Φ of the page inside and losses fᵢ over the i-th of k equal parts of the data:
+    The map, for the step Φ of the page inside and losses fᵢ over the i-th of K equal parts of the data:
 
-        xₖ₊₁ = Φ(xₖ) with the gradient (∇f₁ + ... + ∇fₖ)/k, summed in this order
+        xₖ₊₁ = Φ(xₖ) with the gradient (∇f₁ + ... + ∇f_K)/K, summed in this order
 
     The flow is that of the page, with ∇f: the mean of the parts is the whole,
 
         x′ = F(x)
 
-    The clock: that of the page, a step of h; it costs k evaluations of a k-th of the data. The sum is kept in the dtype
+    The clock: that of the page, a step of h; it costs K evaluations of a K-th of the data. The sum is kept in the dtype
     of x, one gradient more in memory, and the activations of one part at a time.
 
     Energy: that of the page.
 
-    Elsewhere: `optax.MultiSteps` keeps its mean in float32 unless told otherwise; `optax.apply_every` adds up updates,
-    not gradients, which is another method for every page that is not linear in them.
+    Elsewhere: `optax.MultiSteps` keeps its mean in float32 unless told otherwise.
 
-    - `optimizer`: any page. - `k`: how many parts, a divisor of the number of examples. Where the loss is no mean over
-      data, all parts are the whole, and it is evaluated once.
+    - `optimizer`: any page. - `k`: K, how many parts, a divisor of the number of examples. Where the loss is no mean
+      over data, all parts are the whole, and it is evaluated once.
 
     >>> from dynopt import SGD
     >>> Accumulated(SGD(0.1), 4)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ..checks import Scalar, nonnegative, positive
+from ..checks import Scalar, concrete, nonnegative, positive
 from .base import AbstractOptimizer, ratio
 
 
@@ -16,7 +16,7 @@ class AdaGradState(NamedTuple):
 
 
 class AdaGrad(AbstractOptimizer[AdaGradState]):
-    """AdaGrad spends in each coordinate what the gradients there have added up to, and slows down as they do.
+    """AdaGrad takes steps that shorten in each coordinate as the squares of its gradients add up.
 
     The map (η = `learning_rate`, S₀ = `initial_accumulator_value`, ε = `eps`, g = ∇f(xₖ)), memory first:
 
@@ -30,12 +30,11 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
 
     The clock: one step takes the time h = η²: a step is η long while √S grows like √k, so distance goes as η √k. With
     s(0) = η² S₀ > 0 and e held fixed the gap closes like h, once h ≪ s(0)/g². Over coarser clocks, and wherever
-    s(0) = 0 (`initial_accumulator_value=0`), the first step is η long at every η and the gap closes like √h = η, but
-    for a logarithm.
+    s(0) = 0 (`initial_accumulator_value=0`), the first step is η long at every η and the gap closes like √h = η.
     Energy: f + 2 Σ √(s + e), the same for ever, on every loss and in every dimension. So no coordinate's s grows
     without bound while f is bounded below.
-    Elsewhere: ε stands inside the root, as in optax; PyTorch puts it outside and starts from S₀ = 0. A constant
-    gradient moves the flow from s(0) = 0 by 2√t, the map by η Σ k^(-1/2).
+    Elsewhere: ε stands inside the root, as in optax; PyTorch puts it outside and starts from S₀ = 0. With ε = 0 a
+    constant gradient moves the flow from s(0) = 0 by 2√t, the map by η Σ k^(-1/2).
     - `learning_rate`: η, the root of the time per step. - `initial_accumulator_value`, `eps`: S₀, ε ≥ 0, as g².
     >>> AdaGrad(0.1)
     AdaGrad(learning_rate=0.1, initial_accumulator_value=0.1, eps=1e-07)
@@ -56,7 +55,7 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
     learning_rate = property(lambda self: self.h**0.5)
     initial_accumulator_value = property(lambda self: self.s0 / self.h)
     eps = property(lambda self: self.floor / self.h)
-    order = property(lambda self: 0.5 if self.s0 == 0 else 1.0)
+    order = property(lambda self: 0.5 if concrete(self.s0) and self.s0 == 0 else 1.0)
 
     def init(self, x, grad):
         return AdaGradState(x, jnp.full_like(x, self.s0))

@@ -41,7 +41,7 @@ class AdamW(AbstractOptimizer[AdamWState]):
     >>> AdamW(0.01)
     AdamW(learning_rate=0.01, b1=0.9, b2=0.999, eps=1e-08, weight_decay=0.0001)
 
-    Source: I. Loshchilov and F. Hutter, "Decoupled weight decay regularization" (2017), algorithm 2; `optax.adamw`.
+    Source: I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR (2019); `optax.adamw`.
     """
 
     h: Scalar

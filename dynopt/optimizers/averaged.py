@@ -6,7 +6,7 @@ from typing import Any
 
 from ..checks import Scalar, positive
 from ..errors import InvalidValue
-from .base import AbstractOptimizer, must_be_page
+from .base import AbstractOptimizer, must_be_page, renewed
 from .wrapper import AbstractWrapper
 
 
@@ -28,17 +28,15 @@ class Averaged(AbstractWrapper):
     damps what oscillates, and lags by τ behind what does not.
 
     Energy: none is known.
-
     Elsewhere: in optax, `optax.incremental_update(z, x, h/τ)` after every step of the page inside.
-
     - `optimizer`: any page. - `tau`: τ, the memory time of the mean, at least h.
 
     >>> from dynopt import SGD
     >>> Averaged(SGD(0.1), 2.0)
     Averaged(SGD(learning_rate=0.1), tau=2)
 
-    Source: B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control
-    Optim. 30(4) (1992), for averages over all time; `optax.incremental_update`.
+    Source: B. Polyak and A. Juditsky, "Acceleration of stochastic approximation by averaging" (1992), for averages over
+    all time; `optax.incremental_update`.
     """
 
     optimizer: AbstractOptimizer
@@ -49,6 +47,9 @@ class Averaged(AbstractWrapper):
         if isinstance(optimizer, Averaged):
             raise InvalidValue(f"{optimizer!r} is averaged already; pass the page inside, with the `tau` you want.")
         self.optimizer, self.tau = optimizer, positive("tau", tau)
+
+    def around_another(self, optimizer):
+        return renewed(self, optimizer=optimizer, tau=self.tau * optimizer.h / self.h)
 
     positions = property(lambda self: ("x", "fast", *self.optimizer.positions[1:]))
 
@@ -74,10 +75,9 @@ class Averaged(AbstractWrapper):
 
 
 @cache
-def _averaged(kind: type) -> Any:
+def _averaged(kind: Any) -> Any:
     """Points of phase space with a mean before those of `kind`, whose position becomes `fast`."""
-    fields: Any = getattr(kind, "_fields", ())
-    made: Any = namedtuple("AveragedState", ("x", "fast", *fields[1:]))
+    made: Any = namedtuple("AveragedState", ("x", "fast", *kind._fields[1:]))
     made.inside = kind
     return made
 

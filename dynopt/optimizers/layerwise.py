@@ -10,10 +10,10 @@ from ..checks import Scalar, positive
 from ..errors import InvalidType, InvalidValue
 from .base import AbstractOptimizer, renewed
 from .labels import by_label
-from .wrapper import AbstractWrapper, must_move_x_alone
+from .wrapper import AbstractFactor, must_move_x_alone
 
 
-class Layerwise(AbstractWrapper):
+class Layerwise(AbstractFactor):
     """Layer-wise rates multiply the learning rate by a factor for each labelled part of the position.
 
     The map, for the step Φ of the page inside and the factors c, one per coordinate, its memory as ever:
@@ -25,8 +25,7 @@ class Layerwise(AbstractWrapper):
         x′ = C F(x)
 
     The clock: that of the page, and the gap closes as its own does. Equilibria stay where they were, but paths bend and
-    stable rates change: of C^½ ∇²f C^½ the largest curvature now counts. Units do the same: gradient descent in z with
-    x = λz is gradient descent in x with λ² times the rate, and Adam (ε = 0) with λ times the rate.
+    stable rates change: of C^½ ∇²f C^½ the largest curvature now counts. Units do the same: see `analysis.rescaling`.
 
     Energy: none is known but for `SGD`, of which it is the loss.
 
@@ -43,7 +42,7 @@ class Layerwise(AbstractWrapper):
     >>> x["a"][-1].tolist(), x["b"][-1].tolist()
     ([-0.5, -0.5], [-2.0])
 
-    Source: `optax.multi_transform`; that units act as rates is the chain rule.
+    Source: `optax.multi_transform`.
     """
 
     optimizer: AbstractOptimizer
@@ -67,15 +66,7 @@ class Layerwise(AbstractWrapper):
     def _tree(self, x0):
         return by_label(self.factors, x0, 1.0)
 
-    def around(self, step, t, y, grad):
-        after = step(t, y, grad)
-        return after._replace(x=y.x + self._spread() * (after.x - y.x))
-
-    def flow(self, t, y, grad):
-        velocity = self.optimizer.flow(t, y, grad)
-        return velocity._replace(x=self._spread() * velocity.x)
-
-    def _spread(self) -> Array:
+    def factor(self, t):
         if self.spread is None:
             raise InvalidValue(f"{self!r} has not met its position yet; run it, or call .for_leaves(x0) first.")
         return self.spread
@@ -85,6 +76,3 @@ class Layerwise(AbstractWrapper):
             return jax.tree.map(lambda u, c: c * u, updates, self._tree(updates))
 
         return optax.chain(self.optimizer.optax(), optax.stateless(scale))
-
-    def energy(self, t, y, loss):
-        return loss(y.x) if y._fields == ("x",) else super().energy(t, y, loss)

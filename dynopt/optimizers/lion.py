@@ -1,4 +1,4 @@
-"""Lion: step by the sign of a mean of the gradient in which the newest counts double, and decay."""
+"""Lion: step by the sign of a mean of the gradient that leans towards the newest, and decay."""
 
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ class Lion(AbstractOptimizer[LionState]):
     The clock: one step takes the time h = η, and β₂ = 1 - h/τ. With τ and the mixture held fixed the gap closes like h.
     Energy: f + K*(λx)/λ + τ β₁/(1 + (1-β₁)τλ) (K*(λx) + K(m) + λ<m, x>), which never rises along the flow, with K(m) =
     Σ |m|, or Σ s log cosh(m/s), and its conjugate K*: Lion minimises f + K*(λx)/λ, the loss inside the box |x| ≤ 1/λ.
-    Elsewhere: m is an average of gradients, as in optax; Chen et al. carry its negative.
+    Elsewhere: m is an average of gradients, as in optax; L. Chen et al. carry its negative.
     - `learning_rate`: η, time per step. - `b1`, `b2`: in [0, 1). - `weight_decay`, `smoothing`: λ, s ≥ 0.
     >>> Lion(0.01)
     Lion(learning_rate=0.01, b1=0.9, b2=0.99, weight_decay=0.001, smoothing=0)

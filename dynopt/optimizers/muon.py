@@ -32,7 +32,7 @@ class Muon(AbstractOptimizer[MuonState]):
     msign(U Σ Vᵀ) = U Vᵀ, the polar factor, if `exact`; else, as in optax, five steps of Newton and Schulz, which keep U
     and V but send σ/|m̂| from [0.01, 1] into [0.68, 1.14] only.
     The clock: one step takes the time h = η, and β = 1 - h/τ. With τ held fixed the gap closes like h while no singular
-    value of m̂ passes 0. Without a memory, on f = |X - A|²/2, each singular value of X - A shrinks as max(σ - r t, 0).
+    value of m̂ passes 0. If `exact` and τ → 0, on |X - A|²/2 singular values of X - A shrink as max(σ - r t, 0).
     Energy: if `exact`, f + τ Σ r |m|*, |.|* the sum of the singular values; it falls at the rate Σ r |m|*.
     Elsewhere: optax hands every leaf that is no matrix to AdamW without a word; here it is refused.
     - `learning_rate`: η, time per step. - `beta`: β in [0, 1). - `exact`: U Vᵀ itself.

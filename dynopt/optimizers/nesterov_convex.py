@@ -31,22 +31,22 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
 
     At t = 0 the quotient p/t is 0/0; its limit p′ makes the flow start with p′ = -∇f/4.
     The clock: one step takes the time h = √η, and μₖ = 1 - 3h/(t+2h) at t = k h. The gap closes like h.
-    On f = λx²/2 the flow is x = 2 x₀ J₁(√λ t)/(√λ t), with J₁ of Bessel; on every convex f both stay below
-    2 |x₀ - x*|²/t², the map for η ≤ 1/L and from the sequence xₖ - h μₖ pₖ (h (k+1) for t).
+    On f = λx²/2 the flow is x = 2 x₀ J₁(√λ t)/(√λ t), with J₁ of Bessel. On every convex f, f - f* is at
+    most 2 |x₀ - x*|²/t² along the flow, and for η ≤ 1/L along the map, at xₖ - h μₖ pₖ with h (k+1) for t.
 
     Energy: f + |p|²/2, drained by friction at the rate (3/t) |p|². If the minimizer x* is known there is a sharper one,
     t² (f - f*) + 2 |x + (t/2) p - x*|², which never rises for convex f.
 
     Elsewhere: here x is the look-ahead point. `optax.sgd` with a scheduled momentum uses one μ where there are two,
-    μₖ and μₖ₊₁: the same flow, another gap.
+    μₖ and μₖ₊₁.
 
     - `learning_rate`: η, time squared, positive.
 
     >>> NesterovConvex(0.01)
     NesterovConvex(learning_rate=0.01)
 
-    Source: W. Su, S. Boyd and E. Candès, "A differential equation for modeling Nesterov's accelerated gradient method",
-    JMLR 17(153) (2016), equations (1) and (3), section 3.2 and theorem 3.
+    Source: W. Su, S. Boyd and E. Candès, "A differential equation for modeling Nesterov's accelerated gradient method:
+    theory and insights", JMLR 17(153) (2016), equations (1) and (3), section 3.2 and theorem 3.
     """
 
     h: Scalar
@@ -75,7 +75,7 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
         return NesterovConvexState(dx, dp)
 
     def optax(self):
-        """The displacement u = -η T to come, with T ← μₖ₊₁ (T + g), and x ← x - η (g + T)."""
+        """With the trace T = -μₖ pₖ/h: T ← μₖ₊₁ (T + g), then x ← x - η (g + T)."""
 
         def update(updates, state: Any, params=None):
             k, trace = state

@@ -9,14 +9,14 @@ import optax
 
 from ..checks import Scalar, concrete
 from ..errors import InvalidType, InvalidValue
-from .base import AbstractOptimizer
-from .wrapper import AbstractWrapper, called, must_move_x_alone
+from .base import AbstractOptimizer, renewed
+from .wrapper import AbstractFactor, called, must_move_x_alone
 
 LOOKED_AT = (0, 1, 10, 100, 1000, 10_000)  # steps at which a schedule must be a number of at least 0
 NEAR = 1e-4  # of a step: times this near to a whole step are that step, whatever round-off says
 
 
-class Schedule(AbstractWrapper):
+class Schedule(AbstractFactor):
     """A schedule multiplies the learning rate by a factor that depends on the step.
 
     The map, for the step Φ of the page inside and the factor cₖ = `schedule(k)`, its memory as ever:
@@ -52,25 +52,17 @@ class Schedule(AbstractWrapper):
         self.optimizer, self.schedule, self.per_step = optimizer, schedule, optimizer.h
         _check(schedule)
 
+    def around_another(self, optimizer):
+        return renewed(self, optimizer=optimizer, per_step=self.per_step * optimizer.h / self.h)
+
     def factor(self, t):
         """c(t), which at t = k h₀ is schedule(k)."""
         k = jnp.asarray(t / self.per_step)
         whole = jnp.round(k)
         return self.schedule(k + jax.lax.stop_gradient(jnp.where(jnp.abs(whole - k) < NEAR, whole - k, 0)))
 
-    def around(self, step, t, y, grad):
-        after = step(t, y, grad)
-        return after._replace(x=y.x + self.factor(t) * (after.x - y.x))
-
-    def flow(self, t, y, grad):
-        velocity = self.optimizer.flow(t, y, grad)
-        return velocity._replace(x=self.factor(t) * velocity.x)
-
     def optax(self):
         return optax.chain(self.optimizer.optax(), optax.scale_by_schedule(self.schedule))
-
-    def energy(self, t, y, loss):
-        return loss(y.x) if y._fields == ("x",) else super().energy(t, y, loss)
 
 
 def _check(schedule: Any) -> None:

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
@@ -32,7 +33,7 @@ def wanted(name: str, transform: Any) -> int:
     raise InvalidType(f"`{name}` {called(transform)} takes other arguments; {remedy}.")
 
 
-def applied(transform: Any, g: Any, x: Any, k: Any) -> Any:
+def applied(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
     """T(g, x, k).
 
     **Raises:** `InvalidValue` if the transform remembers, or returns what is not like a gradient.
@@ -41,18 +42,22 @@ def applied(transform: Any, g: Any, x: Any, k: Any) -> Any:
         state = transform.init(x)
         if jax.tree.leaves(state):
             raise InvalidValue(
-                f"`transform` {called(transform)} remembers, so it changes more than the gradient; "
+                f"`{name}` {called(transform)} remembers, so it changes more than the gradient; "
                 "make it a page: dynopt.Optax(lambda h: optax.chain(..., optax.sgd(h)), h)."
             )
         changed = transform.update(g, state, x)[0]
     else:
-        changed = transform(*(g, x, k)[: wanted("transform", transform)])
-    if jax.tree.structure(changed) != jax.tree.structure(g):
+        changed = transform(*(g, x, k)[: wanted(name, transform)])
+    if _shapes(changed) != _shapes(g):
         raise InvalidValue(
-            f"`transform` {called(transform)} returned {jax.tree.structure(changed)} for a gradient "
-            f"{jax.tree.structure(g)}; return one like it."
+            f"`{name}` {called(transform)} returned {eqx.tree_pformat(changed, width=10**6)} for a gradient "
+            f"{eqx.tree_pformat(g, width=10**6)}; return one like it."
         )
     return changed
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def as_transformation(transform: Any) -> Any:
@@ -61,6 +66,6 @@ def as_transformation(transform: Any) -> Any:
         return transform
 
     def update(updates, state: Any, params=None):
-        return applied(transform, updates, params, state), state + 1  # the state counts the steps
+        return applied("transform", transform, updates, params, state), state + 1  # the state counts the steps
 
     return optax.GradientTransformation(lambda params: jnp.asarray(0), update)

@@ -26,12 +26,9 @@ class WithGradient(AbstractWrapper):
 
         x′ = F(x) with T(∇f(x), x), or with `mean` for T where T changes from step to step
 
-    The clock: that of the page. Where T is smooth the gap closes as that of the page does; the corner of a clip is O(h)
-    like any other step, but spoils `Modified`. What noise does beyond its mean, an ordinary equation cannot say.
-
+    The clock: that of the page; where T is smooth the gap closes as its own does.
     Energy: none is known; T(∇f) is the gradient of nothing, as a rule.
     Elsewhere: in optax, a chain that begins with the transformation.
-
     - `optimizer`: any page. - `transform`: T, a function of the gradient, of (g, x), or of (g, x, k), PyTrees like the
       position, so that each layer can be treated by itself; or an optax transformation that remembers nothing.
     - `mean`: what the flow has in place of a T(g, x, k).
@@ -66,25 +63,28 @@ class WithGradient(AbstractWrapper):
         return renewed(super().for_leaves(x0), unravel=ravel_pytree(jax.tree.map(jnp.zeros_like, x0))[1])
 
     def init(self, x, grad):
-        return self.optimizer.init(x, self._through(self.mean or self.transform, grad))
+        return self.optimizer.init(x, self._as_the_flow_sees(grad))
 
     def init_flow(self, x, grad, order=1):
-        return self.optimizer.init_flow(x, self._through(self.mean or self.transform, grad), order)
+        return self.optimizer.init_flow(x, self._as_the_flow_sees(grad), order)
 
     def around(self, step, t, y, grad):
-        return step(t, y, self._through(self.transform, grad, jnp.round(jnp.asarray(t) / self.h).astype(int)))
+        return step(t, y, self._through("transform", grad, jnp.round(jnp.asarray(t) / self.h).astype(int)))
 
     def germ(self, h, t, y, grad):
-        return self.optimizer.germ(h, t, y, self._through(self.mean or self.transform, grad))
+        return self.optimizer.germ(h, t, y, self._as_the_flow_sees(grad))
 
     def flow(self, t, y, grad):
-        return self.optimizer.flow(t, y, self._through(self.mean or self.transform, grad))
+        return self.optimizer.flow(t, y, self._as_the_flow_sees(grad))
 
-    def _through(self, transform, grad, k=None):
-        """Every gradient that is taken, changed by the transform."""
-        tree = self.unravel or (lambda x: x)
+    def _as_the_flow_sees(self, grad):
+        return self._through("mean" if self.mean else "transform", grad)
+
+    def _through(self, name, grad, k=None):
+        """Every gradient that is taken, changed."""
+        transform, tree = getattr(self, name), self.unravel or (lambda x: x)
         grad = grad if isinstance(grad, Gradient) else Gradient(grad)
-        return grad.then(lambda g, x: ravel_pytree(applied(transform, tree(g), tree(x), k))[0].reshape(x.shape))
+        return grad.then(lambda g, x: ravel_pytree(applied(name, transform, tree(g), tree(x), k))[0].reshape(x.shape))
 
     def optax(self):
         return optax.chain(as_transformation(self.transform), self.optimizer.optax())

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+from jaxtyping import Array
 
 from ..errors import InvalidValue
 from .base import AbstractOptimizer, must_be_page, renewed, shown
@@ -23,6 +24,10 @@ class AbstractWrapper(AbstractOptimizer):
     @abc.abstractmethod
     def around(self, step: Callable, t, y, grad) -> Any:
         """One step from `t`, made of the step of the page inside, which takes t, y and grad."""
+
+    def around_another(self, optimizer: AbstractOptimizer):
+        """The same around another page; what it says of a step stays, and times go with the clock."""
+        return renewed(self, optimizer=optimizer)
 
     @property
     def h(self):
@@ -73,6 +78,25 @@ class AbstractWrapper(AbstractOptimizer):
         names = [n for n in inspect.signature(type(self).__init__).parameters if n not in ("self", "optimizer")]
         given = (f"{n}={_typed(getattr(self, n))}" for n in names if getattr(self, n) is not None)
         return f"{type(self).__name__}({', '.join([repr(self.optimizer), *given])})"
+
+
+class AbstractFactor(AbstractWrapper):
+    """The position moves by a factor of what the page inside moves it by; its memory as ever."""
+
+    @abc.abstractmethod
+    def factor(self, t) -> Array:
+        """One number, or one for each coordinate."""
+
+    def around(self, step, t, y, grad):
+        after = step(t, y, grad)
+        return after._replace(x=y.x + self.factor(t) * (after.x - y.x))
+
+    def flow(self, t, y, grad):
+        velocity = self.optimizer.flow(t, y, grad)
+        return velocity._replace(x=self.factor(t) * velocity.x)
+
+    def energy(self, t, y, loss):
+        return loss(y.x) if y._fields == ("x",) else super().energy(t, y, loss)
 
 
 def _typed(value: Any) -> str:

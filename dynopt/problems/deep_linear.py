@@ -59,10 +59,10 @@ class DeepLinear(eqx.Module):
 
             W₁(t) = W₁(0) V diag(√(u/u₀)) Vᵀ,   W₂(t) = U diag(√(u/u₀)) Uᵀ W₂(0)
 
-        **Raises:** `InvalidValue` for other starts and depths: nobody knows a closed form from there.
+        **Raises:** `InvalidValue` for other starts and depths, of which this is not the solution.
         """
         if len(x0) != 2:
-            raise InvalidValue(f"only two layers have a closed form, got {len(x0)}; use deep_linear(depth=2).")
+            raise InvalidValue(f"this closed form is that of two layers, got {len(x0)}; use deep_linear(depth=2).")
         first, second = map(jnp.asarray, x0)
         u0 = self.modes((first, second))
         if concrete((self, first, second)):

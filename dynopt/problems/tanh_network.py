@@ -34,8 +34,9 @@ def tanh_network(key: Any = 0) -> Problem:
     >>> problem.x0["layer2"]["w"].shape
     (30, 20)
 
-    Source: made for this course, with Chebyshev's points for the even ones of J. M. Cohen, S. Kaur, Y. Li, J. Z. Kolter
-    and A. Talwalkar, "Gradient descent on neural networks typically occurs at the edge of stability", ICLR (2021).
+    Source: made for this course after the Chebyshev regression of J. M. Cohen, S. Kaur, Y. Li, J. Z. Kolter and A.
+    Talwalkar, "Gradient descent on neural networks typically occurs at the edge of stability", ICLR (2021), whose
+    points are evenly spaced; here they are Chebyshev's.
     """
     points = np.cos((2 * np.arange(20) + 1) * np.pi / 40)
     return Problem(

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from dynopt import SGD, Adam, Memoryless, Modified, Momentum, Problem, RMSprop, analysis
 from dynopt.errors import InvalidType, InvalidValue, SolverFailure
-from dynopt.optimizers import Accumulated, AdaGrad, Layerwise, Schedule, Signum
+from dynopt.optimizers import Accumulated, AdaGrad, Averaged, Layerwise, Schedule, Signum
 
 STEPS = 30
 SCALES = (3.0, 0.7, np.pi)
@@ -103,11 +103,17 @@ def test_single_precision_stays_single():
 
 
 def test_pages_around_pages_are_made_anew_with_what_is_around_them():
-    pages = Schedule(SGD(0.01), lambda k: 1 / (1 + k)), Layerwise(SGD(0.01), {"a": 2.0})
+    """Steps of a schedule stay steps, however fine; the time of an average goes with the clock."""
+    pages = (
+        Schedule(SGD(0.02), lambda k: 1 / (1 + k)).refine(2),
+        Layerwise(SGD(0.01), {"a": 2.0}),
+        Averaged(SGD(0.01), 0.05),
+    )
     for page in pages:
         seen = analysis.rescaling(page, valley, STEPS, 3.0)
         assert seen.distance.max() < 1e-12 < seen.same_rate_distance.max()
-        assert repr(seen.corrected_optimizer) == repr(page).replace("0.01", "0.00111111111111")
+        made_anew = repr(page).replace("0.01", "0.00111111111111").replace("0.05", "0.00555555555556")
+        assert repr(seen.corrected_optimizer) == made_anew
 
 
 def test_a_modified_page_is_asked_for_its_own_map():

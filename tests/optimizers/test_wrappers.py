@@ -22,6 +22,7 @@ from dynopt import (
     Schedule,
     ScheduleFree,
     WithGradient,
+    integrate,
     iterate,
 )
 from dynopt.errors import InvalidType, InvalidValue, UnknownName
@@ -423,9 +424,19 @@ def test_noise_has_the_step_as_its_seed_and_the_flow_sees_its_mean():
             "`transform` trace remembers, so it changes more than the gradient; make it a page: dynopt.Optax",
         ),
         (
+            lambda: iterate(WithGradient(SGD(0.1), lambda g: jax.tree.map(jnp.sum, g)), net, 1),
+            InvalidValue,
+            "`transform` .* returned .* for a gradient .*; return one like it",
+        ),
+        (
+            lambda: integrate(WithGradient(SGD(0.1), lambda g, x, k: g, mean=lambda g: (g, g)), net, 1),
+            InvalidValue,
+            "`mean` .* returned .* for a gradient .*; return one like it",
+        ),
+        (
             lambda: iterate(WithGradient(SGD(0.1), lambda g: g["a"]), net, 1),
             InvalidValue,
-            "returned PyTreeDef.* for a gradient PyTreeDef.*; return one like it",
+            "returned .* for a gradient .*; return one like it",
         ),
     ],
 )

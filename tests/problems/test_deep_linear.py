@@ -78,8 +78,10 @@ def test_a_mode_without_strength_or_without_a_start_has_a_solution_too():
     assert float(slope) == pytest.approx(-2 * 0.125**2, rel=1e-12)
 
 
-def test_what_nobody_can_solve_is_refused():
-    with pytest.raises(InvalidValue, match=r"only two layers have a closed form, got 3; use deep_linear\(depth=2\)"):
+def test_starts_that_the_closed_form_does_not_cover_are_refused():
+    with pytest.raises(
+        InvalidValue, match=r"this closed form is that of two layers, got 3; use deep_linear\(depth=2\)"
+    ):
         loss(made(3)).gradient_flow(1.0, made(3).x0)
     with pytest.raises(InvalidValue, match=r"`x0` is not balanced, off by .*; pass the start of deep_linear\(\)"):
         loss(made()).gradient_flow(1.0, unbalanced())
