@@ -6,8 +6,8 @@ from typing import Any
 
 from ..checks import Scalar, positive
 from ..errors import InvalidValue
-from .base import AbstractOptimizer, must_be_page, renewed
-from .wrapper import AbstractWrapper
+from .base import AbstractOptimizer, renewed
+from .wrapper import AbstractWrapper, must_be_inside
 
 
 class Averaged(AbstractWrapper):
@@ -43,8 +43,8 @@ class Averaged(AbstractWrapper):
     tau: Scalar
 
     def __init__(self, optimizer, tau):
-        must_be_page(optimizer)
-        if isinstance(optimizer, Averaged):
+        must_be_inside(optimizer)
+        if "fast" in optimizer.positions:
             raise InvalidValue(f"{optimizer!r} is averaged already; pass the page inside, with the `tau` you want.")
         self.optimizer, self.tau = optimizer, positive("tau", tau)
 

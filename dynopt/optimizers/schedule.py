@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..checks import Scalar, concrete
-from ..errors import InvalidType, InvalidValue
+from ..checks import Scalar, concrete, number
+from ..errors import DynoptError, InvalidType, InvalidValue
 from .base import AbstractOptimizer, renewed
 from .wrapper import AbstractFactor, called, must_move_x_alone
 
@@ -71,12 +71,11 @@ def _check(schedule: Any) -> None:
             f"`schedule` must be a function of the step, got {schedule!r}; pass one of optax's, with a peak of 1."
         )
     for k in LOOKED_AT:
-        value: Any = schedule(jnp.asarray(float(k)))
-        if jnp.shape(value) != ():
+        try:
+            value = number("schedule", schedule(jnp.asarray(float(k))))
+        except (DynoptError, TypeError) as error:
             raise InvalidType(
-                f"`schedule` {called(schedule)} must return one number, returned shape {jnp.shape(value)}; return one."
-            )
-        if concrete(value) and not 0 <= value < float("inf"):
-            raise InvalidValue(
-                f"`schedule` {called(schedule)} is {float(value):g} at step {k}; return finite factors of at least 0."
-            )
+                f"`schedule` {called(schedule)} must take the step and return one real number: {error}"
+            ) from error
+        if concrete(value) and value < 0:
+            raise InvalidValue(f"`schedule` {called(schedule)} is {value:g} at step {k}; return factors of at least 0.")

@@ -9,10 +9,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from ..errors import InvalidValue
-from .base import AbstractOptimizer, must_be_page, renewed
+from .base import AbstractOptimizer, renewed
 from .gradient import Gradient
 from .transforms import applied, as_transformation, wanted
-from .wrapper import AbstractWrapper, called
+from .wrapper import AbstractWrapper, called, must_be_inside
 
 
 class WithGradient(AbstractWrapper):
@@ -49,7 +49,7 @@ class WithGradient(AbstractWrapper):
     unravel: Callable | None = eqx.field(static=True)
 
     def __init__(self, optimizer, transform, mean=None):
-        must_be_page(optimizer)
+        must_be_inside(optimizer)
         if wanted("transform", transform) == 3 and mean is None:
             raise InvalidValue(
                 f"`transform` {called(transform)} changes from step to step, and a flow has no steps; "

@@ -111,9 +111,19 @@ def called(function: Any) -> str:
     return getattr(function, "__qualname__", type(function).__name__).partition(".<locals>")[0].strip("<>")
 
 
+def must_be_inside(optimizer: AbstractOptimizer) -> None:
+    """**Raises:** `InvalidType` if `optimizer` is no page; `InvalidValue` if its flow is made for its own map alone."""
+    must_be_page(optimizer)
+    if optimizer.flow_knows_h:
+        raise InvalidValue(
+            f"the flow of {optimizer!r} is that of its own map, not of what is around it; wrap its page, "
+            "and modify that: dynopt.Modified(dynopt.Averaged(page, tau)), say."
+        )
+
+
 def must_move_x_alone(optimizer: AbstractOptimizer, what: str) -> None:
     """**Raises:** `InvalidType` if `optimizer` is no page; `InvalidValue` if its memory holds positions, too."""
-    must_be_page(optimizer)
+    must_be_inside(optimizer)
     if optimizer.positions != ("x",):
         raise InvalidValue(
             f"{what} moves the position alone, but the memory of {optimizer!r} holds a position, "

@@ -223,10 +223,13 @@ def test_the_loss_is_the_energy_of_scheduled_gradient_descent_only():
     ("schedule", "error", "words"),
     [
         (0.1, InvalidType, "`schedule` must be a function of the step, got 0.1"),
-        (lambda k: -0.5, InvalidValue, "is -0.5 at step 0; return finite factors of at least 0"),
+        (lambda k: -0.5, InvalidValue, "is -0.5 at step 0; return factors of at least 0"),
+        (lambda: 1.0, InvalidType, "must take the step and return one real number"),
+        (lambda k: "1", InvalidType, "must take the step and return one real number: .* got the text '1'"),
+        (lambda k: None, InvalidType, "must take the step and return one real number"),
         (lambda k: 1 / (k - 10), InvalidValue, "is -0.1 at step 0"),
-        (lambda k: jnp.nan * k, InvalidValue, "is nan at step 0"),
-        (lambda k: jnp.ones(2) * k, InvalidType, r"must return one number, returned shape \(2,\)"),
+        (lambda k: jnp.nan * k, InvalidType, "must be finite, got nan"),
+        (lambda k: jnp.ones(2) * k, InvalidType, r"must be one number, got shape \(2,\)"),
     ],
 )
 def test_wrong_schedules(schedule, error, words):
@@ -272,8 +275,18 @@ def test_averaging_lags_by_tau_behind_what_walks_straight():
 def test_an_average_shorter_than_a_step_or_of_an_average_is_refused():
     with pytest.raises(InvalidValue, match="the step `h` = 0.1 is longer than the memory time `tau` = 0.05"):
         Averaged(SGD(0.1), 0.05)
-    with pytest.raises(InvalidValue, match="is averaged already; pass the page inside"):
-        Averaged(Averaged(SGD(0.1), 1.0), 1.0)
+    for inside in (Averaged(SGD(0.1), 1.0), WithGradient(Averaged(SGD(0.1), 1.0), per_layer_clip)):
+        with pytest.raises(InvalidValue, match="is averaged already; pass the page inside"):
+            Averaged(inside, 1.0)
+
+
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+def test_what_is_modified_is_wrapped_first(around):
+    """The modified flow of a page is not that of what is around it."""
+    with pytest.raises(
+        InvalidValue, match="is that of its own map, not of what is around it; wrap its page, and modify"
+    ):
+        around(Modified(SGD(0.1)))
 
 
 # --- layers
