@@ -49,39 +49,45 @@ def concrete(tree: Any) -> bool:
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
+def seen(value: Scalar) -> float | None:
+    """The number as Python has it, or None if it is hidden; inside `jit` comparing jax arrays would hide any."""
+    return None if isinstance(value, Tracer) else float(value)
+
+
 def positive(name: str, value) -> Scalar:
     value = number(name, value)
-    if not isinstance(value, Tracer):
-        if value == 0:
-            raise InvalidValue(f"`{name}` is 0: nothing would move; use a positive number, for example 0.01.")
-        if value < 0:
-            raise InvalidValue(
-                f"`{name}` is {value:g}, which climbs the loss; use a positive number, or negate the loss."
-            )
+    plain = seen(value)
+    if plain == 0:
+        raise InvalidValue(f"`{name}` is 0: nothing would move; use a positive number, for example 0.01.")
+    if plain is not None and plain < 0:
+        raise InvalidValue(f"`{name}` is {plain:g}, which climbs the loss; use a positive number, or negate the loss.")
     return value
 
 
 def nonnegative(name: str, value) -> Scalar:
     value = number(name, value)
-    if not isinstance(value, Tracer) and value < 0:
-        raise InvalidValue(f"`{name}` is {value:g}, which is outside [0, inf); use 0 or a small positive number.")
+    plain = seen(value)
+    if plain is not None and plain < 0:
+        raise InvalidValue(f"`{name}` is {plain:g}, which is outside [0, inf); use 0 or a small positive number.")
     return value
 
 
 def decay_rate(name: str, value) -> Scalar:
     """A share of the past that is kept at each step: a number in [0, 1)."""
     value = number(name, value)
-    if not isinstance(value, Tracer) and not 0 <= value < 1:
-        why = "; 1 never forgets" if value == 1 else ""
-        raise InvalidValue(f"`{name}` is {value:g}, which is outside [0, 1){why}; use a number such as 0.9.")
+    plain = seen(value)
+    if plain is not None and not 0 <= plain < 1:
+        why = "; 1 never forgets" if plain == 1 else ""
+        raise InvalidValue(f"`{name}` is {plain:g}, which is outside [0, 1){why}; use a number such as 0.9.")
     return value
 
 
 def share(name: str, value) -> Scalar:
     """A share of a mixture: a number in [0, 1]."""
     value = number(name, value)
-    if not isinstance(value, Tracer) and not 0 <= value <= 1:
-        raise InvalidValue(f"`{name}` is {value:g}, which is outside [0, 1]; use a number such as 0.9.")
+    plain = seen(value)
+    if plain is not None and not 0 <= plain <= 1:
+        raise InvalidValue(f"`{name}` is {plain:g}, which is outside [0, 1]; use a number such as 0.9.")
     return value
 
 

@@ -245,9 +245,9 @@ def _misfit(figure: str, problem: Problem, pages: Mapping[str, AbstractOptimizer
 
 
 def has_energy(page: AbstractOptimizer) -> bool:
-    x = jax.numpy.zeros((1, 1))
+    x = jax.ShapeDtypeStruct((1, 1), float)
     try:
-        page.energy(0.0, page.init(x, lambda x: x), jax.numpy.sum)
+        jax.eval_shape(lambda x: page.energy(0.0, page.init(x, lambda x: x), jax.numpy.sum), x)
     except InvalidValue:
         return False
     return True
@@ -255,7 +255,7 @@ def has_energy(page: AbstractOptimizer) -> bool:
 
 def is_mended(page: AbstractOptimizer) -> bool:
     """Whether its modified equation closes the gap faster; not where corners or the start (RMSprop from 0) forbid."""
-    return not page.kinks and Modified(page).order > page.order
+    return not page.kinks and not page.singular and Modified(page).order > page.order
 
 
 def _has_momentum(page: AbstractOptimizer) -> bool:

@@ -13,6 +13,7 @@ from ..checks import Scalar, concrete
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
+from ..optimizers.wrapper import AbstractWrapper
 from .slow_manifold import LONG_AGO, forgetting, gain_of_layer, lag, settled, velocity
 from .transformation import Transformation
 
@@ -62,6 +63,11 @@ class Memoryless(AbstractOptimizer):
 
     def __init__(self, optimizer: AbstractOptimizer, like: PyTree | None = None):
         must_be_page(optimizer, example="dynopt.Momentum(0.1)")
+        if isinstance(optimizer, AbstractWrapper):
+            raise InvalidValue(
+                f"{optimizer} is a page around a page; put it around the memoryless one: "
+                f"dynopt.{type(optimizer).__name__}(dynopt.Memoryless(page), ...)."
+            )
         if hasattr(optimizer, "optimizer"):
             raise InvalidValue(f"{optimizer} is derived already; pass its page {optimizer.optimizer}.")  # pyright: ignore
         self.optimizer = optimizer

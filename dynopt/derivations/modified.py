@@ -56,6 +56,11 @@ class Modified(AbstractOptimizer):
         must_be_page(optimizer)
         if isinstance(optimizer, Modified):
             raise InvalidValue(f"{optimizer} is modified already; pass its page {optimizer.optimizer}, with order=3.")
+        if optimizer.singular:
+            raise InvalidValue(
+                f"the flow of {optimizer} divides by the time since its start, so that no series in h serves there; "
+                "take it as it is, or modify a page without, such as dynopt.Nesterov(0.01)."
+            )
         if order not in (2, 3):
             raise InvalidValue(f"`order` must be 2 or 3, the orders that are derived, got {order!r}; use 2.")
         self.optimizer = optimizer

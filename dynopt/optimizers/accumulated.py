@@ -18,7 +18,8 @@ class Accumulated(AbstractWrapper):
 
         xₖ₊₁ = Φ(xₖ) with the gradient (∇f₁ + ... + ∇f_K)/K, summed in this order
 
-    The flow is that of the page, with ∇f: the mean of the parts is the whole,
+    The flow is that of the page, with ∇f, since the mean of the parts is the whole; but where `WithGradient` around it
+    changes every part, with the mean of the changed,
 
         x′ = F(x)
 
@@ -46,6 +47,8 @@ class Accumulated(AbstractWrapper):
         must_be_page(optimizer)
         self.optimizer, self.k = optimizer, whole("k", k, least=1)
 
+    evaluations = property(lambda self: self.k)
+
     def around(self, step, t, y, grad):
         return step(t, y, self.mean(grad))
 
@@ -64,7 +67,7 @@ class Accumulated(AbstractWrapper):
         return Gradient(mean)
 
     def flow(self, t, y, grad):
-        return self.optimizer.flow(t, y, grad)
+        return self.optimizer.flow(t, y, grad if getattr(grad, "additive", True) else self.mean(grad))
 
     def optax(self):
         many = optax.MultiSteps(self.optimizer.optax(), self.k, accumulator_dtype=jnp.result_type(float))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ..checks import Scalar, concrete, nonnegative, positive
+from ..checks import Scalar, nonnegative, positive, seen
 from .base import AbstractOptimizer, ratio
 
 
@@ -55,7 +55,7 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
     learning_rate = property(lambda self: self.h**0.5)
     initial_accumulator_value = property(lambda self: self.s0 / self.h)
     eps = property(lambda self: self.floor / self.h)
-    order = property(lambda self: 0.5 if concrete(self.s0) and self.s0 == 0 else 1.0)
+    order = property(lambda self: 0.5 if seen(self.s0) == 0 else 1.0)
 
     def init(self, x, grad):
         return AdaGradState(x, jnp.full_like(x, self.s0))

@@ -76,6 +76,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
     elementwise = property(
         lambda self: True, doc="Whether it treats every coordinate by itself, so that any shape fits."
     )
+    evaluations = property(lambda self: 1, doc="How many gradients, each over its part of the data, one step takes.")
     positions = property(lambda self: ("x",), doc="Which fields of a point of phase space are positions.")
     order = property(lambda self: 1.0, doc="The power of `h` with which the gap between map and flow closes.")
 
@@ -115,6 +116,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
     averages = property(
         lambda self: {}, doc="The memories that start at 0 and are divided by the weight they gathered; their times."
     )
+    singular = property(lambda self: False, doc="Whether the flow divides by the time since its start.")
     settling = property(lambda self: 0.0, doc="The time in which the map reaches the flow, if it starts beside it.")
 
     def init_flow(self, x: Array, grad: Gradient, order: int = 1) -> State:

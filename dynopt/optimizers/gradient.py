@@ -10,17 +10,24 @@ from jaxtyping import Array
 class Gradient:
     """∇f, called as `grad(x)`; `grad.part(x, i, k)` is the gradient over the i-th of k equal parts of the data.
 
-    The mean of the parts is the whole. `part` is None where the loss is not a mean over data.
+    `part` is None where the loss is not a mean over data. `additive`: whether the mean of the parts is the whole.
     """
 
-    def __init__(self, whole: Callable[[Array], Array], part: Callable[[Array, ArrayLike, int], Array] | None = None):
+    def __init__(
+        self,
+        whole: Callable[[Array], Array],
+        part: Callable[[Array, ArrayLike, int], Array] | None = None,
+        additive: bool = True,
+    ):
         self.whole = whole
         self.part = part
+        self.additive = additive
 
     def __call__(self, x: Array) -> Array:
         return self.whole(x)
 
     def then(self, change: Callable[[Array, Array], Array]) -> "Gradient":
-        """Each gradient that is taken, changed: g ↦ change(g, x)."""
+        """Each gradient that is taken, changed, those of parts one by one: g ↦ change(g, x)."""
         part: Any = self.part
-        return Gradient(lambda x: change(self.whole(x), x), part and (lambda x, i, k: change(part(x, i, k), x)))
+        parts = part and (lambda x, i, k: change(part(x, i, k), x))
+        return Gradient(lambda x: change(self.whole(x), x), parts, additive=False)

@@ -56,6 +56,7 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
 
     learning_rate = property(lambda self: self.h**2)
     layer = property(lambda self: True)  # the k-th step is O(1/k) off at every clock
+    singular = property(lambda self: True)
 
     def init(self, x, grad):
         return NesterovConvexState(x, jnp.zeros_like(x))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ..checks import Scalar, boolean, decay_rate, nonnegative, positive
+from ..checks import Scalar, boolean, decay_rate, nonnegative, positive, seen
 from ..errors import InvalidValue
 from .base import AbstractOptimizer, ratio, unbiased
 
@@ -61,7 +61,7 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
 
     learning_rate = property(lambda self: self.h)
     decay = property(lambda self: 1 - self.h / self.tau)
-    order = property(lambda self: 0.5 if self.initial_scale == 0 and not self.bias_correction else 1.0)
+    order = property(lambda self: 0.5 if seen(self.initial_scale) == 0 and not self.bias_correction else 1.0)
     averages = property(lambda self: {"v": self.tau} if self.bias_correction else {})
 
     def init(self, x, grad):

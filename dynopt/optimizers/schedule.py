@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..checks import Scalar, concrete, number
+from ..checks import Scalar, number, seen
 from ..errors import DynoptError, InvalidType, InvalidValue
 from .base import AbstractOptimizer, renewed
 from .wrapper import AbstractFactor, called, must_move_x_alone
@@ -62,7 +62,8 @@ class Schedule(AbstractFactor):
         return self.schedule(k + jax.lax.stop_gradient(jnp.where(jnp.abs(whole - k) < NEAR, whole - k, 0)))
 
     def optax(self):
-        return optax.chain(self.optimizer.optax(), optax.scale_by_schedule(self.schedule))
+        every = self.optimizer.evaluations  # optax counts them
+        return optax.chain(self.optimizer.optax(), optax.scale_by_schedule(lambda count: self.schedule(count // every)))
 
 
 def _check(schedule: Any) -> None:
@@ -72,10 +73,14 @@ def _check(schedule: Any) -> None:
         )
     for k in LOOKED_AT:
         try:
-            value = number("schedule", schedule(jnp.asarray(float(k))))
+            plain = seen(number("schedule", schedule(jnp.asarray(float(k)))))
         except (DynoptError, TypeError) as error:
             raise InvalidType(
                 f"`schedule` {called(schedule)} must take the step and return one real number: {error}"
             ) from error
-        if concrete(value) and value < 0:
-            raise InvalidValue(f"`schedule` {called(schedule)} is {value:g} at step {k}; return factors of at least 0.")
+        if plain is not None and plain < 0:
+            raise InvalidValue(f"`schedule` {called(schedule)} is {plain:g} at step {k}; return factors of at least 0.")
+    try:
+        jax.eval_shape(schedule, 0.0)
+    except jax.errors.ConcretizationTypeError as error:
+        raise InvalidType(f"`schedule` {called(schedule)} branches on the step; use jax.numpy.where.") from error

@@ -43,7 +43,7 @@ class ScheduleFree(AbstractOptimizer[ScheduleFreeState]):
     >>> ScheduleFree(0.1)
     ScheduleFree(learning_rate=0.1, b1=0.9)
 
-    Source: A. Defazio et al., "The road less scheduled" (2024), equations (3) to (5);
+    Source: A. Defazio et al., "The road less scheduled" (2024);
     `optax.contrib.schedule_free_sgd`.
     """
 
@@ -56,6 +56,7 @@ class ScheduleFree(AbstractOptimizer[ScheduleFreeState]):
 
     learning_rate = property(lambda self: self.h)
     layer = property(lambda self: True)  # the k-th step is O(1/k) off at every clock
+    singular = property(lambda self: True)
     positions = property(lambda self: ("x", "z"))
 
     def init(self, x, grad):

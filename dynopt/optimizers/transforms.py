@@ -36,19 +36,14 @@ def wanted(name: str, transform: Any) -> int:
 def applied(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
     """T(g, x, k).
 
-    **Raises:** `InvalidValue` if the transform remembers, or returns what is not like a gradient.
+    **Raises:** `InvalidValue` if the transform remembers, or returns what is not like a gradient; `InvalidType` if it
+    branches on a value.
     """
-    if isinstance(transform, optax.GradientTransformation):
-        state = transform.init(x)
-        if jax.tree.leaves(state):
-            raise InvalidValue(
-                f"`{name}` {called(transform)} remembers, so it changes more than the gradient; "
-                "make it a page: dynopt.Optax(lambda h: optax.chain(..., optax.sgd(h)), h)."
-            )
-        changed = transform.update(g, state, x)[0]
-    else:
-        changed = transform(*(g, x, k)[: wanted(name, transform)])
-    if _shapes(changed) != _shapes(g):
+    try:
+        changed = _changed(name, transform, g, x, k)
+    except jax.errors.ConcretizationTypeError as error:
+        raise InvalidType(f"`{name}` {called(transform)} branches on a traced value; use jax.numpy.where.") from error
+    if not _alike(changed, g):
         raise InvalidValue(
             f"`{name}` {called(transform)} returned {eqx.tree_pformat(changed, width=10**6)} for a gradient "
             f"{eqx.tree_pformat(g, width=10**6)}; return one like it."
@@ -56,16 +51,33 @@ def applied(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
     return changed
 
 
-def _shapes(tree: Any) -> Any:
-    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+def _changed(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
+    if not isinstance(transform, optax.GradientTransformation):
+        return transform(*(g, x, k)[: wanted(name, transform)])
+    state = transform.init(x)
+    if jax.tree.leaves(state):
+        raise InvalidValue(
+            f"`{name}` {called(transform)} remembers, so it changes more than the gradient; "
+            "make it a page: dynopt.Optax(lambda h: optax.chain(..., optax.sgd(h)), h)."
+        )
+    return transform.update(g, state, x)[0]
 
 
-def as_transformation(transform: Any) -> Any:
-    """The transform as optax takes it."""
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two trees have the same structure, and real numbers in the same shapes."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=False)
+    return jax.tree.structure(a) == jax.tree.structure(b) and all(
+        not isinstance(p, str) and jnp.shape(p) == jnp.shape(q) and jnp.issubdtype(jnp.result_type(p), jnp.floating)
+        for p, q in pairs
+    )
+
+
+def as_transformation(transform: Any, every: int) -> Any:
+    """The transform as optax takes it, whose step is over after so many calls."""
     if isinstance(transform, optax.GradientTransformation):
         return transform
 
     def update(updates, state: Any, params=None):
-        return applied("transform", transform, updates, params, state), state + 1  # the state counts the steps
+        return applied("transform", transform, updates, params, state // every), state + 1
 
     return optax.GradientTransformation(lambda params: jnp.asarray(0), update)

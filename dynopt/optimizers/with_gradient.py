@@ -87,4 +87,4 @@ class WithGradient(AbstractWrapper):
         return grad.then(lambda g, x: ravel_pytree(applied(name, transform, tree(g), tree(x), k))[0].reshape(x.shape))
 
     def optax(self):
-        return optax.chain(as_transformation(self.transform), self.optimizer.optax())
+        return optax.chain(as_transformation(self.transform, self.optimizer.evaluations), self.optimizer.optax())

@@ -36,6 +36,8 @@ class AbstractWrapper(AbstractOptimizer):
     learning_rate = property(lambda self: self.optimizer.learning_rate)
     name = property(lambda self: f"{type(self).__name__}({self.optimizer.name})")
     elementwise = property(lambda self: self.optimizer.elementwise)
+    evaluations = property(lambda self: self.optimizer.evaluations)
+    singular = property(lambda self: self.optimizer.singular)
     positions = property(lambda self: self.optimizer.positions)
     order = property(lambda self: self.optimizer.order)
     layer = property(lambda self: self.optimizer.layer)
@@ -96,7 +98,8 @@ class AbstractFactor(AbstractWrapper):
         return velocity._replace(x=self.factor(t) * velocity.x)
 
     def energy(self, t, y, loss):
-        return loss(y.x) if y._fields == ("x",) else super().energy(t, y, loss)
+        """That of the page inside, if that is the loss: where there is no memory, no factor makes it rise."""
+        return (self.optimizer if len(y) == 1 else super()).energy(t, y, loss)
 
 
 def _typed(value: Any) -> str:

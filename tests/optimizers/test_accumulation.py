@@ -8,9 +8,9 @@ import optax
 import pages
 import pytest
 
-from dynopt import SGD, Momentum, Problem, iterate, problems
+from dynopt import SGD, Adam, Momentum, Problem, iterate, problems
 from dynopt.errors import InvalidValue
-from dynopt.optimizers import AbstractOptimizer, Accumulated
+from dynopt.optimizers import AbstractOptimizer, Accumulated, Schedule, WithGradient
 from dynopt.problems import MeanLoss
 from dynopt.trajectories import as_vector
 
@@ -166,3 +166,46 @@ def test_what_the_compiler_reserves_for_a_step_shrinks_with_the_parts():
     gradient, activations = flat.nbytes, 4096 * 64 * 8
     assert sizes[1] >= activations
     assert all(sizes[k] <= (sizes[1] + data.nbytes) / k + 4 * gradient + 4096 for k in (2, 16))
+
+
+def cube(g):
+    return jax.tree.map(lambda leaf: leaf**3, g)
+
+
+def shallow():
+    """tanh(x · r) fitted to rows r: so that the cube of a mean is not the mean of cubes."""
+    rows = np.random.default_rng(0).normal(size=(12, 2))
+    return Problem(lambda x, d: jnp.mean((jnp.tanh(d @ x) - d[:, 0]) ** 2), [0.3, -0.2], data=rows)
+
+
+def test_what_is_done_to_every_part_is_in_the_flow_too():
+    """T around the parts: map and flow have the mean of T(∇fᵢ), which is not T(∇f)."""
+    problem, page = shallow(), WithGradient(Accumulated(SGD(0.1), 3), cube)
+    x, _, grad = as_vector(problem.loss, problem.start())
+    y = page.init(x, grad)
+    parts = -sum(part(grad, x, i, 3) ** 3 for i in range(3)) / 3
+    limit = jax.jvp(lambda h: page.at(h).step(0.0, y, grad), (0.0,), (1.0,))[1]
+    np.testing.assert_allclose(limit.x, parts, rtol=1e-12)
+    np.testing.assert_allclose(page.flow(0.0, y, grad).x, parts, rtol=1e-12)
+    assert np.abs(parts + grad(x) ** 3).max() > 0.01 * np.abs(parts).max()
+    outside = Accumulated(WithGradient(SGD(0.1), cube), 3)
+    np.testing.assert_allclose(outside.flow(0.0, y, grad).x, -(grad(x) ** 3), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda page: Schedule(page, optax.cosine_decay_schedule(1.0, 5)),
+        lambda page: WithGradient(page, lambda g, x, k: g**3 + k * x, mean=lambda g: g),
+    ],
+    ids=["schedule", "surgery"],
+)
+def test_twins_around_accumulation_count_steps_not_parts(around):
+    problem, page = shallow(), around(Accumulated(Adam(0.1), 3))
+    x, _, grad = as_vector(problem.loss, problem.start())
+    twin, params = page.optax(), x
+    state, update = twin.init(params), jax.jit(lambda i, s, p: twin.update(part(grad, p, i, 3), s, p))
+    for i in range(3 * 5):
+        change, state = update(i % 3, state, params)
+        params = params + change
+    np.testing.assert_allclose(iterate(page, problem, 5).x[-1], params, rtol=1e-12)

@@ -127,6 +127,12 @@ def test_refinements_must_be_positive(cls, n):
 
 
 @every_page
+def test_a_known_array_inside_jit_is_still_a_known_number(cls):
+    rate = jnp.array(0.25)
+    assert jax.jit(lambda: cls(rate).h)() == cls(0.25).h
+
+
+@every_page
 def test_traced_hyperparameters_are_accepted(cls):
     assert jax.jit(lambda r: cls(r).h)(0.25) == cls(0.25).h
     assert np.isfinite(jax.grad(lambda r: cls(r).h)(0.25))

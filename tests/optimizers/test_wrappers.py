@@ -14,9 +14,11 @@ from dynopt import (
     Adam,
     Averaged,
     Layerwise,
+    Memoryless,
     Modified,
     Momentum,
     Muon,
+    NesterovConvex,
     Problem,
     RMSprop,
     Schedule,
@@ -225,6 +227,8 @@ def test_the_loss_is_the_energy_of_scheduled_gradient_descent_only():
         (0.1, InvalidType, "`schedule` must be a function of the step, got 0.1"),
         (lambda k: -0.5, InvalidValue, "is -0.5 at step 0; return factors of at least 0"),
         (lambda: 1.0, InvalidType, "must take the step and return one real number"),
+        (lambda k: 1.0 if k < 5 else 0.5, InvalidType, "branches on the step; use jax.numpy.where"),
+        (lambda k: 1j, InvalidType, "must take the step and return one real number: .* got 1j"),
         (lambda k: "1", InvalidType, "must take the step and return one real number: .* got the text '1'"),
         (lambda k: None, InvalidType, "must take the step and return one real number"),
         (lambda k: 1 / (k - 10), InvalidValue, "is -0.1 at step 0"),
@@ -235,6 +239,15 @@ def test_the_loss_is_the_energy_of_scheduled_gradient_descent_only():
 def test_wrong_schedules(schedule, error, words):
     with pytest.raises(error, match=words):
         Schedule(SGD(0.1), schedule)
+
+
+@pytest.mark.parametrize("around", [lambda page: Schedule(page, cosine), lambda page: Layerwise(page, {"a": 2.0})])
+def test_a_factor_has_an_energy_where_the_page_inside_has_one(around):
+    """Surgery makes another field of the gradient, so the loss may rise along it."""
+    y = SGD(0.1).init(flat, slope)
+    with pytest.raises(InvalidValue, match="no energy is known for WithGradient"):
+        around(WithGradient(SGD(0.1), lambda g: jax.tree.map(jnp.negative, g))).energy(0.0, y, lambda x: x @ x)
+    assert around(Accumulated(SGD(0.1), 2)).energy(0.0, y, lambda x: x @ x) == flat @ flat
 
 
 # --- averages
@@ -278,6 +291,18 @@ def test_an_average_shorter_than_a_step_or_of_an_average_is_refused():
     for inside in (Averaged(SGD(0.1), 1.0), WithGradient(Averaged(SGD(0.1), 1.0), per_layer_clip)):
         with pytest.raises(InvalidValue, match="is averaged already; pass the page inside"):
             Averaged(inside, 1.0)
+
+
+@pytest.mark.parametrize("page", [ScheduleFree(0.1), NesterovConvex(0.1), Averaged(ScheduleFree(0.1), 1.0)], ids=repr)
+def test_a_flow_that_divides_by_time_is_not_modified(page):
+    with pytest.raises(InvalidValue, match="divides by the time since its start, so that no series in h serves there"):
+        Modified(page)
+
+
+def test_a_page_is_made_memoryless_before_it_is_wrapped():
+    words = r"is a page around a page; put it around the memoryless one: dynopt.Averaged\(dynopt.Memoryless"
+    with pytest.raises(InvalidValue, match=words):
+        Memoryless(Averaged(Momentum(0.1), 1.0))
 
 
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
@@ -445,6 +470,16 @@ def test_noise_has_the_step_as_its_seed_and_the_flow_sees_its_mean():
             lambda: integrate(WithGradient(SGD(0.1), lambda g, x, k: g, mean=lambda g: (g, g)), net, 1),
             InvalidValue,
             "`mean` .* returned .* for a gradient .*; return one like it",
+        ),
+        (
+            lambda: iterate(WithGradient(SGD(0.1), lambda g: jax.tree.map(lambda a: a > 0, g)), net, 1),
+            InvalidValue,
+            "`transform` .* returned .* for a gradient .*; return one like it",
+        ),
+        (
+            lambda: iterate(WithGradient(SGD(0.1), lambda g: g if g["c"][0] > 0 else g), net, 1),
+            InvalidType,
+            "`transform` .* branches on a traced value; use jax.numpy.where",
         ),
         (
             lambda: iterate(WithGradient(SGD(0.1), lambda g: g["a"]), net, 1),
