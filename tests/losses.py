@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from dynopt import Problem, problems
@@ -71,3 +72,25 @@ def fitting(page, problem):
     if page.elementwise:
         return problem
     return Problem(Column(problem.loss), problem.x0.reshape(-1, 1), name=problem.name)
+
+
+class Bowl(eqx.Module):
+    """A quadratic with a bend: one loss, so that one compilation serves both."""
+
+    curvatures: Array
+    bend: Array
+
+    def __call__(self, x):
+        return self.curvatures @ x**2 / 2 + self.bend * jnp.cos(x[0]) * jnp.sin(x[1])
+
+
+def quartic(x):
+    """What equations are held against; its gradient once more, in numpy, is below."""
+    return x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2
+
+
+def quartic_slope(x):
+    return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
+
+
+QUARTIC_START = np.array([1.1, -0.6])

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page, renewed
+from ..optimizers.base import must_be_page
+from ..optimizers.wrapper import AbstractAround
 from . import series
 from .memoryless import Memoryless
 
 
-class Modified(AbstractOptimizer):
+class Modified(AbstractAround):
     """An optimizer beside its modified equation: the same map, and a flow that knows the size of the step.
 
     The map is that of `optimizer`, y + h φ₁ + h² φ₂ + h³ φ₃ + ...  The flow (backward error analysis):
@@ -76,31 +77,14 @@ class Modified(AbstractOptimizer):
             )
 
     @property
-    def h(self):
-        return self.optimizer.h
-
-    @property
     def order(self):
         """A start that costs the page its order, or costs it O(h) once, costs this too."""
         spoilt = self.optimizer.order != 1 or self.optimizer.layer
         return self.optimizer.order if spoilt else float(self.terms)
 
     name = property(lambda self: f"{self.optimizer.name}, modified")
-    layer = property(lambda self: self.optimizer.layer)
-    averages = property(lambda self: self.optimizer.averages)
-    settling = property(lambda self: self.optimizer.settling)
-    kinks = property(lambda self: self.optimizer.kinks)
     flow_knows_h = property(lambda self: True)
     flow_ulps = property(lambda self: 10 ** (self.terms - 1) * self.optimizer.flow_ulps)
-
-    def at(self, h):
-        return eqx.tree_at(lambda page: page.optimizer, self, self.optimizer.at(h))
-
-    def for_leaves(self, x0):
-        return renewed(self, optimizer=self.optimizer.for_leaves(x0))
-
-    def init(self, x, grad):
-        return self.optimizer.init(x, grad)
 
     def init_flow(self, x, grad, order=1):
         return self.optimizer.init_flow(x, grad, max(order, self.terms))

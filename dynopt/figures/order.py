@@ -176,7 +176,8 @@ def title(orders: list[Order]) -> str:
 
 
 def _why(found: str, members: list[Order]) -> str:
-    """What the page declares, if that is something else; and a cold start."""
+    """What the page declares, if that is something else, and whether the fit can tell the two; and a cold start."""
     declared = sorted({power(o.expected) for o in members} - {found})
     cold = all(o.expected == 0.5 and getattr(o.optimizer, "initial_scale", None) == 0 for o in members)
-    return (f" (declared {listed(declared)})" if declared else "") + ": its memory starts at 0" * cold
+    scatter = ", within the scatter" * all(abs(o.slope - o.expected) <= 2 * o.stderr for o in members)
+    return (f" (declared {listed(declared)}{scatter})" if declared else "") + ": its memory starts at 0" * cold

@@ -10,7 +10,7 @@ import numpy as np
 from ..analysis import Gap
 from ..errors import InvalidType, InvalidValue
 from ..problems import Problem
-from ..problems.problem import reals
+from ..problems.arrays import reals
 from ..trajectories import Trajectory
 from .smooth import unravel
 from .words import ending, percent

@@ -9,8 +9,8 @@ from jaxtyping import Array
 from ..checks import Scalar, positive
 from ..errors import InvalidType, InvalidValue
 from .base import AbstractOptimizer, renewed
+from .factor import AbstractFactor, must_move_x_alone
 from .labels import by_label
-from .wrapper import AbstractFactor, must_move_x_alone
 
 
 class Layerwise(AbstractFactor):

@@ -10,7 +10,8 @@ import optax
 from ..checks import Scalar, number, seen
 from ..errors import DynoptError, InvalidType, InvalidValue
 from .base import AbstractOptimizer, renewed
-from .wrapper import AbstractFactor, called, must_move_x_alone
+from .factor import AbstractFactor, must_move_x_alone
+from .wrapper import called
 
 LOOKED_AT = (0, 1, 10, 100, 1000, 10_000)  # steps at which a schedule must be a number of at least 0
 NEAR = 1e-4  # of a step: times this near to a whole step are that step, whatever round-off says

@@ -25,7 +25,11 @@ def numbers(name: str, value: Any) -> Any:
     """The same, but whole numbers and booleans, such as labels and masks, stay what they are."""
     array = _array(name, value)
     discrete = jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool
-    return array if discrete else _frozen(name, array, value)
+    if not discrete:
+        return _frozen(name, array, value)
+    if not isinstance(array, Tracer):
+        array.flags.writeable = False
+    return array
 
 
 def is_plain(value: Any) -> bool:

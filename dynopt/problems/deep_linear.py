@@ -1,5 +1,6 @@
 """A network of matrices alone: its output is linear, its learning is not."""
 
+from itertools import pairwise
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 from ..checks import concrete, positive, whole
 from ..errors import InvalidValue
 from .arrays import reals
+from .layers import chain
 from .problem import Problem, cited
 
 
@@ -30,8 +32,8 @@ class DeepLinear(eqx.Module):
     right: Float[Array, "in r"]
 
     def __call__(self, x):
-        product = _chain(*x)
-        target = _chain(self.right.T, jnp.diag(self.strengths), self.left)
+        product = chain(*x)
+        target = chain(self.right.T, jnp.diag(self.strengths), self.left)
         return ((product - target.astype(product.dtype)) ** 2).sum() / 2
 
     def conserved(self, x) -> tuple[Array, ...]:
@@ -39,11 +41,11 @@ class DeepLinear(eqx.Module):
 
         All are 0 at a balanced start. One step of gradient descent changes them by O(η²), and so a run by O(η).
         """
-        return tuple(_chain(after, after.T) - _chain(before.T, before) for before, after in zip(x, x[1:], strict=False))
+        return tuple(chain(after, after.T) - chain(before.T, before) for before, after in pairwise(x))
 
     def modes(self, x) -> Array:
         """u, how much of each singular pair is learned: the diagonal of Uᵀ W_L ... W₁ V; it grows from u₀ to s."""
-        return jnp.diagonal(_chain(self.right, *x, self.left.T)).astype(jnp.result_type(*x))
+        return jnp.diagonal(chain(self.right, *x, self.left.T)).astype(jnp.result_type(*x))
 
     def learned(self, t, u0) -> Array:
         """The modes at time t under the gradient flow of two layers from a balanced start in the pairs of S:
@@ -70,8 +72,8 @@ class DeepLinear(eqx.Module):
 
         def layers(t):
             root = jnp.diag(jnp.sqrt(self._growth(t, u0)))
-            w1 = _chain(self.right.T, root, self.right, first)
-            w2 = _chain(second, self.left.T, root, self.left)
+            w1 = chain(self.right.T, root, self.right, first)
+            w2 = chain(second, self.left.T, root, self.left)
             return w1.astype(first.dtype), w2.astype(second.dtype)
 
         return jnp.vectorize(layers, signature="()->(a,b),(c,d)")(t)
@@ -85,7 +87,7 @@ class DeepLinear(eqx.Module):
     def _must_be_aligned(self, first, second, u0):
         within = np.sqrt(jnp.finfo(u0.dtype).eps) * (1 + np.abs(u0).max())
         (unbalanced,) = self.conserved((first, second))
-        astray = _chain(self.right.T, jnp.diag(u0), self.left) - _chain(first, second)
+        astray = chain(self.right.T, jnp.diag(u0), self.left) - chain(first, second)
         for name, off in (("not balanced", unbalanced), ("not in the pairs of the target", astray)):
             if (np.abs(off) > within).any():
                 off = float(np.abs(off).max())
@@ -133,11 +135,3 @@ def deep_linear(target: Any = (3.0, 1.0), depth=2, width=None, start=0.01) -> Pr
         minimum=float((strengths[width:] ** 2).sum() / 2),
         source=cited(deep_linear),
     )
-
-
-def _chain(*matrices) -> Array:
-    """The product of the matrices, the first applied first; GPUs would otherwise round them to half the digits."""
-    product = matrices[0]
-    for matrix in matrices[1:]:
-        product = jnp.matmul(matrix, product, precision="highest")
-    return product

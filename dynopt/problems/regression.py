@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from ..checks import concrete, nonnegative
 from ..errors import InvalidValue
 from .datasets import labelled
+from .layers import affine
 from .problem import Problem, cited
 
 # Points in each cloud: unlike, or the slope of b would start at 0, where Adam divides round-off by round-off.
@@ -27,7 +28,7 @@ class LogisticLoss(eqx.Module):
 
     def __call__(self, x, data):
         features, labels = data
-        z = jnp.matmul(features, x["w"], precision="highest") + x["b"]
+        z = affine(features, x)
         sign = 2 * labels.astype(z.dtype) - 1
         return jax.nn.softplus(-sign * z).mean() + _ridge(self.penalty, x["w"])
 
@@ -42,7 +43,7 @@ class SoftmaxLoss(eqx.Module):
 
     def __call__(self, x, data):
         features, labels = data
-        z = jnp.matmul(features, x["w"], precision="highest") + x["b"][None]
+        z = affine(features, x)
         own = jnp.take_along_axis(z, labels[:, None], axis=1)[:, 0]
         return (jax.nn.logsumexp(z, axis=1) - own).mean() + _ridge(self.penalty, x["w"])
 

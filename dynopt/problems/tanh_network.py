@@ -1,5 +1,6 @@
 """A small network that learns a polynomial, where curvature rises until the learning rate no longer bears it."""
 
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 
 from ..checks import whole
+from .layers import affine
 from .problem import Problem, cited
 
 WIDTHS = (1, 30, 20, 1)
@@ -50,24 +52,20 @@ def tanh_network(key: Any = 0) -> Problem:
 
 def _half_mean_square(x, data):
     points, targets = data
-    hidden = jnp.tanh(_affine(points, x["layer1"]))
-    hidden = jnp.tanh(_affine(hidden, x["layer2"]))
-    return ((_affine(hidden, x["layer3"])[:, 0] - targets) ** 2).mean() / 2
-
-
-def _affine(a, layer):
-    return jnp.matmul(a, layer["w"], precision="highest") + layer["b"][None]
+    hidden = jnp.tanh(affine(points, x["layer1"]))
+    hidden = jnp.tanh(affine(hidden, x["layer2"]))
+    return ((affine(hidden, x["layer3"])[:, 0] - targets) ** 2).mean() / 2
 
 
 def _start(key: Any):
     """All numbers in one draw, in single precision, so that they are the same with and without x64."""
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         key = jax.random.key(whole("key", key, least=0))
-    sizes = [(before + 1) * after for before, after in zip(WIDTHS, WIDTHS[1:], strict=False)]
+    sizes = [(before + 1) * after for before, after in pairwise(WIDTHS)]
     draw: Any = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1, 1)
     draw = draw if isinstance(draw, Tracer) else np.asarray(draw, float)
     start = {}
-    for i, (before, after) in enumerate(zip(WIDTHS, WIDTHS[1:], strict=False)):
+    for i, (before, after) in enumerate(pairwise(WIDTHS)):
         own = draw[sum(sizes[:i]) : sum(sizes[: i + 1])].reshape(before + 1, after) / before**0.5
         start[f"layer{i + 1}"] = {"w": own[1:], "b": own[0]}
     return start

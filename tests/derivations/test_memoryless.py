@@ -8,21 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from losses import Bowl
 
 from dynopt import SGD, Adam, Memoryless, Modified, Momentum, Optax, Problem, RMSprop, analysis, iterate
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.trajectories import with_dtype
-
-
-class Bowl(eqx.Module):
-    """A quadratic with a bend: one loss, so that one compilation serves both."""
-
-    curvatures: jax.Array
-    bend: jax.Array
-
-    def __call__(self, x):
-        return self.curvatures @ x**2 / 2 + self.bend * jnp.cos(x[0]) * jnp.sin(x[1])
-
 
 f = Bowl(jnp.array([1.0, 4.0]), jnp.array(1.0))
 smooth = Problem(f, [-1.5, 1.0], name="smooth")

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pages
 import pytest
+from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
 
 from dynopt import AdaBelief, AdaGrad, Adam, AdamW, NAdam, Problem, analysis
 from dynopt.optimizers.adabelief import AdaBeliefState
@@ -13,17 +14,7 @@ from dynopt.optimizers.adagrad import AdaGradState
 from dynopt.optimizers.adamw import AdamWState
 from dynopt.optimizers.nadam import NAdamState
 
-
-def f(x):
-    return x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2
-
-
-def numpy_grad(x):
-    return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
-
-
 grad = jax.grad(f)
-start = np.array([1.1, -0.6])
 m, v = np.array([0.1, -0.4]), np.array([0.5, 0.2])
 
 

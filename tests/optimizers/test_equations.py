@@ -4,23 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, analysis, iterate
 from dynopt.optimizers.adam import AdamState
 from dynopt.optimizers.base import unbiased
 from dynopt.optimizers.rmsprop import RMSpropState
 
-
-def f(x):
-    return x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2
-
-
-def numpy_grad(x):
-    return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
-
-
 grad = jax.grad(f)
-start = np.array([1.1, -0.6])
 problem = Problem(f, start, name="quartic")
 
 

@@ -5,23 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pages
 import pytest
+from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
 from scipy.special import j1
 
 from dynopt import Modified, Momentum, Nesterov, NesterovConvex, analysis
 from dynopt.optimizers.nesterov import NesterovState
 from dynopt.optimizers.nesterov_convex import NesterovConvexState
 
-
-def f(x):
-    return x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2
-
-
-def numpy_grad(x):
-    return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
-
-
 grad = jax.grad(f)
-start = np.array([1.1, -0.6])
 
 
 def line(x):

@@ -5,20 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pages
 import pytest
+from losses import QUARTIC_START as start, quartic, quartic_slope as numpy_grad
 from scipy.special import j1
 
 from dynopt import ScheduleFree
 from dynopt.errors import InvalidValue
 from dynopt.optimizers.schedule_free import ScheduleFreeState
 
-start = np.array([1.1, -0.6])
-
-
-def numpy_grad(x):
-    return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
-
-
-grad = jax.grad(lambda x: x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2)
+grad = jax.grad(quartic)
 
 
 def test_map():

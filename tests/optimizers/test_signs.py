@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pages
 import pytest
+from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
 
 from dynopt import Lion, Muon, Problem, Signum, analysis, integrate
 from dynopt.errors import InvalidValue
@@ -15,17 +16,7 @@ from dynopt.optimizers.matrices import CONVERGENT, QUINTIC, newton_schulz, polar
 from dynopt.optimizers.muon import MuonState
 from dynopt.optimizers.signum import SignumState
 
-
-def f(x):
-    return x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2
-
-
-def numpy_grad(x):
-    return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
-
-
 grad = jax.grad(f)
-start = np.array([1.1, -0.6])
 m = np.array([0.3, -0.2])
 
 

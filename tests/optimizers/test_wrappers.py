@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pages
 import pytest
+from losses import QUARTIC_START as start, quartic as f
 
 from dynopt import (
     SGD,
@@ -29,13 +30,7 @@ from dynopt import (
 )
 from dynopt.errors import InvalidType, InvalidValue, UnknownName
 
-
-def f(x):
-    return x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2
-
-
 grad = jax.grad(f)
-start = np.array([1.1, -0.6])
 cosine = optax.cosine_decay_schedule(1.0, 40, alpha=0.1)
 
 
