@@ -10,8 +10,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
-from ..checks import whole
-from ..errors import InvalidValue
+from ..checks import concrete, whole
+from ..errors import InvalidValue, ProblemError
 from .arrays import is_plain, numbers
 
 
@@ -80,6 +80,25 @@ def as_data(data: Any) -> PyTree[Array]:
             unlike = f"{name} has {len(leaf)} examples but {first} has {len(leader)}"
             raise InvalidValue(f"{unlike}; pass arrays with as many rows each, one for each example.")
     return jax.tree.unflatten(structure, map(jnp.asarray, named.values()))
+
+
+def must_be_mean(loss: MeanLoss, x0: PyTree, name: str) -> None:
+    """Compare the loss over a few examples with the mean of its losses over their halves.
+
+    **Raises:** `ProblemError` if they differ, as they do for a sum: then steps over parts are not what they seem.
+    """
+    half = max(1, min(loss.examples // 2, 32))
+    few = jax.tree.map(lambda leaf: leaf[jnp.arange(2 * half) % loss.examples], loss.data)
+    few = MeanLoss(loss.loss, few)
+    values = few(x0), few.part(x0, 0, 2), few.part(x0, 1, 2)
+    if not concrete(values) or not np.isfinite(values).all():
+        return
+    over_all, parts = float(values[0]), float(values[1] + values[2]) / 2
+    if abs(over_all - parts) > np.sqrt(jnp.finfo(values[0].dtype).eps) * max(abs(float(value)) for value in values):
+        raise ProblemError(
+            f"the loss of {name} must be a mean over its examples: over {2 * half} of them it is {over_all:.4g}, but "
+            f"the mean over their halves is {parts:.4g}; divide it by their number, `.mean()` in place of `.sum()`."
+        )
 
 
 def _like(x: PyTree, data: PyTree[Array]) -> PyTree[Array]:

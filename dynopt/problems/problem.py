@@ -16,7 +16,7 @@ from jaxtyping import Array, PyTree
 from ..checks import number
 from ..errors import InvalidType, InvalidValue, ProblemError
 from .arrays import is_plain, reals
-from .over_data import MeanLoss, as_data
+from .over_data import MeanLoss, as_data, must_be_mean
 
 Window = tuple[tuple[float, float], tuple[float, float]]
 
@@ -36,8 +36,8 @@ class Problem(eqx.Module):
     - `window`: `((x_low, x_high), (y_low, y_high))`, what a picture of a plane shows.
     - `source`: where it comes from.
 
-    **Raises:** `ProblemError` if the loss cannot be traced, or does not return one real number; `InvalidType` and
-    `InvalidValue` for a start or data that are not finite numbers or do not fit.
+    **Raises:** `ProblemError` if the loss cannot be traced, does not return one real number, or is no mean over the
+    data; `InvalidType` and `InvalidValue` for a start or data that are not finite numbers or do not fit.
 
     >>> bowl = Problem(lambda x: (x**2).sum(), [3.0, 4.0], name="bowl", minimizers=[0.0, 0.0], minimum=0.0)
     >>> bowl
@@ -68,6 +68,8 @@ class Problem(eqx.Module):
         self.window = None if window is None else _as_window(window)
         self.source = _as_text("source", source)
         probe(self.loss, self.start(), self.name)
+        if isinstance(self.loss, MeanLoss):
+            must_be_mean(self.loss, self.start(), self.name)
 
     @property
     def dim(self) -> int:

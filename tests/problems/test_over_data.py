@@ -85,6 +85,21 @@ def test_a_number_of_parts_that_is_no_count_is_refused(k, kind):
         fit().loss.part(np.ones(3), 0, k)
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 1000])
+@pytest.mark.parametrize("fault", [lambda r: (r**2).sum(), lambda r: (r**2).max(), lambda r: (r**2).mean() ** 0.5])
+def test_a_loss_over_data_that_is_no_mean_is_refused(fault, n):
+    data = np.exp(np.arange(n) / n)
+    if n == 1 and float(fault(np.ones(2))) == float(fault(np.ones(1))):
+        return  # over one example they are the same
+    with pytest.raises(ProblemError, match=r"must be a mean over its examples: .* in place of `.sum\(\)`\."):
+        Problem(lambda x, data: fault(data - x), 0.0, data=data)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 1000])
+def test_a_penalty_beside_the_mean_leaves_it_a_mean(n):
+    Problem(lambda x, data: ((data - x) ** 2).mean() + 100 * x**2, 0.5, data=np.arange(float(n)))
+
+
 # data as data
 
 
@@ -95,12 +110,10 @@ def test_new_data_of_the_same_shape_compile_nothing_new():
         traced.append(1)
         return squares(x, data)
 
-    def end(targets):
-        return iterate(Momentum(0.01), fit(counted, data=(FEATURES, targets)), 5).x[-1]
-
-    first, probes_and_runs = end(TARGETS), len(traced)
-    assert not np.array_equal(first, end(TARGETS + 1))
-    assert len(traced) == probes_and_runs + 1  # the probe of the second problem
+    one, other = (fit(counted, data=(FEATURES, targets)) for targets in (TARGETS, TARGETS + 1))
+    first, once = iterate(Momentum(0.01), one, 5).x[-1], len(traced)
+    assert not np.array_equal(first, iterate(Momentum(0.01), other, 5).x[-1])
+    assert len(traced) == once
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32, jnp.float64])
