@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         WithGradient as WithGradient,
     )
     from .problems import Problem as Problem
+    from .sweeps import Sweep as Sweep, sweep as sweep
     from .trajectories import Status as Status, Trajectory as Trajectory, integrate as integrate, iterate as iterate
 
 __version__ = "0.1.0"
@@ -64,6 +65,7 @@ _rooms = {
     "Accumulated": "optimizers",
     "Problem": "problems", "Optax": "derivations", "Modified": "derivations", "Memoryless": "derivations",
     "iterate": "trajectories", "integrate": "trajectories", "Trajectory": "trajectories", "Status": "trajectories",
+    "sweep": "sweeps", "Sweep": "sweeps",
     "DynoptError": "errors", "SolverFailure": "errors",
 }  # fmt: skip
 __all__ = list(_rooms)  # pyright: ignore[reportUnsupportedDunderAll]

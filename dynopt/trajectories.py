@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from jaxtyping import Array, Int, PyTree
 from . import archive, atomic
 from .checks import Scalar, concrete, positive, whole
 from .errors import InvalidType, InvalidValue, ProblemError, SolverFailure
+from .members import must_be_one
 from .optimizers import AbstractOptimizer
 from .optimizers.base import must_be_page
 from .optimizers.gradient import Gradient
@@ -147,21 +149,21 @@ def run_map(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, eve
 
     `every` may be an array: then one compilation serves all refinements, but reverse mode is lost.
     """
-    x, grad, look, far = _view(loss, x0)
+    x, grad, look, reach = view(loss, x0)
     y = page.init(x, grad)
 
     def one(_, carry):
         k, y, first = carry
         y = page.step(k * page.h, y, grad)
-        return k + 1, y, _watch(first, k + 1, far(y.x), _all_finite(y))
+        return k + 1, y, _watch(first, k + 1, reach(y.x) > 1, all_finite(y))
 
     def some(carry, _):
         k, y, first = jax.lax.fori_loop(0, every, one, carry)
         seen = look(y.x)
-        return (k, y, _watch(first, k, False, _all_finite(seen))), (y, *seen)
+        return (k, y, _watch(first, k, False, all_finite(seen))), (y, *seen)
 
     seen = look(x)
-    first = _watch((jnp.asarray(-1), jnp.asarray(int(Status.ok))), 0, False, _all_finite((y, seen)))
+    first = _watch((jnp.asarray(-1), jnp.asarray(int(Status.ok))), 0, False, all_finite((y, seen)))
     (_, _, (bad, status)), rest = jax.lax.scan(some, (jnp.asarray(0), y, first), length=saves)
     ys, losses, norms = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (y, *seen), rest)
     t = (jnp.arange(saves + 1) * every * page.h).astype(x.dtype)
@@ -243,7 +245,7 @@ def _integrate(
     max_steps: int,
     adjoint,
 ):
-    x, grad, look, far = _view(loss, x0)
+    x, grad, look, reach = view(loss, x0)
     y = page.init_flow(x, grad)
     t = (jnp.arange(saves + 1) * every * page.h).astype(x.dtype)
     adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
@@ -259,15 +261,15 @@ def _integrate(
     ys = jax.tree.map(lambda a, start: a.at[0].set(start), ys, y)
     losses, norms = jax.lax.map(look, ys.x)
 
-    reached = jax.vmap(_all_finite)((ys, losses, norms))
-    escaped = jax.vmap(far)(ys.x) | (~reached & far(last.x[-1]))
+    reached = jax.vmap(all_finite)((ys, losses, norms))
+    escaped = (jax.vmap(reach)(ys.x) > 1) | (~reached & (reach(last.x[-1]) > 1))
     failed = escaped | ~reached
     bad = jnp.argmax(failed)
     gave_up = ~diffrax.is_okay(solution.result)
     status = jnp.select(
         [
             ~failed.any(),
-            ~_all_finite(page.flow(t[0], y, grad)),
+            ~all_finite(page.flow(t[0], y, grad)),
             escaped[bad],
             gave_up & (rtol < 10 * jnp.finfo(x.dtype).eps),
             gave_up,
@@ -288,6 +290,7 @@ def rtol_floor(dtype, page: AbstractOptimizer) -> float:
 def ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
     """The page and the start as arrays of one dtype, so that their values enter compiled code as data; the way back."""
     must_be_page(optimizer)
+    must_be_one(optimizer)
     must_be_problem(problem)
     x0 = problem.start(x0)
     flat, unravel = ravel_pytree(x0)
@@ -322,16 +325,16 @@ def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int
     return saves
 
 
-def _view(loss: Callable, x0: PyTree):
-    """The start as one vector; the gradient there; what is seen at a point; whether a point is far out."""
+def view(loss: Callable, x0: PyTree):
+    """The start as one vector; the gradient there; what is seen at a point; how far out a point is; 1 is too far."""
     x, flat_loss, grad = as_vector(loss, x0)
 
     def look(x):
         value, g = jax.value_and_grad(flat_loss)(x)
         return value, jnp.linalg.norm(g)
 
-    radius = (1 + jnp.linalg.norm(x)) / jnp.sqrt(jnp.finfo(x.dtype).eps)
-    return x, grad, look, lambda x: jnp.linalg.norm(x) > radius
+    inverse = jnp.sqrt(jnp.finfo(x.dtype).eps) / (1 + jnp.linalg.norm(x))
+    return x, grad, look, lambda x: jnp.sum((inverse * x) ** 2)
 
 
 def as_vector(loss: Callable, x0: PyTree):
@@ -356,8 +359,8 @@ def _watch(first, k, escaped, fine):
     return jnp.where(hit, k, step), jnp.where(hit, now, status)
 
 
-def _all_finite(tree: PyTree) -> Array:
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+def all_finite(tree: PyTree) -> Array:
+    return reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)), jnp.asarray(True))
 
 
 def _judged(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory:

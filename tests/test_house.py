@@ -14,7 +14,8 @@ ROOT = Path(dynopt.__file__).parent
 FLOORS = {
     "errors": -1, "atomic": -1, "checks": -1,
     "problems": 0, "optimizers": 0,
-    "derivations": 1, "archive": 1, "trajectories": 1,
+    "derivations": 1, "archive": 1, "members": 1, "trajectories": 1,
+    "lanes": 2, "chunks": 2, "sweeps": 2,
     "analysis": 2,
     "figures": 3,
     "gallery": 4, "options": 4, "provenance": 4, "screen": 4, "script": 4, "studies": 4, "compare": 4,

@@ -93,6 +93,27 @@ class Problem(eqx.Module):
                 raise InvalidValue(f"{here}; pass a start of that shape{many}.")
         return jax.tree.map(jnp.asarray, x0)
 
+    def starts(self, x0: Any = None) -> tuple[PyTree, tuple[int, ...]]:
+        """Many starts as they are, `(batch, shape of a position)` each, and the shape of the batch; of one start `()`.
+
+        **Raises:** `InvalidValue` and `InvalidType` as `start` does, and if the leaves have different batches.
+        """
+        x0 = self.x0 if x0 is None else _as_position(x0)
+        got, want = jax.tree.structure(x0), jax.tree.structure(self.x0)
+        if got != want:
+            raise InvalidValue(f"`x0` is {got} but {self.name} wants {want}; pass starts of that structure.")
+        batches = []
+        for (path, leaf), own in zip(jax.tree_util.tree_leaves_with_path(x0), jax.tree.leaves(self.x0), strict=True):
+            got, want = np.shape(leaf), np.shape(own)
+            axes = len(got) - len(want)
+            if axes < 0 or got[axes:] != want or got[:axes] != (batches or [got[:axes]])[0]:
+                batch = ", ".join(map(str, batches[0])) + ", " if batches else "..., "
+                wanted = f"({batch}{', '.join(map(str, want))})".replace(", )", ")")
+                here = f"`x0{jax.tree_util.keystr(path)}` has shape {got} but {self.name} wants {wanted}"
+                raise InvalidValue(f"{here}, axes of the batch first; pass starts of that shape.")
+            batches.append(got[:axes])
+        return x0, batches[0]
+
     def __repr__(self) -> str:
         return f"Problem({self.name}, dim={self.dim})"
 
