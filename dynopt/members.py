@@ -19,7 +19,7 @@ def is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def many(page: AbstractOptimizer) -> PyTree[bool]:
+def many(page: AbstractOptimizer) -> PyTree:
     """Which leaves hold a value for each member: numbers of shape `(batch)` in place of `()`, and keys.
 
     Arrays inside a function of the user's, such as a mask in a transform, are its own affair, alike for all members.
@@ -55,7 +55,8 @@ def must_be_buildable(page: AbstractOptimizer) -> None:
     names = [name for name in inspect.signature(type(page).__init__).parameters if name != "self"]
     if not all(hasattr(page, name) for name in names):
         return
-    given = {name: getattr(page, name) for name in names}
+    with jax.ensure_compile_time_eval():
+        given = {name: getattr(page, name) for name in names}
     for value in given.values():
         if isinstance(value, AbstractOptimizer):
             must_be_buildable(value)

