@@ -185,7 +185,7 @@ class Options:
     # Where to start, one number per coordinate. Example: --x0 -1.2,1
     x0: Annotated[tuple[float, ...] | None, by(point, "NUMBER,NUMBER"), unless("the problem's own start")] = None
     # Which figures to draw, by names from --list. Example: --figures paths,gap
-    figures: Annotated[Names, unless("all that fit the problem, except modified and rescaling")] = ()
+    figures: Annotated[Names, unless("all that fit the problem, except modified, rescaling, basins and sweep")] = ()
     # The folder for the figures, made if it is missing. Example: --output talk
     output: Annotated[str, by(path, "FOLDER")] = "figures"
     # In which formats: png, svg, pdf. Example: --format pdf

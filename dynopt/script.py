@@ -24,6 +24,10 @@ MEASURES = {
     "    analysis.rescaling(page, problem, {steps}, {scale}{x0}, throw=False) for page in pages\n"
     "]",
     "stability": 'stability = analysis.stability(pages[{swinging}], "momentum")',
+    "basins": "basins = []\n"
+    "for page in pages:\n"
+    "    basins.append(analysis.basins(page, problem, {long}, flow=basins[0] if basins else None))",
+    "sensitivity": 'sensitivity = analysis.sensitivity(pages[{swinging}], problem, {steps}, "momentum"{x0})',
 }
 
 
@@ -53,7 +57,7 @@ def _one(study: Study) -> Iterator[str]:
     x0 = "" if study.x0 is None else f", x0={study.x0}"
     yield from ("", f"problem = {study.code}", f"pages = [{', '.join(pages)}]")
     numbers = {
-        **{"steps": study.steps, "order_steps": study.order_steps, "x0": x0},
+        **{"steps": study.steps, "long": study.long, "order_steps": study.order_steps, "x0": x0},
         "spending": _gaps_of(study, has_energy),
         "mendable": _gaps_of(study, is_mended),
         "scale": repr(SCALE),

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from . import analysis, figures, gallery, optimizers, problems
-from .analysis import Energy, Gap, LocalError, Order, Rescaling, Stability
+from .analysis import Basins, Energy, Gap, LocalError, Order, Rescaling, Sensitivity, Stability
 from .derivations import Modified
 from .errors import DynoptError, InvalidValue, ProblemError, SolverFailure, unknown_name
 from .figures import Picture
@@ -32,12 +32,14 @@ SHOWS = {
     "energy": ("energies",),
     "stability": ("stability",),
     "rescaling": ("rescalings",),
+    "basins": ("basins",),
+    "sweep": ("sensitivity",),
     "overview": ("gaps", "local_errors", "orders"),
 }
 
 # What is drawn only if it is asked for: a modified equation is long to compile, and longer to solve where it is stiff;
-# other units are a question of their own.
-ON_DEMAND = ("modified", "rescaling")
+# other units, other starts and other rates are questions of their own.
+ON_DEMAND = ("modified", "rescaling", "basins", "sweep")
 SCALE = 1 / 3  # of x over z, where units are changed
 
 
@@ -83,8 +85,13 @@ class Study:
         return min(self.steps, 50)
 
     @property
+    def long(self) -> int:
+        """Over how many steps basins are drawn: until most runs rest."""
+        return 10 * self.steps
+
+    @property
     def swinging(self) -> str | None:
-        """The optimizer whose stability is mapped: the first that has a momentum to vary."""
+        """The optimizer whose stability is mapped, and its rates: the first that has a momentum to vary."""
         return next((name for name, page in self.pages.items() if _has_momentum(page)), None)
 
 
@@ -99,12 +106,15 @@ class Result:
     stability: Stability | None = None
     modified_gap: Gap | None = None
     rescaling: Rescaling | None = None
+    basins: tuple[Basins, ...] = ()
+    sensitivity: Sensitivity | None = None
 
 
 def measure(study: Study, name: str) -> Result:
     """Each number once, for however many figures."""
     page, problem, local_error, order, energies, stability = study.pages[name], study.problem, None, None, (), None
-    modified_gap = rescaling = None
+    modified_gap = rescaling = sensitivity = None
+    basins: list[Basins] = []
     with jax.enable_x64(True), blame(study.called, study.file):
         gap = analysis.gap(page, problem, study.steps, x0=study.x0, throw=False)
         if "local_errors" in study.measures:
@@ -120,7 +130,13 @@ def measure(study: Study, name: str) -> Result:
             modified_gap = analysis.gap(Modified(page), problem, study.steps, x0=study.x0, throw=False)
         if "rescalings" in study.measures:
             rescaling = analysis.rescaling(page, problem, study.steps, SCALE, x0=study.x0, throw=False)
-    return Result(gap, local_error, order, energies, stability, modified_gap, rescaling)
+        if "basins" in study.measures and name == next(iter(study.pages)):  # all in a row: one flow serves them
+            for other in study.pages.values():
+                basins.append(analysis.basins(other, problem, study.long, flow=basins[0] if basins else None))
+        if "sensitivity" in study.measures and name == study.swinging:
+            sensitivity = analysis.sensitivity(page, problem, study.steps, "momentum", x0=study.x0)
+    more = modified_gap, rescaling, tuple(basins), sensitivity
+    return Result(gap, local_error, order, energies, stability, *more)
 
 
 def draw(study: Study, figure: str, results: Sequence[Result]) -> Picture | None:
@@ -134,6 +150,8 @@ def draw(study: Study, figure: str, results: Sequence[Result]) -> Picture | None
         "mendable_gaps": [result.gap for result in results if result.modified_gap],
         "modified_gaps": [result.modified_gap for result in results if result.modified_gap],
         "rescalings": [result.rescaling for result in results if result.rescaling],
+        "basins": [one for result in results for one in result.basins],
+        "sensitivity": [result.sensitivity for result in results if result.sensitivity],
     }
     shown = [measured[name] for name in shown_in(figure)]
     if not all(shown):
@@ -239,8 +257,13 @@ def _misfit(figure: str, problem: Problem, pages: Mapping[str, AbstractOptimizer
         )
     if figure == "energy" and not any(map(has_energy, pages.values())):
         return f"`energy` shows an energy, and none is known of {typed(tuple(pages))}; add --optimizers sgd."
-    if figure == "stability" and not any(map(_has_momentum, pages.values())):
-        return f"`stability` varies a momentum, which {typed(tuple(pages))} {lack}; add --optimizers momentum."
+    if figure in ("stability", "sweep") and not any(map(_has_momentum, pages.values())):
+        return f"`{figure}` varies a momentum, which {typed(tuple(pages))} {lack}; add --optimizers momentum."
+    if figure == "basins" and problem.dim != 2:
+        many = f"{problem.dim} coordinate{'s' * (problem.dim > 1)}"
+        return f"`basins` fill a plane, but {problem.name} has {many}; draw --figures loss,gap."
+    if figure == "basins" and (problem.minimizers is None or problem.window is None):
+        return f"`basins` are those of known minimizers in a window, which {problem.name} does not state; draw paths."
     return ""
 
 

@@ -1,6 +1,6 @@
 """Numbers about trajectories and their maps: how far map and flow part in one step, along a run, and as the clock is
-refined; what energy a run spends; which curvature a map still holds; what it descends beside the loss;
-and what it makes of other units."""
+refined; what energy a run spends; which curvature a map still holds; what it descends beside the loss; what it makes
+of other units; where it ends from everywhere, and with every rate."""
 
 # isort: off
 from .gap import Gap as Gap, gap as gap
@@ -12,3 +12,5 @@ from .critical_curvature import critical_curvature as critical_curvature
 from .stability import Stability as Stability, stability as stability
 from .implicit_bias import ImplicitBias as ImplicitBias, implicit_bias as implicit_bias
 from .rescaling import Rescaling as Rescaling, rescaling as rescaling
+from .basins import Basins as Basins, basins as basins
+from .sensitivity import Sensitivity as Sensitivity, sensitivity as sensitivity

@@ -85,7 +85,7 @@ def rescaling(
     if isinstance(optimizer, Modified):
         optimizer = optimizer.optimizer
     page, start, _, _ = ready(optimizer, problem, x0)
-    rate = _rate(optimizer)
+    rate = rate_of(optimizer)
 
     def run(page: AbstractOptimizer, scale: Scalar) -> Trajectory:
         unit = jnp.asarray(scale, jnp.result_type(*jax.tree.leaves(start)))
@@ -94,18 +94,18 @@ def rescaling(
         return eqx.tree_at(lambda ran: ran.y, ran, ran.y._replace(x=unit * ran.y.x))
 
     map = run(optimizer, 1.0)
-    power = _power(page, problem.loss, start)
-    power = float(power) + 0.0 if concrete(power) else power  # -0.0 is 0
-    if isinstance(power, float) and not abs(power) < 10:
+    growth = power(page, problem.loss, start)
+    growth = float(growth) + 0.0 if concrete(growth) else growth  # -0.0 is 0
+    if isinstance(growth, float) and not abs(growth) < 10:
         raise InvalidValue(
             f"the first step of {optimizer!r} on {problem.name} does not move, so it does not say how the rate should "
             "change; start where the gradient is not 0, or pass a page that moves at once."
         )
-    factor = scale ** (1 + power)
+    factor = scale ** (1 + growth)
     other = _with_rate(optimizer, rate / factor)
     same_rate, corrected = run(optimizer, scale), run(other, scale)
     apart = distance(map, corrected), distance(map, same_rate)
-    return Rescaling(map, same_rate, corrected, *apart, power, factor, scale, optimizer, other, problem)
+    return Rescaling(map, same_rate, corrected, *apart, growth, factor, scale, optimizer, other, problem)
 
 
 class Scaled(eqx.Module):
@@ -127,7 +127,7 @@ class Scaled(eqx.Module):
 
 
 @eqx.filter_jit
-def _power(page: AbstractOptimizer, loss: Callable, start: PyTree) -> Array:
+def power(page: AbstractOptimizer, loss: Callable, start: PyTree) -> Array:
     """p, if the first step from the start is proportional to |g|^p, to one decimal; NaN or infinity if it is none."""
     x, _, grad = as_vector(loss, start)
     g = grad(x)
@@ -141,11 +141,11 @@ def _power(page: AbstractOptimizer, loss: Callable, start: PyTree) -> Array:
     return jnp.round(jnp.log2(length(2.0) / length(1.0)), 1)
 
 
-def _rate(page: AbstractOptimizer) -> Scalar:
+def rate_of(page: AbstractOptimizer) -> Scalar:
     """The learning rate that the page, or the page inside it, was made from."""
     own = _arguments(page)
     if isinstance(own.get("optimizer"), AbstractOptimizer):
-        return _rate(own["optimizer"])
+        return rate_of(own["optimizer"])
     if "learning_rate" not in own:
         raise InvalidValue(f"{page!r} is not made from a `learning_rate`; pass a page such as dynopt.SGD(0.1).")
     return own["learning_rate"]

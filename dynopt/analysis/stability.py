@@ -68,7 +68,7 @@ def stability(
     Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964), section 2; G. Goh,
     "Why momentum really works", Distill (2017).
     """
-    kind, others = _options(optimizer, option)
+    kind, others = options(optimizer, option)
     curvature = float(positive("curvature", curvature))
 
     def radius(rates: Points, values: Points) -> Points:
@@ -84,12 +84,12 @@ def stability(
         scan = np.broadcast_to(SCAN / curvature, (len(values), len(SCAN)))
         return crossing(lambda rates: radius(rates, values[:, None]), scan, radius(scan, values[:, None]))
 
-    values = np.linspace(0, 1, 121, endpoint=False) if values is None else _rising("values", values)
+    values = np.linspace(0, 1, 121, endpoint=False) if values is None else rising("values", values)
     if learning_rates is None:
         own = critical(np.array([float(getattr(optimizer, option))]))[0]
         reach = 1.1 * own if np.isfinite(own) else SCAN[-1] / curvature
         learning_rates = np.linspace(0, reach, 161)[1:]
-    rates = _rising("learning_rates", learning_rates)
+    rates = rising("learning_rates", learning_rates)
     seen = radius(rates, values[:, None])
     if np.isnan(seen).all():
         raise InvalidValue(
@@ -123,7 +123,7 @@ def _least(radius, values: Points, seen: Points) -> Points:
     return np.where(least < 1, optimal, np.nan)
 
 
-def _options(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str, Any]]:
+def options(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str, Any]]:
     """The page's kind, and its options beside the two that vary, as far as they are not the constructor's defaults."""
     must_be_page(optimizer, example="dynopt.Momentum(0.1)")
     _, *known = inspect.signature(type(optimizer).__init__).parameters.values()
@@ -146,7 +146,7 @@ def _options(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str,
     return type(optimizer), {n: v if isinstance(v, bool) else np.asarray(v, float) for n, v in changed.items()}
 
 
-def _rising(name: str, values) -> Points:
+def rising(name: str, values) -> Points:
     try:
         row = np.asarray(values, float)
     except (TypeError, ValueError):

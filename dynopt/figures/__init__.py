@@ -13,6 +13,8 @@ from . import phase as phase
 from . import modified as modified
 from . import energy as energy
 from . import stability as stability
+from . import basins as basins
+from . import sweep as sweep
 from . import rescaling as rescaling
 from . import overview as overview
 from .picture import Picture as Picture
@@ -27,6 +29,8 @@ catalogue: dict[str, ModuleType] = {
     "modified": modified,
     "energy": energy,
     "stability": stability,
+    "basins": basins,
+    "sweep": sweep,
     "rescaling": rescaling,
     "overview": overview,
 }

@@ -52,7 +52,7 @@ def paint(ax: Axes, gap: Gap, scale: bool, plane: Plane | None = None) -> list[f
     ax.grid(False)
     if scale:
         lowest = "minimum" if known is not None else "the lowest seen" if plane is None else "lowest"
-        _scale(ax, fill, levels, f"loss{'' if plane is None else ' in the plane'} above {lowest}")
+        scale_beside(ax, fill, levels, f"loss{'' if plane is None else ' in the plane'} above {lowest}")
     return [base + level for level in levels[:-1]]
 
 
@@ -105,7 +105,7 @@ def round_levels(height: np.ndarray) -> list[float]:
     return levels
 
 
-def _scale(ax: Axes, fill, levels: list[float], label: str) -> None:
+def scale_beside(ax: Axes, fill, levels: list[float], label: str) -> None:
     ticks = levels[:: 1 + len(levels) // 8]
     beside = ax.inset_axes((1.02, 0, 0.022, 1), gid="scale")
     bar = figure_of(ax).colorbar(fill, cax=beside)

@@ -65,7 +65,7 @@ class Problem(eqx.Module):
         self.name = _as_text("name", name if name is not None else _name(loss))
         self.minimizers = None if minimizers is None else _as_points(minimizers, self.dim)
         self.minimum = None if minimum is None else float(number("minimum", minimum))
-        self.window = None if window is None else _as_window(window)
+        self.window = None if window is None else as_window(window)
         self.source = _as_text("source", source)
         probe(self.loss, self.start(), self.name)
         if isinstance(self.loss, MeanLoss):
@@ -154,7 +154,7 @@ def _as_points(minimizers: Any, dim: int) -> np.ndarray:
     return points
 
 
-def _as_window(window: Any) -> Window:
+def as_window(window: Any) -> Window:
     sides = reals("window", window)
     if sides.shape != (2, 2) or not (sides[:, 0] < sides[:, 1]).all():
         raise InvalidValue(f"`window` is {window!r}; pass ((x_low, x_high), (y_low, y_high)) with low < high.")
