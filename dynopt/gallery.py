@@ -31,7 +31,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         "steps": 200,
         "set": {name: {"learning_rate": rate} for name, rate in (("sgd", 0.001), ("momentum", 0.001), ("adam", 0.1))},
     },
-    "himmelblau": {"figures": ("paths", "loss")},
+    "himmelblau": {"figures": ("paths", "loss", "basins", "sweep")},
     "rastrigin": {"figures": ("paths", "gap"), "x0": (4.45, 3.48), "set": {"momentum": {"learning_rate": 0.004}}},
 }
 

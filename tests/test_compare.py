@@ -78,6 +78,8 @@ def test_without_figures_all_that_fit_are_drawn_and_the_order_is_measured(tell, 
         "stability",
         "modified",
         "rescaling",
+        "basins",
+        "sweep",
     }  # SGD has no momentum
     assert all(result.order and result.local_error and result.energies for _, results in seen for result in results)
 
@@ -89,6 +91,7 @@ def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
     assert figure == "gap" and result.order is None and result.local_error is None
     assert result.energies == () and result.stability is None
     assert result.modified_gap is None and result.rescaling is None
+    assert result.basins == () and result.sensitivity is None
 
 
 def test_other_units_are_drawn_for_every_optimizer_if_they_are_asked_for(tell, monkeypatch):
@@ -100,6 +103,18 @@ def test_other_units_are_drawn_for_every_optimizer_if_they_are_asked_for(tell, m
     for result, page, factor in zip(results, (optimizers.SGD, optimizers.Adam), (1 / 9, 1 / 3), strict=True):
         assert type(result.rescaling.optimizer) is page and result.rescaling.factor == pytest.approx(factor)
         assert len(result.rescaling.distance) == 6 and result.rescaling.distance.max() < 1e-7
+
+
+def test_basins_are_counted_over_runs_ten_times_as_long_by_one_flow_and_rates_for_the_one_that_swings(
+    tell, monkeypatch
+):
+    seen = only_measuring(monkeypatch)
+    tell(*"--problem booth --optimizers sgd,momentum --steps 5 --figures basins,sweep".split())
+    (_, (first, second)), _ = seen
+    sgd, momentum = first.basins
+    assert sgd.steps == momentum.steps == 50 and second.basins == ()
+    np.testing.assert_array_equal(sgd.flow, momentum.flow)
+    assert first.sensitivity is None and second.sensitivity.steps == 5 and second.sensitivity.option == "momentum"
 
 
 def test_the_four_pages_of_the_gallery_run_by_default_and_any_of_the_contents_by_name():
@@ -397,7 +412,7 @@ def test_the_command_in_a_figure_draws_it_again(tell):
 
 
 def test_show_code_draws_the_same_figures(tell):
-    named = ("paths", "order", "gap", "energy", "stability", "modified", "rescaling")
+    named = ("paths", "order", "gap", "energy", "stability", "modified", "rescaling", "basins", "sweep")
     words = [*TINY[:2], *"--steps 5 --format png --x0 -1,2 --dpi 50 --figures".split(), ",".join(named)]
     words += ["--optimizers", "momentum", "--set", "momentum.learning_rate=0.01", "--style", "paper"]
     assert tell(*words)[0] == 0

@@ -131,6 +131,8 @@ def test_a_name_without_end(refusal):
             "--problem booth --optimizers sgd --figures stability",
             "`stability` varies a momentum, which sgd does not have; add",
         ),
+        ("--problem booth --optimizers sgd --figures sweep", "`sweep` varies a momentum, which sgd does not have; add"),
+        ("--problem deep_linear --figures basins", "`basins` fill a plane, but deep_linear has 8 coordinates; draw"),
     ],
 )
 def test_what_names_nothing_or_does_not_fit(refusal, typed, says):

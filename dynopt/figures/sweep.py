@@ -15,7 +15,7 @@ from .captions import called
 from .contours import scale_beside
 from .picture import Panel, drawn, single
 from .style import field, ground, ink, looks, mixed
-from .views import mark_decades, mark_plainly
+from .views import linear_view, log_view, mark_decades, mark_plainly
 from .words import number, plain
 
 DECADES = 16  # below the highest loss that is told apart
@@ -44,8 +44,10 @@ def paint(ax: Axes, results: list[Sensitivity]) -> Panel:
     """Draw in the axes, and say what stands around them."""
     (seen,) = results
     ax.set_xscale("log")
-    ax.set_xlim(seen.learning_rate[0], seen.learning_rate[-1])
-    ax.set_ylim(seen.value[0], seen.value[-1])
+    ax.set_xlim(
+        log_view([seen.learning_rate], margin=0) if len(seen.learning_rate) < 2 else seen.learning_rate[[0, -1]]
+    )
+    ax.set_ylim(linear_view([seen.value]) if len(seen.value) < 2 else seen.value[[0, -1]])
     ax.grid(False)
     _cells(ax, seen)
     keys, names = _hatched(ax, seen), [*_boundary(ax, seen), *_lowest(ax, seen)]
@@ -62,7 +64,7 @@ def _cells(ax: Axes, seen: Sensitivity) -> None:
     heights = _heights(seen)
     if not np.isfinite(heights).any():
         return
-    top = float(_above(seen, np.asarray(seen.start)))
+    top = float(_above(seen, seen.start))
     low = max(float(np.nanmin(heights)), top / 10**DECADES)
     top = max(top, 2 * low)
     look: dict[str, Any] = {"cmap": field(), "norm": LogNorm(low, top), "shading": "nearest", "rasterized": True}
@@ -112,7 +114,7 @@ def _heights(seen: Sensitivity) -> np.ndarray:
     return np.where(_failed(seen), np.nan, _above(seen, seen.loss))
 
 
-def _above(seen: Sensitivity, loss: np.ndarray) -> np.ndarray:
+def _above(seen: Sensitivity, loss: Any) -> Any:
     """Above the known minimum, but not below the spacing of numbers there."""
     base, number = float(seen.problem.minimum or 0.0), np.finfo(seen.loss.dtype)
     with np.errstate(all="ignore"):

@@ -7,8 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from dynopt import SGD, Adam, Momentum, Problem, RMSprop, iterate
-from dynopt.analysis import Energy, Gap, LocalError, Order, Rescaling, Stability
+from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, iterate
+from dynopt.analysis import Basins, Energy, Gap, LocalError, Order, Rescaling, Sensitivity, Stability
 
 STEPS = 40
 PAGES = (SGD(0.01), Momentum(0.01), RMSprop(0.02), Adam(0.05))
@@ -98,6 +98,26 @@ def made_stability(n: int = 41, m: int = 31, reach: float = 4.2, curvature: floa
     best = np.where(rate < 4, (1 - np.sqrt(rate)) ** 2, np.nan)
     own = {"option": "momentum", "optimizer": Momentum(0.01), "curvature": curvature}
     return Stability(rate / curvature, value, radius, (2 + 2 * value) / curvature, best, **own)
+
+
+def made_basins(optimizer, problem: Problem, away: float = 0.5, failing: bool = False, n: int = 21) -> Basins:
+    """The nearest minimizer, and for the map that of a start a little to the right."""
+    x, y = np.linspace(-3, 3, n), np.linspace(-2, 2, n)
+    grid, stars = np.stack(np.meshgrid(x, y), -1)[:, :, None], np.asarray(problem.minimizers)
+    flow = np.linalg.norm(grid - stars, axis=-1).argmin(-1)
+    map = np.linalg.norm(grid + np.array([away, 0]) - stars, axis=-1).argmin(-1)
+    failed = np.full_like(map, failing, bool) & (y[:, None] > 1.5)
+    return Basins(x, y, np.where(failed, -1, map), flow, failed, optimizer, problem, 300)
+
+
+def made_sensitivity(optimizer, problem: Problem, n: int = 31, m: int = 21) -> Sensitivity:
+    """Of a quadratic mode of curvature 4 from 1: the boundary is that of the heavy ball."""
+    rate, value = np.geomspace(1e-3, 2, n), np.linspace(0, 0.95, m)
+    boundary = (2 + 2 * value) / 4
+    beyond = rate > boundary[:, None]
+    loss = np.where(beyond, np.inf, (1 - rate / (2 * boundary[:, None])) ** 50 + 1e-9)
+    result = np.where(beyond, int(Status.diverged), int(Status.ok))
+    return Sensitivity(rate, value, loss, result, 2.0, boundary, 4.0, "momentum", optimizer, problem, 50)
 
 
 def elsewhere(gap: Gap, problem: Problem) -> Gap:

@@ -8,9 +8,20 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from scenes import STEPS, elsewhere, found, gids, made_rescaling, made_stability, scene, with_runs
+from scenes import (
+    STEPS,
+    elsewhere,
+    found,
+    gids,
+    made_basins,
+    made_rescaling,
+    made_sensitivity,
+    made_stability,
+    scene,
+    with_runs,
+)
 
-from dynopt import Problem, figures
+from dynopt import SGD, Momentum, Problem, figures
 from dynopt.figures import Picture, gap, loss, overview, paths, phase
 from dynopt.figures.words import number
 
@@ -32,14 +43,14 @@ def pictures(gaps, local_errors, orders, energies) -> dict[str, Picture]:
     drawn = {
         name: module.draw(shown.get(name, gaps["bowl"]))
         for name, module in figures.catalogue.items()
-        if name not in ("modified", "stability", "rescaling", "overview")
+        if name not in ("modified", "stability", "basins", "sweep", "rescaling", "overview")
     }
     return drawn | {"overview": overview.draw(gaps["bowl"], local_errors["bowl"], orders["bowl"])}
 
 
 def test_the_catalogue_lists_the_pictures_in_teaching_order():
     runs = ["paths", "loss", "gap", "local_error", "order", "phase", "modified", "energy"]
-    assert list(figures.catalogue) == [*runs, "stability", "rescaling", "overview"]
+    assert list(figures.catalogue) == [*runs, "stability", "basins", "sweep", "rescaling", "overview"]
     for module in figures.catalogue.values():
         assert callable(module.draw) and callable(module.describe) and module.draw.__doc__
 
@@ -260,6 +271,8 @@ def test_the_overview_holds_every_panel_and_leaves_out_what_is_not_there(gaps, l
 def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(gaps, local_errors, orders, energies):
     shown = {"local_error": local_errors["bowl"], "order": orders["bowl"], "energy": energies["bowl"]}
     shown |= {"stability": made_stability(), "rescaling": [made_rescaling(gap) for gap in gaps["bowl"]]}
+    stars = Problem(scene("wells").loss, [0.0, 0.0], name="stars", minimizers=[[1.0, 0.0], [-1.0, 0.0]], minimum=0.0)
+    shown |= {"basins": made_basins(SGD(0.1), stars), "sweep": made_sensitivity(Momentum(0.1), stars)}
     for name, module in figures.catalogue.items():
         if name in ("modified", "overview"):  # they take several lists
             continue
