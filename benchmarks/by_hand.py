@@ -1,0 +1,99 @@
+"""Gradients, flows and maps as a user of NumPy or PyTorch writes them, for `flow.py` and `order.py`.
+
+A point of phase space is one vector, position first. `xp` is `numpy` or `torch`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import dynopt
+from dynopt import SGD, Adam, Momentum, problems
+
+
+def himmelblau(x, xp):
+    a, b = x[0] ** 2 + x[1] - 11, x[0] + x[1] ** 2 - 7
+    return xp.stack([4 * a * x[0] + 2 * b, 2 * a + 4 * b * x[1]])
+
+
+def rosenbrock(x, xp):
+    b = x[1] - x[0] ** 2
+    return xp.stack([-400 * x[0] * b - 2 * (1 - x[0]), 200 * b])
+
+
+def sgd_flow(t, y, gradient, page, xp):
+    return -gradient(y, xp)
+
+
+def momentum_flow(t, y, gradient, page, xp):
+    x, p = y[:2], y[2:]
+    return xp.concatenate([p, -page.friction * p - gradient(x, xp)])
+
+
+def adam_flow(t, y, gradient, page, xp):
+    x, m, v = y[:2], y[2:4], y[4:]
+    g = gradient(x, xp)
+    m_hat, v_hat = g, g**2
+    if t > 0:
+        m_hat, v_hat = -m / xp.expm1(-t / page.tau1), -v / xp.expm1(-t / page.tau2)
+    dx = -m_hat / (xp.sqrt(v_hat) + page.eps)
+    return xp.concatenate([dx, (g - m) / page.tau1, (g**2 - v) / page.tau2])
+
+
+def sgd_step(k, y, gradient, page):
+    return y - page.learning_rate * gradient(y, np)
+
+
+def momentum_step(k, y, gradient, page):
+    x, trace = y[:2], y[2:]
+    trace = page.momentum * trace + gradient(x, np)
+    return np.concatenate([x - page.learning_rate * trace, trace])
+
+
+def adam_step(k, y, gradient, page):
+    x, m, v = y[:2], y[2:4], y[4:]
+    g = gradient(x, np)
+    m, v = page.b1 * m + (1 - page.b1) * g, page.b2 * v + (1 - page.b2) * g**2
+    m_hat, v_hat = m / (1 - page.b1 ** (k + 1)), v / (1 - page.b2 ** (k + 1))
+    return np.concatenate([x - page.learning_rate * m_hat / (np.sqrt(v_hat) + page.eps), m, v])
+
+
+class Case(NamedTuple):
+    """A page and so many of its steps on a problem; gradient, flow and map by hand; how many memories it has."""
+
+    page: dynopt.optimizers.AbstractOptimizer
+    steps: int
+    problem: dynopt.Problem
+    gradient: Callable
+    flow: Callable
+    step: Callable
+    memories: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.name} on {self.problem.name}"
+
+    @property
+    def time(self) -> float:
+        return self.steps * self.page.h
+
+    def start(self, x0: Any = None) -> np.ndarray:
+        x0 = np.asarray(self.problem.x0 if x0 is None else x0, float)
+        return np.concatenate([x0, np.zeros(2 * self.memories)])
+
+    def field(self, t, y, xp=np):
+        return self.flow(t, y, self.gradient, self.page, xp)
+
+
+def cases() -> list[Case]:
+    """Flows that still move when they are looked at."""
+    hills, valley = (problems.himmelblau(), himmelblau), (problems.rosenbrock(), rosenbrock)
+    return [
+        Case(SGD(0.001), 50, *hills, sgd_flow, sgd_step, 0),
+        Case(Momentum(0.001), 50, *hills, momentum_flow, momentum_step, 1),
+        Case(Adam(0.01), 100, *hills, adam_flow, adam_step, 2),
+        Case(SGD(0.0005), 1000, *valley, sgd_flow, sgd_step, 0),
+        Case(Momentum(0.0005), 100, *valley, momentum_flow, momentum_step, 1),
+        Case(Adam(0.01), 100, *valley, adam_flow, adam_step, 2),
+    ]

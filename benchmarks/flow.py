@@ -1,0 +1,130 @@
+"""How long `dynopt.integrate` takes for a flow, beside SciPy and torchdiffeq, at equal error reached.
+
+    python benchmarks/flow.py --rounds 5 --plot work-precision.png
+
+Each solver runs at tolerances (relative and absolute alike) from 1e-4 to 1e-12, warm, all in turn. Its error is that of
+the position at the end, against SciPy's DOP853 at 1e-13; its time at a given error is read off the line through the
+points (error, time), logarithms of both. SciPy runs DOP853 and torchdiffeq dopri5 (its dopri8 errs a thousand times its
+tolerance), on fields written by hand. Batched: `equinox.filter_vmap` of `integrate` over STARTS starts, beside a loop
+of SciPy over the first few, scaled; the error is then the median over these few. A ratio is the peer's time by
+dynopt's, its goal the least that is asked for.
+
+Peers come with `pip install 'dynopt[bench]'`.
+"""
+
+import argparse
+import statistics
+
+import by_hand
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from scipy.integrate import solve_ivp
+from side_by_side import in_turn
+from torchdiffeq import odeint
+
+import dynopt
+
+TOLERANCES = 10.0 ** -np.arange(4, 13)
+ERRORS = 1e-6, 1e-9  # reached, at which times are compared
+STARTS, FEW = 1000, 10
+GOALS = {"SciPy": 10, "SciPy, batched": 50}
+
+jax.config.update("jax_enable_x64", True)
+
+
+def ours(case: by_hand.Case, rtol: float, x0=None):
+    """The last position."""
+    run = dynopt.integrate(case.page, case.problem, case.steps, x0=x0, save_every=case.steps, rtol=rtol, throw=False)
+    return jax.block_until_ready(run.y.x[-1])
+
+
+def batched(case: by_hand.Case, rtol: float, starts: np.ndarray):
+    return jax.block_until_ready(eqx.filter_vmap(lambda x0: ours(case, rtol, x0))(jnp.asarray(starts)))
+
+
+def scipy(case: by_hand.Case, rtol: float, x0=None) -> np.ndarray:
+    with np.errstate(all="ignore"):  # first tries of a step may overflow; they are rejected
+        return solve_ivp(case.field, (0, case.time), case.start(x0), "DOP853", rtol=rtol, atol=rtol).y[:2, -1]
+
+
+def scipy_loop(case: by_hand.Case, rtol: float, starts: np.ndarray) -> np.ndarray:
+    return np.array([scipy(case, rtol, x0) for x0 in starts])
+
+
+def torchdiffeq(case: by_hand.Case, rtol: float) -> np.ndarray:
+    start, times = torch.tensor(case.start()), torch.tensor([0.0, case.time], dtype=torch.float64)
+    with torch.no_grad():
+        ends = odeint(lambda t, y: case.field(t, y, torch), start, times, rtol=rtol, atol=rtol, method="dopri5")
+    return ends[-1, :2].numpy()
+
+
+def curves(contest: dict, exact: np.ndarray, rounds: int) -> dict[str, np.ndarray]:
+    """Error reached and seconds of every contestant at every tolerance, shape (tolerances, 2)."""
+    points = {who: [] for who in contest}
+    for rtol in TOLERANCES:
+        ends = {who: solve(rtol) for who, solve in contest.items()}
+        taken = in_turn({who: lambda solve=solve, rtol=rtol: solve(rtol) for who, solve in contest.items()}, rounds)
+        for who, end in ends.items():
+            apart = np.linalg.norm(np.atleast_2d(end)[: len(exact)] - exact, axis=-1)
+            points[who].append((np.median(apart), statistics.median(taken[who])))
+    return {who: np.array(each) for who, each in points.items()}
+
+
+def at(error: float, curve: np.ndarray) -> float:
+    """Seconds at this error: those of the loosest tolerance if even that errs less, NaN if no tolerance comes to it."""
+    errors, seconds = np.log(np.maximum(curve[np.argsort(curve[:, 0])], 1e-16)).T
+    return float(np.exp(np.interp(np.log(error), errors, seconds, left=np.nan)))
+
+
+def rows(case: by_hand.Case, drawn: dict[str, np.ndarray], floor: str, runs: dict[str, int]) -> None:
+    """Print the time of a solve at each error."""
+    assert drawn[floor][:, 0].min() < ERRORS[-1], f"{case.name} never comes to the reference"
+    for who, curve in drawn.items():
+        times = [at(error, curve) / runs[who] for error in ERRORS]
+        ratios = [time / (at(error, drawn[floor]) / runs[floor]) for time, error in zip(times, ERRORS, strict=True)]
+        shown = " ".join(f"{1e3 * time:10.4g} {ratio:8.3g}" for time, ratio in zip(times, ratios, strict=True))
+        print(f"{case.name:25} {who:16} {shown} {GOALS.get(who, ''):>5}".rstrip(), flush=True)
+
+
+def draw(drawn: dict[str, dict[str, np.ndarray]], path: str) -> None:
+    """Error reached against time, a panel for each flow."""
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    for panel, (name, each) in zip(figure.subplots(2, 3).flat, drawn.items(), strict=True):
+        for who, curve in each.items():
+            panel.loglog(*curve.T, "o-", markersize=3, label=who)
+        panel.set(title=name, xlabel="error reached", ylabel="seconds")
+        panel.legend()
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time flows beside SciPy and torchdiffeq at equal error reached.")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is timed")
+    parser.add_argument("--plot", metavar="FILE", help="where to draw error against time")
+    options = parser.parse_args()
+    every, random = {}, np.random.default_rng(0)
+    print(f"{'flow':25} {'who':16} " + " ".join(f"ms, {error:.0e} by dynopt" for error in ERRORS) + "  goal")
+    for case in by_hand.cases():
+        peers = {"dynopt": ours, "SciPy": scipy, "torchdiffeq": torchdiffeq}
+        contest = {who: lambda rtol, case=case, peer=peer: peer(case, rtol) for who, peer in peers.items()}
+        single = curves(contest, scipy(case, 1e-13)[None], options.rounds)
+        rows(case, single, "dynopt", dict.fromkeys(peers, 1))
+        starts = case.problem.x0 + random.uniform(-0.5, 0.5, (STARTS, 2))
+        some = starts[:FEW]
+        contest = {
+            "dynopt, batched": lambda rtol, case=case, starts=starts: batched(case, rtol, starts),
+            "SciPy, batched": lambda rtol, case=case, some=some: scipy_loop(case, rtol, some),
+        }
+        many = curves(contest, scipy_loop(case, 1e-13, some), options.rounds)
+        rows(case, many, "dynopt, batched", {"dynopt, batched": STARTS, "SciPy, batched": FEW})
+        every[case.name] = single
+    if options.plot:
+        draw(every, options.plot)
+
+
+if __name__ == "__main__":
+    main()
