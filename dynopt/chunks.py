@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -276,14 +277,22 @@ def _template(work: Work) -> Member:
 def _flops(work: Work, member: Member) -> float:
     """Floating-point operations of one step, by the compiler's own estimate."""
     shared, static = eqx.partition((work.page, work.loss), eqx.is_array)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (shared, member))
+    (arrays, outline), (functions, form) = jax.tree.flatten(shapes), jax.tree.flatten(static)
+    return max(_counted(tuple(arrays), outline, tuple(functions), form), 10.0 * work.one.size)
+
+
+@lru_cache(256)
+def _counted(arrays: tuple, outline: Any, functions: tuple, form: Any) -> float:
+    shared, member = jax.tree.unflatten(outline, arrays)
+    static = jax.tree.unflatten(form, functions)
 
     def step(shared, member):
         page, loss = eqx.combine(shared, static)
         page, _, grad = _ready(member.numbers, page, member.x0, loss)
         return page.step(page.h, member.y, grad)
 
-    cost = jax.jit(step).lower(shared, member).cost_analysis()
-    return max((cost or {}).get("flops", 0.0), 10.0 * work.one.size)
+    return (jax.jit(step).lower(shared, member).cost_analysis() or {}).get("flops", 0.0)
 
 
 def _ready(numbers: PyTree, page: AbstractOptimizer, x0: PyTree, loss: Callable):

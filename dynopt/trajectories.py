@@ -317,6 +317,8 @@ def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int
     if steps % save_every:
         raise InvalidValue(f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a divisor.")
     saves = steps // save_every
+    if (saves + 1) * dim * (dim + 16) * dtype.itemsize < BUDGET:  # no memory is larger, and looking takes its time
+        return saves
     point = jax.eval_shape(lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((dim,), dtype))
     size = (saves + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(point))
     if size > BUDGET:

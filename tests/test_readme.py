@@ -32,7 +32,7 @@ def run(tmp_path, monkeypatch, capsys):
     return run
 
 
-ten, wrapped, five = (code for code in re.findall(r"```python\n(.*?)```", README, re.S))
+ten, wrapped, swept, five = (code for code in re.findall(r"```python\n(.*?)```", README, re.S))
 
 
 def test_the_ten_lines_run_as_written(run, tmp_path):
@@ -43,6 +43,11 @@ def test_the_ten_lines_run_as_written(run, tmp_path):
 def test_pages_around_pages_run_as_written(run, tmp_path):
     run(wrapped + "assert repr(parts).startswith('Accumulated(Adam(')")
     assert (tmp_path / "network.png").stat().st_size > 10_000
+
+
+def test_sweeps_run_as_written(run, tmp_path):
+    assert run(swept).startswith("Sweep(Momentum on himmelblau, 1000 runs of 500 steps: ")
+    assert {file.name for file in tmp_path.glob("*.png")} == {"basins.png", "sweep.png"}
 
 
 def test_five_lines_prove_the_flow_of_ones_own_optimizer_and_its_modified_flow(run):

@@ -15,7 +15,7 @@ from .captions import called
 from .contours import scale_beside
 from .picture import Panel, drawn, single
 from .style import field, ground, ink, looks, mixed
-from .views import linear_view, log_view, mark_decades, mark_plainly
+from .views import linear_view, mark_decades, mark_plainly
 from .words import number, plain
 
 DECADES = 16  # below the highest loss that is told apart
@@ -44,10 +44,10 @@ def paint(ax: Axes, results: list[Sensitivity]) -> Panel:
     """Draw in the axes, and say what stands around them."""
     (seen,) = results
     ax.set_xscale("log")
-    ax.set_xlim(
-        log_view([seen.learning_rate], margin=0) if len(seen.learning_rate) < 2 else seen.learning_rate[[0, -1]]
-    )
-    ax.set_ylim(linear_view([seen.value]) if len(seen.value) < 2 else seen.value[[0, -1]])
+    rates, values = seen.learning_rate, seen.value
+    if len(rates) > 1:
+        ax.set_xlim(rates[0], rates[-1])
+    ax.set_ylim(*(linear_view([values]) if len(values) < 2 else (float(values[0]), float(values[-1]))))
     ax.grid(False)
     _cells(ax, seen)
     keys, names = _hatched(ax, seen), [*_boundary(ax, seen), *_lowest(ax, seen)]
