@@ -17,6 +17,7 @@ from jaxtyping import Array, PyTree
 from .optimizers import AbstractOptimizer
 from .trajectories import Status, all_finite, fitted, view
 
+STRIDE = 32  # steps
 RUNS, ALL = PartitionSpec("runs"), PartitionSpec()
 
 
@@ -56,30 +57,72 @@ def read_fault(fault: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(fault == 0, -1, (fault - 1) // 2), np.where(fault == 0, int(Status.ok), how)
 
 
-def advance(member: Member, page: AbstractOptimizer, loss: Callable, plan: Plan, points: bool) -> tuple[Member, Any]:
-    """One run through the plan: where it is then; the losses, gradient norms and, if asked for, positions seen."""
-    x, grad, look, reach = view(loss, member.x0)
-    page = fitted(eqx.combine(member.numbers, page), member.x0, x.dtype)
-    y = jax.tree.map(lambda start, now: jnp.where(plan.k == 0, start, now), page.init(x, grad), member.y)
+def advance(block: Member, page: AbstractOptimizer, loss: Callable, plan: Plan, points: bool) -> tuple[Member, Any]:
+    """A block of runs, `(..., lanes)`, through the plan; the losses, gradient norms and, if asked for, positions seen.
 
-    def one(_, carry):
-        k, y, fault = carry
-        y = page.step(k * page.h, y, grad)
-        out = reach(y.x)
-        now = fault_at(k + 1, out > 1, (out <= 1) & all_finite(y[1:]))
-        return k + 1, y, jnp.where(fault == 0, now, fault)
+    To watch a run at every step costs half as much as the steps. So they are taken in strides without a look, and a
+    stride after which some run is far out, or no longer finite, is taken again under watch.
+    """
+
+    def lanes(function):
+        def one(member):
+            x, grad, look, reach = view(loss, member.x0)
+            own = fitted(eqx.combine(member.numbers, page), member.x0, x.dtype)
+            return function(member, own, x, grad, look, reach)
+
+        return jax.vmap(one, in_axes=-1, out_axes=-1)
+
+    def begin(member, page, x, grad, look, reach):
+        return jax.tree.map(lambda start, now: jnp.where(plan.k == 0, start, now), page.init(x, grad), member.y)
+
+    def unwatched(k, steps):
+        def run(member, page, x, grad, look, reach):
+            return jax.lax.fori_loop(k, k + steps, lambda k, y: page.step(k * page.h, y, grad), member.y)
+
+        return lanes(run)
+
+    def watched(k, steps):
+        def run(member, page, x, grad, look, reach):
+            def one(k, carry):
+                y, fault = carry
+                y = page.step(k * page.h, y, grad)
+                out = reach(y.x)
+                now = fault_at(k + 1, out > 1, (out <= 1) & all_finite(y[1:]))
+                return y, jnp.where(fault == 0, now, fault)
+
+            return jax.lax.fori_loop(k, k + steps, one, (member.y, member.fault))
+
+        return lanes(run)
+
+    def astray(member, page, x, grad, look, reach):
+        return (member.fault == 0) & ~((reach(member.y.x) <= 1) & all_finite(member.y[1:]))
+
+    def see(k, kept):
+        def look_at(member, page, x, grad, look, reach):
+            seen = look(member.y.x)
+            now = fault_at(k, jnp.asarray(False), all_finite((member.y, seen)))
+            fault = jnp.where(kept & (member.fault == 0), now, member.fault)
+            return fault, member.moved | (kept & (member.y.x != x).any()), (*seen, member.y.x if points else None)
+
+        return lanes(look_at)
 
     def some(carry, entry):
-        (k, y, fault, moved), (steps, kept) = carry, entry
-        k, y, fault = jax.lax.fori_loop(0, steps, one, (k, y, fault))
-        seen = look(y.x)
-        now = fault_at(k, jnp.asarray(False), all_finite((y, seen)))
-        fault = jnp.where(kept & (fault == 0), now, fault)
-        return (k, y, fault, moved | (kept & (y.x != x).any())), (*seen, y.x if points else None)
+        (k, block), (steps, kept) = carry, entry
 
-    carry = plan.k, y, member.fault, member.moved
-    (_, y, fault, moved), seen = jax.lax.scan(some, carry, (plan.steps, plan.kept))
-    return member._replace(y=y, fault=fault, moved=moved), seen
+        def stride(i, block):
+            now, n = k + STRIDE * i, jnp.minimum(STRIDE, steps - STRIDE * i)
+            after = block._replace(y=unwatched(now, n)(block))
+            y, fault = jax.lax.cond(
+                lanes(astray)(after).any(), watched(now, n), lambda _: (after.y, block.fault), block
+            )
+            return block._replace(y=y, fault=fault)
+
+        block = jax.lax.fori_loop(0, (steps + STRIDE - 1) // STRIDE, stride, block)
+        fault, moved, seen = see(k + steps, kept)(block)
+        return (k + steps, block._replace(fault=fault, moved=moved)), seen
+
+    (_, block), seen = jax.lax.scan(some, (plan.k, block._replace(y=lanes(begin)(block))), (plan.steps, plan.kept))
+    return block, seen
 
 
 @eqx.filter_jit
@@ -89,8 +132,7 @@ def run(mesh: Mesh, members: Member, page: AbstractOptimizer, loss: Callable, pl
 
     def on_one_device(members, shared):
         page, loss, plan = eqx.combine(shared, static)
-        block = jax.vmap(lambda member: advance(member, page, loss, plan, points), in_axes=-1, out_axes=-1)
-        return jax.lax.map(block, members)
+        return jax.lax.map(lambda block: advance(block, page, loss, plan, points), members)
 
     split = jax.shard_map(on_one_device, mesh=mesh, in_specs=(RUNS, ALL), out_specs=RUNS, check_vma=False)
     return split(members, shared)

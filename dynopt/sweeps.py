@@ -78,7 +78,8 @@ def sweep(
 
     One compilation serves all values of hyperparameters and starts. Runs are done in chunks on all cores or devices,
     with a bar where a terminal shows it. Ctrl-C ends the sweep within a second: it returns what is finished, and for
-    the rest NaN and `Status.interrupted`. Inside `jit`, `vmap` and `grad` all runs are one piece.
+    the rest NaN and `Status.interrupted`. Inside `jit`, `vmap` and `grad` all runs are one piece. Whether a run is far
+    out is asked after every 32 steps and then found to the step; one that comes back before that has not diverged.
 
     - `optimizer`: a page, or many in one, as `equinox.filter_vmap` makes them: `filter_vmap(SGD)(rates)`.
     - `x0`: starts, axes of the batch before those of a position. They and those of `optimizer` are broadcast as in

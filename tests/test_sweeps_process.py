@@ -88,14 +88,14 @@ import jax, numpy as np
 from dynopt import SGD, problems, sweep
 warnings.simplefilter("ignore")
 starts = np.random.default_rng(0).uniform(-5, 5, (1_000_000, 2))
-sweep(SGD(0.01), problems.himmelblau(), 9, x0=starts)
+sweep(SGD(0.01), problems.himmelblau(), 9, x0=starts, memory=2**22)
 print("go", flush=True)
-found = sweep(SGD(0.01), problems.himmelblau(), 10_000, x0=starts)
+found = sweep(SGD(0.01), problems.himmelblau(), 40_000, x0=starts, memory=2**22)
 print(time.monotonic(), (found.result == 0).sum(), np.isfinite(found.loss).sum(), (found.result == 7).sum(), flush=True)
 """
     with start(code=code) as process:
         assert process.stdout.readline() == "go\n"
-        time.sleep(5)
+        time.sleep(4)
         asked = time.monotonic()
         process.send_signal(signal.SIGINT)
         answered, done, seen, left = process.stdout.readline().split()
