@@ -133,6 +133,13 @@ def main() -> None:
         ceiling = two_threads(c, options.rounds)
     growth = ", ".join(f"{name} {each[0] / each[-1]:.2f}" for name, each in costs.items())
     print(f"a step at {options.runs[0]} runs, by one at {options.runs[-1]}: {growth} (goal 1.2)")
+    few, many = options.runs[0], options.runs[-1]
+    work = {few: (starts(few), STEPS * many // few), many: (starts(many), STEPS)}
+    for name in peers.PAGES:
+        taken = in_turn({n: lambda name=name, n=n: sweep(name, *work[n]) for n in work}, options.rounds)
+        print(
+            f"the same, {few} runs making as many steps in all: {name} {ratio(taken[few], taken[many]):.2f} (goal 1.2)"
+        )
     calls = in_turn({name: lambda name=name: sweep(name, starts(1000), 1) for name in peers.PAGES}, options.rounds)
     shown = ", ".join(f"{name} {1e3 * statistics.median(times):.1f} ms" for name, times in calls.items())
     print(f"the call itself, of one step at 1000 runs: {shown}")

@@ -35,7 +35,7 @@ def peak(steps: int) -> float:
 def on_cores(cores: int) -> float:
     """Seconds of a warm sweep by as many devices as JAX sees, on the first so many cores."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    call = sweep, dynopt.SGD(0.01), 200_000, 1000
+    call = sweep, dynopt.SGD(0.01), 200_000, 10_000
     seconds(*call)
     return min(seconds(*call) for _ in range(3))
 

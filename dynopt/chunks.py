@@ -99,8 +99,8 @@ class Chunks:
             False,
         )
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        alone = mesh.devices.flat[0].platform == "cpu" and jax.process_count() == 1
-        self.workers = max(1, cores // mesh.size) if alone else 1
+        on_cpu = mesh.devices.flat[0].platform == "cpu"
+        self.workers = 1 if jax.process_count() > 1 else max(cores // mesh.size if on_cpu else 1, 2)  # one prepares
         self._lay_out(memory)
 
     def _lay_out(self, memory: int) -> None:
@@ -187,7 +187,7 @@ class Chunks:
                     if work.points:
                         found.grad_norm[rows, begun:row], found.x[rows, begun:row] = norm, x[0]
                     bar.update(int(plan.steps.sum()) * len(rows))
-                    self._learn(int(plan.steps.sum()), seconds)
+                    self._learn(int(plan.steps.sum()), *seconds)
             fault, moved = (lanes.gathered(a)[: len(rows)] for a in (members.fault, members.moved))
             bad, status = lanes.read_fault(fault)
             still = (status == Status.ok) & ~moved & (slope > 0) & (work.steps > 0)
@@ -201,7 +201,7 @@ class Chunks:
                 found.first_bad_step[rows], found.result[rows] = bad, status
 
     def _call(self, members: Member, plan: Plan):
-        """One call into compiled code, and how long it took, if that is no compilation."""
+        """One call into compiled code, how long it took, and whether that may hold a compilation."""
         begun, cold = time.perf_counter(), not self.warm
         try:
             with self.compiling if cold else nullcontext():
@@ -212,7 +212,7 @@ class Chunks:
             if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
                 raise Crowded from error
             raise
-        return members, seen, None if cold else time.perf_counter() - begun
+        return members, seen, (time.perf_counter() - begun, cold)
 
     def _plan(self, k: int) -> tuple[Plan, int]:
         """The next call from step k on: to the kept points, as far as the pace allows; and the step where it ends."""
@@ -235,27 +235,30 @@ class Chunks:
 
         return int(broadcast_one_to_all(np.int32(self.pace)))
 
-    def _learn(self, steps: int, seconds: float | None) -> None:
-        if steps and seconds:
-            self.pace = max(1, int(min(8 * self.pace, steps * PATIENCE / seconds)))
+    def _learn(self, steps: int, seconds: float, cold: bool) -> None:
+        """A call that may have compiled took longer than its steps: it can only quicken the pace."""
+        if steps:
+            pace = max(1, int(min(8 * self.pace, steps * PATIENCE / seconds)))
+            self.pace = max(self.pace, pace) if cold else pace
 
     def _members(self, rows: np.ndarray) -> Member:
         """These runs at their start, and the last of them once more until the chunk is full."""
         rows = np.concatenate([rows, np.repeat(rows[-1:], self.size - len(rows))])
-        at = np.unravel_index(rows, self.work.batch) if self.work.batch else (np.zeros_like(rows),)
+        batch = self.work.batch or (1,)
 
         def dealt(leaf, axes):
             if is_key(leaf):
                 words = dealt(np.asarray(jax.random.key_data(leaf)), axes)
                 return jax.random.wrap_key_data(jnp.moveaxis(words, 1, -1), impl=jax.random.key_impl(leaf))
-            spread = np.broadcast_to(leaf, (*(self.work.batch or (1,)), *leaf.shape[axes:]))
-            return lanes.dealt(self.mesh, spread[at], self.lanes)
+            leaf = np.asarray(leaf)
+            own = leaf.shape[axes:]
+            if leaf.shape[:axes] == batch:
+                return lanes.dealt(self.mesh, leaf.reshape(-1, *own)[rows], self.lanes)
+            spread = np.broadcast_to(leaf, (*batch, *own))[np.unravel_index(rows, batch)]
+            return lanes.dealt(self.mesh, spread, self.lanes)
 
-        blank = jax.tree.map(
-            lambda leaf: lanes.dealt(self.mesh, np.zeros((self.size, *leaf.shape), leaf.dtype), self.lanes),
-            self.member._replace(numbers=None, x0=None),
-        )
-        return blank._replace(
+        blank = self.member._replace(numbers=None, x0=None)
+        return jax.tree.map(lambda leaf: lanes.blank(self.mesh, leaf, self.size, self.lanes), blank)._replace(
             numbers=jax.tree.map(lambda leaf: dealt(leaf, leaf.ndim), self.work.numbers),
             x0=jax.tree.map(lambda leaf: dealt(leaf, self.work.leading), self.work.starts),
         )

@@ -156,6 +156,11 @@ def dealt(mesh: Mesh, array: np.ndarray, lanes: int) -> Array:
     return jax.make_array_from_callback(blocks.shape, place, lambda here: np.ascontiguousarray(blocks[here]))
 
 
+def blank(mesh: Mesh, leaf: jax.ShapeDtypeStruct, runs: int, lanes: int) -> Array:
+    """Zeros of so many runs, in blocks of lanes."""
+    return jnp.zeros((runs // lanes, *leaf.shape, lanes), leaf.dtype, device=NamedSharding(mesh, RUNS))
+
+
 def gathered(array: Array) -> np.ndarray:
     """Blocks of lanes as runs along the first axis again, from all devices and all processes."""
     if not array.is_fully_addressable:
