@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
-from tqdm import tqdm
 
 from . import lanes
 from .errors import EnvironmentProblem, InvalidValue
@@ -130,6 +129,8 @@ class Chunks:
 
     def run(self) -> Found:
         """Do all runs; Ctrl-C ends them early."""
+        from tqdm import tqdm  # only here: who never sweeps need not wait for it
+
         total = self.work.runs * max(self.work.steps, 1)
         bar = tqdm(total=total, unit="step", unit_scale=True, disable=None, leave=False, delay=1)
         with bar:
@@ -144,7 +145,7 @@ class Chunks:
                 warnings.warn(f"stopped by you after {done} of {self.work.runs} runs; the rest is NaN.", stacklevel=3)
         return self.found
 
-    def _all(self, rest: np.ndarray, bar: tqdm) -> None:
+    def _all(self, rest: np.ndarray, bar: Any) -> None:
         pieces = [rest[i : i + self.size] for i in range(0, len(rest), self.size)]
         pool, x64 = ThreadPoolExecutor(self.workers), jnp.result_type(float) == np.float64
         try:
@@ -168,7 +169,7 @@ class Chunks:
         self.blocks, self.lanes = (self.blocks // 2, self.lanes) if self.blocks > 1 else (1, self.lanes // 2)
         self.warm = False
 
-    def _piece(self, rows: np.ndarray, x64: bool, bar: tqdm) -> None:
+    def _piece(self, rows: np.ndarray, x64: bool, bar: Any) -> None:
         """One chunk from its start to its end; a thread has its own precision, and must be told."""
         with jax.enable_x64(x64):
             work, found = self.work, self.found
