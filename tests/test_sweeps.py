@@ -213,6 +213,28 @@ def test_what_is_finished_before_an_interrupt_is_kept(monkeypatch):
     assert np.isnan(found.x[~done]).all() and "interrupted" in repr(found)
 
 
+def test_the_bar_counts_every_step_of_every_run(monkeypatch):
+    counted = []
+
+    class Bar:
+        def __init__(self, *, total, **_):
+            counted.append(total)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, number):
+            counted[0] -= number
+
+    monkeypatch.setattr("tqdm.tqdm", Bar)
+    monkeypatch.setattr(chunks, "WORK", 1000)
+    sweep(pages, well, 60, x0=starts)
+    assert counted == [0]
+
+
 def test_values_never_recompile():
     traced = []
 

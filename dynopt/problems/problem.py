@@ -89,7 +89,7 @@ class Problem(eqx.Module):
             got, want = np.shape(leaf), np.shape(own)
             if got != want:
                 here = f"`x0{jax.tree_util.keystr(path)}` has shape {got} but {self.name} wants {want}"
-                many = ", and for many starts use equinox.filter_vmap" if got[1:] == want else ""
+                many = ", and for many starts use dynopt.sweep" if got[1:] == want else ""
                 raise InvalidValue(f"{here}; pass a start of that shape{many}.")
         return jax.tree.map(jnp.asarray, x0)
 
