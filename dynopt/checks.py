@@ -33,8 +33,8 @@ def number(name: str, value) -> Scalar:
         raise InvalidType(f"`{name}` must be a number, got {value!r}; pass a float.") from None
     if shape != ():
         raise InvalidType(
-            f"`{name}` must be one number, got shape {shape}; for many values make pages under equinox.filter_vmap, and "
-            "run them with dynopt.sweep."
+            f"`{name}` must be one number, got shape {shape}; for many values make pages under equinox.filter_vmap, "
+            "and run them with dynopt.sweep."
         )
     if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
         raise InvalidType(f"`{name}` must be a real number, got {value!r}; pass a float.")
