@@ -91,12 +91,8 @@ class Chunks:
         )
         self.member = _template(work)
         self.page, self.loss = lanes.everywhere(mesh, (work.page, work.loss))
-        self.stop, self.writing, self.compiling, self.warm = (
-            threading.Event(),
-            threading.Lock(),
-            threading.Lock(),
-            False,
-        )
+        self.stop, self.writing, self.compiling = threading.Event(), threading.Lock(), threading.Lock()
+        self.warm = False
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         on_cpu = mesh.devices.flat[0].platform == "cpu"
         self.workers = 1 if jax.process_count() > 1 else max(cores // mesh.size if on_cpu else 1, 2)  # one prepares

@@ -126,9 +126,8 @@ def sweep(
     flat = jax.vmap(unravel)(found.x.reshape(-1, one.size))
     x = jax.tree.map(lambda leaf: leaf.reshape(*found.x.shape[:-1], *leaf.shape[1:]), flat)
     names = {"optimizer": type(optimizer).__name__, "problem": problem.name}
-    return Sweep(
-        x, found.loss, found.grad_norm, found.result, found.first_bad_step, k, jnp.asarray(optimizer.h), **names
-    )
+    h = jnp.asarray(optimizer.h, one.dtype)
+    return Sweep(x, found.loss, found.grad_norm, found.result, found.first_bad_step, k, h, **names)
 
 
 def _counted(steps: Any, keep: Any) -> tuple[int, int]:
@@ -157,9 +156,11 @@ def _chosen(devices: Any) -> Sequence[Any]:
         raise InvalidType(f"`devices` must be a number or JAX's devices, got {devices!r}; pass jax.devices(), say.")
     number = whole("devices", devices, least=1)
     if number > len(present):
+        kind = present[0].platform
+        more = f", or set XLA_FLAGS=--xla_force_host_platform_device_count={number} before JAX starts"
         raise EnvironmentProblem(
-            f"{number} devices were asked for, and JAX sees {len(present)} ({present[0].platform}); pass "
-            f"devices={len(present)}, or start more with XLA_FLAGS=--xla_force_host_platform_device_count={number}."
+            f"{number} devices were asked for, and JAX sees {len(present)} ({kind}); pass devices={len(present)}"
+            f"{more * (kind == 'cpu')}."
         )
     return present[:number]
 
