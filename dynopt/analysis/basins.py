@@ -23,6 +23,7 @@ Points = np.ndarray
 MOST_STEPS = 4096  # of the solver, from each start
 AT_ONCE = 1024  # starts, which wait for one another
 RTOL = 1e-6
+AT_REST = 1e-4  # a slope below this, by 1 + |x|, is none: the flow has come to rest at a point that is not known
 
 
 class Basins(eqx.Module):
@@ -30,8 +31,8 @@ class Basins(eqx.Module):
 
     - `x`, `y`: the grid, shapes `(n,)`. - `map`: the minimizer that the map is near after `steps` steps, as a row of
       `problem.minimizers`, shape `(n, n)`, y first; -1 if it is near none. - `flow`: the same of the gradient flow.
-    - `failed`: where the map's run diverged or turned nonfinite. - `differs`: where map and flow end at different ones;
-      `disagreement`: the share of such starts.
+    - `failed`: where the map's run diverged or turned nonfinite. - `differs`: where it failed, or ends elsewhere than
+      the flow; `disagreement`: the share of such starts.
     - `optimizer`, `problem`, `steps`: who ran, where, how long.
     """
 
@@ -44,7 +45,7 @@ class Basins(eqx.Module):
     problem: Problem
     steps: int = eqx.field(static=True)
 
-    differs = property(lambda self: self.map != self.flow)
+    differs = property(lambda self: (self.map != self.flow) | self.failed)
     disagreement = property(lambda self: float(np.mean(self.differs)))
 
     def __repr__(self) -> str:
@@ -90,8 +91,9 @@ def basins(
     ran = sweep(optimizer, problem, steps, x0=jax.vmap(unravel)(grid))
     reached = _nearest(_vectors(ran.x), minimizers, radius)
     if flow is None:
-        ends = _settle(problem.loss, problem.start(), grid, jnp.asarray(minimizers, start.dtype), radius / 4)
-        settled = _nearest(np.asarray(ends), minimizers, radius)
+        settled = _nearest(
+            _flow_ends(problem, grid, jnp.asarray(minimizers, start.dtype), radius / 4), minimizers, radius
+        )
     else:
         settled = _taken_over(flow, problem, x, y)
     shape, failed = (points, points), np.isin(np.asarray(ran.result), (Status.diverged, Status.nonfinite))
@@ -101,9 +103,21 @@ def basins(
     )  # fmt: skip
 
 
+def _flow_ends(problem: Problem, grid: Array, minimizers: Array, near: float) -> np.ndarray:
+    """Where the gradient flow ends, from every start; an implicit solver goes on where the explicit one gets slow."""
+    ends, slopes = map(np.array, _settle(problem.loss, problem.start(), grid, minimizers, near, diffrax.Tsit5()))
+    away = np.linalg.norm(ends[:, None] - np.asarray(minimizers), axis=-1).min(1) >= near
+    stiff = np.flatnonzero(away & (slopes > AT_REST * (1 + np.linalg.norm(ends, axis=-1))))
+    if stiff.size:
+        some = jnp.asarray(ends[np.resize(stiff, -(-stiff.size // AT_ONCE) * AT_ONCE)])
+        better, _ = _settle(problem.loss, problem.start(), some, minimizers, near, diffrax.Kvaerno5())
+        ends[stiff] = np.asarray(better)[: stiff.size]
+    return ends
+
+
 @eqx.filter_jit
-def _settle(loss: Callable, start: PyTree, grid: Array, minimizers: Array, near: float | Array) -> Array:
-    """Where the gradient flow from each start comes so near a minimizer, or is when the solver's steps are used up."""
+def _settle(loss: Callable, start: PyTree, grid: Array, minimizers: Array, near: float | Array, solver):
+    """Where the gradient flow comes so near a minimizer, or is when the solver's steps are used up; the slope there."""
     grad = as_vector(loss, start)[2]
 
     def arrived(t, y, args, **_):
@@ -111,12 +125,13 @@ def _settle(loss: Callable, start: PyTree, grid: Array, minimizers: Array, near:
 
     def end(x):
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, y, _: -grad(y)), diffrax.Tsit5(), 0.0, jnp.inf, None, x,
+            diffrax.ODETerm(lambda t, y, _: -grad(y)), solver, 0.0, jnp.inf, None, x,
             stepsize_controller=diffrax.PIDController(RTOL, RTOL), event=diffrax.Event(arrived),
             max_steps=MOST_STEPS, throw=False, adjoint=diffrax.ForwardMode(),
         )  # fmt: skip
         assert solution.ys is not None
-        return solution.ys[0]
+        y = solution.ys[0]
+        return y, jnp.linalg.norm(grad(y))
 
     return jax.lax.map(end, grid, batch_size=AT_ONCE)
 

@@ -181,7 +181,7 @@ def _caption(seen: list[Basins]) -> list[str]:
     return [
         f"{plain(called(first))}, {len(first.x)} × {len(first.y)} starts on [{left}, {right}] × [{low}, {high}].",
         f"{'; '.join(setting(one.optimizer) for one in seen)}.",
-        f"Maps after {steps}; the gradient flow x′ = −∇f by Tsit5 (rtol {number(RTOL)}) until it has arrived.",
+        f"Maps after {steps}; the gradient flow x′ = −∇f by Tsit5 and, where stiff, Kvaerno5 (rtol {number(RTOL)}).",
         f"Ends elsewhere: {shares}.",
     ]
 

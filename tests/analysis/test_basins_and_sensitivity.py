@@ -50,6 +50,12 @@ def test_the_symmetric_wells_part_in_the_middle():
     np.testing.assert_array_equal(seen.flow, expected)
 
 
+def test_a_stiff_flow_arrives_by_an_implicit_solver():
+    """Rosenbrock's valley attracts at 1001.6 and is followed at 0.4: all reach (1, 1), which Tsit5 alone does not."""
+    seen = analysis.basins(SGD(1e-4), problems.rosenbrock(), 1, points=9)
+    assert (seen.flow == 0).all()
+
+
 def test_runs_that_diverge_reach_no_minimizer():
     seen = analysis.basins(SGD(0.1), well, 50, window=SQUARE, points=11)
     assert seen.failed.any() and (seen.map[seen.failed] == -1).all() and (seen.flow >= 0).all()
