@@ -5,9 +5,9 @@
 Each solver runs at tolerances (relative and absolute alike) from 1e-4 to 1e-12, warm, all in turn. Its error is that of
 the position at the end, against SciPy's DOP853 at 1e-13; its time at a given error is read off the line through the
 points (error, time), logarithms of both. SciPy runs DOP853 and torchdiffeq dopri5 (its dopri8 errs a thousand times its
-tolerance), on fields written by hand. Batched: `equinox.filter_vmap` of `integrate` over STARTS starts, beside a loop
-of SciPy over the first few, scaled; the error is then the median over these few. A ratio is the peer's time by
-dynopt's, its goal the least that is asked for.
+tolerance), on fields written by hand. Many at once: `equinox.filter_vmap` of `integrate` over 10, 100 and 1000 starts,
+beside a loop of SciPy over the first few; time is per solve, and the error the median over these few. A ratio is the
+peer's time by dynopt's, its goal the least that is asked for.
 
 Peers come with `pip install 'dynopt[bench]'`.
 """
@@ -30,8 +30,9 @@ import dynopt
 
 TOLERANCES = 10.0 ** -np.arange(4, 13)
 ERRORS = 1e-6, 1e-9  # reached, at which times are compared
-STARTS, FEW = 1000, 10
-GOALS = {"SciPy": 10, "SciPy, batched": 50}
+SIZES, FEW = (10, 100, 1000), 10  # starts at once; of a loop
+MOST, LOOP = f"dynopt, {SIZES[-1]} at once", "SciPy, one by one"
+GOALS = {"SciPy": 10, LOOP: 50}
 
 jax.config.update("jax_enable_x64", True)
 
@@ -87,7 +88,7 @@ def rows(case: by_hand.Case, drawn: dict[str, np.ndarray], floor: str, runs: dic
         times = [at(error, curve) / runs[who] for error in ERRORS]
         ratios = [time / (at(error, drawn[floor]) / runs[floor]) for time, error in zip(times, ERRORS, strict=True)]
         shown = " ".join(f"{1e3 * time:10.4g} {ratio:8.3g}" for time, ratio in zip(times, ratios, strict=True))
-        print(f"{case.name:25} {who:16} {shown} {GOALS.get(who, ''):>5}".rstrip(), flush=True)
+        print(f"{case.name:25} {who:20} {shown} {GOALS.get(who, ''):>5}".rstrip(), flush=True)
 
 
 def draw(drawn: dict[str, dict[str, np.ndarray]], path: str) -> None:
@@ -107,20 +108,19 @@ def main() -> None:
     parser.add_argument("--plot", metavar="FILE", help="where to draw error against time")
     options = parser.parse_args()
     every, random = {}, np.random.default_rng(0)
-    print(f"{'flow':25} {'who':16} " + " ".join(f"ms, {error:.0e} by dynopt" for error in ERRORS) + "  goal")
+    print(f"{'flow':25} {'who':20} " + " ".join(f"ms, {error:.0e} by dynopt" for error in ERRORS) + "  goal")
     for case in by_hand.cases():
         peers = {"dynopt": ours, "SciPy": scipy, "torchdiffeq": torchdiffeq}
         contest = {who: lambda rtol, case=case, peer=peer: peer(case, rtol) for who, peer in peers.items()}
         single = curves(contest, scipy(case, 1e-13)[None], options.rounds)
         rows(case, single, "dynopt", dict.fromkeys(peers, 1))
-        starts = case.problem.x0 + random.uniform(-0.5, 0.5, (STARTS, 2))
-        some = starts[:FEW]
+        starts = case.problem.x0 + random.uniform(-0.5, 0.5, (SIZES[-1], 2))
         contest = {
-            "dynopt, batched": lambda rtol, case=case, starts=starts: batched(case, rtol, starts),
-            "SciPy, batched": lambda rtol, case=case, some=some: scipy_loop(case, rtol, some),
+            f"dynopt, {n} at once": lambda rtol, case=case, some=starts[:n]: batched(case, rtol, some) for n in SIZES
         }
-        many = curves(contest, scipy_loop(case, 1e-13, some), options.rounds)
-        rows(case, many, "dynopt, batched", {"dynopt, batched": STARTS, "SciPy, batched": FEW})
+        contest[LOOP] = lambda rtol, case=case, some=starts[:FEW]: scipy_loop(case, rtol, some)
+        many = curves(contest, scipy_loop(case, 1e-13, starts[:FEW]), options.rounds)
+        rows(case, many, MOST, dict(zip(contest, (*SIZES, FEW), strict=True)))
         every[case.name] = single
     if options.plot:
         draw(every, options.plot)

@@ -9,6 +9,7 @@ map. Both fit their straight line to the points that dynopt finds clear, and mus
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 
@@ -20,27 +21,27 @@ from side_by_side import child, ratio, seconds
 
 import dynopt
 
-REFINEMENTS = 8
+REFINEMENTS = 6, 8, 10
 SAME = 0.02
 CASES = {case.page.name: case for case in by_hand.cases()[:3]}
 
 jax.config.update("jax_enable_x64", True)
 
 
-def ours(case: by_hand.Case) -> tuple[np.ndarray, np.ndarray]:
+def ours(case: by_hand.Case, refinements: int) -> tuple[np.ndarray, np.ndarray]:
     """h and the largest gap of every clock that stands clear."""
-    found = dynopt.analysis.order(case.page, case.problem, case.time, REFINEMENTS)
+    found = dynopt.analysis.order(case.page, case.problem, case.time, refinements)
     assert found.window is not None
     first, last = found.window
     return found.h[first : last + 1], found.error[first : last + 1]
 
 
-def hand(case: by_hand.Case) -> tuple[np.ndarray, np.ndarray]:
+def hand(case: by_hand.Case, refinements: int) -> tuple[np.ndarray, np.ndarray]:
     """h and the largest gap of every clock."""
     times = np.linspace(0, case.time, case.steps + 1)
     flow = solve_ivp(case.field, (0, case.time), case.start(), "DOP853", times, rtol=1e-12, atol=1e-12).y[:2].T
     clocks, gaps = [], []
-    for i in range(REFINEMENTS):
+    for i in range(refinements):
         page, y, largest = case.page.refine(2**i), case.start(), 0.0
         for k in range(case.steps * 2**i):
             y = case.step(k, y, case.gradient, page)
@@ -51,11 +52,11 @@ def hand(case: by_hand.Case) -> tuple[np.ndarray, np.ndarray]:
     return np.array(clocks), np.array(gaps)
 
 
-def alone(way: str, name: str) -> None:
+def alone(way: str, name: str, refinements: str) -> None:
     """Print cold and warm seconds, then h and gaps."""
-    run, case = {"dynopt": ours, "hand": hand}[way], CASES[name]
-    cold = seconds(run, case)
-    print(cold, min(seconds(run, case) for _ in range(3)), *np.concatenate(run(case)))
+    run, work = {"dynopt": ours, "hand": hand}[way], (CASES[name], int(refinements))
+    cold = seconds(run, *work)
+    print(cold, min(seconds(run, *work) for _ in range(3)), *np.concatenate(run(*work)))
 
 
 def slope(points: list[float], clear: list[float] | None = None) -> float:
@@ -68,25 +69,26 @@ def slope(points: list[float], clear: list[float] | None = None) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the measurement of an order beside the same by hand.")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
-    parser.add_argument("--alone", nargs=2, metavar=("WAY", "PAGE"), help="only one way, in this process")
+    parser.add_argument("--alone", nargs=3, metavar=("WAY", "PAGE", "N"), help="only one way, in this process")
     options = parser.parse_args()
     if options.alone:
         return alone(*options.alone)
-    print("page      slope  by hand   cold: dynopt, s  hand, s  ratio   warm: dynopt, s  hand, s  ratio")
-    for name in CASES:
+    print("page       n  slope  by hand   cold: dynopt, s  hand, s  ratio   warm: dynopt, s  hand, s  ratio")
+    for name, n in itertools.product(CASES, REFINEMENTS):
         pairs = [
-            [child(sys.argv[0], "--alone", way, name) for way in ("dynopt", "hand")] for _ in range(options.rounds)
+            [child(sys.argv[0], "--alone", way, name, str(n)) for way in ("dynopt", "hand")]
+            for _ in range(options.rounds)
         ]
         mine, theirs = (points[2:] for points in pairs[0])
         clear = mine[: len(mine) // 2]
         slopes = slope(mine), slope(theirs, clear)
         assert abs(slopes[0] - slopes[1]) < SAME, f"{name}: slope {slopes[0]}, by hand {slopes[1]}"
         shown = ""
-        for i, width in ((0, 17), (1, 17)):
+        for i in (0, 1):
             dynopt_s, hand_s = ([each[who][i] for each in pairs] for who in (0, 1))
             medians = statistics.median(dynopt_s), statistics.median(hand_s)
-            shown += f"{medians[0]:{width}.3f} {medians[1]:8.3f} {ratio(hand_s, dynopt_s):6.2f}"
-        print(f"{name:9} {slopes[0]:.4f} {slopes[1]:.4f} {shown}", flush=True)
+            shown += f"{medians[0]:17.3f} {medians[1]:8.3f} {ratio(hand_s, dynopt_s):6.2f}"
+        print(f"{name:9} {n:2} {slopes[0]:.4f} {slopes[1]:.4f} {shown}", flush=True)
 
 
 if __name__ == "__main__":
