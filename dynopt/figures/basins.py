@@ -13,11 +13,11 @@ from matplotlib.patches import Patch
 
 from ..analysis import Basins
 from ..analysis.basins import RTOL
-from ..errors import InvalidType, InvalidValue
-from . import legends, runs
+from ..errors import InvalidValue
+from . import hatched, legends, runs
 from .captions import called
 from .measure import frame, size_of, wrapped
-from .picture import Picture, several, write_title
+from .picture import Picture, must_be_axes, several, write_title
 from .runs import Cast
 from .style import context, ground, ink, mixed, quiet
 from .views import mark_plainly
@@ -37,8 +37,7 @@ def draw(results: Basins | list[Basins], *, ax: Axes | None = None, style: str =
     **Raises:** `InvalidValue` if the results are of several problems or grids, or several are to share one `ax`.
     """
     seen = _of_one_grid(results)
-    if ax is not None and not isinstance(ax, Axes):
-        raise InvalidType(f"`ax` must be a matplotlib Axes, got {ax!r}; pass for example figure.add_subplot().")
+    must_be_axes(ax)
     if ax is not None and len(seen) > 1:
         raise InvalidValue(
             f"`ax` has room for one map, and there are {len(seen)} results; draw each in axes of its own."
@@ -56,10 +55,8 @@ def describe(results: Basins | list[Basins]) -> str:
     """The picture in one sentence with its numbers."""
     seen = _of_one_grid(results)
     said = [f"{name} from {_percent(one.disagreement)}{_failing(one)}" for one, _, name, _ in runs.cast(seen)]
-    stars, starts = len(seen[0].problem.minimizers), f"{len(seen[0].x)} × {len(seen[0].y)} starts"  # pyright: ignore
-    where = (
-        f"Basins of the {stars} known minimizers of {called(seen[0])} for {starts}, by the gradient flow and by maps"
-    )
+    stars, starts = len(np.asarray(seen[0].problem.minimizers)), f"{len(seen[0].x)} × {len(seen[0].y)} starts"
+    where = f"Basins of the {stars} known minimizers of {called(seen[0])} for {starts}, by the gradient flow and maps"
     return f"{where}; starts from which the map ends elsewhere are dark: {listed(said)}."
 
 
@@ -114,10 +111,7 @@ def _paint(ax: Axes, seen: Basins, labels: np.ndarray, gid: str, bright: np.ndar
     half = [(axis[1] - axis[0]) / 2 for axis in (seen.x, seen.y)]
     extent = (seen.x[0] - half[0], seen.x[-1] + half[0], seen.y[0] - half[1], seen.y[-1] + half[1])
     ax.imshow(image, origin="lower", extent=extent, interpolation="nearest", zorder=1, gid=gid)
-    if failed.any():
-        look: dict[str, Any] = {"levels": [0.5, 1.5], "colors": "none", "hatches": ["////"], "zorder": 2}
-        hatched = ax.contourf(seen.x, seen.y, failed.astype(float), **look)
-        hatched.set(gid=f"failed {gid}", edgecolor=mixed(ink(), ground(), 0.5), linewidth=0)
+    hatched.cover(ax, seen.x, seen.y, failed, f"failed {gid}")
     (marks,) = ax.plot(*stars.T, linestyle="none", zorder=3, gid="minimizers", **_star())
     marks.set_clip_on(True)
     ax.set(xlim=extent[:2], ylim=extent[2:])
@@ -146,7 +140,7 @@ def _keys(seen: list[Basins]) -> list[Line2D | Patch]:
     keys: list[Line2D | Patch] = [legends.key("minimizer", linestyle="none", **_star())]
     keys += [Patch(facecolor=mixed(some, ink(), DARKER), label="ends elsewhere than the flow")]
     if any(one.failed.any() for one in seen):
-        keys += [Patch(facecolor=ground(), edgecolor=mixed(ink(), ground(), 0.5), hatch="////", label="diverges")]
+        keys += [hatched.key("diverges")]
     if any(((one.map < 0) & ~one.failed).any() or (one.flow < 0).any() for one in seen):
         keys += [Patch(facecolor=nowhere(), label="ends near none")]
     return keys

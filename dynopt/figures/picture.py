@@ -89,8 +89,7 @@ def drawn(
     style: str,
 ) -> Picture | Axes:
     """Paint the results: in `ax`, with a title and names, or as a new `Picture` that has a caption too."""
-    if ax is not None and not isinstance(ax, Axes):
-        raise InvalidType(f"`ax` must be a matplotlib Axes, got {ax!r}; pass for example figure.add_subplot().")
+    must_be_axes(ax)
     with context(style):
         if ax is not None:
             finish(ax, paint(ax, results))
@@ -101,6 +100,12 @@ def drawn(
         picture.write_caption(panel.caption)
         _frame(picture, ax, panel)
         return picture
+
+
+def must_be_axes(ax: Any) -> None:
+    """**Raises:** `InvalidType` if `ax` is given and is something else."""
+    if ax is not None and not isinstance(ax, Axes):
+        raise InvalidType(f"`ax` must be a matplotlib Axes, got {ax!r}; pass for example figure.add_subplot().")
 
 
 def _frame(picture: Picture, ax: Axes, panel: Panel) -> None:

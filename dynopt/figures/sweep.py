@@ -7,18 +7,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from ..analysis import Sensitivity
 from ..trajectories import Status
+from . import hatched
 from .captions import called
 from .contours import scale_beside
 from .picture import Panel, drawn, single
-from .style import field, ground, ink, looks, mixed
+from .style import field, ink, looks
 from .views import linear_view, mark_decades, mark_plainly
 from .words import number, plain
 
-DECADES = 16  # below the highest loss that is told apart
+DECADES = 16  # below the loss at the start that are told apart
+LEAST = 1e-280  # height; matplotlib takes less for nothing
 
 
 def draw(results: Sensitivity | list[Sensitivity], *, ax: Axes | None = None, style: str = "notebook"):
@@ -50,7 +51,9 @@ def paint(ax: Axes, results: list[Sensitivity]) -> Panel:
     ax.set_ylim(*(linear_view([values]) if len(values) < 2 else (float(values[0]), float(values[-1]))))
     ax.grid(False)
     _cells(ax, seen)
-    keys, names = _hatched(ax, seen), [*_boundary(ax, seen), *_lowest(ax, seen)]
+    failed, names = _failed(seen), [*_boundary(ax, seen), *_lowest(ax, seen)]
+    hatched.cover(ax, rates, values, failed, "failed")
+    keys = [hatched.key("diverged")] * bool(failed.any() and min(failed.shape) > 1)
     mark_decades(ax.xaxis)
     mark_plainly(ax.yaxis)
     ax.set_xlabel("learning rate  η")
@@ -73,17 +76,6 @@ def _cells(ax: Axes, seen: Sensitivity) -> None:
     decades = [10.0**e for e in range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(top))) + 1)]
     label = f"loss{' above minimum' * (seen.problem.minimum is not None)} after {seen.steps} steps"
     scale_beside(ax, cells, [low, *(d for d in decades if low < d < top), top], label)
-
-
-def _hatched(ax: Axes, seen: Sensitivity) -> list[Patch]:
-    """The runs that diverged."""
-    failed, pen = _failed(seen), mixed(ink(), ground(), 0.6)
-    if not failed.any() or min(failed.shape) < 2:
-        return []
-    look: dict[str, Any] = {"levels": [0.5, 1.5], "colors": "none", "hatches": ["////"], "zorder": 2}
-    hatched = ax.contourf(seen.learning_rate, seen.value, failed.astype(float), **look)
-    hatched.set(gid="failed", edgecolor=pen, linewidth=0)
-    return [Patch(facecolor=ground(), edgecolor=pen, hatch="////", linewidth=0, label="diverged")]
 
 
 def _boundary(ax: Axes, seen: Sensitivity) -> list[Line2D]:
@@ -118,7 +110,7 @@ def _above(seen: Sensitivity, loss: Any) -> Any:
     """Above the known minimum, but not below the spacing of numbers there."""
     base, number = float(seen.problem.minimum or 0.0), np.finfo(seen.loss.dtype)
     with np.errstate(all="ignore"):
-        return np.maximum(np.asarray(loss, float) - base, float(number.eps) * abs(base) or float(number.tiny))
+        return np.maximum(np.asarray(loss, float) - base, float(number.eps) * abs(base) or LEAST)
 
 
 def _best(seen: Sensitivity) -> tuple[int, int]:

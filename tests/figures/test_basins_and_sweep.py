@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scenes import found, gids, made_basins, made_sensitivity, scene
 
-from dynopt import SGD, Adam, Momentum, Problem
+from dynopt import SGD, Adam, Momentum, Problem, analysis, problems
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import basins, sweep
 from dynopt.figures.style import STYLES, context, ink, look, mixed
@@ -151,6 +151,15 @@ def test_heat_maps_without_theory_or_without_an_end_are_drawn(heat):
     )
     for odd in (bare, lost, row):
         sweep.draw(odd).savefig(BytesIO(), dpi=30)
+
+
+def test_runs_that_rest_where_the_loss_is_zero_are_drawn():
+    bowl = problems.quadratic([1.0, 4.0])
+    seen = analysis.sensitivity(
+        Momentum(0.1), bowl, 5, x0=[0.0, 0.0], learning_rates=[0.1, 0.2, 0.4], values=[0.0, 0.5, 0.9]
+    )
+    assert seen.start == 0
+    sweep.draw(seen).savefig(BytesIO(), format="png")
 
 
 def test_one_heat_map_is_one_picture(heat, as_users_see_it):
