@@ -13,7 +13,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..checks import whole
 from ..errors import InvalidType, InvalidValue
+from ..members import must_be_one
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_page
 from ..problems import Problem
 from ..problems.problem import as_window, must_be_problem
 from ..sweeps import sweep
@@ -21,6 +23,7 @@ from ..trajectories import Status, as_vector
 
 Points = np.ndarray
 MOST_STEPS = 4096  # of the solver, from each start
+MOST_POINTS = 4096  # along each side
 AT_ONCE = 1024  # starts, which wait for one another
 RTOL = 1e-6
 AT_REST = 1e-4  # a slope below this, by 1 + |x|, is none: the flow has come to rest at a point that is not known
@@ -81,8 +84,10 @@ def basins(
     >>> seen.map[0].tolist()
     [3, 3, 3, 3, 2, 2, 0, 0, 0, 0, 0]
     """
+    must_be_page(optimizer)
+    must_be_one(optimizer)
     must_be_problem(problem)
-    points, minimizers = whole("points", points, least=2), _known(problem)
+    points, minimizers = _side(points), _known(problem)
     across, up = as_window(window) if window is not None else _own_window(problem)
     x, y = np.linspace(*across, points), np.linspace(*up, points)
     start, unravel = ravel_pytree(problem.start())
@@ -91,9 +96,7 @@ def basins(
     ran = sweep(optimizer, problem, steps, x0=jax.vmap(unravel)(grid))
     reached = _nearest(_vectors(ran.x), minimizers, radius)
     if flow is None:
-        settled = _nearest(
-            _flow_ends(problem, grid, jnp.asarray(minimizers, start.dtype), radius / 4), minimizers, radius
-        )
+        settled = _nearest(_flow_ends(problem, grid, minimizers, radius / 4), minimizers, radius)
     else:
         settled = _taken_over(flow, problem, x, y)
     shape, failed = (points, points), np.isin(np.asarray(ran.result), (Status.diverged, Status.nonfinite))
@@ -103,14 +106,15 @@ def basins(
     )  # fmt: skip
 
 
-def _flow_ends(problem: Problem, grid: Array, minimizers: Array, near: float) -> np.ndarray:
+def _flow_ends(problem: Problem, grid: Array, minimizers: np.ndarray, near: float) -> np.ndarray:
     """Where the gradient flow ends, from every start; an implicit solver goes on where the explicit one gets slow."""
-    ends, slopes = map(np.array, _settle(problem.loss, problem.start(), grid, minimizers, near, diffrax.Tsit5()))
-    away = np.linalg.norm(ends[:, None] - np.asarray(minimizers), axis=-1).min(1) >= near
-    stiff = np.flatnonzero(away & (slopes > AT_REST * (1 + np.linalg.norm(ends, axis=-1))))
+    start, stars = problem.start(), jnp.asarray(minimizers, grid.dtype)
+    ends, slopes = map(np.array, _settle(problem.loss, start, grid, stars, near, diffrax.Tsit5()))
+    moving = slopes > AT_REST * (1 + np.linalg.norm(ends, axis=-1))
+    stiff = np.flatnonzero(moving & (_nearest(ends, minimizers, near) < 0))
     if stiff.size:
         some = jnp.asarray(ends[np.resize(stiff, -(-stiff.size // AT_ONCE) * AT_ONCE)])
-        better, _ = _settle(problem.loss, problem.start(), some, minimizers, near, diffrax.Kvaerno5())
+        better, _ = _settle(problem.loss, start, some, stars, near, diffrax.Kvaerno5())
         ends[stiff] = np.asarray(better)[: stiff.size]
     return ends
 
@@ -150,6 +154,13 @@ def _radius(minimizers: np.ndarray, diagonal: float) -> float:
 
 def _vectors(x: PyTree[Array]) -> np.ndarray:
     return np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(x))
+
+
+def _side(points: Any) -> int:
+    points = whole("points", points, least=2)
+    if points > MOST_POINTS:
+        raise InvalidValue(f"`points` is {points} along each side, more than {MOST_POINTS}; pass points=201, say.")
+    return points
 
 
 def _known(problem: Problem) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Rescaling: the same page in other units of the position, and the learning rate that makes up for them."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..checks import Scalar, concrete, positive
 from ..derivations import Modified
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import arguments
 from ..optimizers.wrapper import AbstractWrapper
 from ..problems import Problem
 from ..trajectories import Trajectory, as_vector, iterate, ready
@@ -143,7 +143,7 @@ def power(page: AbstractOptimizer, loss: Callable, start: PyTree) -> Array:
 
 def rate_of(page: AbstractOptimizer) -> Scalar:
     """The learning rate that the page, or the page inside it, was made from."""
-    own = _arguments(page)
+    own = arguments(page)
     if isinstance(own.get("optimizer"), AbstractOptimizer):
         return rate_of(own["optimizer"])
     if "learning_rate" not in own:
@@ -155,10 +155,4 @@ def _with_rate(page: AbstractOptimizer, rate: Scalar) -> AbstractOptimizer:
     """The page made anew, with another learning rate and the other arguments of its constructor as they were."""
     if isinstance(page, AbstractWrapper):
         return page.around_another(_with_rate(page.optimizer, rate))
-    return type(page)(**(_arguments(page) | {"learning_rate": rate}))
-
-
-def _arguments(page: AbstractOptimizer) -> dict[str, Any]:
-    """What the page was made from; nothing if it does not remember."""
-    names = [name for name in inspect.signature(type(page).__init__).parameters if name != "self"]
-    return {name: getattr(page, name) for name in names} if all(hasattr(page, name) for name in names) else {}
+    return type(page)(**(arguments(page) | {"learning_rate": rate}))

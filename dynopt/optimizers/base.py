@@ -152,6 +152,12 @@ def shown(value: Any) -> str:
     return f"{float(value):.12g}"
 
 
+def arguments(page: AbstractOptimizer) -> dict[str, Any]:
+    """What the page was made from; nothing if it does not remember."""
+    names = [p for p in inspect.signature(type(page).__init__).parameters if p != "self"]
+    return {name: getattr(page, name) for name in names} if all(hasattr(page, name) for name in names) else {}
+
+
 def renewed(page: Page, **fields: Any) -> Page:
     """The page with other values in these fields, static ones too."""
     page = copy.copy(page)

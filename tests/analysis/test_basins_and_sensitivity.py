@@ -1,5 +1,6 @@
 """From where a run ends where, and with which rates: counted by sweeps, and beside what theory says."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -76,6 +77,13 @@ def test_runs_that_diverge_reach_no_minimizer():
 def test_what_has_no_basins_in_a_plane_is_refused(as_users_see_it, problem, options, kind, says):
     with pytest.raises(kind, match=says):
         analysis.basins(SGD(0.01), problem, 10, **options)
+
+
+def test_too_many_points_and_many_pages_in_one_are_refused(as_users_see_it):
+    with pytest.raises(InvalidValue, match="`points` is 5000 along each side, more than 4096; pass points=201, say"):
+        analysis.basins(SGD(0.01), well, 10, points=5000)
+    with pytest.raises(InvalidType, match="holds 2 pages in one"):
+        analysis.basins(eqx.filter_vmap(SGD)(np.array([0.1, 0.2])), well, 10)
 
 
 def test_a_flow_is_taken_over_from_the_same_grid_alone(fine):
