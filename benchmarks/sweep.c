@@ -2,7 +2,7 @@
 
 A block of runs stays in small arrays, which the first cache holds, through all steps; threads share the blocks. After
 every step the position is compared with the radius that counts as divergence and the memory must be finite; the first
-failure is kept as in dynopt.lanes: 0 if all is well, 2 k + 1 if the run diverged after step k, 2 k + 2 if it turned
+failure is kept as in dynopt.trajectories: 0 if all is well, 2 k + 1 if the run diverged after step k, 2 k + 2 if it turned
 nonfinite. Built with -ffast-math, which lets the compiler believe that nothing is ever infinite or NaN, so those
 questions are put to the bits.
 */

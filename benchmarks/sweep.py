@@ -24,7 +24,7 @@ import sweep_peers as peers
 from side_by_side import child, in_turn, ratio
 
 import dynopt
-from dynopt.lanes import read_fault
+from dynopt.trajectories import read_fault
 
 STEPS = 1000
 GOALS = {"C": 0.9, "torch": 20, "optax loop": 100}

@@ -23,14 +23,14 @@ from .errors import EnvironmentProblem, InvalidValue
 from .lanes import Member, Plan
 from .members import is_key
 from .optimizers import AbstractOptimizer
-from .trajectories import Status, as_vector, fitted
+from .trajectories import Status, as_vector, fitted, read_fault
 
 PATIENCE = 0.25  # seconds that a call into compiled code should take, since nothing can interrupt it
 WORK = 10**8  # floating-point operations that a device may do in the first call, when its speed is not known yet
 LOOKS = 64  # points that a call may bring
 CHUNK = 2**16  # runs that a call may hold on each device
 CACHE = 2**16  # bytes of a core's cache that a block may fill
-WIDEST = 1024  # lanes; XLA's compiler for CPUs sums over the coordinates of wider blocks in loops apart, 4 times slower
+WIDEST = 1024  # lanes; XLA's compiler for CPUs sums over the coordinates of wider blocks in slow loops apart
 
 
 class Work(NamedTuple):
@@ -186,7 +186,7 @@ class Chunks:
                     bar.update(int(plan.steps.sum()) * len(rows))
                     self._learn(int(plan.steps.sum()), *seconds)
             fault, moved = (lanes.gathered(a)[: len(rows)] for a in (members.fault, members.moved))
-            bad, status = lanes.read_fault(fault)
+            bad, status = read_fault(fault)
             still = (status == Status.ok) & ~moved & (slope > 0) & (work.steps > 0)
             status = np.where(still, int(Status.stalled), status)
             end = lanes.gathered(members.y.x)[: len(rows)]

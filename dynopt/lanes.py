@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from .optimizers import AbstractOptimizer
-from .trajectories import Status, all_finite, fitted, view
+from .trajectories import all_finite, fitted, view, watch
 
 STRIDE = 32  # steps
 RUNS, ALL = PartitionSpec("runs"), PartitionSpec()
@@ -46,21 +46,10 @@ class Plan(NamedTuple):
     kept: Any
 
 
-def fault_at(k: Array, escaped: Array, fine: Array) -> Array:
-    """Failure after step k in one number: odd if the run diverged, even if it turned nonfinite, 0 if all is well."""
-    return jnp.where(escaped, 2 * k + 1, jnp.where(fine, 0, 2 * k + 2)).astype(jnp.int32)
-
-
-def read_fault(fault: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first bad step, -1 if there is none, and the status."""
-    how = np.where(fault % 2 == 1, int(Status.diverged), int(Status.nonfinite))
-    return np.where(fault == 0, -1, (fault - 1) // 2), np.where(fault == 0, int(Status.ok), how)
-
-
 def advance(block: Member, page: AbstractOptimizer, loss: Callable, plan: Plan, points: bool) -> tuple[Member, Any]:
     """A block of runs, `(..., lanes)`, through the plan; the losses, gradient norms and, if asked for, positions seen.
 
-    To watch a run at every step costs half as much as the steps. So they are taken in strides without a look, and a
+    To watch a run at every step costs much beside a plain step. So steps are taken in strides without a look, and a
     stride after which some run is far out, or no longer finite, is taken again under watch.
     """
 
@@ -72,11 +61,11 @@ def advance(block: Member, page: AbstractOptimizer, loss: Callable, plan: Plan, 
 
         return jax.vmap(one, in_axes=-1, out_axes=-1)
 
-    def begin(member, page, x, grad, look, reach):
+    def begin(member, page, x, grad, *_):
         return jax.tree.map(lambda start, now: jnp.where(plan.k == 0, start, now), page.init(x, grad), member.y)
 
     def unwatched(k, steps):
-        def run(member, page, x, grad, look, reach):
+        def run(member, page, x, grad, *_):
             return jax.lax.fori_loop(k, k + steps, lambda k, y: page.step(k * page.h, y, grad), member.y)
 
         return lanes(run)
@@ -87,8 +76,7 @@ def advance(block: Member, page: AbstractOptimizer, loss: Callable, plan: Plan, 
                 y, fault = carry
                 y = page.step(k * page.h, y, grad)
                 out = reach(y.x)
-                now = fault_at(k + 1, out > 1, (out <= 1) & all_finite(y[1:]))
-                return y, jnp.where(fault == 0, now, fault)
+                return y, watch(fault, k + 1, out > 1, (out <= 1) & all_finite(y[1:]))
 
             return jax.lax.fori_loop(k, k + steps, one, (member.y, member.fault))
 
@@ -100,8 +88,7 @@ def advance(block: Member, page: AbstractOptimizer, loss: Callable, plan: Plan, 
     def see(k, kept):
         def look_at(member, page, x, grad, look, reach):
             seen = look(member.y.x)
-            now = fault_at(k, jnp.asarray(False), all_finite((member.y, seen)))
-            fault = jnp.where(kept & (member.fault == 0), now, member.fault)
+            fault = watch(member.fault, k, False, ~kept | all_finite((member.y, seen)))
             return fault, member.moved | (kept & (member.y.x != x).any()), (*seen, member.y.x if points else None)
 
         return lanes(look_at)

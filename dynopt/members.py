@@ -1,6 +1,5 @@
 """A page that holds many: arrays where a page has numbers, as `equinox.filter_vmap` makes them."""
 
-import inspect
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +11,7 @@ from jaxtyping import PyTree
 from .checks import concrete
 from .errors import InvalidType
 from .optimizers import AbstractOptimizer
+from .optimizers.base import arguments
 
 
 def is_key(leaf: Any) -> bool:
@@ -52,11 +52,8 @@ def must_be_buildable(page: AbstractOptimizer) -> None:
     """
     if not concrete(page) or not jax.tree.leaves(eqx.filter(page, many(page))):
         return
-    names = [name for name in inspect.signature(type(page).__init__).parameters if name != "self"]
-    if not all(hasattr(page, name) for name in names):
-        return
     with jax.ensure_compile_time_eval():
-        given = {name: getattr(page, name) for name in names}
+        given = arguments(page)
     for value in given.values():
         if isinstance(value, AbstractOptimizer):
             must_be_buildable(value)

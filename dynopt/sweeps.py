@@ -71,7 +71,7 @@ def sweep(
     *,
     x0: Any = None,
     keep: Literal["last", "loss"] | int = "last",
-    devices: int | Sequence[Any] | None = None,
+    devices: int | Sequence[Any] | np.ndarray | None = None,
     memory: int = 2**30,
 ) -> Sweep:
     """Run the map for every member of a batch: each run is that of `iterate`, and none depends on the others.
@@ -118,7 +118,7 @@ def sweep(
     if concrete((numbers, page, starts, problem.loss, closed_over)):
         found = Found(*map(jnp.asarray, Chunks(work, mesh, memory).run()))
     else:
-        found = in_one_piece(work)
+        found = _in_one_piece(work)
     k = jnp.arange(work.looks) * every
     if keep == "last":
         found, k = found._replace(loss=found.loss[:, -1]), jnp.asarray(steps)
@@ -150,10 +150,12 @@ def _chosen(devices: Any) -> Sequence[Any]:
     present = jax.devices()
     if devices is None:
         return present
-    if isinstance(devices, Sequence) and all(isinstance(device, jax.Device) for device in devices) and devices:
-        return devices
-    if isinstance(devices, Sequence):
-        raise InvalidType(f"`devices` must be a number or JAX's devices, got {devices!r}; pass jax.devices(), say.")
+    if isinstance(devices, Sequence | np.ndarray):
+        if len(devices) == 0 or not all(isinstance(device, jax.Device) for device in devices):
+            raise InvalidType(f"`devices` must be a number or JAX's devices, got {devices!r}; pass jax.devices(), say.")
+        if len(set(devices)) < len(devices):
+            raise InvalidValue(f"`devices` names a device twice, in {list(devices)}; pass each once.")
+        return list(devices)
     number = whole("devices", devices, least=1)
     if number > len(present):
         kind = present[0].platform
@@ -193,7 +195,7 @@ def _must_fit(work: Work) -> None:
         )
 
 
-def in_one_piece(work: Work) -> Found:
+def _in_one_piece(work: Work) -> Found:
     """All runs as one batch that can be differentiated, for sweeps inside a transformation."""
 
     def member(numbers, x0):

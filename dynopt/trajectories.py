@@ -153,18 +153,18 @@ def run_map(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, eve
     y = page.init(x, grad)
 
     def one(_, carry):
-        k, y, first = carry
+        k, y, fault = carry
         y = page.step(k * page.h, y, grad)
-        return k + 1, y, _watch(first, k + 1, reach(y.x) > 1, all_finite(y))
+        return k + 1, y, watch(fault, k + 1, reach(y.x) > 1, all_finite(y))
 
     def some(carry, _):
-        k, y, first = jax.lax.fori_loop(0, every, one, carry)
+        k, y, fault = jax.lax.fori_loop(0, every, one, carry)
         seen = look(y.x)
-        return (k, y, _watch(first, k, False, all_finite(seen))), (y, *seen)
+        return (k, y, watch(fault, k, False, all_finite(seen))), (y, *seen)
 
-    seen = look(x)
-    first = _watch((jnp.asarray(-1), jnp.asarray(int(Status.ok))), 0, False, all_finite((y, seen)))
-    (_, _, (bad, status)), rest = jax.lax.scan(some, (jnp.asarray(0), y, first), length=saves)
+    seen, k = look(x), jnp.asarray(0)
+    (_, _, fault), rest = jax.lax.scan(some, (k, y, watch(k, k, False, all_finite((y, seen)))), length=saves)
+    bad, status = read_fault(fault)
     ys, losses, norms = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (y, *seen), rest)
     t = (jnp.arange(saves + 1) * every * page.h).astype(x.dtype)
     still = (saves > 0) & (ys.x == x[None]).all() & (norms[0] > 0)
@@ -317,7 +317,7 @@ def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int
     if steps % save_every:
         raise InvalidValue(f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a divisor.")
     saves = steps // save_every
-    if (saves + 1) * dim * (dim + 16) * dtype.itemsize < BUDGET:  # no memory is larger, and looking takes its time
+    if (saves + 1) * dim * (dim + 64) * dtype.itemsize < BUDGET:  # room for any memory; to look takes its time
         return saves
     point = jax.eval_shape(lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((dim,), dtype))
     size = (saves + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(point))
@@ -353,12 +353,15 @@ def as_vector(loss: Callable, x0: PyTree):
     return x, flat_loss, Gradient(jax.grad(flat_loss), part and partial)
 
 
-def _watch(first, k, escaped, fine):
-    """Remember the first step at which something went wrong, and what."""
-    step, status = first
-    now = jnp.where(escaped, Status.diverged, jnp.where(fine, Status.ok, Status.nonfinite))
-    hit = (status == Status.ok) & (now != Status.ok)
-    return jnp.where(hit, k, step), jnp.where(hit, now, status)
+def watch(fault: Array, k: Array, escaped: Array | bool, fine: Array) -> Array:
+    """The first failure in one number: odd if the run diverged at step k, even if it turned nonfinite, 0 if neither."""
+    now = jnp.where(escaped, 2 * k + 1, jnp.where(fine, 0, 2 * k + 2))
+    return jnp.where(fault == 0, now, fault)
+
+
+def read_fault(fault: Any) -> tuple[Any, Any]:
+    """The first bad step, -1 if there is none, and the status, of jax's or numpy's arrays."""
+    return (fault - 1) // 2, (fault > 0) * (Status.nonfinite - fault % 2)  # diverged is one less
 
 
 def all_finite(tree: PyTree) -> Array:

@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 from losses import fitting, mixture, polynomial
 
-from dynopt import SGD, Adam, Layerwise, Momentum, Problem, Status, WithGradient, chunks, iterate, problems, sweep
+from dynopt import (
+    SGD,
+    Adam,
+    Layerwise,
+    Momentum,
+    Problem,
+    Status,
+    WithGradient,
+    chunks,
+    iterate,
+    lanes,
+    problems,
+    sweep,
+)
 from dynopt.errors import EnvironmentProblem, InvalidType, InvalidValue
 from dynopt.optimizers import catalogue
 
@@ -142,6 +155,15 @@ def test_every_status_is_that_of_iterate():
     assert at_rest.result == Status.ok
 
 
+def test_a_run_that_is_back_before_a_look_has_not_diverged():
+    """A slope of -1e20 throws the run out; from there one step of rate 1 leads to 0, where it rests."""
+    sling = Problem(lambda x: jnp.where(jnp.abs(x - 1) < 0.5, -1e20 * x, x**2 / 2).sum(), [1.0], name="sling")
+    assert f"after every {lanes.STRIDE} steps" in (sweep.__doc__ or "")
+    back = sweep(SGD(1.0), sling, 10)
+    assert back.result == Status.ok and back.x == 0
+    assert iterate(SGD(1.0), sling, 10, throw=False).status == Status.diverged
+
+
 # --- how it is done does not show
 
 
@@ -245,10 +267,10 @@ def test_values_never_recompile():
     bowl = Problem(counted, [1.0, 2.0], name="bowl")
     compiled = chunks.lanes.run._cached._cache_size
     sweep(SGD(0.1), bowl, 10, x0=starts)
-    before = compiled()
+    before = compiled(), len(traced)
     for rate in np.linspace(0.01, 0.2, 50):
         sweep(SGD(rate), bowl, 10 + int(100 * rate), x0=rate * starts)
-    assert compiled() == before
+    assert (compiled(), len(traced)) == before
 
 
 # --- transformations
@@ -275,6 +297,10 @@ def test_a_loss_may_close_over_what_is_differentiated():
     assert float(jax.grad(end)(1.0)) == pytest.approx(-3 * 4 * 0.1 * 0.9**3)
 
 
+def test_devices_may_be_an_array_of_them():
+    alike(sweep(pages, well, 60, x0=starts, devices=np.array(jax.devices())), sweep(pages, well, 60, x0=starts))
+
+
 # --- refusals
 
 
@@ -294,6 +320,8 @@ def test_a_loss_may_close_over_what_is_differentiated():
         (InvalidValue, {"steps": 10**8, "keep": "loss"}, r"would take \d+ GiB, more than 4; keep less of each run"),
         (EnvironmentProblem, {"devices": 99}, r"99 devices were asked for, and JAX sees 1 \(cpu\); pass devices=1"),
         (InvalidType, {"devices": "gpu"}, "`devices` must be a number or JAX's devices, got 'gpu'"),
+        (InvalidType, {"devices": []}, r"`devices` must be a number or JAX's devices, got \[\]"),
+        (InvalidValue, {"devices": 2 * jax.devices()}, "`devices` names a device twice, in .*; pass each once"),
     ],
 )
 def test_bad_input_is_refused(as_users_see_it, kind, options, says):

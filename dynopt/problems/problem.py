@@ -81,14 +81,10 @@ class Problem(eqx.Module):
         **Raises:** `InvalidValue` if `x0` has other shapes or another structure than the problem's own start, or is
         not finite; `InvalidType` if it does not hold real numbers.
         """
-        x0 = self.x0 if x0 is None else _as_position(x0)
-        got, want = jax.tree.structure(x0), jax.tree.structure(self.x0)
-        if got != want:
-            raise InvalidValue(f"`x0` is {got} but {self.name} wants {want}; pass a start of that structure.")
-        for (path, leaf), own in zip(jax.tree_util.tree_leaves_with_path(x0), jax.tree.leaves(self.x0), strict=True):
-            got, want = np.shape(leaf), np.shape(own)
+        x0, shapes = self._beside_own(x0)
+        for name, got, want in shapes:
             if got != want:
-                here = f"`x0{jax.tree_util.keystr(path)}` has shape {got} but {self.name} wants {want}"
+                here = f"`{name}` has shape {got} but {self.name} wants {want}"
                 many = ", and for many starts use dynopt.sweep" if got[1:] == want else ""
                 raise InvalidValue(f"{here}; pass a start of that shape{many}.")
         return jax.tree.map(jnp.asarray, x0)
@@ -98,21 +94,24 @@ class Problem(eqx.Module):
 
         **Raises:** `InvalidValue` and `InvalidType` as `start` does, and if the leaves have different batches.
         """
+        x0, shapes = self._beside_own(x0)
+        _, first, own = shapes[0]
+        batch = first[: max(len(first) - len(own), 0)]
+        for name, got, want in shapes:
+            if got != (*batch, *want):
+                wanted = ", ".join(map(str, (*(["..."] if name == shapes[0][0] else batch), *want)))
+                here = f"`{name}` has shape {got} but {self.name} wants ({wanted})"
+                raise InvalidValue(f"{here}, axes of the batch first; pass starts of that shape.")
+        return x0, batch
+
+    def _beside_own(self, x0: Any) -> tuple[PyTree, list[tuple[str, tuple[int, ...], tuple[int, ...]]]]:
+        """`x0` as a tree like the problem's own start; the name, shape and own shape of each leaf."""
         x0 = self.x0 if x0 is None else _as_position(x0)
         got, want = jax.tree.structure(x0), jax.tree.structure(self.x0)
         if got != want:
-            raise InvalidValue(f"`x0` is {got} but {self.name} wants {want}; pass starts of that structure.")
-        batches = []
-        for (path, leaf), own in zip(jax.tree_util.tree_leaves_with_path(x0), jax.tree.leaves(self.x0), strict=True):
-            got, want = np.shape(leaf), np.shape(own)
-            axes = len(got) - len(want)
-            if axes < 0 or got[axes:] != want or got[:axes] != (batches or [got[:axes]])[0]:
-                batch = ", ".join(map(str, batches[0])) + ", " if batches else "..., "
-                wanted = f"({batch}{', '.join(map(str, want))})".replace(", )", ")")
-                here = f"`x0{jax.tree_util.keystr(path)}` has shape {got} but {self.name} wants {wanted}"
-                raise InvalidValue(f"{here}, axes of the batch first; pass starts of that shape.")
-            batches.append(got[:axes])
-        return x0, batches[0]
+            raise InvalidValue(f"`x0` is {got} but {self.name} wants {want}; pass a start of that structure.")
+        leaves = zip(jax.tree_util.tree_leaves_with_path(x0), jax.tree.leaves(self.x0), strict=True)
+        return x0, [(f"x0{jax.tree_util.keystr(path)}", np.shape(leaf), np.shape(own)) for (path, leaf), own in leaves]
 
     def __repr__(self) -> str:
         return f"Problem({self.name}, dim={self.dim})"
