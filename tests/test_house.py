@@ -17,7 +17,7 @@ FLOORS = {
     "derivations": 1, "archive": 1, "members": 1, "trajectories": 1,
     "lanes": 2, "chunks": 2, "sweeps": 2,
     "analysis": 2,
-    "figures": 3,
+    "figures": 3, "course": 3,
     "gallery": 4, "options": 4, "provenance": 4, "screen": 4, "script": 4, "studies": 4, "compare": 4,
 }  # fmt: skip
 SOURCES = sorted(ROOT.rglob("*.py"))

@@ -1,5 +1,5 @@
-"""Pictures of numbers, in teaching order. Dots are the map, a line is the flow, in every one of them. A line here is
-all that the command line and the tests need."""
+"""Pictures of numbers, in teaching order. Dots are the map, a line is the flow, in every one of them. The
+catalogue is what the command line draws; the rest is drawn in notebooks."""
 
 from types import ModuleType
 
@@ -17,6 +17,11 @@ from . import basins as basins
 from . import sweep as sweep
 from . import rescaling as rescaling
 from . import overview as overview
+from . import inside as inside
+from . import precision as precision
+from . import bound as bound
+from . import steepest as steepest
+from . import panels as panels
 from .picture import Picture as Picture
 
 catalogue: dict[str, ModuleType] = {

@@ -1,0 +1,74 @@
+"""Inside one step: what of it is memory, and what the gradient of here has added."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..checks import whole
+from ..errors import InvalidValue
+from ..optimizers import AbstractOptimizer
+from ..problems import Problem
+from ..trajectories import as_vector, iterate, ready
+
+Points = np.ndarray
+
+
+class Inside(eqx.Module):
+    """Steps k = first, ..., first + n - 1, taken apart: Δx = memory + gradient.
+
+    - `k`: which, shape `(n,)`. - `x`: where each begins, shape `(n, dim)`. - `memory`: the step that the page would
+      take if the gradient here were 0. - `gradient`: the rest. - `downhill`: -∇f. - `step`: Δx. - `turn`: an angle.
+    """
+
+    k: Points
+    x: Points
+    memory: Points
+    gradient: Points
+    downhill: Points
+    optimizer: AbstractOptimizer
+    problem: Problem
+
+    @property
+    def step(self) -> Points:
+        return self.memory + self.gradient
+
+    @property
+    def turn(self) -> Points:
+        """The angle between each step and -∇f, in degrees."""
+        lengths = np.linalg.norm(self.step, axis=-1) * np.linalg.norm(self.downhill, axis=-1)
+        with np.errstate(all="ignore"):
+            return np.degrees(np.arccos(np.clip((self.step * self.downhill).sum(-1) / lengths, -1, 1)))
+
+    def __repr__(self) -> str:
+        return f"Inside({self.optimizer} on {self.problem.name}, steps {self.k[0]} to {self.k[-1]})"
+
+
+def inside(optimizer: AbstractOptimizer, problem: Problem, first: int = 0, steps: int = 3, *, x0: Any = None) -> Inside:
+    """Take `steps` steps of a run apart, from step `first` on.
+
+    What a page does without the gradient of here is what its memory asks for: heavy ball rolls on by μ times its last
+    step; gradient descent and RMSprop stay where they are, since RMSprop's memory only scales.
+
+    **Raises:** `InvalidValue` for no steps; and as `iterate` does.
+
+    >>> from dynopt import Momentum, problems
+    >>> seen = inside(Momentum(0.01, 0.9), problems.booth(), first=5, steps=1)
+    >>> bool(np.allclose(seen.memory[0], 0.9 * inside(Momentum(0.01, 0.9), problems.booth(), first=4, steps=1).step[0]))
+    True
+    """
+    first, steps = whole("first", first, least=0), whole("steps", steps, least=1)
+    run = iterate(optimizer, problem, first + steps, x0=x0)
+    page, start, *_ = ready(optimizer, problem, x0)
+    _, _, grad = as_vector(problem.loss, start)
+    taken = []
+    for k in range(first, first + steps):
+        y = jax.tree.map(lambda a, k=k: a[k], run.y)
+        rolled = page.step(k * page.h, y, lambda x, *_: jnp.zeros_like(x)).x - y.x
+        taken.append((y.x, rolled, run.y.x[k + 1] - y.x - rolled, -grad(y.x)))
+    x, memory, gradient, downhill = (np.asarray(rows, float) for rows in zip(*taken, strict=True))
+    if not np.isfinite(memory).all():
+        raise InvalidValue(f"{optimizer!r} has no step without a gradient at step {first}; pass a later `first`.")
+    return Inside(np.arange(first, first + steps), x, memory, gradient, downhill, optimizer, problem)

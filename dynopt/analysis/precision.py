@@ -1,0 +1,79 @@
+"""Precision: the gap at the end in two number formats, as the clock is refined; one of them turns back."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..checks import Scalar, positive, whole
+from ..errors import EnvironmentProblem
+from ..optimizers import AbstractOptimizer
+from ..problems import Problem
+from ..trajectories import integrate, iterate, rtol_floor
+
+Points = np.ndarray
+
+
+class Precision(eqx.Module):
+    """|x_map(T) - x_flow(T)| at h, h/2, h/4, ..., with the map in float32 and in float64 beside one flow in float64.
+
+    - `h`, `single`, `double`: steps, and the two errors, shape `(refinements,)`.
+    - `solver_error`: the flow's own. - `time`: T. - `optimizer`, `problem`: whose it is.
+    """
+
+    h: Points
+    single: Points
+    double: Points
+    solver_error: float
+    time: float
+    optimizer: AbstractOptimizer
+    problem: Problem
+
+    @property
+    def turn(self) -> float:
+        """The step h at which the error in float32 is least."""
+        return float(self.h[np.nanargmin(self.single)])
+
+    def __repr__(self) -> str:
+        least = f"float32 at best {np.nanmin(self.single):.2g}, at h = {self.turn:.3g}"
+        return f"Precision({self.optimizer} on {self.problem.name}, {least})"
+
+
+def precision(
+    optimizer: AbstractOptimizer, problem: Problem, time: Scalar, refinements: int = 8, *, x0: Any = None
+) -> Precision:
+    """Refine the page, h → h/2 → h/4 → ..., in both formats.
+
+    Truncation falls like h; round-off gathers over T/h steps and rises. In float32 the two meet where one can see it.
+
+    - `time`: T, rounded to whole steps. - `refinements`: how many clocks, at least 3. - `x0`: as for `iterate`.
+
+    **Raises:** `EnvironmentProblem` if jax has no float64; and as `iterate` and `integrate` do.
+
+    >>> from dynopt import SGD, Problem
+    >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
+    >>> seen = precision(SGD(0.1), bowl, 1.0, 3)
+    >>> print(*(f"{error:.5f}" for error in seen.double))
+    0.01920 0.00939 0.00465
+    """
+    if not jax.config.read("jax_enable_x64"):
+        raise EnvironmentProblem("float64 is off; call jax.config.update('jax_enable_x64', True) before anything else.")
+    refinements = whole("refinements", refinements, least=3)
+    steps = max(1, round(float(positive("time", time)) / float(optimizer.h)))
+    starts = [jax.tree.map(lambda v, kind=kind: jnp.asarray(v, kind), problem.start(x0)) for kind in ("f4", "f8")]
+    rows = []
+    for page, k in ((optimizer.refine(2**i), steps * 2**i) for i in range(refinements)):
+        rtol = rtol_floor(jnp.float64, page)
+        flow, looser = (
+            _end(integrate(page, problem, k, x0=starts[1], save_every=k, rtol=r)) for r in (rtol, 10 * rtol)
+        )
+        single, double = (_end(iterate(page, problem, k, x0=start, save_every=k)) for start in starts)
+        rows.append((float(page.h), *(float(np.linalg.norm(x - flow)) for x in (single, double, looser))))
+    h, single, double, own = np.array(rows).T
+    return Precision(h, single, double, float(own.max()), float(steps * optimizer.h), optimizer, problem)
+
+
+def _end(run: Any) -> np.ndarray:
+    return np.asarray(run.y.x[-1], float)

@@ -1,0 +1,151 @@
+"""Conventions: where the same thing goes by other letters, and where the same letter is another thing.
+
+`conventions["momentum"]` shows itself as a table at the end of a notebook's cell. Its formulas for optax and for
+PyTorch are compared with dynopt's pages, step by step, by the tests; those for PyTorch are the pseudocode of its
+documentation.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ..errors import unknown_name
+
+
+class Convention(NamedTuple):
+    """One question on which authors differ: who says what, and how to write that with dynopt."""
+
+    question: str
+    rows: tuple[tuple[str, str, str], ...]
+
+    def _repr_markdown_(self) -> str:
+        lines = [f"**Convention: {self.question}**", "", "| who | writes | with dynopt |", "|---|---|---|"]
+        return "\n".join(lines + [f"| {' | '.join(row)} |" for row in self.rows])
+
+    def __repr__(self) -> str:
+        return "\n".join([self.question, *(f"  {who}: {writes}  [{here}]" for who, writes, here in self.rows)])
+
+
+class Conventions(Mapping[str, Convention]):
+    """Every convention by its topic."""
+
+    def __init__(self, known: dict[str, Convention]):
+        self._known = MappingProxyType(known)
+
+    def __getitem__(self, topic: str) -> Convention:
+        if topic not in self._known:
+            raise unknown_name("convention", str(topic), self._known)
+        return self._known[topic]
+
+    def __iter__(self):
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __repr__(self) -> str:
+        return f"Conventions({', '.join(self)})"
+
+
+conventions = Conventions(
+    {
+        "letters": Convention(
+            "what is each thing called?",
+            (
+                (
+                    "dynopt",
+                    "position x, learning rate η, decays μ, β, ρ, gradient g, mean square v",
+                    "the letters of `help(dynopt)`",
+                ),
+                (
+                    "optax",
+                    "`params`, `learning_rate`, `momentum`, `b1`, `b2`, `decay`, `updates`, `nu`",
+                    "the same names for hyperparameters",
+                ),
+                (
+                    "PyTorch",
+                    "θ (`params`), γ (`lr`), μ (`momentum`), `betas`, α (`alpha`), `square_avg`",
+                    "γ = η, α = ρ",
+                ),
+                ("papers", "θ, α or η, β₁, β₂, m, v (Adam); x, s, β (Nesterov, Su, Boyd and Candès)", "α = η, s = η"),
+                ("essays", "θ, γ, λ, G: G ← λ G + (1-λ) g², θ ← θ - γ g/√(G+ε)", "γ = η, λ = ρ, G = v"),
+            ),
+        ),
+        "time": Convention(
+            "how much time does one step take?",
+            (
+                ("dynopt", "t = k h with h = η for SGD, RMSprop, Adam and h = √η for momentum", "`page.h`"),
+                ("gradient flow with momentum", "t = k η/(1-μ), if μ stays as η → 0", "`Memoryless(Momentum(η, μ))`"),
+                ("Su, Boyd and Candès", "t = k √s", "`NesterovConvex(s)`"),
+            ),
+        ),
+        "momentum": Convention(
+            "is the new gradient damped?",
+            (
+                ("dynopt", "p ← μ p - h g, x ← x + h p, h = √η: a velocity", "`Momentum(η, μ)`"),
+                ("optax.sgd", "m ← μ m + g, x ← x - η m: undamped, m = -p/h", "`Momentum(η, μ)`"),
+                ("PyTorch SGD", "b ← μ b + g, θ ← θ - γ b: as optax, with `dampening=0`", "`Momentum(γ, μ)`"),
+                ("moving average", "m ← β m + (1-β) g, x ← x - η m: damped, as inside Adam", "`Momentum((1-β) η, β)`"),
+            ),
+        ),
+        "nesterov": Convention(
+            "where is the gradient taken?",
+            (
+                ("Nesterov", "at the point ahead, x + μ (x - x_before)", "the position of `Nesterov` is that point"),
+                (
+                    "optax.sgd, PyTorch SGD",
+                    "m ← μ m + g, x ← x - η (g + μ m): at x, which is already ahead",
+                    "`Nesterov(η, μ)`",
+                ),
+                ("Su, Boyd and Candès", "μₖ = k/(k+3), which grows with the step", "`NesterovConvex(η)`"),
+            ),
+        ),
+        "epsilon": Convention(
+            "inside or outside the root?",
+            (
+                ("optax.rmsprop", "η g/√(v + ε), ε = 1e-8: inside, unless `eps_in_sqrt=False`", "`RMSprop(η, ρ, ε)`"),
+                (
+                    "PyTorch RMSprop",
+                    "γ g/(√v + ε), ε = 1e-8: outside, and α = 0.99 where optax has 0.9",
+                    "`Optax(lambda h: optax.rmsprop(h, α, ε, eps_in_sqrt=False), γ)`",
+                ),
+                ("optax.adam, PyTorch Adam", "η m̂/(√v̂ + ε): outside", "`Adam(η, β₁, β₂, ε)`"),
+            ),
+        ),
+        "bias correction": Convention(
+            "is the start of an average mended?",
+            (
+                ("Adam everywhere", "m̂ = m/(1-β₁ᵏ), v̂ = v/(1-β₂ᵏ) after k steps", "`Adam(η)`"),
+                ("optax.rmsprop, PyTorch RMSprop", "no: v starts at 0, and the first step is η/√(1-ρ)", "`RMSprop(η)`"),
+                (
+                    "optax.rmsprop, if asked",
+                    "v̂ = v/(1-ρᵏ), and the first step is η",
+                    "`RMSprop(η, bias_correction=True)`",
+                ),
+            ),
+        ),
+        "weight decay": Convention(
+            "what does the decay multiply?",
+            (
+                ("optax.adamw", "x ← x - η (m̂/(√v̂ + ε) + λ x), λ = 1e-4 by default", "`AdamW(η, weight_decay=λ)`"),
+                ("PyTorch AdamW", "θ ← θ - γ λ θ, then Adam's step; λ = 1e-2 by default", "`AdamW(γ, weight_decay=λ)`"),
+                (
+                    "L2 penalty",
+                    "g ← g + λ x before the averages: another optimizer",
+                    "a `Problem` with ½ λ ‖x‖² in its loss",
+                ),
+            ),
+        ),
+        "order": Convention(
+            "which error has which order?",
+            (
+                (
+                    "local error",
+                    "of one step from a point of the flow: O(h²) for Euler's method",
+                    "`analysis.local_error`",
+                ),
+                ("gap", "after a fixed time, 1/h steps later: O(h)", "`analysis.gap`, `analysis.order`"),
+            ),
+        ),
+    }
+)

@@ -1,0 +1,99 @@
+"""A bound: the loss over time, both logarithmic, beneath what theory says it cannot exceed."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..analysis import Gap
+from ..errors import InvalidType, InvalidValue
+from . import legends, runs
+from .captions import called, claim, conditions, dotted
+from .descent import MOST, finite_values
+from .picture import Panel, Picture, drawn, several
+from .style import ink
+from .views import every, log_view, mark_decades
+from .words import listed, number, percent
+
+Bound = Callable[[np.ndarray], np.ndarray]
+
+
+def draw(
+    results: Gap | list[Gap], bound: Bound, *, name: str = "bound", ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
+    """f(x(t)) - f* from the first step on, beneath bound(t): dots are the map, a line is the flow.
+
+    - `results`: one or several `analysis.gap` of one problem whose minimum is known. - `bound`: of the times, an array.
+    - `name`: what it is called. - `ax`: axes to draw in, instead of a new `Picture`. - `style`: "notebook", "paper" or
+      "slides".
+
+    **Raises:** `InvalidValue` if the minimum is not known; `InvalidType` if `bound` is no function.
+    """
+    gaps = _known(results, bound)
+    return drawn(partial(paint, bound=bound, name=name), partial(describe, bound=bound), gaps, ax, style)
+
+
+def describe(results: Gap | list[Gap], bound: Bound) -> str:
+    """The picture in one sentence with its numbers."""
+    gaps = _known(results, bound)
+    said = [f"{name} comes to {percent(_nearest(gap, bound))} of it" for gap, _, name, _ in runs.cast(gaps)]
+    return f"Loss above the minimum on {called(gaps[0])} over time, beside a bound: {listed(said)}."
+
+
+def paint(ax: Axes, gaps: list[Gap], bound: Bound, name: str = "bound") -> Panel:
+    """Draw in the axes, and say what stands around them."""
+    people = runs.cast(gaps)
+    times = [np.asarray(gap.flow.t, float)[gap.flow.finite][1:] for gap in gaps]
+    heights = [_above(gap, gap.flow)[1:] for gap in gaps]
+    across = min(t[0] for t in times), max(t[-1] for t in times)
+    t = np.geomspace(*across, 200)
+    limit = np.asarray(bound(t), float)
+    low, high = log_view([*heights, limit[-1:]]) or (0.1, 1.0)
+    ax.set(xscale="log", yscale="log", xlim=(across[0], across[1] * 1.1), ylim=(low, 3 * high))
+    ax.plot(t, limit, color=ink(), linewidth=1.2, linestyle=legends.DOTTED, zorder=2, gid="bound")
+    for (gap, look, _, key), when, height in zip(people, times, heights, strict=True):
+        runs.curve(ax, when, height, look, f"flow {key}")
+        at, seen = np.asarray(gap.map.t, float)[gap.map.finite][1:], _above(gap, gap.map)[1:]
+        runs.dots(ax, at[:: every(len(at), MOST)], seen[:: every(len(at), MOST)], look, f"map {key}")
+    mark_decades(ax.xaxis)
+    mark_decades(ax.yaxis)
+    ax.set(xlabel="time  t = k h", ylabel="loss above minimum  f(x) − f*")
+    counts = [len(gap.map.t) - 1 for gap in gaps]
+    return Panel(
+        title=_title(gaps, bound, name),
+        names=runs.handles(people),
+        keys=[*legends.map_and_flow(), legends.dotted(name)],
+        caption=conditions(gaps) + dotted(gaps, counts, MOST),
+    )
+
+
+def _known(results: Gap | list[Gap], bound: Bound) -> list[Gap]:
+    gaps = several(results, Gap, "analysis.gap")
+    if not callable(bound):
+        raise InvalidType(f"`bound` must be a function of the times, got {bound!r}; pass lambda t: 2 / t**2, say.")
+    if gaps[0].problem.minimum is None:
+        raise InvalidValue(f"the minimum of {called(gaps[0])} is not known; pass Problem(..., minimum=0.0), say.")
+    return gaps
+
+
+def _above(gap: Gap, run) -> np.ndarray:
+    return finite_values(run, run.loss, gap.problem.minimum)
+
+
+def _nearest(gap: Gap, bound: Bound) -> float:
+    """The largest share of the bound that the flow reaches."""
+    t = np.asarray(gap.flow.t, float)[gap.flow.finite][1:]
+    return float((_above(gap, gap.flow)[1:] / np.asarray(bound(t), float)).max())
+
+
+def _title(gaps: list[Gap], bound: Bound, name: str) -> str:
+    shares = {who: _nearest(gap, bound) for gap, _, who, _ in runs.cast(gaps)}
+    over = [who for who, share in shares.items() if share > 1]
+    most = max(shares, key=lambda who: shares[who])
+    said = (
+        f"{listed(over)} {'breaks' if len(over) == 1 else 'break'} the bound {name}"
+        if over
+        else (f"all keep below {name}; {most} comes nearest, to {number(100 * shares[most], 2)} % of it")
+    )
+    return claim(gaps, said)

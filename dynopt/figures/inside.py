@@ -1,0 +1,126 @@
+"""Inside one step: arrows for what memory asks for and what the gradient adds, tip to tail."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from ..analysis import Inside
+from ..errors import InvalidValue
+from . import legends, runs
+from .captions import called, claim
+from .picture import Panel, Picture, drawn, single
+from .style import ground, ink, mixed, quiet, readable
+from .views import linear_view, mark_plainly
+from .window import Window, shape_of
+from .words import counted, number, plain, setting
+
+SMALL = 1e-9  # of the step: a part that is smaller is not there
+
+
+def draw(results: Inside | list[Inside], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+    """Each step as an arrow, taken apart: a thin arrow for its memory, from whose tip a pale one, the gradient's part,
+    leads to the end of the step. A dotted line of the same length points along -∇f.
+
+    - `results`: one `analysis.inside` of a problem in two coordinates. - `ax`: axes to draw in, instead of a new
+      `Picture`. - `style`: "notebook", "paper" or "slides".
+
+    **Raises:** `InvalidValue` for several results, or other than two coordinates.
+    """
+    return drawn(paint, describe, [_planar(results)], ax, style)
+
+
+def describe(results: Inside | list[Inside]) -> str:
+    """The picture in one sentence with its numbers."""
+    seen = _planar(results)
+    said = []
+    for k, share, turn in zip(seen.k, _shares(seen), seen.turn, strict=True):
+        said.append(f"step {k} is {number(100 * share)} % memory by length and turns {number(turn)}° from −∇f")
+    return f"Inside {counted(len(seen.k), 'step')} of {seen.optimizer.name} on {called(seen)}: {'; '.join(said)}."
+
+
+def paint(ax: Axes, results: list[Inside]) -> Panel:
+    """Draw in the axes, and say what stands around them."""
+    (each,) = runs.cast(results)
+    seen, look = each.result, each.look
+    middle, end = seen.x + seen.memory, seen.x + seen.step
+    size = np.linalg.norm(seen.step, axis=-1, keepdims=True)
+    down = seen.x + seen.downhill * size / np.linalg.norm(seen.downhill, axis=-1, keepdims=True)
+    seat = _window(np.concatenate([seen.x, middle, end, down]))
+    ax.set(xlim=seat[0], ylim=seat[1])
+    ax.set_aspect("equal", adjustable="box", anchor="W")
+    color, pale = readable(look.color), mixed(look.color, ground(), 0.45)
+    parts = np.linalg.norm(seen.memory, axis=-1) > SMALL * size[:, 0]
+    for i, k in enumerate(seen.k):
+        ax.plot(
+            *np.stack([seen.x[i], down[i]], 1), linestyle=legends.DOTTED, color=quiet(), zorder=2, gid=f"downhill {k}"
+        )
+        if parts[i]:
+            _arrow(ax, seen.x[i], middle[i], ink(), 1.2, f"memory {k}")
+            _arrow(ax, middle[i], end[i], pale, 2.4, f"gradient {k}")
+        _arrow(ax, seen.x[i], end[i], color, 2.4, f"step {k}")
+        _number(ax, seen.x[i], f"k = {k}", seen.step[i])
+    runs.dots(ax, seen.x[:, 0], seen.x[:, 1], look, f"map {each.key}")
+    mark_plainly(ax.xaxis)
+    mark_plainly(ax.yaxis)
+    ax.set(xlabel="position x₁", ylabel="position x₂")
+    keys: list[Line2D] = [legends.key("step", color=color, linewidth=2.4)]
+    if parts.any():
+        keys += [legends.key("memory's part", color=ink(), linewidth=1.2)]
+        keys += [legends.key("gradient's part", color=pale, linewidth=2.4)]
+    keys += [legends.key("along −∇f", linestyle=legends.DOTTED)]
+    caption = [f"{plain(called(seen))}. {setting(seen.optimizer)}. Steps {seen.k[0]} to {seen.k[-1]}."]
+    return Panel(title=_title(seen), names=runs.handles([each]), keys=keys, caption=caption, shape=shape_of(seat))
+
+
+def _planar(results: Inside | list[Inside]) -> Inside:
+    seen = single(results, Inside, "analysis.inside")
+    if seen.problem.dim != 2:
+        raise InvalidValue(
+            f"arrows are drawn in a plane, but {called(seen)} has {seen.problem.dim} coordinates; pass two."
+        )
+    return seen
+
+
+def _window(points: np.ndarray) -> Window:
+    """What holds the arrows, no more than twice as long as it is wide."""
+    (left, right), (bottom, top) = (linear_view([x], margin=0.12) for x in points.T)
+    least = max(right - left, top - bottom) / 4
+    x, y = (left + right) / 2, (bottom + top) / 2
+    across, up = max((right - left) / 2, least), max((top - bottom) / 2, least)
+    return (x - across, x + across), (y - up, y + up)
+
+
+def _number(ax: Axes, at: np.ndarray, text: str, step: np.ndarray) -> None:
+    """Behind the tail of a step, where its own arrows are not."""
+    back = -14 * step / np.linalg.norm(step)
+    style: dict[str, Any] = {
+        "textcoords": "offset points",
+        "ha": "center",
+        "va": "center",
+        "color": quiet(),
+        "zorder": 5,
+    }
+    box = {"boxstyle": "round,pad=0.1", "facecolor": ground(), "edgecolor": "none", "alpha": 0.8}
+    ax.annotate(text, tuple(at), xytext=(1.6 * back[0], back[1]), bbox=box, gid=text, **style)
+
+
+def _arrow(ax: Axes, tail: np.ndarray, tip: np.ndarray, color: str, width: float, gid: str) -> None:
+    look: dict[str, Any] = {"arrowstyle": "-|>,head_length=0.5,head_width=0.22", "color": color, "linewidth": width}
+    look |= {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 14}
+    ax.annotate("", tuple(tip), xytext=tuple(tail), arrowprops=look, zorder=3, gid=gid)
+
+
+def _shares(seen: Inside) -> np.ndarray:
+    """How much of the way, memory first and then gradient, is memory's."""
+    memory, gradient = (np.linalg.norm(part, axis=-1) for part in (seen.memory, seen.gradient))
+    return memory / np.maximum(memory + gradient, np.finfo(float).tiny)
+
+
+def _title(seen: Inside) -> str:
+    share, turn = _shares(seen), seen.turn
+    if share.max() <= SMALL:
+        return claim([seen], f"no part of a step is memory; the last step turns {number(turn[-1], 2)}° from −∇f")
+    said = f"step {seen.k[-1]} is {number(100 * share[-1], 2)} % memory, and turns {number(turn[-1], 2)}° from −∇f"
+    return claim([seen], said)

@@ -1,0 +1,46 @@
+"""01 · Gradient descent is Euler's method."""
+
+import math
+
+from solving import Solution
+
+from dynopt import SGD, Problem, analysis
+
+BOWL = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl", minimizers=[[0.0]], minimum=0.0)
+
+
+def error(rate: float) -> float:
+    return float(analysis.gap(SGD(rate), BOWL, round(1 / rate)).error[-1])
+
+
+def heun(rate: float) -> float:
+    x = 1.0
+    for _ in range(round(1 / rate)):
+        trial = x - rate * x
+        x = x - rate * (x + trial) / 2
+    return abs(x - math.exp(-1))
+
+
+def coefficient() -> float:
+    """Of η, as η → 0: of the line through the error at 0 and at a tiny rate, extrapolated once."""
+    first, second = (-error(rate) / rate for rate in (2e-3, 1e-3))
+    return 2 * second - first
+
+
+SOLUTIONS = {
+    "01-a": Solution(
+        lambda: (error(0.0125),),
+        [(0.00116, "order two"), (0.00465, "halved once more"), (0.0093, "you have let it grow")],
+        relative=0.02,
+    ),
+    "01-b": Solution(
+        lambda: (heun(0.1) / heun(0.05),),
+        [(2.04, "still Euler's ratio"), (0.25, "larger step over"), (8.0, "one step's error")],
+        absolute=0.3,
+    ),
+    "01-c": Solution(
+        lambda: (coefficient(),),
+        [(1 / (2 * math.e), "Mind the sign"), (-1 / math.e, "has a half"), (-0.5, "as a share of")],
+        relative=0.02,
+    ),
+}

@@ -1,0 +1,135 @@
+"""The dictionary of conventions tells the truth about optax, and about PyTorch as it is documented."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dynopt import Adam, AdamW, Memoryless, Momentum, Nesterov, NesterovConvex, Optax, RMSprop, iterate, problems
+from dynopt.course import conventions
+from dynopt.errors import UnknownName
+
+ETA, MU, RHO, EPS, STEPS = 1e-3, 0.9, 0.95, 1e-4, 20
+booth = problems.booth()
+
+
+def by_hand(update, memory):
+    """Positions of x, memory ← update(x, g, memory, k)."""
+    x, seen = np.asarray(booth.x0, float), []
+    for k in range(STEPS):
+        seen.append(x)
+        x, memory = update(x, np.asarray(jax.grad(booth.loss)(x)), memory, k)
+    return np.array([*seen, x])
+
+
+def same(page, update, *memory):
+    np.testing.assert_allclose(iterate(page, booth, STEPS).x, by_hand(update, memory), rtol=1e-11)
+
+
+def default(function, name):
+    return inspect.signature(function).parameters[name].default
+
+
+def test_momentum():
+    def optax_and_pytorch(x, g, memory, k):
+        (m,) = memory
+        m = MU * m + g
+        return x - ETA * m, (m,)
+
+    def average(x, g, memory, k):
+        (m,) = memory
+        m = MU * m + (1 - MU) * g
+        return x - ETA * m, (m,)
+
+    same(Momentum(ETA, MU), optax_and_pytorch, 0.0)
+    same(Momentum((1 - MU) * ETA, MU), average, 0.0)
+    run = iterate(Momentum(ETA, MU), booth, STEPS)
+    state, x = optax.sgd(ETA, MU).init(booth.x0), booth.x0
+    for _ in range(STEPS):
+        updates, state = optax.sgd(ETA, MU).update(jax.grad(booth.loss)(x), state, x)
+        x = optax.apply_updates(x, updates)
+    np.testing.assert_allclose(-run.y.p[-1] / run.t[1], state[0].trace, rtol=1e-11)
+
+
+def test_nesterov():
+    def pytorch(x, g, memory, k):
+        (b,) = memory
+        b = MU * b + g
+        return x - ETA * (g + MU * b), (b,)
+
+    same(Nesterov(ETA, MU), pytorch, 0.0)
+
+    def convex(x, g, memory, k):
+        """x is the point ahead; the point before it is w - η g there."""
+        (before,) = memory
+        w = x - ETA * g
+        return w + k / (k + 3) * (w - before), (w,)
+
+    same(NesterovConvex(ETA), convex, np.asarray(booth.x0, float))
+
+    def ahead(x, g, memory, k):
+        (before,) = memory
+        w = x - ETA * g
+        return w + MU * (w - before), (w,)
+
+    same(Nesterov(ETA, MU), ahead, np.asarray(booth.x0, float))
+
+
+def test_epsilon():
+    def inside(x, g, memory, k):
+        v = RHO * memory[0] + (1 - RHO) * g**2
+        return x - ETA * g / np.sqrt(v + EPS), (v,)
+
+    def outside(x, g, memory, k):
+        v = RHO * memory[0] + (1 - RHO) * g**2
+        return x - ETA * g / (np.sqrt(v) + EPS), (v,)
+
+    same(RMSprop(ETA, RHO, EPS), inside, 0.0)
+    same(Optax(lambda h: optax.rmsprop(h, RHO, EPS, eps_in_sqrt=False), ETA), outside, 0.0)
+    assert default(optax.rmsprop, "eps") == 1e-8 and default(optax.rmsprop, "eps_in_sqrt") is True
+    assert default(optax.rmsprop, "decay") == default(RMSprop, "decay") == 0.9
+
+
+def adam(decay=0.0):
+    def update(x, g, memory, k):
+        m, v = memory
+        x = x - ETA * decay * x
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        return x - ETA * (m / (1 - 0.9 ** (k + 1))) / (np.sqrt(v / (1 - 0.999 ** (k + 1))) + 1e-8), (m, v)
+
+    return update
+
+
+def test_bias_correction():
+    same(Adam(ETA), adam(), 0.0, 0.0)
+    for page, first in ((RMSprop(ETA, RHO), ETA / np.sqrt(1 - RHO)), (RMSprop(ETA, RHO, bias_correction=True), ETA)):
+        x = iterate(page, booth, 1).x
+        np.testing.assert_allclose(np.abs(x[1] - x[0]), first, rtol=1e-8)
+    assert default(optax.rmsprop, "bias_correction") is False
+
+
+def test_weight_decay():
+    same(AdamW(ETA, weight_decay=0.1), adam(0.1), 0.0, 0.0)
+    assert default(optax.adamw, "weight_decay") == 1e-4
+
+
+def test_time():
+    assert Momentum(ETA, MU).h == pytest.approx(ETA**0.5) and NesterovConvex(ETA).h == pytest.approx(ETA**0.5)
+    assert RMSprop(ETA).h == Adam(ETA).h == ETA
+    page = Memoryless(Momentum(ETA, MU))
+    y = page.init(jnp.array([1.0, 2.0]), lambda x: x)
+    np.testing.assert_allclose(page.h * page.flow(0.0, y, lambda x: x).x, -ETA / (1 - MU) * y.x, rtol=1e-11)
+
+
+def test_every_convention_is_a_table_that_a_notebook_shows():
+    for topic, convention in conventions.items():
+        table = convention._repr_markdown_()
+        rows = table.split("\n\n")[1].splitlines()
+        assert {row.count("|") for row in rows} == {4} and len(rows) == 2 + len(convention.rows) >= 4
+        assert table.startswith("**Convention: ") and convention.question.endswith("?"), topic
+    assert "letters, time, momentum" in repr(conventions) and "optax.sgd" in repr(conventions["momentum"])
+    with pytest.raises(UnknownName, match="no convention 'momentun'; did you mean momentum"):
+        conventions["momentun"]
