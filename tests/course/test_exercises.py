@@ -16,7 +16,8 @@ def solution(name):
 
 @pytest.mark.parametrize("chapter", check.chapters())
 def test_every_exercise_has_a_solution(chapter):
-    assert list(solutions(chapter)) == list(check.exercises(chapter)) == [f"{chapter}-{letter}" for letter in "abc"]
+    letters = "a" if chapter == "00" else "abc"
+    assert list(solutions(chapter)) == list(check.exercises(chapter)) == [f"{chapter}-{letter}" for letter in letters]
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -1,0 +1,148 @@
+"""Pictures of the course: steps taken apart, steepest directions, float32 beside float64, bounds, and panels."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scenes import PAGES, found, gids, made_gap, scene
+
+from dynopt import SGD, Adam, Momentum, Problem, analysis, figures
+from dynopt.analysis import Inside, Precision
+from dynopt.errors import InvalidType, InvalidValue
+from dynopt.figures import bound, inside, panels, precision, steepest
+from dynopt.figures.style import STYLES
+
+
+def made_precision() -> Precision:
+    h = 0.01 / 2.0 ** np.arange(6)
+    return Precision(h, h + 1e-5 / h, h, 1e-12, 0.5, SGD(0.01), scene("valley"))
+
+
+def made_inside(page=None, memory=1.0) -> Inside:
+    page = page or Momentum(0.01)
+    x = np.array([[0.0, 0.0], [1.0, 0.5], [1.5, 1.5]])
+    part = memory * np.array([[0.0, 0.0], [0.8, 0.2], [0.3, 0.9]])
+    down = np.array([[2.0, 1.0], [-1.0, 1.0], [0.5, 0.0]])
+    return Inside(np.arange(3), x, part, np.array([[1.0, 0.5], [-0.3, 0.8], [0.1, 0.1]]), down, page, scene("bowl"))
+
+
+def two_over_t(t):
+    return 2000 / np.asarray(t) ** 2
+
+
+RESULTS = {
+    "inside": (inside, made_inside()),
+    "precision": (precision, made_precision()),
+    "steepest": (steepest, analysis.steepest([3.0, -1.0], "max")),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_picture_draws_in_every_style_and_says_what_it_shows(name, style):
+    figure, result = RESULTS[name]
+    picture = figure.draw(result, style=style)
+    picture.savefig(BytesIO(), format="png")
+    assert picture.alt == figure.describe(result) == figure.describe([result])
+    assert picture.alt.endswith(".") and "\n" not in picture.alt
+    ax = Figure().add_subplot()
+    assert figure.draw([result], ax=ax) is ax
+    with pytest.raises(InvalidValue, match="`results` holds 2 results; pass one of"):
+        figure.draw([result, result])
+
+
+def words(ax) -> str:
+    return " ".join(ax.get_title().split()).replace("\xa0", " ")
+
+
+def unit(v):
+    return v / np.linalg.norm(v)
+
+
+def arrow(ax, gid):
+    return np.array([found(ax, gid).xyann, found(ax, gid).xy])
+
+
+def test_the_arrows_are_the_parts_tip_to_tail():
+    seen = made_inside()
+    (ax,) = inside.draw(seen).axes
+    for k in (1, 2):
+        np.testing.assert_allclose(arrow(ax, f"memory {k}"), [seen.x[k], seen.x[k] + seen.memory[k]])
+        np.testing.assert_allclose(arrow(ax, f"gradient {k}"), [seen.x[k] + seen.memory[k], seen.x[k] + seen.step[k]])
+        np.testing.assert_allclose(arrow(ax, f"step {k}"), [seen.x[k], seen.x[k] + seen.step[k]])
+        tail, tip = np.asarray(found(ax, f"downhill {k}").get_xydata())
+        assert np.linalg.norm(tip - tail) == pytest.approx(np.linalg.norm(seen.step[k]))
+        np.testing.assert_allclose((tip - tail) / np.linalg.norm(tip - tail), unit(seen.downhill[k]), atol=1e-12)
+    assert "memory 0" not in gids(ax), "the first step has no memory"
+    assert ax.get_aspect() == 1
+    assert words(ax).startswith("Step 2 is 87 % memory, and turns 68° from −∇f")
+
+
+def test_where_nothing_is_memory_the_step_is_one_arrow():
+    (ax,) = inside.draw(made_inside(Adam(0.1), memory=0.0)).axes
+    assert not [gid for gid in gids(ax) if gid.startswith(("memory", "gradient"))]
+
+
+def test_arrows_need_a_plane(as_users_see_it):
+    seen = analysis.inside(SGD(0.01), Problem(lambda x: x @ x, [1.0, 2.0, 3.0], name="bent"))
+    with pytest.raises(InvalidValue, match="arrows are drawn in a plane, but bent has 3 coordinates; pass two"):
+        inside.draw(seen)
+
+
+def test_both_formats_are_drawn_and_the_turn_is_marked():
+    seen = made_precision()
+    (ax,) = precision.draw(seen).axes
+    np.testing.assert_array_equal(found(ax, "single sgd").get_ydata(), seen.single)
+    np.testing.assert_array_equal(found(ax, "double sgd").get_ydata(), seen.double)
+    assert found(ax, "turn").get_xdata()[0] == seen.turn
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
+@pytest.mark.parametrize(
+    "norm, gradient", [("euclidean", [3.0, -1.0]), ("max", [3.0, -1.0]), ("spectral", [[2.0, 0.5], [0.3, -0.4]])]
+)
+def test_the_tip_is_on_the_ball_and_the_line_touches_it(norm, gradient):
+    seen = analysis.steepest(gradient, norm)
+    (ax,) = steepest.draw(seen).axes
+    ball = found(ax, "ball").get_path().vertices
+    tip, down = arrow(ax, "steepest")[1], arrow(ax, "downhill")[1]
+    down = down / np.linalg.norm(down)
+    along = np.asarray(ball) @ down
+    assert along.max() <= tip @ down + 1e-9, "no point of the ball lies beyond the line"
+    assert tip @ down * np.linalg.norm(gradient) == pytest.approx(-seen.slope)
+    assert np.asarray(found(ax, "level").get_xydata()) @ down == pytest.approx([tip @ down] * 2)
+
+
+def test_the_bound_is_drawn_above_the_losses_that_keep_it(as_users_see_it):
+    gaps = [made_gap(page, scene("bowl")) for page in PAGES[:2]]
+    (ax,) = bound.draw(gaps, two_over_t, name="2000/t²").axes
+    line = np.asarray(found(ax, "bound").get_xydata())
+    np.testing.assert_allclose(line[:, 1], two_over_t(line[:, 0]))
+    np.testing.assert_array_equal(found(ax, "flow sgd").get_ydata(), gaps[0].flow.loss[1:])
+    shares = [float((g.flow.loss[1:] / two_over_t(g.flow.t[1:])).max()) for g in gaps]
+    assert shares[1] > shares[0]
+    assert words(ax) == f"All keep below 2000/t²; Momentum comes nearest, to {100 * shares[1]:.2f} % of it"
+    (ax,) = bound.draw(gaps, lambda t: 1e-9 * two_over_t(t), name="a hair").axes
+    assert words(ax) == "SGD and Momentum break the bound a hair"
+    with pytest.raises(InvalidType, match="`bound` must be a function of the times, got 3; pass lambda t"):
+        bound.draw(gaps, 3)
+    with pytest.raises(InvalidValue, match="the minimum of nowhere is not known"):
+        bound.draw(made_gap(PAGES[0], scene("nowhere")), two_over_t)
+
+
+def test_panels_are_the_pictures_side_by_side(as_users_see_it):
+    gaps = [made_gap(page, scene("bowl")) for page in PAGES]
+    picture = panels.draw([(figures.paths, gaps[:2]), (figures.gap, gaps, "Own words"), (figures.loss, gaps[0])])
+    picture.savefig(BytesIO(), format="png")
+    assert picture.alt == " ".join(
+        [figures.paths.describe(gaps[:2]), figures.gap.describe(gaps), figures.loss.describe(gaps[0])]
+    )
+    assert len([ax for ax in picture.axes if ax.get_title()]) == 3
+    assert picture.axes[1].get_title() == "Own words"
+    wide, alone = panels.draw([(figures.gap, gaps)] * 2), panels.draw([(figures.gap, gaps)])
+    assert wide.get_figwidth() > alone.get_figwidth()
+    with pytest.raises(InvalidValue, match="`panels` is empty"):
+        panels.draw([])
+    with pytest.raises(InvalidType, match="a panel is a figure and its results, got 3; pass"):
+        panels.draw([3])
