@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import (
         analysis as analysis,
+        course as course,
         derivations as derivations,
         figures as figures,
         optimizers as optimizers,
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 # Rooms open when first entered, so that `python -m dynopt.compare --help` need not wait for JAX.
 _rooms = {
     "problems": None, "optimizers": None, "derivations": None, "analysis": None, "figures": None,
+    "course": None,
     "SGD": "optimizers", "Momentum": "optimizers", "Nesterov": "optimizers", "NesterovConvex": "optimizers",
     "AdaGrad": "optimizers", "RMSprop": "optimizers", "Adam": "optimizers", "AdamW": "optimizers",
     "NAdam": "optimizers", "AdaBelief": "optimizers", "Signum": "optimizers", "Lion": "optimizers",

@@ -46,6 +46,13 @@ def test_there_is_a_notebook_for_every_chapter_of_exercises():
     assert [path.name[:2] for path in ALL] == check.chapters()
 
 
+def test_the_map_of_the_course_lists_every_lesson_with_its_title():
+    titles = [cells(path, "markdown")[0].source.splitlines()[0].removeprefix("# ") for path in LESSONS]
+    listed = re.findall(r"^\| (\d\d · [^|]+) \|", (FOLDER / "00-start-here.md").read_text(), re.M)
+    assert listed == titles
+    assert len(titles) == 9 and "a course in nine lessons" in (FOLDER.parent / "README.md").read_text()
+
+
 @every
 def test_no_output_is_stored(path):
     for cell in cells(path, "code"):
