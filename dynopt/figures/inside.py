@@ -10,10 +10,11 @@ from ..analysis import Inside
 from ..errors import InvalidValue
 from . import legends, runs
 from .captions import called, claim
+from .paths import HIGH
 from .picture import Panel, Picture, drawn, single
 from .style import ground, ink, mixed, quiet, readable
 from .views import linear_view, mark_plainly
-from .window import Window, shape_of
+from .window import Window
 from .words import counted, number, plain, setting
 
 SMALL = 1e-9  # of the step: a part that is smaller is not there
@@ -60,7 +61,7 @@ def paint(ax: Axes, results: list[Inside]) -> Panel:
             _arrow(ax, seen.x[i], middle[i], ink(), 1.2, f"memory {k}")
             _arrow(ax, middle[i], end[i], pale, 2.4, f"gradient {k}")
         _arrow(ax, seen.x[i], end[i], color, 2.4, f"step {k}")
-        _number(ax, seen.x[i], f"k = {k}", seen.step[i])
+        _number(ax, seen.x[i], f"k = {k}", seen.step[i], seen.downhill[i])
     runs.dots(ax, seen.x[:, 0], seen.x[:, 1], look, f"map {each.key}")
     mark_plainly(ax.xaxis)
     mark_plainly(ax.yaxis)
@@ -71,7 +72,7 @@ def paint(ax: Axes, results: list[Inside]) -> Panel:
         keys += [legends.key("gradient's part", color=pale, linewidth=2.4)]
     keys += [legends.key("along −∇f", linestyle=legends.DOTTED)]
     caption = [f"{plain(called(seen))}. {setting(seen.optimizer)}. Steps {seen.k[0]} to {seen.k[-1]}."]
-    return Panel(title=_title(seen), names=runs.handles([each]), keys=keys, caption=caption, shape=shape_of(seat))
+    return Panel(title=_title(seen), names=runs.handles([each]), keys=keys, caption=caption, shape=HIGH)
 
 
 def _planar(results: Inside | list[Inside]) -> Inside:
@@ -84,26 +85,19 @@ def _planar(results: Inside | list[Inside]) -> Inside:
 
 
 def _window(points: np.ndarray) -> Window:
-    """What holds the arrows, no more than twice as long as it is wide."""
+    """What holds the arrows, in the shape of a page."""
     (left, right), (bottom, top) = (linear_view([x], margin=0.12) for x in points.T)
-    least = max(right - left, top - bottom) / 4
     x, y = (left + right) / 2, (bottom + top) / 2
-    across, up = max((right - left) / 2, least), max((top - bottom) / 2, least)
-    return (x - across, x + across), (y - up, y + up)
+    across = max(right - left, (top - bottom) / HIGH) / 2
+    return (x - across, x + across), (y - HIGH * across, y + HIGH * across)
 
 
-def _number(ax: Axes, at: np.ndarray, text: str, step: np.ndarray) -> None:
-    """Behind the tail of a step, where its own arrows are not."""
-    back = -14 * step / np.linalg.norm(step)
-    style: dict[str, Any] = {
-        "textcoords": "offset points",
-        "ha": "center",
-        "va": "center",
-        "color": quiet(),
-        "zorder": 5,
-    }
-    box = {"boxstyle": "round,pad=0.1", "facecolor": ground(), "edgecolor": "none", "alpha": 0.8}
-    ax.annotate(text, tuple(at), xytext=(1.6 * back[0], back[1]), bbox=box, gid=text, **style)
+def _number(ax: Axes, at: np.ndarray, text: str, step: np.ndarray, downhill: np.ndarray) -> None:
+    """Beside the tail of a step, on the side where -∇f does not point."""
+    aside = np.array([-step[1], step[0]]) / np.linalg.norm(step)
+    x, y = -aside if aside @ downhill > 0 else aside
+    style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "color": quiet()}
+    ax.annotate(text, tuple(at), xytext=(20 * x, 12 * y), gid=text, zorder=5, **style)
 
 
 def _arrow(ax: Axes, tail: np.ndarray, tip: np.ndarray, color: str, width: float, gid: str) -> None:

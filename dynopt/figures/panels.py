@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from matplotlib.artist import Artist
 
 from ..checks import whole
 from ..errors import InvalidType, InvalidValue
-from . import legends, paths
-from .measure import frame, size_of
+from . import paths
+from .measure import frame, size_of, width
 from .picture import Picture, write_title
 from .style import context
 
@@ -59,14 +60,13 @@ def draw(panels: Sequence[tuple[Any, ...]], *, columns: int = 2, style: str = "n
 
 
 def _write_keys(picture: Picture, keys: list[Artist]) -> None:
-    """Names and keys of all panels in one block above them."""
+    """Names and keys of all panels in one block above them, in as many columns as the page is wide."""
     size, room = size_of("legend.fontsize"), 72 * picture.get_figwidth() - 16
-    for columns in range(len(keys), 0, -1):
-        if max(len(row) for row in legends.rows(keys, [], room, size)) >= columns:
-            picture.legend(
-                handles=keys, loc="outside upper left", ncols=columns, frameon=False, handlelength=3.2
-            ).set_gid("names")
-            return
+    needed = [width(str(key.get_label()), size) + 5.5 * size for key in keys]
+    fitting = [n for n in range(1, len(keys) + 1) if sum(max(part) for part in np.array_split(needed, n)) <= room]
+    look: dict[str, Any] = {"frameon": False, "handlelength": 3.2, "fontsize": size}
+    block = picture.legend(handles=keys, loc="outside upper left", ncols=max(fitting, default=1), **look)
+    block.set_gid("names")
 
 
 def _checked(panel: Any) -> tuple[ModuleType, list[Any], str]:
