@@ -117,7 +117,7 @@ def test_on_the_bowl_the_gap_at_the_end_is_that_of_euler():
 def test_in_float32_rosenbrock_turns_back_at_a_hundred_thousandth():
     seen = analysis.precision(SGD(4e-4), problems.rosenbrock(), 0.5, 8)
     assert seen.turn == pytest.approx(1.25e-5)
-    assert seen.single.min() == pytest.approx(7.8e-5, rel=0.1) and seen.single[-1] == pytest.approx(1.1e-3, rel=0.1)
+    assert seen.single.min() == pytest.approx(7.8e-5, rel=0.2) and seen.single[-1] == pytest.approx(1.1e-3, rel=0.2)
     assert (np.diff(seen.double) < 0).all()
 
 

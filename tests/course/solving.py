@@ -35,4 +35,6 @@ def ask(name: str, *answer: Any) -> None:
 
 
 def answered(wrong: Any) -> tuple[Any, ...]:
+    """A wrong answer as a tuple, computed if it must be."""
+    wrong = wrong() if callable(wrong) else wrong
     return wrong if isinstance(wrong, tuple) else (wrong,)
