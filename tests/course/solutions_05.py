@@ -1,0 +1,60 @@
+"""05 · Momentum: one method, two equations."""
+
+import jax.numpy as jnp
+import numpy as np
+from solving import Solution
+
+from dynopt import SGD, Memoryless, Momentum, iterate, problems
+
+PARABOLA = problems.quadratic([0.5])
+
+
+def speed(momentum: float) -> float:
+    """Of the flow that the map follows when the step alone shrinks, over that of gradient descent."""
+    page = Memoryless(Momentum(1e-6, momentum))
+    y = page.init(jnp.array([1.0]), lambda x: x)
+    return float(-page.flow(0.0, y, lambda x: x).x[0])
+
+
+def critical_friction(curvature: float) -> float:
+    """Where the exact solution stops changing sign, by bisection."""
+    bowl, t = problems.quadratic([curvature]), np.linspace(0, 20, 4001)
+    low, high = 0.1, 20.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        swings = bool((np.asarray(bowl.loss.oscillator(t, np.array([1.0]), middle)) < -1e-13).any())
+        low, high = (middle, high) if swings else (low, middle)
+    return high
+
+
+def steps(page) -> int:
+    loss = np.asarray(iterate(page, PARABOLA, 12_000, x0=[1.0]).loss)
+    return int((loss < 1e-4 * loss[0]).argmax())
+
+
+def quotients() -> list[float]:
+    slow, heavy, fast = map(steps, (SGD(0.001), Momentum(0.001, 0.9), SGD(0.01)))
+    return [slow / heavy, fast / heavy]
+
+
+SOLUTIONS = {
+    "05-a": Solution(
+        lambda: (speed(0.95),),
+        [(0.05, "how much is forgotten"), (19.0, "begins with 1"), (10.0, "μ = 0.9")],
+        relative=0.01,
+    ),
+    "05-b": Solution(
+        lambda: (critical_friction(9.0),),
+        [(3.0, "without friction"), (36.0, "the square of"), (18.0, "not with the curvature")],
+        relative=0.02,
+    ),
+    "05-c": Solution(
+        lambda: (quotients(),),
+        [
+            ([1.0, 10.0], "in the other order"),
+            ([0.1, 1.0], "not the other way round"),
+            ([10.0, 10.0], "a tenth of the steps"),
+        ],
+        relative=0.1,
+    ),
+}
