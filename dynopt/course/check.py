@@ -181,7 +181,7 @@ def _exercise(name: str, asked: str, seal: str, hint: str, *answers: Any) -> Exe
         found = _known(name)
     if found.check != asked:
         raise InvalidValue(f"{name} is not for check.{asked}; call check.{found.check}.")
-    if any(answer is ... for answer in answers):
+    if any(answer is ... or (isinstance(answer, list | tuple) and ... in answer) for answer in answers):
         raise Unanswered(f"{name} waits for your answer: put it in place of the dots.")
     return found
 

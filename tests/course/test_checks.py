@@ -94,6 +94,8 @@ def test_invariance_is_of_what_f_gives(capsys):
 def test_dots_are_no_answer_yet():
     with pytest.raises(check.Unanswered, match="01-a waits for your answer: put it in place of the dots."):
         check.close("01-a", ...)
+    with pytest.raises(check.Unanswered):
+        check.close("01-a", [1.0, ...])
 
 
 def test_a_notebook_shows_the_sentence_alone():

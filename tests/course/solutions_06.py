@@ -1,0 +1,67 @@
+"""06 · Nesterov and the number 3."""
+
+import math
+
+import diffrax
+import jax.numpy as jnp
+import numpy as np
+from solving import Solution
+
+from dynopt import NesterovConvex, analysis, integrate, problems
+
+BOWL, START = problems.quadratic([0.02, 0.005]), [1.0, 1.0]
+CURVATURE = jnp.array([0.02, 0.005])
+H = np.array([0.4, 0.2, 0.1])
+
+
+def losses_and_bounds():
+    flow = integrate(NesterovConvex(1.0), BOWL, 400, x0=START)
+    return flow.loss[1:], 4 / flow.t[1:] ** 2
+
+
+def most(r: float) -> float:
+    """The largest t² f along x″ + (r/t) x′ + ∇f = 0, in the time s = log t: no friction is singular there."""
+
+    def field(s, y, _):
+        x, q = y  # q = dx/ds
+        return q, (1 - r) * q - jnp.exp(2 * s) * CURVATURE * x
+
+    first, last = math.log(1e-3), math.log(400.0)
+    s = jnp.linspace(math.log(0.01), last, 20_001)
+    run = diffrax.diffeqsolve(
+        diffrax.ODETerm(field), diffrax.Dopri8(), first, last, 0.01, (jnp.ones(2), -1e-6 * CURVATURE / (1 + r)),
+        saveat=diffrax.SaveAt(ts=s), stepsize_controller=diffrax.PIDController(1e-10, 1e-10), max_steps=None,
+    )  # fmt: skip
+    x, _ = run.ys
+    return float((jnp.exp(2 * s) * (x**2 @ CURVATURE) / 2).max())
+
+
+def refined():
+    seen = analysis.order(NesterovConvex(1.0), BOWL, 50.0, 6, x0=START)
+    return seen.h, seen.error
+
+
+SOLUTIONS = {
+    "06-a": Solution(
+        losses_and_bounds,
+        [
+            (([4.0, 1.0], [0.01, 0.01]), "in this order, the smaller first?"),
+            (([0.01, 4.0], [4.0, 1.0]), "at number 1"),
+            (([math.nan, 0.1], [4.0, 1.0]), "at number 0, nan"),
+        ],
+    ),
+    "06-b": Solution(
+        lambda: ([most(1.0), most(10.0)],),
+        [
+            ([3.096, 23.32], "in the other order"),
+            ([1.0627, 1.0627], "has to change, too"),
+            ([3.096, 3.096], "breaks the bound"),
+        ],
+        relative=0.02,
+    ),
+    "06-c": Solution(
+        refined,
+        [((H**2, H), "slope against η"), ((H, H**2), "are swapped, or"), ((H[::-1], H), "in the same direction")],
+        absolute=0.1,
+    ),
+}
