@@ -182,8 +182,12 @@ def _exercise(name: str, asked: str, seal: str, hint: str, *answers: Any) -> Exe
     if found.check != asked:
         raise InvalidValue(f"{name} is not for check.{asked}; call check.{found.check}.")
     if any(answer is ... or (isinstance(answer, list | tuple) and ... in answer) for answer in answers):
-        raise Unanswered(f"{name} waits for your answer: put it in place of the dots.")
+        raise _unanswered(name)
     return found
+
+
+def _unanswered(name: str) -> Unanswered:
+    return Unanswered(f"{name} waits for your answer: put it in place of the dots.")
 
 
 def _known(name: str) -> Exercise:
@@ -197,7 +201,11 @@ def _known(name: str) -> Exercise:
 def _apart(name: str, asked: str, f: Callable, transform: Callable, at: Any, hint: str) -> tuple[Exercise, float]:
     """The exercise, and by how much f changes, as a share of its largest number."""
     exercise = _exercise(name, asked, "", hint, f, transform, at)
-    before, after = (np.array(_numbers(f(where), "f")) for where in (at, transform(at)))
+    moved = transform(at)
+    given = [] if moved is ... else [f(at), f(moved)]
+    if not given or any(values is ... for values in given):
+        raise _unanswered(name)
+    before, after = (np.array(_numbers(values, "f")) for values in given)
     if before.shape != after.shape:
         raise InvalidValue(f"f gives {before.size} numbers and then {after.size}; let it give as many for both.")
     return exercise, float(np.abs(after - before).max(initial=0) / (np.abs(before).max(initial=0) or 1))

@@ -96,6 +96,9 @@ def test_dots_are_no_answer_yet():
         check.close("01-a", ...)
     with pytest.raises(check.Unanswered):
         check.close("01-a", [1.0, ...])
+    for f, transform in ((lambda x: ..., lambda x: x), (lambda x: x, lambda x: ...)):
+        with pytest.raises(check.Unanswered, match="x waits for your answer"):
+            check.invariant("x", f, transform, 1.0, hint="No.")
 
 
 def test_a_notebook_shows_the_sentence_alone():
@@ -107,7 +110,7 @@ def test_a_notebook_shows_the_sentence_alone():
 def test_mistyped_names_and_other_checks_are_refused():
     with pytest.raises(UnknownName, match="no exercise '01-d'; did you mean 01-"):
         check.close("01-d", 1.0)
-    with pytest.raises(UnknownName, match="no exercise 'seventeen'. Known: 01-a"):
+    with pytest.raises(UnknownName, match="no exercise 'seventeen'. Known: 00-a"):
         check.close("seventeen", 1.0)
     with pytest.raises(InvalidValue, match=r"01-a is not for check.slope; call check.close"):
         check.slope("01-a", [1, 2, 3], [1, 2, 3])
