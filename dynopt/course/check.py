@@ -108,12 +108,12 @@ def below(name: str, smaller: Any, larger: Any, *, hint: str = "") -> None:
     if len(low) != len(high) and 1 not in (len(low), len(high)):
         raise InvalidValue(f"{len(low)} numbers stand beside {len(high)}; pass as many, or one bound for all.")
     low, high = np.broadcast_arrays(low, high)
-    if low.size and (low > high).all() and (low != high).any():
-        raise exercise.wrong("all numbers lie above the bound: are the two in this order, the smaller first?")
     broken = np.flatnonzero(~(low <= high))
     if broken.size:
         first = broken[0]
-        raise exercise.wrong(f"at number {first}, {low[first]:.4g} is not below {high[first]:.4g}.")
+        where = f"at number {first}, " * (low.size > 1)
+        order = " Are the two in this order, the smaller first?" * bool((low > high).all())
+        raise exercise.wrong(f"{where}{low[first]:.4g} is not below {high[first]:.4g}.{order}")
     _tick(name, f"{low.size} below")
 
 

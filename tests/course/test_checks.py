@@ -70,9 +70,13 @@ def test_a_bound_holds_everywhere(capsys):
     assert capsys.readouterr().out == "✓ x: 2 below\n" * 2
     with pytest.raises(check.WrongAnswer, match="x: at number 1, 4 is not below 3. No."):
         check.below("x", [1.0, 4.0], [1.0, 3.0], hint="No.")
-    with pytest.raises(check.WrongAnswer, match="in this order, the smaller first"):
+    with pytest.raises(
+        check.WrongAnswer, match="at number 0, 4 is not below 1. Are the two in this order, the smaller"
+    ):
         check.below("x", [4.0, 4.0], [1.0, 3.0], hint="No.")
-    with pytest.raises(check.WrongAnswer, match="at number 0, nan is not below 1"):
+    with pytest.raises(check.WrongAnswer, match="x: 4 is not below 3. Are the two"):
+        check.below("x", 4.0, 3.0, hint="No.")
+    with pytest.raises(check.WrongAnswer, match="x: nan is not below 1. No."):
         check.below("x", [math.nan], 1.0, hint="No.")
     with pytest.raises(InvalidValue, match="2 numbers stand beside 3; pass as many, or one bound for all"):
         check.below("x", [1.0, 2.0], [1.0, 2.0, 3.0], hint="No.")

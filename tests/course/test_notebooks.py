@@ -163,10 +163,11 @@ def test_each_exercise_is_an_answer_and_one_line_that_checks_it(path):
             node.id for node in ast.walk(answer) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
         assigned |= {node.name for node in answer.body if isinstance(node, ast.FunctionDef)}
-        assert {ast.unparse(argument) for argument in line.value.args[1:]} <= assigned
+        given = [ast.unparse(argument) for argument in line.value.args[1:] if not isinstance(argument, ast.Constant)]
+        assert given and set(given) <= assigned
         assert cell.metadata["tags"] == ["raises-exception"], "a reader who runs all goes on to the next"
-        grade, given = cell.metadata["nbgrader"], code[i - 1].metadata["nbgrader"]
+        grade, asked_of = cell.metadata["nbgrader"], code[i - 1].metadata["nbgrader"]
         assert (grade["grade"], grade["locked"], grade["grade_id"]) == (True, True, f"{name}-check")
-        assert (given["solution"], given["locked"], given["grade_id"]) == (True, False, f"{name}-answer")
+        assert (asked_of["solution"], asked_of["locked"], asked_of["grade_id"]) == (True, False, f"{name}-answer")
         assert "..." in code[i - 1].source
     assert asked == list(check.exercises(chapter))
