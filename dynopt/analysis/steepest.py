@@ -30,15 +30,12 @@ class Steepest(eqx.Module):
 def steepest(gradient: Any, norm: str = "euclidean") -> Steepest:
     """The direction of steepest descent, and the slope along it.
 
-    | norm        | |d|               | d             | slope, minus          | optimizer            |
-    |-------------|-------------------|---------------|-----------------------|----------------------|
-    | "euclidean" | √(Σ dᵢ²)          | -g/|g|        | Euclidean norm        | gradient descent     |
-    | "max"       | maxᵢ |dᵢ|         | -sign(g)      | Σ |gᵢ|                | sign descent         |
-    | "spectral"  | largest singular  | -U Vᵀ         | sum of singular       | Muon                 |
-    |             | value             |               | values                |                      |
+    - "euclidean": |d| = √(Σ dᵢ²), d = -g/|g|, slope minus the Euclidean norm: gradient descent.
+    - "max": |d| = maxᵢ |dᵢ|, d = -sign(g), slope -Σ |gᵢ|: sign descent.
+    - "spectral": |d| the largest singular value of a matrix, d = -U Vᵀ with g = U Σ Vᵀ, only the singular vectors of
+      singular values that are not 0, slope minus their sum: Muon.
 
-    with g = U Σ Vᵀ, only the singular vectors of singular values that are not 0. Where some gᵢ is 0, other directions
-    are as steep.
+    Where some gᵢ, or singular value, is 0, other directions are as steep.
 
     - `gradient`: g, of any shape; for "spectral" a matrix. - `norm`: one of those above.
 

@@ -136,6 +136,15 @@ conventions = Conventions(
                 ),
             ),
         ),
+        "length": Convention(
+            "how long is one step?",
+            (
+                ("gradient descent", "η ‖g‖: the steeper, the longer", "`SGD(η)`"),
+                ("sign descent", "η in every coordinate, whatever g is", "`Signum(η, 0.0)`"),
+                ("Muon", "η r in every singular direction, r = √max(1, columns/rows)", "`Muon(η, exact=True)`"),
+                ("textbooks", "steepest descent in a norm: η ‖g‖* d, with the dual norm of g", "`analysis.steepest`"),
+            ),
+        ),
         "order": Convention(
             "which error has which order?",
             (

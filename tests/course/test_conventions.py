@@ -8,7 +8,23 @@ import numpy as np
 import optax
 import pytest
 
-from dynopt import Adam, AdamW, Memoryless, Momentum, Nesterov, NesterovConvex, Optax, RMSprop, iterate, problems
+from dynopt import (
+    SGD,
+    Adam,
+    AdamW,
+    Memoryless,
+    Momentum,
+    Muon,
+    Nesterov,
+    NesterovConvex,
+    Optax,
+    Problem,
+    RMSprop,
+    Signum,
+    iterate,
+    problems,
+)
+from dynopt.analysis.steepest import length, steepest
 from dynopt.course import conventions
 from dynopt.errors import UnknownName
 
@@ -114,6 +130,27 @@ def test_bias_correction():
 def test_weight_decay():
     same(AdamW(ETA, weight_decay=0.1), adam(0.1), 0.0, 0.0)
     assert default(optax.adamw, "weight_decay") == 1e-4
+
+
+def test_length():
+    g = np.asarray(jax.grad(booth.loss)(booth.x0))
+    steps = [np.diff(iterate(page, booth, 1).x, axis=0)[0] for page in (SGD(ETA), Signum(ETA, 0.0))]
+    np.testing.assert_allclose(np.linalg.norm(steps[0]), ETA * np.linalg.norm(g), rtol=1e-9)
+    np.testing.assert_allclose(np.abs(steps[1]), ETA, rtol=1e-9)
+    wide = Problem(lambda x: (x**2).sum() / 2, jnp.array([[3.0, 0.0, 1.0], [4.0, 5.0, -1.0]]), name="wide")
+    step = np.diff(iterate(Muon(ETA, 0.0, exact=True), wide, 1).x, axis=0).reshape(2, 3)
+    np.testing.assert_allclose(np.linalg.svd(step, compute_uv=False), ETA * 1.5**0.5, rtol=1e-9)
+    # textbooks: argmin of g·d + |d|²/(2η) is η |g|* d
+    for norm in ("euclidean", "max"):
+        best = steepest(g, norm)
+        chosen = -ETA * best.slope * best.direction
+        for other in np.random.default_rng(0).normal(size=(500, 2)):
+            near = chosen + 0.1 * ETA * other
+            assert model(g, chosen, norm) <= model(g, near, norm)
+
+
+def model(g, d, norm):
+    return g @ d + length(d, norm) ** 2 / (2 * ETA)
 
 
 def test_time():

@@ -27,7 +27,7 @@ def test_the_right_answer_passes_and_is_the_middle_of_what_does(name, capsys):
     ask(name, *right)
     assert capsys.readouterr().out.startswith(f"✓ {name}: ")
     if exercise.check in ("close", "slope"):
-        value = np.atleast_1d(np.asarray(sealed_value(exercise.check, right), float))
+        value = np.ravel(np.asarray(sealed_value(exercise.check, right), float))
         for share, opens in ((-0.8, True), (0.8, True), (-1.2, False), (1.2, False)):
             width = own.relative * abs(value) if own.relative else own.absolute
             moved = list(value + share * width)

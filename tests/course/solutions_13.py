@@ -1,0 +1,58 @@
+"""13 · Why the gradient at all. The right answers come from searches, not from the formulas."""
+
+import itertools
+
+import numpy as np
+from solving import Solution
+
+from dynopt import analysis
+
+G = np.array([[2.0, 0.0], [3.0, 4.0]])
+A, SLOPE = np.array([[3.0, 1.0], [1.0, 2.0]]), np.array([1.0, -1.0])
+
+
+def corners() -> float:
+    """A linear function on a cube is least in a corner."""
+    return min(np.dot([2.0, -3.0, 6.0], corner) for corner in itertools.product([-1.0, 1.0], repeat=3))
+
+
+def rotations():
+    """The extreme points of the spectral ball of 2 x 2 matrices are rotations and reflections; the least of them."""
+    turn = np.linspace(0, 2 * np.pi, 200_001)
+    c, s = np.cos(turn), np.sin(turn)
+    found = np.concatenate([np.stack([c, -s, s, c], 1), np.stack([c, s, s, -c], 1)])
+    return found[np.argmin(found @ G.ravel())].reshape(2, 2)
+
+
+def ellipse():
+    turn = np.linspace(0, 2 * np.pi, 200_001)
+    d = np.stack([np.cos(turn), np.sin(turn)], 1)
+    d = d / np.sqrt(np.einsum("ni,ij,nj->n", d, A, d))[:, None]
+    return d[np.argmin(d @ SLOPE)]
+
+
+SOLUTIONS = {
+    "13-a": Solution(
+        lambda: (corners(),),
+        [(11.0, "is negative"), (-7.0, "in the Euclidean norm"), (-6.0, "all coordinates help")],
+        relative=0.01,
+    ),
+    "13-b": Solution(
+        lambda: (rotations(),),
+        [
+            (-analysis.steepest(G, "spectral").direction, "uphill"),
+            (analysis.steepest(G).direction, "there the singular values stay"),
+            (analysis.steepest(G, "max").direction, "max-norm of the entries"),
+        ],
+        absolute=0.01,
+    ),
+    "13-c": Solution(
+        lambda: (ellipse(),),
+        [
+            (-np.linalg.solve(A, SLOPE), "its length in the norm of A"),
+            (-SLOPE / np.sqrt(SLOPE @ A @ SLOPE), "another direction"),
+            (np.linalg.solve(A, SLOPE) / np.sqrt(SLOPE @ np.linalg.solve(A, SLOPE)), "uphill"),
+        ],
+        absolute=0.005,
+    ),
+}
