@@ -68,7 +68,7 @@ def inside(optimizer: AbstractOptimizer, problem: Problem, first: int = 0, steps
         y = jax.tree.map(lambda a, k=k: a[k], run.y)
         rolled = page.step(k * page.h, y, lambda x, *_: jnp.zeros_like(x)).x - y.x
         taken.append((y.x, rolled, run.y.x[k + 1] - y.x - rolled, -grad(y.x)))
-    x, memory, gradient, downhill = (np.asarray(rows, float) for rows in zip(*taken, strict=True))
+    x, memory, gradient, downhill = (np.asarray(rows) for rows in zip(*taken, strict=True))
     if not np.isfinite(memory).all():
         raise InvalidValue(f"{optimizer!r} has no step without a gradient at step {first}; pass a later `first`.")
     return Inside(np.arange(first, first + steps), x, memory, gradient, downhill, optimizer, problem)

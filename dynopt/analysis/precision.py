@@ -20,13 +20,15 @@ class Precision(eqx.Module):
     """|x_map(T) - x_flow(T)| at h, h/2, h/4, ..., with the map in float32 and in float64 beside one flow in float64.
 
     - `h`, `single`, `double`: steps, and the two errors, shape `(refinements,)`.
-    - `solver_error`: the flow's own. - `time`: T. - `optimizer`, `problem`: whose it is.
+    - `solver_error`: the flow's own. - `solver`: what solved it, and how finely. - `time`: T. - `optimizer`, `problem`:
+      whose it is.
     """
 
     h: Points
     single: Points
     double: Points
     solver_error: float
+    solver: str = eqx.field(static=True)
     time: float
     optimizer: AbstractOptimizer
     problem: Problem
@@ -63,16 +65,15 @@ def precision(
     refinements = whole("refinements", refinements, least=3)
     steps = max(1, round(float(positive("time", time)) / float(optimizer.h)))
     starts = [jax.tree.map(lambda v, kind=kind: jnp.asarray(v, kind), problem.start(x0)) for kind in ("f4", "f8")]
-    rows = []
+    rows, solver = [], ""
     for page, k in ((optimizer.refine(2**i), steps * 2**i) for i in range(refinements)):
         rtol = rtol_floor(jnp.float64, page)
-        flow, looser = (
-            _end(integrate(page, problem, k, x0=starts[1], save_every=k, rtol=r)) for r in (rtol, 10 * rtol)
-        )
-        single, double = (_end(iterate(page, problem, k, x0=start, save_every=k)) for start in starts)
-        rows.append((float(page.h), *(float(np.linalg.norm(x - flow)) for x in (single, double, looser))))
+        flow, looser = (integrate(page, problem, k, x0=starts[1], save_every=k, rtol=r) for r in (rtol, 10 * rtol))
+        maps = [iterate(page, problem, k, x0=start, save_every=k) for start in starts]
+        rows.append((float(page.h), *(float(np.linalg.norm(_end(run) - _end(flow))) for run in (*maps, looser))))
+        solver = f"{flow.stats['solver']} (rtol {rtol:.2g})"
     h, single, double, own = np.array(rows).T
-    return Precision(h, single, double, float(own.max()), float(steps * optimizer.h), optimizer, problem)
+    return Precision(h, single, double, float(own.max()), solver, float(steps * optimizer.h), optimizer, problem)
 
 
 def _end(run: Any) -> np.ndarray:

@@ -107,6 +107,8 @@ def below(name: str, smaller: Any, larger: Any, *, hint: str = "") -> None:
     low, high = np.array(_numbers(smaller, "smaller")), np.array(_numbers(larger, "larger"))
     if len(low) != len(high) and 1 not in (len(low), len(high)):
         raise InvalidValue(f"{len(low)} numbers stand beside {len(high)}; pass as many, or one bound for all.")
+    if not low.size or not high.size:
+        raise InvalidValue("there are no numbers to compare; pass rows that are not empty.")
     low, high = np.broadcast_arrays(low, high)
     broken = np.flatnonzero(~(low <= high))
     if broken.size:

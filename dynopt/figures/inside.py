@@ -71,7 +71,7 @@ def paint(ax: Axes, results: list[Inside]) -> Panel:
         keys += [legends.key("memory's part", color=ink(), linewidth=1.2)]
         keys += [legends.key("gradient's part", color=pale, linewidth=2.4)]
     keys += [legends.key("along −∇f", linestyle=legends.DOTTED)]
-    caption = [f"{plain(called(seen))}. {setting(seen.optimizer)}. Steps {seen.k[0]} to {seen.k[-1]}."]
+    caption = [f"{plain(called(seen))}. {setting(seen.optimizer)}. Steps {seen.k[0]} to {seen.k[-1]}, {seen.x.dtype}."]
     return Panel(title=_title(seen), names=runs.handles([each]), keys=keys, caption=caption, shape=HIGH)
 
 

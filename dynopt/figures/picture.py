@@ -1,7 +1,9 @@
 """A picture: one frame with its title, names and caption, or a drawing in somebody else's axes."""
 
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from io import BytesIO
 from typing import Any, TypeVar
 
@@ -46,7 +48,11 @@ class Picture(Figure):
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {"image/png": self._repr_png_(), "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+        """The image, and as HTML too, which alone shows the alt text in Jupyter and on pages made by nbconvert."""
+        png = self._repr_png_()
+        source = f"data:image/png;base64,{b64encode(png).decode()}"
+        html = f'<img src="{source}" alt="{escape(self.alt)}" style="max-width: 100%">'
+        return {"text/html": html, "image/png": png, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
 
     def lay_out(self) -> None:
         """Give every frame its place, without drawing."""

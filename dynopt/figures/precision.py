@@ -56,7 +56,8 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
         for text, values in (("float64", seen.double), ("float32", seen.single))
     ]
     settings = f"{plain(called(seen))}. {setting(seen.optimizer)}, refined to h\xa0=\xa0{number(float(seen.h[-1]))}."
-    own = f"Map in float32 and float64, flow in float64, up to t\xa0=\xa0{number(seen.time)}; the flow errs by at most"
+    formats = f"Map in float32 and float64, up to t\xa0=\xa0{number(seen.time)}."
+    flow = f"The flow, in float64 by {seen.solver}, errs by at most {number(seen.solver_error)}."
     keys = [
         legends.key("float64", marker="o"),
         legends.key("float32", marker="o", linestyle=legends.DOTTED, markerfacecolor=ground()),
@@ -67,7 +68,7 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
         names=[],
         keys=keys,
         ends=beside,
-        caption=[settings, f"{own} {number(seen.solver_error)}."],
+        caption=[settings, formats, flow],
     )
 
 

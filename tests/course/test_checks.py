@@ -78,6 +78,8 @@ def test_a_bound_holds_everywhere(capsys):
         check.below("x", 4.0, 3.0, hint="No.")
     with pytest.raises(check.WrongAnswer, match="x: nan is not below 1. No."):
         check.below("x", [math.nan], 1.0, hint="No.")
+    with pytest.raises(InvalidValue, match="there are no numbers to compare"):
+        check.below("x", [], 1.0, hint="No.")
     with pytest.raises(InvalidValue, match="2 numbers stand beside 3; pass as many, or one bound for all"):
         check.below("x", [1.0, 2.0], [1.0, 2.0, 3.0], hint="No.")
 

@@ -110,8 +110,8 @@ def test_every_picture_is_shown_by_the_library_with_its_alt_text(path):
         drawn = [node for node in ast.walk(tree) if is_call_of(node, "figures")]
         shown = [tree.body[-1].value] if tree.body and isinstance(tree.body[-1], ast.Expr) else []
         assert all(node in shown for node in drawn), "a picture is drawn but not shown"
-    assert "alt" in dynopt.figures.Picture(alt="a").__dict__
-    assert dynopt.figures.Picture(alt="a")._repr_mimebundle_()[1] == {"image/png": {"alt": "a"}}
+    shown, about = dynopt.figures.Picture(alt='f < "1"')._repr_mimebundle_()
+    assert about == {"image/png": {"alt": 'f < "1"'}} and 'alt="f &lt; &quot;1&quot;"' in shown["text/html"]
 
 
 @lesson

@@ -16,7 +16,7 @@ from dynopt.figures.style import STYLES
 
 def made_precision() -> Precision:
     h = 0.01 / 2.0 ** np.arange(6)
-    return Precision(h, h + 1e-5 / h, h, 1e-12, 0.5, SGD(0.01), scene("valley"))
+    return Precision(h, h + 1e-5 / h, h, 1e-12, "Tsit5 (rtol 1e-13)", 0.5, SGD(0.01), scene("valley"))
 
 
 def made_inside(page=None, memory=1.0) -> Inside:
