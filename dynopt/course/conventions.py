@@ -75,7 +75,11 @@ conventions = Conventions(
             "how much time does one step take?",
             (
                 ("dynopt", "t = k h with h = η for SGD, RMSprop, Adam and h = √η for momentum", "`page.h`"),
-                ("gradient flow with momentum", "t = k η/(1-μ), if μ stays as η → 0", "`Memoryless(Momentum(η, μ))`"),
+                (
+                    "momentum, if μ stays as η → 0",
+                    "x′ = -∇f with t = k η/(1-μ), or x′ = -∇f/(1-μ) with t = k η",
+                    "the second: `Memoryless(Momentum(η, μ))`",
+                ),
                 ("Su, Boyd and Candès", "t = k √s", "`NesterovConvex(s)`"),
             ),
         ),
