@@ -10,6 +10,7 @@ from ..analysis import Inside
 from ..errors import InvalidValue
 from . import legends, runs
 from .captions import called, claim
+from .measure import frame, size_of, width
 from .paths import HIGH
 from .picture import Panel, Picture, drawn, single
 from .style import ground, ink, mixed, quiet, readable
@@ -17,6 +18,7 @@ from .views import linear_view, mark_plainly
 from .window import Window
 from .words import counted, number, plain, setting
 
+BESIDE = np.array([(x, y) for x in (-24, 0, 24) for y in (-12, 0, 12) if x or y])  # points, from a tail to its number
 SMALL = 1e-9  # of the step: a part that is smaller is not there
 
 
@@ -53,15 +55,16 @@ def paint(ax: Axes, results: list[Inside]) -> Panel:
     ax.set_aspect("equal", adjustable="box", anchor="W")
     color, pale = readable(look.color), mixed(look.color, ground(), 0.45)
     parts = np.linalg.norm(seen.memory, axis=-1) > SMALL * size[:, 0]
+    ways = [(seen.x, end), (seen.x, down), *[(seen.x, middle), (middle, end)] * bool(parts.any())]
+    arrows = np.concatenate([np.stack(way, 1) for way in ways])
     for i, k in enumerate(seen.k):
-        ax.plot(
-            *np.stack([seen.x[i], down[i]], 1), linestyle=legends.DOTTED, color=quiet(), zorder=2, gid=f"downhill {k}"
-        )
+        dotted: dict[str, Any] = {"linestyle": legends.DOTTED, "color": quiet(), "zorder": 2}
+        ax.plot(*np.stack([seen.x[i], down[i]], 1), gid=f"downhill {k}", **dotted)
         if parts[i]:
             _arrow(ax, seen.x[i], middle[i], ink(), 1.2, f"memory {k}")
             _arrow(ax, middle[i], end[i], pale, 2.4, f"gradient {k}")
         _arrow(ax, seen.x[i], end[i], color, 2.4, f"step {k}")
-        _number(ax, seen.x[i], f"k = {k}", seen.step[i], seen.downhill[i])
+        _number(ax, seen.x[i], f"k = {k}", arrows)
     runs.dots(ax, seen.x[:, 0], seen.x[:, 1], look, f"map {each.key}")
     mark_plainly(ax.xaxis)
     mark_plainly(ax.yaxis)
@@ -92,16 +95,20 @@ def _window(points: np.ndarray) -> Window:
     return (x - across, x + across), (y - HIGH * across, y + HIGH * across)
 
 
-def _number(ax: Axes, at: np.ndarray, text: str, step: np.ndarray, downhill: np.ndarray) -> None:
-    """Beside the tail of a step, on the side where -∇f does not point."""
-    aside = np.array([-step[1], step[0]]) / np.linalg.norm(step)
-    x, y = -aside if aside @ downhill > 0 else aside
+def _number(ax: Axes, at: np.ndarray, text: str, arrows: np.ndarray) -> None:
+    """Beside the tail of a step, where the arrows (n, 2 ends, 2) leave most room."""
+    box = frame(ax)
+    points = min(box.width / np.ptp(ax.get_xlim()), box.height / np.ptp(ax.get_ylim()))  # per unit of position
+    along = np.linspace(0, 1, 65)[:, None, None]
+    inked = (1 - along) * arrows[:, 0] + along * arrows[:, 1]
+    apart = np.abs((inked - at) * points - BESIDE[:, None, None]) - [width(text, size_of("font.size")) / 2, 6]
+    clear = np.linalg.norm(np.maximum(apart, 0), axis=-1).min((1, 2))
     style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "color": quiet()}
-    ax.annotate(text, tuple(at), xytext=(20 * x, 12 * y), gid=text, zorder=5, **style)
+    ax.annotate(text, tuple(at), xytext=tuple(BESIDE[clear.argmax()]), gid=text, zorder=5, **style)
 
 
-def _arrow(ax: Axes, tail: np.ndarray, tip: np.ndarray, color: str, width: float, gid: str) -> None:
-    look: dict[str, Any] = {"arrowstyle": "-|>,head_length=0.5,head_width=0.22", "color": color, "linewidth": width}
+def _arrow(ax: Axes, tail: np.ndarray, tip: np.ndarray, color: str, wide: float, gid: str) -> None:
+    look: dict[str, Any] = {"arrowstyle": "-|>,head_length=0.5,head_width=0.22", "color": color, "linewidth": wide}
     look |= {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 14}
     ax.annotate("", tuple(tip), xytext=tuple(tail), arrowprops=look, zorder=3, gid=gid)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from types import ModuleType
 from typing import Any
 
@@ -11,8 +12,9 @@ from matplotlib.artist import Artist
 from ..checks import whole
 from ..errors import InvalidType, InvalidValue
 from . import paths
+from .captions import solved
 from .measure import frame, size_of, width
-from .picture import Picture, write_title
+from .picture import Panel, Picture, write_title
 from .style import context
 
 WIDE = 0.62  # of the width of a picture of its own, for each panel
@@ -37,13 +39,13 @@ def draw(panels: Sequence[tuple[Any, ...]], *, columns: int = 2, style: str = "n
     if not panels:
         raise InvalidValue("`panels` is empty; pass pairs such as (figures.loss, runs).")
     with context(style):
-        picture = Picture(style, " ".join(figure.describe(results) for figure, results, _ in panels))
+        picture = Picture(style, " ".join(_described(*panel) for panel in panels))
         rows, columns = math.ceil(len(panels) / columns), min(columns, len(panels))
         wide, high = (float(side) for side in picture.get_size_inches())
         picture.set_size_inches(wide * max(1, WIDE * columns), high * max(1, HIGH * rows))
         axes = [picture.add_subplot(rows, columns, i + 1) for i in range(len(panels))]
         painted = [figure.paint(ax, results) for (figure, results, _), ax in zip(panels, axes, strict=True)]
-        picture.write_caption(list(dict.fromkeys(said for panel in painted for said in panel.caption)))
+        picture.write_caption(_caption([results for _, results, _ in panels], painted))
         keys: dict[str, Artist] = {}
         for (_, _, title), ax, panel in zip(panels, axes, painted, strict=True):
             write_title(ax, title or panel.title, ROOM * frame(ax).width, 4.0)
@@ -57,6 +59,18 @@ def draw(panels: Sequence[tuple[Any, ...]], *, columns: int = 2, style: str = "n
                 paths.paint(ax, results, fill=fill)
             write_title(ax, title or panel.title, frame(ax).width, 4.0)
         return picture
+
+
+def _described(figure: ModuleType, results: list[Any], title: str) -> str:
+    return ": ".join(filter(None, [title, figure.describe(results)]))
+
+
+def _caption(results: Sequence[list[Any]], painted: Sequence[Panel]) -> list[str]:
+    """What each panel says, said once; how exactly the flows were solved, in one sentence for all."""
+    said = [
+        line for each, panel in zip(results, painted, strict=True) for line in panel.caption if line != solved(each)
+    ]
+    return [*dict.fromkeys(said), *filter(None, [solved(list(chain.from_iterable(results)))])]
 
 
 def _write_keys(picture: Picture, keys: list[Artist]) -> None:

@@ -5,13 +5,15 @@ from io import BytesIO
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.path import Path
 from scenes import PAGES, found, gids, made_gap, scene
 
-from dynopt import SGD, Adam, Momentum, Problem, analysis, figures
+from dynopt import SGD, Adam, Momentum, Problem, analysis, figures, problems
 from dynopt.analysis import Inside, Precision
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import bound, inside, panels, precision, steepest
 from dynopt.figures.style import STYLES
+from dynopt.figures.words import number
 
 
 def made_precision() -> Precision:
@@ -84,6 +86,23 @@ def test_where_nothing_is_memory_the_step_is_one_arrow():
     assert not [gid for gid in gids(ax) if gid.startswith(("memory", "gradient"))]
 
 
+REAL = [Momentum(0.02, 0.9), Adam(0.5), Adam(0.1), SGD(0.03)]
+
+
+@pytest.mark.parametrize("page", REAL, ids=lambda page: f"{page.name}-{float(page.h):.2g}")
+def test_no_arrow_crosses_the_number_of_a_step(page):
+    seen = analysis.inside(page, problems.quadratic([1.0, 30.0]), first=5, steps=2)
+    picture = inside.draw(seen)
+    (ax,) = picture.axes
+    picture.savefig(BytesIO(), format="png")
+    segments = [arrow(ax, gid) for gid in gids(ax) if gid.startswith(("step", "memory", "gradient"))]
+    segments += [np.asarray(found(ax, gid).get_xydata()) for gid in gids(ax) if gid.startswith("downhill")]
+    for k in seen.k:
+        box = found(ax, f"k = {k}").get_window_extent()
+        for segment in segments:
+            assert not Path(ax.transData.transform(segment)).intersects_bbox(box, filled=False)
+
+
 def test_arrows_need_a_plane(as_users_see_it):
     seen = analysis.inside(SGD(0.01), Problem(lambda x: x @ x, [1.0, 2.0, 3.0], name="bent"))
     with pytest.raises(InvalidValue, match="arrows are drawn in a plane, but bent has 3 coordinates; pass two"):
@@ -136,8 +155,12 @@ def test_panels_are_the_pictures_side_by_side(as_users_see_it):
     picture = panels.draw([(figures.paths, gaps[:2]), (figures.gap, gaps, "Own words"), (figures.loss, gaps[0])])
     picture.savefig(BytesIO(), format="png")
     assert picture.alt == " ".join(
-        [figures.paths.describe(gaps[:2]), figures.gap.describe(gaps), figures.loss.describe(gaps[0])]
+        [figures.paths.describe(gaps[:2]), f"Own words: {figures.gap.describe(gaps)}", figures.loss.describe(gaps[0])]
     )
+    caption = found(picture, "caption").get_text().replace("\n", " ")
+    errors = [g.solver_error.max() for g in gaps]
+    assert caption.count("The flow") == 1
+    assert caption.endswith(f"The flow by Tsit5 (rtol 10⁻¹¹) errs by at most {number(max(errors))}.")
     assert len([ax for ax in picture.axes if ax.get_title()]) == 3
     assert picture.axes[1].get_title() == "Own words"
     wide, alone = panels.draw([(figures.gap, gaps)] * 2), panels.draw([(figures.gap, gaps)])
