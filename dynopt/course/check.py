@@ -98,12 +98,14 @@ def choice(name: str, answer: Any, *, seal: str = "", hint: str = "") -> None:
     exercise.settle(f'"{answer}"', answer)
 
 
-def below(name: str, smaller: Any, larger: Any, *, hint: str = "") -> None:
+def below(name: str, smaller: Any, larger: Any, *, seal: str = "", hint: str = "") -> None:
     """Check that numbers lie below others, or on them, everywhere: a bound.
+
+    With a seal, the largest of smaller / larger must be the sealed number, too: a looser bound does not pass.
 
     **Raises:** as `close`, and says where the bound is broken first.
     """
-    exercise = _exercise(name, "below", "", hint, smaller, larger)
+    exercise = _exercise(name, "below", seal, hint, smaller, larger)
     low, high = np.array(_numbers(smaller, "smaller")), np.array(_numbers(larger, "larger"))
     if len(low) != len(high) and 1 not in (len(low), len(high)):
         raise InvalidValue(f"{len(low)} numbers stand beside {len(high)}; pass as many, or one bound for all.")
@@ -116,7 +118,11 @@ def below(name: str, smaller: Any, larger: Any, *, hint: str = "") -> None:
         where = f"at number {first}, " * (low.size > 1)
         order = " Are the two in this order, the smaller first?" * bool((low > high).all())
         raise exercise.wrong(f"{where}{low[first]:.4g} is not below {high[first]:.4g}.{order}")
-    _tick(name, f"{low.size} below")
+    if exercise.seal:
+        share = float(np.divide(low, high, out=np.zeros(low.size), where=high > 0).max())
+        exercise.settle(f"up to {share:.3g} of the bound", [share])
+    else:
+        _tick(name, f"{low.size} below")
 
 
 def invariant(name: str, f: Callable, transform: Callable, at: Any, *, hint: str = "") -> None:

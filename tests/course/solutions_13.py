@@ -7,7 +7,7 @@ from solving import Solution
 
 from dynopt import analysis
 
-G = np.array([[2.0, 0.0], [3.0, 4.0]])
+G = np.array([[0.0, 2.0], [3.0, 4.0]])
 A, SLOPE = np.array([[3.0, 1.0], [1.0, 2.0]]), np.array([1.0, -1.0])
 
 

@@ -68,6 +68,11 @@ def test_a_bound_holds_everywhere(capsys):
     check.below("x", [1.0, 2.0], [1.0, 3.0], hint="No.")
     check.below("x", [1.0, 2.0], 2.0, hint="No.")
     assert capsys.readouterr().out == "✓ x: 2 below\n" * 2
+    tight = check.seal("x", 0.8, relative=0.01)
+    check.below("x", [0.0, 1.0, 2.0], [0.0, 2.0, 2.5], seal=tight)
+    assert capsys.readouterr().out == "✓ x: up to 0.8 of the bound\n"
+    with pytest.raises(check.WrongAnswer, match="x: up to 0.4 of the bound is not it. No."):
+        check.below("x", [0.0, 1.0, 2.0], [0.0, 4.0, 5.0], seal=tight, hint="No.")
     with pytest.raises(check.WrongAnswer, match="x: at number 1, 4 is not below 3. No."):
         check.below("x", [1.0, 4.0], [1.0, 3.0], hint="No.")
     with pytest.raises(

@@ -26,7 +26,7 @@ def test_the_right_answer_passes_and_is_the_middle_of_what_does(name, capsys):
     right = own.right()
     ask(name, *right)
     assert capsys.readouterr().out.startswith(f"✓ {name}: ")
-    if exercise.check in ("close", "slope"):
+    if exercise.seal:
         value = np.ravel(np.asarray(sealed_value(exercise.check, right), float))
         for share, opens in ((-0.8, True), (0.8, True), (-1.2, False), (1.2, False)):
             width = own.relative * abs(value) if own.relative else own.absolute
@@ -49,7 +49,7 @@ def test_three_wrong_answers_fail_with_the_right_hint(name):
 @pytest.mark.parametrize("name", EXERCISES)
 def test_an_answer_far_off_gets_the_hint_of_the_exercise(name):
     exercise = check.exercises(name.partition("-")[0])[name]
-    if exercise.check in ("close", "slope"):
+    if exercise.seal:
         with pytest.raises(check.WrongAnswer) as told:
             check.close(name, 12345.678, seal=exercise.seal, hint=exercise.hint)
         assert str(told.value).endswith(exercise.hint)
