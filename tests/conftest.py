@@ -1,3 +1,6 @@
+import gc
+import os
+
 import jax
 import jaxtyping
 import optax
@@ -5,6 +8,16 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Nearly all of the time goes into compiling programs that then run for a moment. JAX_DISABLE_MOST_OPTIMIZATIONS=0 has
+# them compiled as users do; `.ci/run` does so for what must agree to the last bits, and for the course.
+if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+def pytest_collection_finish():
+    """All that was imported stays, so the garbage collector need not walk through it; and tracing makes few cycles."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture

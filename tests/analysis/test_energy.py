@@ -24,10 +24,10 @@ line = Problem(lambda x: jnp.sum(x**2) / 2, [1.0], name="line")
 bowl = Problem(lambda x: (x[0] ** 2 + 10 * x[1] ** 2) / 2, [-2.0, 1.5], name="bowl")
 
 # Points of phase space, at times from 0.01 to 10: positions, momenta of either sign, and positive means of squares.
-key = jax.random.split(jax.random.key(3), 4)
-t = 10 ** jax.random.uniform(key[0], (200,), minval=-2, maxval=1)
-x, m = 2 * jax.random.normal(key[1], (200, 3)), jax.random.normal(key[2], (200, 3))
-v = jnp.exp(3 * jax.random.normal(key[3], (200, 3)))
+random = np.random.default_rng(3)
+t = 10 ** random.uniform(-2, 1, 200)
+x, m = 2 * random.normal(size=(200, 3)), random.normal(size=(200, 3))
+v = np.exp(3 * random.normal(size=(200, 3)))
 g = jax.vmap(grad)(x)
 
 

@@ -131,22 +131,25 @@ def test_the_start_is_shifted_by_what_the_filling_memory_withholds(b):
 
 
 @pytest.mark.parametrize(
-    "page",
-    [Momentum(0.004, 0.8), optax_page(AdamInside, 0.9, 0.95).at(0.002), Adam(0.001, 0.9, 0.95, eps=0.01)],
+    "make",
+    [
+        lambda: Momentum(0.004, 0.8),
+        lambda: optax_page(AdamInside, 0.9, 0.95).at(0.002),
+        lambda: Adam(0.001, 0.9, 0.95, eps=0.01),
+    ],
     ids=["heavy ball", "adam, eps inside", "adam, eps outside"],
 )
-def test_the_gap_to_the_corrected_flow_closes_like_h_squared(page):
+def test_the_gap_to_the_corrected_flow_closes_like_h_squared(make):
     """By a solver of its own, from the time on by which the memory has filled."""
     from scipy.integrate import solve_ivp
 
-    page = corrected(page)
+    page = corrected(make())
     steps, first = round(0.5 / float(page.h)), math.ceil(page.settling / page.h)
     errors = []
     for n in (4, 8):
         fine = page.refine(n)
-        path = iterate(fine, smooth, 8 * steps).x[
-            first * n : steps * n + 1 : n
-        ]  # as long at both clocks, so that it compiles once
+        run = iterate(fine, smooth, 8 * steps)  # as long at both clocks, so that it compiles once
+        path = run.x[first * n : steps * n + 1 : n]
         times, x0 = np.arange(steps + 1) * float(page.h), starts(fine, f, smooth.start())[1]
         flow = solve_ivp(lambda t, x, fine=fine: flows(fine, f, x)[1], (0, times[-1]), x0, "DOP853", times, rtol=1e-12, atol=1e-14)  # fmt: skip
         errors.append(np.linalg.norm(path - flow.y.T[first:], axis=1).max())
