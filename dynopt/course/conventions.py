@@ -101,7 +101,11 @@ conventions = Conventions(
                     "m ← μ m + g, x ← x - η (g + μ m): at x, which is already ahead",
                     "`Nesterov(η, μ)`",
                 ),
-                ("Su, Boyd and Candès", "μₖ = k/(k+3), which grows with the step", "`NesterovConvex(η)`"),
+                (
+                    "Su, Boyd and Candès",
+                    "at yₖ = xₖ + μₖ (xₖ - xₖ₋₁), where μₖ = (k-1)/(k+2) grows: yₖ₊₁ has k/(k+3)",
+                    "the position of `NesterovConvex(η)` is y",
+                ),
             ),
         ),
         "epsilon": Convention(
