@@ -61,7 +61,9 @@ def positive(name: str, value) -> Scalar:
     if plain == 0:
         raise InvalidValue(f"`{name}` is 0: nothing would move; use a positive number, for example 0.01.")
     if plain is not None and plain < 0:
-        raise InvalidValue(f"`{name}` is {plain:g}, which climbs the loss; use a positive number, or negate the loss.")
+        rate = name == "learning_rate" or name.startswith("factors")
+        why, remedy = (", which climbs the loss", ", or negate the loss") if rate else ("", "")
+        raise InvalidValue(f"`{name}` is {plain:g}{why}; use a positive number{remedy}.")
     return value
 
 
@@ -98,15 +100,16 @@ def boolean(name: str, value) -> bool:
     return bool(value)
 
 
-def whole(name: str, value, *, least: int) -> int:
-    """`value` as a whole number: 1000, 1e3 or numpy's, but no booleans, text or fractions."""
+def whole(name: str, value, *, least: int, most: int | None = None, like: int = 100) -> int:
+    """`value` as a whole number: 1000, 1e3 or numpy's, but no booleans, text or fractions; one is `like` this."""
     if isinstance(value, bool | np.bool_ | str | bytes) or np.ndim(value) != 0:
-        raise InvalidType(f"`{name}` must be a whole number, got {value!r}; pass for example {name}=100.")
+        raise InvalidType(f"`{name}` must be a whole number, got {value!r}; pass for example {name}={like}.")
     try:
         number = int(value)
         exact = number == value
     except (TypeError, ValueError, OverflowError):
         number, exact = least, False
-    if not exact or number < least:
-        raise InvalidValue(f"`{name}` must be a whole number of at least {least}, got {value!r}; pass {name}=100, say.")
+    if not exact or number < least or (most is not None and number > most):
+        range = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise InvalidValue(f"`{name}` must be a whole number {range}, got {value!r}; pass {name}={like}, say.")
     return number

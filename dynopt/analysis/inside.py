@@ -1,4 +1,4 @@
-"""Inside one step: what of it is memory, and what the gradient of here has added."""
+"""Inside one step: what of it memory asks for, and what the gradient of here has added."""
 
 from typing import Any
 
@@ -20,7 +20,8 @@ class Inside(eqx.Module):
     """Steps k = first, ..., first + n - 1, taken apart: Δx = memory + gradient.
 
     - `k`: which, shape `(n,)`. - `x`: where each begins, shape `(n, dim)`. - `memory`: the step that the page would
-      take if the gradient here were 0. - `gradient`: the rest. - `downhill`: -∇f. - `step`: Δx. - `turn`: an angle.
+      take if the gradient here were 0, weight decay included. - `gradient`: the rest. - `downhill`: -∇f. - `step`: Δx.
+      - `turn`: an angle.
     """
 
     k: Points
@@ -47,17 +48,21 @@ class Inside(eqx.Module):
 
 
 def inside(optimizer: AbstractOptimizer, problem: Problem, first: int = 0, steps: int = 3, *, x0: Any = None) -> Inside:
-    """Take `steps` steps of a run apart, from step `first` on.
+    """Take some steps of a run apart.
 
     What a page does without the gradient of here is what its memory asks for: heavy ball rolls on by μ times its last
-    step; gradient descent and RMSprop stay where they are, since RMSprop's memory only scales.
+    step; gradient descent and RMSprop stay where they are, since RMSprop's memory only scales. Weight decay needs no
+    gradient either, and is counted in.
 
-    **Raises:** `InvalidValue` for no steps; and as `iterate` does.
+    - `first`: the first of them, counted from 0. - `steps`: how many. - `x0`: as for `iterate`. Gives an
+      `analysis.Inside`.
+
+    **Raises:** `InvalidValue` for no steps, or one that divides 0 by 0 without a gradient; and as `iterate` does.
 
     >>> from dynopt import Momentum, problems
-    >>> seen = inside(Momentum(0.01, 0.9), problems.booth(), first=5, steps=1)
-    >>> bool(np.allclose(seen.memory[0], 0.9 * inside(Momentum(0.01, 0.9), problems.booth(), first=4, steps=1).step[0]))
-    True
+    >>> seen = inside(Momentum(0.01, 0.9), problems.booth(), first=4, steps=2)
+    >>> print(seen.memory[1].round(4), (0.9 * seen.step[0]).round(4))
+    [1.4523 0.8433] [1.4523 0.8433]
     """
     first, steps = whole("first", first, least=0), whole("steps", steps, least=1)
     run = iterate(optimizer, problem, first + steps, x0=x0)
@@ -70,5 +75,9 @@ def inside(optimizer: AbstractOptimizer, problem: Problem, first: int = 0, steps
         taken.append((y.x, rolled, run.y.x[k + 1] - y.x - rolled, -grad(y.x)))
     x, memory, gradient, downhill = (np.asarray(rows) for rows in zip(*taken, strict=True))
     if not np.isfinite(memory).all():
-        raise InvalidValue(f"{optimizer!r} has no step without a gradient at step {first}; pass a later `first`.")
+        k = first + int(np.argmax(~np.isfinite(memory).all(-1)))
+        raise InvalidValue(
+            f"without a gradient step {k} of {optimizer!r} is not finite, so it cannot be taken apart; pass a later "
+            "`first`, or a page that does not divide by the size of the gradient alone."
+        )
     return Inside(np.arange(first, first + steps), x, memory, gradient, downhill, optimizer, problem)

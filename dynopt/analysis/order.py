@@ -18,6 +18,7 @@ from ..trajectories import GAVE_UP, as_vector, integrate, rtol_floor
 from .round_off import iterate_twice
 
 Points = np.ndarray
+MOST = 20  # clocks: the finest takes half a million times as many steps as the first
 STEADY = 0.02  # pairwise slopes nearer than this to the finest one belong to the same straight line
 
 
@@ -62,7 +63,7 @@ def order(
     `optimizer.settling`, is looked at from then on.)
 
     - `time`: length of the runs, by default 50 h beyond `optimizer.settling`; rounded to whole steps.
-    - `refinements`: how many clocks, at least 3.
+    - `refinements`: how many clocks, from 3 to 20: the finest takes 2^(refinements - 1) times as many steps.
 
     **Warns:** if round-off leaves fewer than three points. **Raises:** `SolverFailure` if the flow fails;
     `InvalidValue` if `time` ends before the map has come to its flow.
@@ -71,7 +72,7 @@ def order(
     >>> print(f"{order(SGD(0.01), problems.rosenbrock(), time=0.02).expected:g}")
     1
     """
-    refinements = whole("refinements", refinements, least=3)
+    refinements = whole("refinements", refinements, least=3, most=MOST, like=8)
     steps = 50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
     dtype = jnp.result_type(*jax.tree.leaves(problem.start(x0)))
     first = 0 if optimizer.order == 1 else math.ceil(float(optimizer.settling / optimizer.h))
@@ -83,7 +84,7 @@ def order(
             )
         steps += first
     pages = [optimizer.refine(2**i) for i in range(refinements)]
-    clocks = list(enumerate(pages if _flows_differ(pages, problem, x0) else pages[:1]))
+    clocks = list(enumerate(pages if flows_differ(pages, problem, x0) else pages[:1]))
     flows = [_solved(page, problem, steps, 2**i, rtol_floor(dtype, optimizer), x0) for i, page in clocks]
     flows *= refinements // len(flows)
     measured = np.array([_measure(page, problem, (first, steps), 2**i, flows[i], x0) for i, page in enumerate(pages)])
@@ -97,10 +98,11 @@ def order(
     if window is not None:
         slope, stderr = _line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
     else:
+        finer = "" if dtype == jnp.float64 else "use float64 (jax.config.update('jax_enable_x64', True)) or "
+        other = "a larger `learning_rate`" if finer else "use a larger `learning_rate` or another start"
         warnings.warn(
             f"only {int(clear.sum())} of {refinements} gaps of {optimizer} on {problem.name} stand clear of round-off "
-            f"and of the solver's own error in {dtype}, too few for a slope; use float64 "
-            "(jax.config.update('jax_enable_x64', True)) or a larger `learning_rate`.",
+            f"and of the solver's own error in {dtype}, too few for a slope; {finer}{other}.",
             stacklevel=2,
         )
     span = float(steps * optimizer.h)
@@ -108,7 +110,7 @@ def order(
     return Order(*kept, optimizer, problem)
 
 
-def _flows_differ(pages: list[AbstractOptimizer], problem: Problem, x0: Any) -> bool:
+def flows_differ(pages: list[AbstractOptimizer], problem: Problem, x0: Any) -> bool:
     """Whether each clock has a flow of its own, by its field or by its start."""
     if pages[0].flow_knows_h:
         return True

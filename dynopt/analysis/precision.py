@@ -10,8 +10,11 @@ import numpy as np
 from ..checks import Scalar, positive, whole
 from ..errors import EnvironmentProblem
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_page
 from ..problems import Problem
+from ..problems.problem import must_be_problem
 from ..trajectories import integrate, iterate, rtol_floor
+from .order import MOST, flows_differ
 
 Points = np.ndarray
 
@@ -50,7 +53,8 @@ def precision(
 
     Truncation falls like h; round-off gathers over T/h steps and rises. In float32 the two meet where one can see it.
 
-    - `time`: T, rounded to whole steps. - `refinements`: how many clocks, at least 3. - `x0`: as for `iterate`.
+    - `time`: T, rounded to whole steps of the page as it is, at least one. - `refinements`: how many clocks, from 3 to
+      20. - `x0`: as for `iterate`.
 
     **Raises:** `EnvironmentProblem` if jax has no float64; and as `iterate` and `integrate` do.
 
@@ -62,17 +66,23 @@ def precision(
     """
     if not jax.config.read("jax_enable_x64"):
         raise EnvironmentProblem("float64 is off; call jax.config.update('jax_enable_x64', True) before anything else.")
-    refinements = whole("refinements", refinements, least=3)
+    must_be_page(optimizer)
+    must_be_problem(problem)
+    refinements = whole("refinements", refinements, least=3, most=MOST, like=8)
     steps = max(1, round(float(positive("time", time)) / float(optimizer.h)))
     starts = [jax.tree.map(lambda v, kind=kind: jnp.asarray(v, kind), problem.start(x0)) for kind in ("f4", "f8")]
-    rows, solver = [], ""
-    for page, k in ((optimizer.refine(2**i), steps * 2**i) for i in range(refinements)):
-        rtol = rtol_floor(jnp.float64, page)
-        flow, looser = (integrate(page, problem, k, x0=starts[1], save_every=k, rtol=r) for r in (rtol, 10 * rtol))
-        maps = [iterate(page, problem, k, x0=start, save_every=k) for start in starts]
+    pages, rtol = [optimizer.refine(2**i) for i in range(refinements)], rtol_floor(jnp.float64, optimizer)
+    flows = []
+    for i, page in enumerate(pages if flows_differ(pages, problem, starts[1]) else pages[:1]):
+        k = steps * 2**i
+        flows.append([integrate(page, problem, k, x0=starts[1], save_every=k, rtol=r) for r in (rtol, 10 * rtol)])
+    flows *= refinements // len(flows)
+    rows = []
+    for i, (page, (flow, looser)) in enumerate(zip(pages, flows, strict=True)):
+        maps = [iterate(page, problem, steps * 2**i, x0=start, save_every=steps * 2**i) for start in starts]
         rows.append((float(page.h), *(float(np.linalg.norm(_end(run) - _end(flow))) for run in (*maps, looser))))
-        solver = f"{flow.stats['solver']} (rtol {rtol:.2g})"
     h, single, double, own = np.array(rows).T
+    solver = f"{flows[0][0].stats['solver']} (rtol {rtol:.2g})"
     return Precision(h, single, double, float(own.max()), solver, float(steps * optimizer.h), optimizer, problem)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from ..checks import concrete
 from ..errors import InvalidType, InvalidValue, unknown_name
 
 Points = np.ndarray
@@ -37,9 +38,10 @@ def steepest(gradient: Any, norm: str = "euclidean") -> Steepest:
 
     Where some gᵢ, or singular value, is 0, other directions are as steep.
 
-    - `gradient`: g, of any shape; for "spectral" a matrix. - `norm`: one of those above.
+    - `gradient`: g, of any shape; for "spectral" a matrix. It is taken as float64. - `norm`: one of those above.
 
-    **Raises:** `UnknownName` for other norms; `InvalidValue` if g is 0 or not finite, or the norm needs a matrix.
+    **Raises:** `UnknownName` for other norms; `InvalidValue` if g is 0 or not finite, or the norm needs a matrix;
+    `InvalidType` for what is no array, and inside jit, grad and vmap.
 
     Source: J. Bernstein and L. Newhouse, Old Optimizer, New Norm: An Anthology (2024), arXiv:2409.20325.
 
@@ -48,6 +50,8 @@ def steepest(gradient: Any, norm: str = "euclidean") -> Steepest:
     """
     if norm not in NORMS:
         raise unknown_name("norm", str(norm), NORMS)
+    if not concrete(gradient):
+        raise InvalidType("`gradient` is traced by jax, and `steepest` looks at its numbers; call it outside jit.")
     try:
         g = np.asarray(gradient, float)
     except (TypeError, ValueError):
@@ -66,6 +70,7 @@ def length(d: Points, norm: str) -> float:
 
 
 def _unit(g: Points) -> Points:
+    g = g / np.abs(g).max()  # its square may be too small a number, or too large
     return g / np.linalg.norm(g)
 
 

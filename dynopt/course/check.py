@@ -22,11 +22,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import number
 from ..errors import DynoptError, InvalidType, InvalidValue, unknown_name
 from . import seals
 
 __all__ = ["Unanswered", "WrongAnswer", "below", "choice", "close", "invariant", "not_invariant", "seal", "slope"]
 FOLDER = files("dynopt.course") / "exercises"
+SEALED = ("close", "slope", "choice")  # checks that cannot do without
 SAME = 1e-6  # of the largest number: results that differ by less are the same
 
 
@@ -65,7 +67,8 @@ class Exercise(NamedTuple):
 def close(name: str, answer: Any, *, seal: str = "", hint: str = "") -> None:
     """Check a number, or a row of numbers, against the sealed ones.
 
-    **Raises:** `WrongAnswer`; `Unanswered` for `...`; `InvalidType` for what is no number; `UnknownName`.
+    **Raises:** `WrongAnswer`; `Unanswered` for `...`; `InvalidType` for what is no number; `UnknownName`;
+    `InvalidValue` for what is no seal, or a hint without one.
     """
     exercise = _exercise(name, "close", seal, hint, answer)
     values = _numbers(answer, "answer")
@@ -79,10 +82,14 @@ def slope(name: str, h: Any, error: Any, *, seal: str = "", hint: str = "") -> N
     """
     exercise = _exercise(name, "slope", seal, hint, h, error)
     h, error = np.array(_numbers(h, "h")), np.array(_numbers(error, "error"))
-    if h.shape != error.shape or len(np.unique(h)) < 3:
-        raise InvalidValue(f"a slope needs three steps h and as many errors, got {len(h)} and {len(error)}; pass more.")
-    if not (np.isfinite(error).all() and (h > 0).all() and (error > 0).all()):
-        raise InvalidValue("a slope is one of logarithms, and some `h` or `error` is not positive; leave those out.")
+    several = len(np.unique(h))
+    if h.shape != error.shape or several < 3:
+        given = f"{several} different and {len(error)}"
+        raise InvalidValue(f"a slope needs three different steps h and as many errors, got {given}; pass more.")
+    if not all((np.isfinite(row) & (row > 0)).all() for row in (h, error)):
+        raise InvalidValue(
+            "a slope is one of logarithms, and some `h` or `error` is not positive and finite; leave those out."
+        )
     found = float(np.polyfit(np.log(h), np.log(error), 1)[0])
     exercise.settle(f"a slope of {found:.3g}", [found])
 
@@ -115,7 +122,7 @@ def below(name: str, smaller: Any, larger: Any, *, seal: str = "", hint: str = "
     broken = np.flatnonzero(~(low <= high))
     if broken.size:
         first = broken[0]
-        where = f"at number {first}, " * (low.size > 1)
+        where = f"at index {first}, " * (low.size > 1)
         order = " Are the two in this order, the smaller first?" * bool((low > high).all())
         raise exercise.wrong(f"{where}{low[first]:.4g} is not below {high[first]:.4g}.{order}")
     if exercise.seal:
@@ -128,7 +135,7 @@ def below(name: str, smaller: Any, larger: Any, *, seal: str = "", hint: str = "
 def invariant(name: str, f: Callable, transform: Callable, at: Any, *, hint: str = "") -> None:
     """Check that f(transform(at)) = f(at), to a millionth: what f measures does not see the transformation.
 
-    **Raises:** as `close`.
+    **Raises:** as `close`; `InvalidType` if `f` or `transform` is no function.
     """
     exercise, apart = _apart(name, "invariant", f, transform, at, hint)
     if not apart <= SAME:
@@ -139,7 +146,7 @@ def invariant(name: str, f: Callable, transform: Callable, at: Any, *, hint: str
 def not_invariant(name: str, f: Callable, transform: Callable, at: Any, *, hint: str = "") -> None:
     """Check that f(transform(at)) differs from f(at), by more than a millionth.
 
-    **Raises:** as `close`.
+    **Raises:** as `invariant`.
     """
     exercise, apart = _apart(name, "not_invariant", f, transform, at, hint)
     if not apart > SAME:
@@ -150,14 +157,22 @@ def not_invariant(name: str, f: Callable, transform: Callable, at: Any, *, hint:
 def seal(name: str, answer: Any, *, relative: float | None = None, absolute: float | None = None) -> str:
     """Seal the right answer of an exercise of one's own: a word, or numbers with their tolerance.
 
-    **Raises:** `InvalidValue` unless numbers have one tolerance in (0, 1) if relative, positive if absolute, and are
-    not 0 if it is relative.
+    The name is part of it: a seal opens for the exercise of that name only.
+
+    **Raises:** `InvalidValue` unless numbers have one tolerance, in (1e-12, 1) if relative, positive if absolute, and
+    are not 0 if it is relative.
     """
     if isinstance(answer, str):
         return seals.sealed(name, answer, 0.0, False)
     values, tolerance = _numbers(answer, "answer"), relative if absolute is None else absolute
-    if tolerance is None or None not in (relative, absolute) or not 0 < tolerance < (1 if absolute is None else np.inf):
+    if tolerance is None or None not in (relative, absolute):
         raise InvalidValue("numbers are sealed with one tolerance; pass relative=0.02 or absolute=0.1, say.")
+    least, most = (1e-12, 1) if absolute is None else (0, np.inf)
+    if not least < float(number("tolerance", tolerance)) < most:
+        within = "between 1e-12 and 1" if absolute is None else "above 0"
+        raise InvalidValue(f"this tolerance must lie {within}, got {tolerance:g}; pass relative=0.02, say.")
+    if not values:
+        raise InvalidValue("there is no number to seal; pass one, or a row of them.")
     if not np.isfinite(values).all() or (absolute is None and 0 in values):
         raise InvalidValue(
             "only finite numbers can be sealed, and 0 by an absolute tolerance; pass absolute=0.01, say."
@@ -189,9 +204,21 @@ def _exercise(name: str, asked: str, seal: str, hint: str, *answers: Any) -> Exe
         found = _known(name)
     if found.check != asked:
         raise InvalidValue(f"{name} is not for check.{asked}; call check.{found.check}.")
-    if any(answer is ... or (isinstance(answer, list | tuple) and ... in answer) for answer in answers):
+    if asked in SEALED and not found.seal:
+        raise InvalidValue(
+            "a hint alone tells no right answer; pass seal=check.seal(name, answer, relative=0.02), too."
+        )
+    if found.seal and not (isinstance(found.seal, str) and seals.FORM.fullmatch(found.seal)):
+        raise InvalidValue(f"{found.seal!r} is no seal; make one by check.seal(name, answer, relative=0.02), say.")
+    if found.seal and found.seal.startswith("choice") != (asked == "choice"):
+        raise InvalidValue(f"the seal of {name} is one of a {'word' if asked != 'choice' else 'number'}; make another.")
+    if any(map(_dots, answers)):
         raise _unanswered(name)
     return found
+
+
+def _dots(answer: Any) -> bool:
+    return answer is ... or (isinstance(answer, list | tuple) and any(map(_dots, answer)))
 
 
 def _unanswered(name: str) -> Unanswered:
@@ -209,13 +236,18 @@ def _known(name: str) -> Exercise:
 def _apart(name: str, asked: str, f: Callable, transform: Callable, at: Any, hint: str) -> tuple[Exercise, float]:
     """The exercise, and by how much f changes, as a share of its largest number."""
     exercise = _exercise(name, asked, "", hint, f, transform, at)
+    for called, given in (("f", f), ("transform", transform)):
+        if not callable(given):
+            raise InvalidType(f"`{called}` must be a function, got {given!r}; pass lambda x: 2 * x, say.")
     moved = transform(at)
-    given = [] if moved is ... else [f(at), f(moved)]
-    if not given or any(values is ... for values in given):
+    results = [] if _dots(moved) else [f(at), f(moved)]
+    if not results or any(map(_dots, results)):
         raise _unanswered(name)
-    before, after = (np.array(_numbers(values, "f")) for values in given)
+    before, after = (np.array(_numbers(values, "f")) for values in results)
     if before.shape != after.shape:
         raise InvalidValue(f"f gives {before.size} numbers and then {after.size}; let it give as many for both.")
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        raise exercise.wrong("f gives a number that is not finite.")
     return exercise, float(np.abs(after - before).max(initial=0) / (np.abs(before).max(initial=0) or 1))
 
 
@@ -224,9 +256,13 @@ def _numbers(answer: Any, called: str) -> list[float]:
     if isinstance(answer, str | bytes) or answer is None:
         raise InvalidType(f"`{called}` must be a number, got {answer!r}; pass for example 0.5.")
     try:
+        if np.asarray(answer).dtype.kind in "cSU":
+            raise TypeError
         return [float(value) for value in np.ravel(np.asarray(answer, float))]
     except (TypeError, ValueError):
-        raise InvalidType(f"`{called}` must be numbers, got {type(answer).__name__}; pass for example 0.5.") from None
+        raise InvalidType(
+            f"`{called}` must be real numbers, got {type(answer).__name__}; pass for example 0.5."
+        ) from None
 
 
 def _said(values: Sequence[float]) -> str:

@@ -1,13 +1,13 @@
 """Conventions: where the same thing goes by other letters, and where the same letter is another thing.
 
-`conventions["momentum"]` shows itself as a table at the end of a notebook's cell. Its formulas for optax and for
-PyTorch are compared with dynopt's pages, step by step, by the tests; those for PyTorch are the pseudocode of its
-documentation.
+`conventions["momentum"]` shows itself as a table at the end of a notebook's cell. Its formulas are compared with
+dynopt's pages, step by step, by the tests; those for PyTorch are the pseudocode of its documentation. The letters are
+what is read in each place.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import unknown_name
 
@@ -33,9 +33,15 @@ class Conventions(Mapping[str, Convention]):
         self._known = MappingProxyType(known)
 
     def __getitem__(self, topic: str) -> Convention:
-        if topic not in self._known:
+        if topic not in self:
             raise unknown_name("convention", str(topic), self._known)
         return self._known[topic]
+
+    def __contains__(self, topic: object) -> bool:
+        return isinstance(topic, str) and topic in self._known
+
+    def get(self, topic: str, default: Any = None) -> Any:
+        return self._known.get(topic, default)
 
     def __iter__(self):
         return iter(self._known)

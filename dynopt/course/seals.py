@@ -1,4 +1,6 @@
-"""Sealed answers: a check can tell whether an answer is right, and a reader of the file cannot tell which one would be.
+"""Sealed answers: a check can tell whether an answer is right; a glance at the file does not tell which one is.
+
+They keep honest readers from seeing an answer too early; who writes a loop over all bins finds it.
 
 The line of numbers is cut into bins as wide as the tolerance, with the right answer in the middle of one, and the bin's
 index is hashed together with the exercise's name. For a relative tolerance the bins are even in log|v|, so that one of
@@ -11,9 +13,11 @@ them reaches from v (1 - tolerance) to v (1 + tolerance). A seal is a line of te
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 
-PHASES = 10**5  # steps in which the edges of the bins can be moved: too few to tell where the answer lies
+PHASES = 10**5  # steps in which the edges of the bins can be moved
+FORM = re.compile(r"choice [0-9a-f]{16}|(relative|absolute) \S+( \d{5}:[0-9a-f]{16})+")
 
 
 def sealed(name: str, answer: str | Sequence[float], tolerance: float, relative: bool) -> str:
@@ -26,7 +30,7 @@ def sealed(name: str, answer: str | Sequence[float], tolerance: float, relative:
             PHASES * (_place(value * (1 - tolerance) if relative else value - tolerance, tolerance, relative) % 1)
         )
         parts.append(f"{phase % PHASES:05d}:{_stamp(name, i, _bin(value, tolerance, relative, phase % PHASES))}")
-    return f"{'relative' if relative else 'absolute'} {tolerance:g} {' '.join(parts)}"
+    return f"{'relative' if relative else 'absolute'} {tolerance!r} {' '.join(parts)}"
 
 
 def opens(seal: str, name: str, answer: str | Sequence[float]) -> bool:
@@ -50,7 +54,8 @@ def _place(value: float, tolerance: float, relative: bool) -> float:
 
 def _bin(value: float, tolerance: float, relative: bool, phase: int) -> str:
     place = _place(value, tolerance, relative) - phase / PHASES
-    return f"{'-' if relative and value < 0 else ''}{math.floor(place) if math.isfinite(place) else 'nowhere'}"
+    index = str(math.floor(place)) if math.isfinite(place) else "nowhere"
+    return f"minus {index}" if relative and value < 0 else index
 
 
 def _word(answer: str) -> str:

@@ -20,15 +20,16 @@ Bound = Callable[[np.ndarray], np.ndarray]
 
 
 def draw(
-    results: Gap | list[Gap], bound: Bound, *, name: str = "bound", ax: Axes | None = None, style: str = "notebook"
+    results: Gap | list[Gap], bound: Bound, *, name: str = "the bound", ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:
     """f(x(t)) - f* from the first step on, beneath bound(t): dots are the map, a line is the flow.
 
-    - `results`: one or several `analysis.gap` of one problem whose minimum is known. - `bound`: of the times, an array.
-    - `name`: what it is called. - `ax`: axes to draw in, instead of a new `Picture`. - `style`: "notebook", "paper" or
-      "slides".
+    - `results`: one or several `analysis.gap` of one problem whose minimum is known. - `bound`: of the times, an array,
+      positive. - `name`: what it is called in the title. - `ax`: axes to draw in, instead of a new `Picture`.
+      - `style`: "notebook", "paper" or "slides".
 
-    **Raises:** `InvalidValue` if the minimum is not known; `InvalidType` if `bound` is no function.
+    **Raises:** `InvalidValue` if the minimum is not known, or a bound not positive; `InvalidType` if `bound` is no
+    function.
     """
     gaps = _known(results, bound)
     return drawn(partial(paint, bound=bound, name=name), partial(describe, bound=bound), gaps, ax, style)
@@ -37,24 +38,27 @@ def draw(
 def describe(results: Gap | list[Gap], bound: Bound) -> str:
     """The picture in one sentence with its numbers."""
     gaps = _known(results, bound)
-    said = [f"{name} comes to {percent(_nearest(gap, bound))} of it" for gap, _, name, _ in runs.cast(gaps)]
+    said = [
+        f"the flow of {name} comes to {_said(flow)}, the map to {_said(map)}"
+        for name, flow, map in _shares(gaps, bound)
+    ]
     return f"Loss above the minimum on {called(gaps[0])} over time, beside a bound: {listed(said)}."
 
 
-def paint(ax: Axes, gaps: list[Gap], bound: Bound, name: str = "bound") -> Panel:
+def paint(ax: Axes, gaps: list[Gap], bound: Bound, name: str = "the bound") -> Panel:
     """Draw in the axes, and say what stands around them."""
     people = runs.cast(gaps)
     times = [np.asarray(gap.flow.t, float)[gap.flow.finite][1:] for gap in gaps]
     heights = [_above(gap, gap.flow)[1:] for gap in gaps]
     across = min(t[0] for t in times), max(t[-1] for t in times)
     t = np.geomspace(*across, 200)
-    limit = np.asarray(bound(t), float)
-    low, high = log_view([*heights, limit[-1:]]) or (0.1, 1.0)
+    limit = _limit(bound, t)
+    maps = [(np.asarray(gap.map.t, float)[gap.map.finite][1:], _above(gap, gap.map)[1:]) for gap in gaps]
+    low, high = log_view([*heights, *(seen for _, seen in maps), limit[-1:]]) or (0.1, 1.0)
     ax.set(xscale="log", yscale="log", xlim=(across[0], across[1] * 1.1), ylim=(low, 3 * high))
     ax.plot(t, limit, color=ink(), linewidth=1.2, linestyle=legends.DOTTED, zorder=2, gid="bound")
-    for (gap, look, _, key), when, height in zip(people, times, heights, strict=True):
+    for (_, look, _, key), when, height, (at, seen) in zip(people, times, heights, maps, strict=True):
         runs.curve(ax, when, height, look, f"flow {key}")
-        at, seen = np.asarray(gap.map.t, float)[gap.map.finite][1:], _above(gap, gap.map)[1:]
         runs.dots(ax, at[:: every(len(at), MOST)], seen[:: every(len(at), MOST)], look, f"map {key}")
     mark_decades(ax.xaxis)
     mark_decades(ax.yaxis)
@@ -81,19 +85,42 @@ def _above(gap: Gap, run) -> np.ndarray:
     return finite_values(run, run.loss, gap.problem.minimum)
 
 
-def _nearest(gap: Gap, bound: Bound) -> float:
-    """The largest share of the bound that the flow reaches."""
-    t = np.asarray(gap.flow.t, float)[gap.flow.finite][1:]
-    return float((_above(gap, gap.flow)[1:] / np.asarray(bound(t), float)).max())
+def _limit(bound: Bound, t: np.ndarray) -> np.ndarray:
+    try:
+        limit = np.broadcast_to(np.asarray(bound(t), float), t.shape)
+    except (TypeError, ValueError):
+        raise InvalidType(
+            f"`bound` must give a number for each time, got {bound(t)!r} for {t.size}; pass lambda t: 2 / t**2, say."
+        ) from None
+    if not (limit > 0).all():
+        raise InvalidValue(f"a bound must be positive, got {limit.min():.4g}; pass lambda t: 2 / t**2, say.")
+    return limit
+
+
+def _shares(gaps: list[Gap], bound: Bound) -> list[tuple[str, float, float]]:
+    """Of each optimizer, the largest share of the bound that its flow reaches, and its map: ∞ if it gets lost."""
+    found = []
+    for gap, _, name, _ in runs.cast(gaps):
+        shares = []
+        for run in (gap.flow, gap.map):
+            t = np.asarray(run.t, float)[run.finite][1:]
+            highest = float((_above(gap, run)[1:] / _limit(bound, t)).max(initial=0.0))
+            shares.append(highest if run.finite.all() else np.inf)
+        found.append((name, *shares))
+    return found
+
+
+def _said(share: float) -> str:
+    return f"{percent(share)} of it" if share <= 1 else f"{number(share)} times it"
 
 
 def _title(gaps: list[Gap], bound: Bound, name: str) -> str:
-    shares = {who: _nearest(gap, bound) for gap, _, who, _ in runs.cast(gaps)}
-    over = [who for who, share in shares.items() if share > 1]
-    most = max(shares, key=lambda who: shares[who])
+    shares = _shares(gaps, bound)
+    over = [who if flow > 1 else f"the map of {who}" for who, flow, map in shares if max(flow, map) > 1]
+    who, *most = max(shares, key=lambda share: max(share[1:]))
     said = (
-        f"{listed(over)} {'breaks' if len(over) == 1 else 'break'} the bound {name}"
+        f"{listed(over)} {'breaks' if len(over) == 1 else 'break'} {name}"
         if over
-        else (f"all keep below {name}; {most} comes nearest, to {number(100 * shares[most], 2)} % of it")
+        else f"all keep below {name}; {who} comes nearest, to {number(100 * max(most), 2)} % of it"
     )
     return claim(gaps, said)

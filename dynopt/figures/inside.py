@@ -29,7 +29,7 @@ def draw(results: Inside | list[Inside], *, ax: Axes | None = None, style: str =
     - `results`: one `analysis.inside` of a problem in two coordinates. - `ax`: axes to draw in, instead of a new
       `Picture`. - `style`: "notebook", "paper" or "slides".
 
-    **Raises:** `InvalidValue` for several results, or other than two coordinates.
+    **Raises:** `InvalidValue` for several results, other than two coordinates, or a run at rest.
     """
     return drawn(paint, describe, [_planar(results)], ax, style)
 
@@ -61,9 +61,9 @@ def paint(ax: Axes, results: list[Inside]) -> Panel:
         dotted: dict[str, Any] = {"linestyle": legends.DOTTED, "color": quiet(), "zorder": 2}
         ax.plot(*np.stack([seen.x[i], down[i]], 1), gid=f"downhill {k}", **dotted)
         if parts[i]:
-            _arrow(ax, seen.x[i], middle[i], ink(), 1.2, f"memory {k}")
-            _arrow(ax, middle[i], end[i], pale, 2.4, f"gradient {k}")
-        _arrow(ax, seen.x[i], end[i], color, 2.4, f"step {k}")
+            runs.arrow(ax, seen.x[i], middle[i], ink(), 1.2, f"memory {k}")
+            runs.arrow(ax, middle[i], end[i], pale, 2.4, f"gradient {k}")
+        runs.arrow(ax, seen.x[i], end[i], color, 2.4, f"step {k}")
         _number(ax, seen.x[i], f"k = {k}", arrows)
     runs.dots(ax, seen.x[:, 0], seen.x[:, 1], look, f"map {each.key}")
     mark_plainly(ax.xaxis)
@@ -84,6 +84,8 @@ def _planar(results: Inside | list[Inside]) -> Inside:
         raise InvalidValue(
             f"arrows are drawn in a plane, but {called(seen)} has {seen.problem.dim} coordinates; pass two."
         )
+    if not (seen.step.any(-1) & seen.downhill.any(-1)).all():
+        raise InvalidValue(f"{seen.optimizer!r} is at rest on {called(seen)}; pass another `x0`.")
     return seen
 
 
@@ -96,21 +98,17 @@ def _window(points: np.ndarray) -> Window:
 
 
 def _number(ax: Axes, at: np.ndarray, text: str, arrows: np.ndarray) -> None:
-    """Beside the tail of a step, where the arrows (n, 2 ends, 2) leave most room."""
-    box = frame(ax)
-    points = min(box.width / np.ptp(ax.get_xlim()), box.height / np.ptp(ax.get_ylim()))  # per unit of position
+    """Beside the tail of a step, where the arrows (n, 2 ends, 2) leave most room in the frame."""
+    box, (low, high) = frame(ax), np.stack([ax.get_xlim(), ax.get_ylim()], 1)
+    points = min(np.array([box.width, box.height]) / (high - low))  # per unit of position
+    half = np.array([width(text, size_of("font.size")) / 2, 6])
     along = np.linspace(0, 1, 65)[:, None, None]
     inked = (1 - along) * arrows[:, 0] + along * arrows[:, 1]
-    apart = np.abs((inked - at) * points - BESIDE[:, None, None]) - [width(text, size_of("font.size")) / 2, 6]
+    apart = np.abs((inked - at) * points - BESIDE[:, None, None]) - half
     clear = np.linalg.norm(np.maximum(apart, 0), axis=-1).min((1, 2))
+    fits = ((at - low) * points + BESIDE > half).all(1) & ((high - at) * points - BESIDE > half).all(1)
     style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "color": quiet()}
-    ax.annotate(text, tuple(at), xytext=tuple(BESIDE[clear.argmax()]), gid=text, zorder=5, **style)
-
-
-def _arrow(ax: Axes, tail: np.ndarray, tip: np.ndarray, color: str, wide: float, gid: str) -> None:
-    look: dict[str, Any] = {"arrowstyle": "-|>,head_length=0.5,head_width=0.22", "color": color, "linewidth": wide}
-    look |= {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 14}
-    ax.annotate("", tuple(tip), xytext=tuple(tail), arrowprops=look, zorder=3, gid=gid)
+    ax.annotate(text, tuple(at), xytext=tuple(BESIDE[np.where(fits, clear, -1).argmax()]), gid=text, zorder=5, **style)
 
 
 def _shares(seen: Inside) -> np.ndarray:

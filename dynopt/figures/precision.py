@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..analysis import Precision
+from ..errors import InvalidValue
 from . import legends, runs
 from .beside import Name
 from .captions import called
@@ -21,14 +22,14 @@ def draw(results: Precision | list[Precision], *, ax: Axes | None = None, style:
     - `results`: one `analysis.precision`. - `ax`: axes to draw in, instead of a new `Picture`. - `style`: "notebook",
       "paper" or "slides".
 
-    **Raises:** `InvalidValue` for several results.
+    **Raises:** `InvalidValue` for several results, or a run at rest, which has no gap.
     """
-    return drawn(paint, describe, [single(results, Precision, "analysis.precision")], ax, style)
+    return drawn(paint, describe, [_moving(results)], ax, style)
 
 
 def describe(results: Precision | list[Precision]) -> str:
     """The picture in one sentence with its numbers."""
-    seen = single(results, Precision, "analysis.precision")
+    seen = _moving(results)
     last = f"in float64 it falls to {number(float(np.nanmin(seen.double)))}"
     return (
         f"Gap of {seen.optimizer.name} at t = {number(seen.time)} on {called(seen)} against h: {_turned(seen)}; {last}."
@@ -70,6 +71,13 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
         ends=beside,
         caption=[settings, formats, flow],
     )
+
+
+def _moving(results: Precision | list[Precision]) -> Precision:
+    seen = single(results, Precision, "analysis.precision")
+    if not seen.double.any():
+        raise InvalidValue(f"{seen.optimizer!r} is at rest on {called(seen)}, so there is no gap; pass another `x0`.")
+    return seen
 
 
 def _turned(seen: Precision) -> str:

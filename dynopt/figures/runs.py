@@ -69,6 +69,13 @@ def both(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, stride: i
     return line
 
 
+def arrow(ax: Axes, tail: Any, tip: Any, color: str, wide: float, gid: str, z: int = 3) -> None:
+    """From one point to another, to the very tip."""
+    style: dict[str, Any] = {"arrowstyle": "-|>,head_length=0.5,head_width=0.22", "color": color, "linewidth": wide}
+    style |= {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 14}
+    ax.annotate("", tuple(tip), xytext=tuple(tail), arrowprops=style, zorder=z, gid=gid)
+
+
 def marks(look: Look) -> dict[str, Any]:
     """A crowd of dots is a dark band in their own colour: edges as light as the ground would bleach it."""
     return {"marker": look.marker, "markeredgecolor": mixed(look.color, ink(), 0.3), "markeredgewidth": 0.4}

@@ -1,19 +1,22 @@
 """Steepest: in another ball of length 1, another direction goes down fastest."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 
 from ..analysis import Steepest
 from ..analysis.steepest import length
-from . import legends
+from ..errors import InvalidValue
+from ..optimizers import SGD, Muon, Signum
+from . import legends, runs
 from .picture import Panel, Picture, drawn, single
-from .style import ground, ink, mixed, quiet
+from .style import ground, ink, look, mixed, quiet, readable
 from .words import number, point
 
-OPTIMIZERS = {"euclidean": "gradient descent", "max": "sign descent", "spectral": "Muon"}
-COLOR = "#e42536"
+OPTIMIZERS = {
+    "euclidean": ("Gradient descent", SGD(1.0)),
+    "max": ("Sign descent", Signum(1.0)),
+    "spectral": ("Muon", Muon(1.0)),
+}
 TURNS = 721  # points around the ball
 
 
@@ -26,14 +29,14 @@ def draw(results: Steepest | list[Steepest], *, ax: Axes | None = None, style: s
     - `results`: one `analysis.steepest`. - `ax`: axes to draw in, instead of a new `Picture`. - `style`: "notebook",
       "paper" or "slides".
 
-    **Raises:** `InvalidValue` for several results.
+    **Raises:** `InvalidValue` for several results, or a single coordinate.
     """
-    return drawn(paint, describe, [single(results, Steepest, "analysis.steepest")], ax, style)
+    return drawn(paint, describe, [_planar(results)], ax, style)
 
 
 def describe(results: Steepest | list[Steepest]) -> str:
     """The picture in one sentence with its numbers."""
-    seen = single(results, Steepest, "analysis.steepest")
+    seen = _planar(results)
     own = f"slope {number(seen.slope)}, along −∇f {number(_along(seen))}"
     return f"Ball of length 1 in the {seen.norm} norm, with the steepest direction {point(seen.direction)}: {own}."
 
@@ -51,25 +54,30 @@ def paint(ax: Axes, results: list[Steepest]) -> Panel:
     ax.fill(*ball.T, facecolor=mixed(quiet(), ground(), 0.85), edgecolor=quiet(), linewidth=1, zorder=1, gid="ball")
     level = tip + np.outer([-3 * reach, 3 * reach], [-down[1], down[0]])
     ax.plot(*level.T, linestyle=legends.DOTTED, color=quiet(), zorder=2, gid="level")
-    for end, color, gid in (
-        (down / length(np.tensordot(down, basis, 1), seen.norm), ink(), "downhill"),
-        (tip, COLOR, "steepest"),
-    ):
-        look: dict[str, Any] = {"arrowstyle": "-|>,head_length=0.5,head_width=0.22", "color": color, "linewidth": 2}
-        look |= {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 14}
-        ax.annotate("", tuple(end), xytext=(0, 0), arrowprops=look, zorder=4 if gid == "steepest" else 3, gid=gid)
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    called, page = OPTIMIZERS[seen.norm]
+    color = readable(look(page).color)
+    runs.arrow(ax, (0, 0), down / length(np.tensordot(down, basis, 1), seen.norm), ink(), 1.2, "downhill")
+    runs.arrow(ax, (0, 0), tip, color, 3.0, "steepest", 2)
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    ax.set_aspect("equal", anchor="W")
     flat = seen.gradient.shape == (2,)
     ax.set(xlabel="d₁" if flat else "along −∇f", ylabel="d₂" if flat else "across it")
     ax.grid(False)
     keys = [
-        legends.key("steepest", color=COLOR, linewidth=2),
-        legends.key("along −∇f", color=ink(), linewidth=2),
+        legends.key(called, color=color, linewidth=3),
+        legends.key("−∇f", color=ink(), linewidth=1.2),
         legends.key("as steep", linestyle=legends.DOTTED),
     ]
-    title = f"{OPTIMIZERS[seen.norm].capitalize()}: slope {number(seen.slope)}, and {number(_along(seen))} along −∇f"
+    title = f"{called}: slope {number(seen.slope)}, and {number(_along(seen))} along −∇f"
     caption = [f"Directions of length 1 in the {seen.norm} norm; ∇f\xa0=\xa0{point(seen.gradient)}, float64."]
     return Panel(title=title, names=[], keys=keys, caption=caption, shape=1.0)
+
+
+def _planar(results: Steepest | list[Steepest]) -> Steepest:
+    seen = single(results, Steepest, "analysis.steepest")
+    if seen.gradient.size < 2:
+        raise InvalidValue("balls are drawn in a plane, but the gradient is one number; pass one of two or more.")
+    return seen
 
 
 def _along(seen: Steepest) -> float:

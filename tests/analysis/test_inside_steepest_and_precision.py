@@ -1,11 +1,30 @@
 """One step taken apart, the steepest direction in a norm, and the step at which float32 turns back."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from dynopt import SGD, Adam, Momentum, Muon, Nesterov, Problem, RMSprop, Signum, analysis, iterate, problems
+from dynopt import (
+    SGD,
+    Adam,
+    AdamW,
+    Modified,
+    Momentum,
+    Muon,
+    Nesterov,
+    Optax,
+    Problem,
+    RMSprop,
+    Signum,
+    analysis,
+    integrate,
+    iterate,
+    problems,
+)
 from dynopt.analysis.steepest import NORMS, length
 from dynopt.errors import EnvironmentProblem, InvalidType, InvalidValue, UnknownName
 
@@ -50,6 +69,19 @@ def test_steps_are_counted_from_zero(as_users_see_it):
     assert repr(analysis.inside(SGD(0.01), booth)) == "Inside(SGD(learning_rate=0.01) on booth, steps 0 to 2)"
 
 
+def test_weight_decay_needs_no_gradient_and_is_counted_in():
+    seen = analysis.inside(AdamW(0.1, weight_decay=0.1), booth, steps=1)
+    np.testing.assert_allclose(seen.memory[0], -0.1 * 0.1 * booth.x0, rtol=1e-12)
+
+
+def test_a_step_that_is_nothing_without_its_gradient_cannot_be_taken_apart():
+    page = Optax(lambda h: optax.stateless(lambda g, x: -h * g / jnp.linalg.norm(g)), 0.1)
+    with pytest.raises(
+        InvalidValue, match=r"without a gradient step 2 of Optax\(.*cannot be taken apart; pass a later"
+    ):
+        analysis.inside(page, booth, first=2)
+
+
 # --- steepest
 
 
@@ -89,6 +121,16 @@ def test_of_a_matrix_without_full_rank_only_what_is_there_moves():
     np.testing.assert_allclose(d, -np.outer([0.6, 0.8], [1.0, 0.0]), atol=1e-12)
 
 
+def test_tiny_and_huge_gradients_have_one_too():
+    for size in (1e-200, 1e200):
+        np.testing.assert_allclose(analysis.steepest([3 * size, -4 * size]).direction, [-0.6, 0.8], rtol=1e-14)
+
+
+def test_a_traced_gradient_is_refused_by_name():
+    with pytest.raises(InvalidType, match="`gradient` is traced by jax, .*; call it outside jit"):
+        jax.jit(lambda g: analysis.steepest(g).slope)(jnp.array([1.0, 2.0]))
+
+
 @pytest.mark.parametrize(
     "gradient, norm, kind, says",
     [
@@ -111,7 +153,7 @@ def test_on_the_bowl_the_gap_at_the_end_is_that_of_euler():
     seen = analysis.precision(SGD(0.1), bowl, 1.0, 5)
     np.testing.assert_allclose(seen.double, np.exp(-1) - (1 - seen.h) ** (1 / seen.h), atol=1e-11)
     np.testing.assert_allclose(seen.single, seen.double, atol=1e-5)
-    assert seen.solver_error < 1e-11 and seen.time == pytest.approx(1.0)
+    assert 0 < seen.solver_error < 1e-11 and seen.time == pytest.approx(1.0)
 
 
 def test_in_float32_rosenbrock_turns_back_at_a_hundred_thousandth():
@@ -121,6 +163,26 @@ def test_in_float32_rosenbrock_turns_back_at_a_hundred_thousandth():
     assert (np.diff(seen.double) < 0).all()
 
 
+@pytest.mark.parametrize("page, flows", [(SGD(0.1), 1), (Modified(SGD(0.1)), 3)], ids=["one flow", "a flow each"])
+def test_a_flow_is_solved_once_unless_it_knows_the_step(page, flows, monkeypatch):
+    room, solved = sys.modules["dynopt.analysis.precision"], []
+    monkeypatch.setattr(room, "integrate", lambda *given, **how: solved.append(given) or integrate(*given, **how))
+    analysis.precision(page, Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl"), 1.0, 3)
+    assert len(solved) == 2 * flows  # at a looser tolerance, too
+
+
 def test_precision_needs_float64(as_users_see_it):
     with jax.enable_x64(False), pytest.raises(EnvironmentProblem, match="float64 is off; call jax.config.update"):
         analysis.precision(SGD(0.1), booth, 1.0)
+
+
+def test_wrong_input_of_precision_is_refused(as_users_see_it):
+    for given, kind, says in (
+        (("sgd", booth, 1.0), InvalidType, "'sgd'"),
+        ((SGD(0.1), "booth", 1.0), InvalidType, "'booth'"),
+        ((SGD(0.1), booth, -1.0), InvalidValue, "`time` is -1; use a positive number.$"),
+        ((SGD(0.1), booth, 1.0, 2), InvalidValue, "whole number from 3 to 20, got 2; pass refinements=8, say"),
+        ((SGD(0.1), booth, 1.0, 21), InvalidValue, "whole number from 3 to 20, got 21; pass refinements=8, say"),
+    ):
+        with pytest.raises(kind, match=says):
+            analysis.precision(*given)

@@ -43,7 +43,7 @@ SOLUTIONS = {
         lambda: (counted(diffrax.Kvaerno5()), counted(diffrax.Tsit5())),
         [
             ((5000, 50), "in this order, the smaller first?"),
-            (([50, 5000], [5000, 4000]), "at number 1"),
+            (([50, 5000], [5000, 4000]), "at index 1"),
             ((math.nan, 5000), "even when nothing moves"),
         ],
     ),

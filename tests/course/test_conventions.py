@@ -21,6 +21,7 @@ from dynopt import (
     Problem,
     RMSprop,
     Signum,
+    analysis,
     iterate,
     problems,
 )
@@ -45,11 +46,27 @@ def same(page, update, *memory):
     np.testing.assert_allclose(iterate(page, booth, STEPS).x, by_hand(update, memory), rtol=1e-11)
 
 
+def says(topic, *formulas):
+    """What is tested here is what stands in the table, and nothing else stands there."""
+    written = [writes for _, writes, _ in conventions[topic].rows]
+    assert len(written) == len(formulas)
+    for text, formula in zip(written, formulas, strict=True):
+        assert formula in text
+
+
 def default(function, name):
     return inspect.signature(function).parameters[name].default
 
 
 def test_momentum():
+    says(
+        "momentum",
+        "p ← μ p - h g, x ← x + h p, h = √η",
+        "m ← μ m + g, x ← x - η m: undamped, m = -p/h",
+        "b ← μ b + g, θ ← θ - γ b: as optax, with `dampening=0`",
+        "m ← β m + (1-β) g, x ← x - η m: damped",
+    )
+
     def optax_and_pytorch(x, g, memory, k):
         (m,) = memory
         m = MU * m + g
@@ -71,6 +88,13 @@ def test_momentum():
 
 
 def test_nesterov():
+    says(
+        "nesterov",
+        "x + μ (x - x_before)",
+        "m ← μ m + g, x ← x - η (g + μ m)",
+        "at yₖ = xₖ + μₖ (xₖ - xₖ₋₁), where μₖ = (k-1)/(k+2) grows: yₖ₊₁ has k/(k+3)",
+    )
+
     def pytorch(x, g, memory, k):
         (b,) = memory
         b = MU * b + g
@@ -95,6 +119,13 @@ def test_nesterov():
 
 
 def test_epsilon():
+    says(
+        "epsilon",
+        "η g/√(v + ε), ε = 1e-8",
+        "γ g/(√v + ε), ε = 1e-8: outside, and α = 0.99 where optax has 0.9",
+        "η m̂/(√v̂ + ε)",
+    )
+
     def inside(x, g, memory, k):
         v = RHO * memory[0] + (1 - RHO) * g**2
         return x - ETA * g / np.sqrt(v + EPS), (v,)
@@ -120,6 +151,12 @@ def adam(decay=0.0):
 
 
 def test_bias_correction():
+    says(
+        "bias correction",
+        "m̂ = m/(1-β₁ᵏ), v̂ = v/(1-β₂ᵏ) after k steps",
+        "no: v starts at 0, and the first step is η/√(1-ρ)",
+        "v̂ = v/(1-ρᵏ), and the first step is η",
+    )
     same(Adam(ETA), adam(), 0.0, 0.0)
     for page, first in ((RMSprop(ETA, RHO), ETA / np.sqrt(1 - RHO)), (RMSprop(ETA, RHO, bias_correction=True), ETA)):
         x = iterate(page, booth, 1).x
@@ -128,11 +165,24 @@ def test_bias_correction():
 
 
 def test_weight_decay():
+    says(
+        "weight decay",
+        "x ← x - η (m̂/(√v̂ + ε) + λ x), λ = 1e-4 by default",
+        "θ ← θ - γ λ θ, then Adam's step; λ = 1e-2 by default",
+        "g ← g + λ x before the averages",
+    )
     same(AdamW(ETA, weight_decay=0.1), adam(0.1), 0.0, 0.0)
     assert default(optax.adamw, "weight_decay") == 1e-4
 
 
 def test_length():
+    says(
+        "length",
+        "η ‖g‖",
+        "η in every coordinate",
+        "η r in every singular direction, r = √max(1, columns/rows)",
+        "η ‖g‖* d",
+    )
     g = np.asarray(jax.grad(booth.loss)(booth.x0))
     steps = [np.diff(iterate(page, booth, 1).x, axis=0)[0] for page in (SGD(ETA), Signum(ETA, 0.0))]
     np.testing.assert_allclose(np.linalg.norm(steps[0]), ETA * np.linalg.norm(g), rtol=1e-9)
@@ -153,7 +203,20 @@ def model(g, d, norm):
     return g @ d + length(d, norm) ** 2 / (2 * ETA)
 
 
+def test_order():
+    says("order", "O(h²) for Euler's method", "after a fixed time, 1/h steps later: O(h)")
+    coarse, fine = (analysis.local_error(SGD(rate), booth, 1).error[0] for rate in (ETA, ETA / 2))
+    assert np.log2(coarse / fine) == pytest.approx(2, abs=0.05)
+    assert analysis.order(SGD(ETA), booth).pairwise[-1] == pytest.approx(1, abs=0.02)
+
+
 def test_time():
+    says(
+        "time",
+        "t = k h with h = η for SGD, RMSprop, Adam and h = √η for momentum",
+        "x′ = -∇f with t = k η/(1-μ), or x′ = -∇f/(1-μ) with t = k η",
+        "t = k √s",
+    )
     assert Momentum(ETA, MU).h == pytest.approx(ETA**0.5) and NesterovConvex(ETA).h == pytest.approx(ETA**0.5)
     assert RMSprop(ETA).h == Adam(ETA).h == ETA
     page = Memoryless(Momentum(ETA, MU))
@@ -170,3 +233,4 @@ def test_every_convention_is_a_table_that_a_notebook_shows():
     assert "letters, time, momentum" in repr(conventions) and "optax.sgd" in repr(conventions["momentum"])
     with pytest.raises(UnknownName, match="no convention 'momentun'; did you mean momentum"):
         conventions["momentun"]
+    assert "momentun" not in conventions and conventions.get("momentun") is None and "time" in conventions

@@ -1,19 +1,21 @@
 """Pictures of the course: steps taken apart, steepest directions, float32 beside float64, bounds, and panels."""
 
+import dataclasses
 from io import BytesIO
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.path import Path
 from scenes import PAGES, found, gids, made_gap, scene
 
-from dynopt import SGD, Adam, Momentum, Problem, analysis, figures, problems
+from dynopt import SGD, Adam, Momentum, Muon, Problem, Signum, analysis, figures, problems
 from dynopt.analysis import Inside, Precision
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import bound, inside, panels, precision, steepest
-from dynopt.figures.style import STYLES
-from dynopt.figures.words import number
+from dynopt.figures.style import STYLES, context, look, readable
+from dynopt.figures.words import number, percent
 
 
 def made_precision() -> Precision:
@@ -114,8 +116,24 @@ def test_both_formats_are_drawn_and_the_turn_is_marked():
     (ax,) = precision.draw(seen).axes
     np.testing.assert_array_equal(found(ax, "single sgd").get_ydata(), seen.single)
     np.testing.assert_array_equal(found(ax, "double sgd").get_ydata(), seen.double)
+    assert (
+        words(ax)
+        == f"In float32 the gap falls to {number(seen.single.min(), 2)} at h = {number(seen.turn)} and rises again, to {number(seen.single[-1], 2)}"
+    )
+    falling = dataclasses.replace(seen, single=seen.double)
+    assert words(precision.draw(falling).axes[0]).endswith("and has not turned yet")
     assert found(ax, "turn").get_xdata()[0] == seen.turn
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
+def test_what_is_at_rest_has_no_picture():
+    booth = problems.booth()
+    for figure, seen in (
+        (inside, analysis.inside(SGD(0.01), booth, x0=[1.0, 3.0])),
+        (precision, analysis.precision(SGD(0.01), booth, 1.0, 3, x0=[1.0, 3.0])),
+    ):
+        with pytest.raises(InvalidValue, match=r"SGD\(learning_rate=0.01\) is at rest on booth.*; pass another `x0`"):
+            figure.draw(seen)
 
 
 @pytest.mark.parametrize(
@@ -133,21 +151,73 @@ def test_the_tip_is_on_the_ball_and_the_line_touches_it(norm, gradient):
     assert np.asarray(found(ax, "level").get_xydata()) @ down == pytest.approx([tip @ down] * 2)
 
 
+@pytest.mark.parametrize("norm, page", [("euclidean", SGD(1.0)), ("max", Signum(1.0)), ("spectral", Muon(1.0))])
+def test_the_steepest_direction_has_the_colour_of_its_optimizer(norm, page):
+    (ax,) = steepest.draw(analysis.steepest([[3.0, -1.0], [0.5, 2.0]], norm)).axes
+    with context("notebook"):
+        color = to_rgba(readable(look(page).color))
+    assert found(ax, "steepest").arrow_patch.get_edgecolor() == color
+
+
+def test_one_number_has_no_ball():
+    with pytest.raises(InvalidValue, match="the gradient is one number; pass one of two or more"):
+        steepest.draw(analysis.steepest([3.0]))
+
+
 def test_the_bound_is_drawn_above_the_losses_that_keep_it(as_users_see_it):
     gaps = [made_gap(page, scene("bowl")) for page in PAGES[:2]]
     (ax,) = bound.draw(gaps, two_over_t, name="2000/t²").axes
     line = np.asarray(found(ax, "bound").get_xydata())
     np.testing.assert_allclose(line[:, 1], two_over_t(line[:, 0]))
     np.testing.assert_array_equal(found(ax, "flow sgd").get_ydata(), gaps[0].flow.loss[1:])
-    shares = [float((g.flow.loss[1:] / two_over_t(g.flow.t[1:])).max()) for g in gaps]
-    assert shares[1] > shares[0]
-    assert words(ax) == f"All keep below 2000/t²; Momentum comes nearest, to {100 * shares[1]:.2f} % of it"
+    shares = [float((run.loss[1:] / two_over_t(run.t[1:])).max()) for g in gaps for run in (g.flow, g.map)]
+    assert max(shares) == max(shares[2:])
+    assert words(ax) == f"All keep below 2000/t²; Momentum comes nearest, to {100 * max(shares):.2f} % of it"
+    said = [percent(share) for share in shares]
+    assert bound.describe(gaps, two_over_t).endswith(
+        f"the flow of SGD comes to {said[0]} of it, the map to {said[1]} of it and "
+        f"the flow of Momentum comes to {said[2]} of it, the map to {said[3]} of it."
+    )
     (ax,) = bound.draw(gaps, lambda t: 1e-9 * two_over_t(t), name="a hair").axes
-    assert words(ax) == "SGD and Momentum break the bound a hair"
+    assert words(ax) == "SGD and Momentum break a hair"
+    (ax,) = bound.draw(gaps, lambda t: 1e9).axes
+    assert np.ptp(found(ax, "bound").get_ydata()) == 0
+    with pytest.raises(InvalidValue, match="a bound must be positive, got -"):
+        bound.draw(gaps, lambda t: -t)
     with pytest.raises(InvalidType, match="`bound` must be a function of the times, got 3; pass lambda t"):
         bound.draw(gaps, 3)
     with pytest.raises(InvalidValue, match="the minimum of nowhere is not known"):
         bound.draw(made_gap(PAGES[0], scene("nowhere")), two_over_t)
+
+
+def test_a_map_that_breaks_the_bound_alone_is_named():
+    gap = analysis.gap(SGD(1.9), problems.quadratic([1.0]), 8, x0=[1.0])
+    picture = bound.draw(gap, lambda t: np.exp(-t / 2))
+    (ax,) = picture.axes
+    assert words(ax) == "The map of SGD breaks the bound" and picture.alt.endswith("times it.")
+    low, high = ax.get_ylim()
+    assert low < gap.map.loss[1:].min() and gap.map.loss.max() < high
+    lost = analysis.gap(SGD(2.5), problems.quadratic([1.0]), 2000, x0=[1.0], throw=False)
+    assert words(bound.draw(lost, lambda t: 1 + 0 * t).axes[0]).endswith("; the map of SGD breaks the bound")
+
+
+def test_a_bound_of_another_shape_is_refused():
+    gap = made_gap(PAGES[0], scene("bowl"))
+    for wrong in (lambda t: [1.0, 2.0], lambda t: "low"):
+        with pytest.raises(
+            InvalidType, match=r"`bound` must give a number for each time, got .* for \d+; pass lambda t"
+        ):
+            bound.draw(gap, wrong)
+
+
+def test_paths_in_three_coordinates_are_projected_in_panels_too():
+    bent = Problem(lambda x: (x[0] - 1) ** 2 + 2 * x[1] ** 2 + (x[2] + x[0] * x[1]) ** 2, [0.0, 1.0, 2.0], name="bent")
+    gap = analysis.gap(SGD(0.02), bent, 10)
+    alone, picture = figures.paths.draw(gap), panels.draw([(figures.paths, gap), (figures.loss, gap)])
+    np.testing.assert_array_equal(
+        found(picture.axes[0], "map sgd").get_xydata(), found(alone.axes[0], "map sgd").get_xydata()
+    )
+    assert picture.axes[0].get_xlabel() == alone.axes[0].get_xlabel()
 
 
 def test_panels_are_the_pictures_side_by_side(as_users_see_it):
@@ -167,5 +237,22 @@ def test_panels_are_the_pictures_side_by_side(as_users_see_it):
     assert wide.get_figwidth() > alone.get_figwidth()
     with pytest.raises(InvalidValue, match="`panels` is empty"):
         panels.draw([])
-    with pytest.raises(InvalidType, match="a panel is a figure and its results, got 3; pass"):
+    with pytest.raises(InvalidType, match=r"its results alone, and these results; got 3 and 0 more, pass \(figures"):
         panels.draw([3])
+    with pytest.raises(InvalidType, match="the title of a panel must be text, got 3; put it in quotes"):
+        panels.draw([(figures.gap, gaps, 3)])
+    with pytest.raises(InvalidType, match="`panels` must be a list of panels, got None"):
+        panels.draw(None)
+    for figure in (figures.bound, figures.overview):
+        with pytest.raises(InvalidType, match=rf"got {figure.__name__} and 1 more, pass \(figures.loss, runs\)"):
+            panels.draw([(figure, gaps)])
+
+
+def test_keys_of_one_word_in_two_colours_are_two():
+    seen = [(inside, made_inside(page)) for page in (Momentum(0.01), Adam(0.1))]
+    (legend,) = panels.draw(seen).legends
+    keys = [
+        (text.get_text(), key.get_color()) for text, key in zip(legend.get_texts(), legend.get_lines(), strict=True)
+    ]
+    assert len(keys) == len(set(keys))
+    assert [word for word, _ in keys].count("step") == 2 and [word for word, _ in keys].count("along −∇f") == 1
