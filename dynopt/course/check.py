@@ -26,22 +26,44 @@ from ..checks import number
 from ..errors import DynoptError, InvalidType, InvalidValue, unknown_name
 from . import seals
 
-__all__ = ["Unanswered", "WrongAnswer", "below", "choice", "close", "invariant", "not_invariant", "seal", "slope"]
+__all__ = [
+    "NoAnswer",
+    "Unanswered",
+    "WrongAnswer",
+    "below",
+    "choice",
+    "close",
+    "invariant",
+    "not_invariant",
+    "seal",
+    "slope",
+]
 FOLDER = files("dynopt.course") / "exercises"
 SEALED = ("close", "slope", "choice")  # checks that cannot do without
 SAME = 1e-6  # of the largest number: results that differ by less are the same
 
 
-class WrongAnswer(DynoptError, AssertionError):
-    """An answer that a check does not accept; the message ends in a hint."""
+class _Sentence:
+    """What a notebook shows of an error: the sentence alone."""
+
+    mark = "✗"
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows: the sentence alone."""
-        return [f"{'○' if isinstance(self, Unanswered) else '✗'} {self}"]
+        return [f"{self.mark} {self}"]
+
+
+class WrongAnswer(_Sentence, DynoptError, AssertionError):
+    """An answer that a check does not accept; the message ends in a hint."""
 
 
 class Unanswered(WrongAnswer):
     """The dots still stand where an answer belongs."""
+
+    mark = "○"
+
+
+class NoAnswer(_Sentence, InvalidType):
+    """Text where numbers are asked for, say."""
 
 
 class Exercise(NamedTuple):
@@ -67,11 +89,11 @@ class Exercise(NamedTuple):
 def close(name: str, answer: Any, *, seal: str = "", hint: str = "") -> None:
     """Check a number, or a row of numbers, against the sealed ones.
 
-    **Raises:** `WrongAnswer`; `Unanswered` for `...`; `InvalidType` for what is no number; `UnknownName`;
+    **Raises:** `WrongAnswer`; `Unanswered` for `...`; `NoAnswer` for what is no number; `UnknownName`;
     `InvalidValue` for what is no seal, or a hint without one.
     """
     exercise = _exercise(name, "close", seal, hint, answer)
-    values = _numbers(answer, "answer")
+    values = _numbers(name, answer, "answer")
     exercise.settle(_said(values), values)
 
 
@@ -81,7 +103,7 @@ def slope(name: str, h: Any, error: Any, *, seal: str = "", hint: str = "") -> N
     **Raises:** as `close`; `InvalidValue` for fewer than three points, or numbers that have no logarithm.
     """
     exercise = _exercise(name, "slope", seal, hint, h, error)
-    h, error = np.array(_numbers(h, "h")), np.array(_numbers(error, "error"))
+    h, error = np.array(_numbers(name, h, "h")), np.array(_numbers(name, error, "error"))
     several = len(np.unique(h))
     if h.shape != error.shape or several < 3:
         given = f"{several} different and {len(error)}"
@@ -101,7 +123,7 @@ def choice(name: str, answer: Any, *, seal: str = "", hint: str = "") -> None:
     """
     exercise = _exercise(name, "choice", seal, hint, answer)
     if not isinstance(answer, str):
-        raise InvalidType(f"`answer` must be text, got {answer!r}; pass one of the letters offered, in quotes.")
+        raise NoAnswer(f"{name}: `answer` must be text, got {answer!r}; pass one of the letters offered, in quotes.")
     exercise.settle(f'"{answer}"', answer)
 
 
@@ -113,7 +135,7 @@ def below(name: str, smaller: Any, larger: Any, *, seal: str = "", hint: str = "
     **Raises:** as `close`, and says where the bound is broken first.
     """
     exercise = _exercise(name, "below", seal, hint, smaller, larger)
-    low, high = np.array(_numbers(smaller, "smaller")), np.array(_numbers(larger, "larger"))
+    low, high = np.array(_numbers(name, smaller, "smaller")), np.array(_numbers(name, larger, "larger"))
     if len(low) != len(high) and 1 not in (len(low), len(high)):
         raise InvalidValue(f"{len(low)} numbers stand beside {len(high)}; pass as many, or one bound for all.")
     if not low.size or not high.size:
@@ -164,7 +186,7 @@ def seal(name: str, answer: Any, *, relative: float | None = None, absolute: flo
     """
     if isinstance(answer, str):
         return seals.sealed(name, answer, 0.0, False)
-    values, tolerance = _numbers(answer, "answer"), relative if absolute is None else absolute
+    values, tolerance = _numbers(name, answer, "answer"), relative if absolute is None else absolute
     if tolerance is None or None not in (relative, absolute):
         raise InvalidValue("numbers are sealed with one tolerance; pass relative=0.02 or absolute=0.1, say.")
     least, most = (1e-12, 1) if absolute is None else (0, np.inf)
@@ -243,7 +265,7 @@ def _apart(name: str, asked: str, f: Callable, transform: Callable, at: Any, hin
     results = [] if _dots(moved) else [f(at), f(moved)]
     if not results or any(map(_dots, results)):
         raise _unanswered(name)
-    before, after = (np.array(_numbers(values, "f")) for values in results)
+    before, after = (np.array(_numbers(name, values, "f")) for values in results)
     if before.shape != after.shape:
         raise InvalidValue(f"f gives {before.size} numbers and then {after.size}; let it give as many for both.")
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
@@ -251,18 +273,15 @@ def _apart(name: str, asked: str, f: Callable, transform: Callable, at: Any, hin
     return exercise, float(np.abs(after - before).max(initial=0) / (np.abs(before).max(initial=0) or 1))
 
 
-def _numbers(answer: Any, called: str) -> list[float]:
+def _numbers(name: str, answer: Any, called: str) -> list[float]:
     """One number or many, in a row."""
-    if isinstance(answer, str | bytes) or answer is None:
-        raise InvalidType(f"`{called}` must be a number, got {answer!r}; pass for example 0.5.")
     try:
-        if np.asarray(answer).dtype.kind in "cSU":
+        if answer is None or np.asarray(answer).dtype.kind in "cSU":
             raise TypeError
         return [float(value) for value in np.ravel(np.asarray(answer, float))]
     except (TypeError, ValueError):
-        raise InvalidType(
-            f"`{called}` must be real numbers, got {type(answer).__name__}; pass for example 0.5."
-        ) from None
+        given = type(answer).__name__ if isinstance(answer, list | tuple | np.ndarray) else repr(answer)
+        raise NoAnswer(f"{name}: `{called}` must be a number, or a row of them, got {given}; pass 0.5, say.") from None
 
 
 def _said(values: Sequence[float]) -> str:

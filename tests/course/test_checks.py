@@ -75,7 +75,7 @@ def test_a_choice_is_a_word_whatever_its_case(capsys):
     check.choice("x", " b ", seal=seal)
     with pytest.raises(check.WrongAnswer, match='x: "A" is not it'):
         check.choice("x", "A", seal=seal)
-    with pytest.raises(InvalidType, match="`answer` must be text, got 2; pass one of the letters"):
+    with pytest.raises(check.NoAnswer, match="x: `answer` must be text, got 2; pass one of the letters"):
         check.choice("x", 2, seal=seal)
 
 
@@ -142,6 +142,8 @@ def test_dots_are_no_answer_yet():
 def test_a_notebook_shows_the_sentence_alone():
     assert check.WrongAnswer("01-a: 3 is not it.")._render_traceback_() == ["✗ 01-a: 3 is not it."]
     assert check.Unanswered("01-a waits.")._render_traceback_() == ["○ 01-a waits."]
+    assert check.NoAnswer("01-a: no.")._render_traceback_() == ["✗ 01-a: no."]
+    assert issubclass(check.NoAnswer, InvalidType)
     assert issubclass(check.WrongAnswer, DynoptError) and issubclass(check.WrongAnswer, AssertionError)
 
 
@@ -174,9 +176,11 @@ def test_a_check_without_a_seal_or_with_what_is_none_is_refused():
         check.choice("mine", "B", seal=MINE)
 
 
-@pytest.mark.parametrize("wrong", ["0.5", None, object(), [[1.0], [1.0, 2.0]], 1 + 2j, ["1", "2"]])
+@pytest.mark.parametrize("wrong", ["0.5", None, object(), {1.0}, [[1.0], [1.0, 2.0]], 1 + 2j, ["1", "2"]])
 def test_what_is_no_number_is_refused(wrong):
-    with pytest.raises(InvalidType, match="`answer` must be"):
+    with pytest.raises(
+        check.NoAnswer, match="mine: `answer` must be a number, or a row of them, got .*; pass 0.5, say"
+    ):
         check.close("mine", wrong, seal=MINE)
 
 
