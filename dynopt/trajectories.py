@@ -389,4 +389,5 @@ def _judged(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory
         Status.singular_start: "has no finite velocity at its start; start elsewhere or use a positive `eps`.",
     }.get(status, f"ended as {status}.")
     message = f"the {trajectory.kind} of {trajectory.optimizer} on {problem.name} {message}"
-    raise SolverFailure(message + " Pass throw=False to keep it.", partial=trajectory, status=status, t_reached=reached)
+    message += f" {'iterate' if trajectory.kind == 'map' else 'integrate'}(..., throw=False) keeps it."
+    raise SolverFailure(message, partial=trajectory, status=status, t_reached=reached)

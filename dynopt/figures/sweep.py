@@ -127,7 +127,9 @@ def _claim(seen: Sensitivity) -> str:
         return f"no run of {_who(seen)} reaches its end"
     i, j = _best(seen)
     at = f"learning rate {number(seen.learning_rate[j])} and {seen.option} {number(seen.value[i])}"
-    return f"{_who(seen)} comes lowest with {at}, to {number(max(seen.loss[i, j] - (seen.problem.minimum or 0), 0.0))}"
+    lowest, heights = number(max(seen.loss[i, j] - (seen.problem.minimum or 0), 0.0)), _heights(seen)
+    others = int((heights == heights[i, j]).sum()) - 1
+    return f"{_who(seen)} comes lowest with {at}, to {lowest}" + f", as {others} others do" * (others > 0)
 
 
 def _shares(seen: Sensitivity) -> list[str]:

@@ -132,6 +132,13 @@ def test_the_boundary_and_the_lowest_run_are_drawn_where_they_are(heat):
 def test_the_heat_map_says_where_it_is_lowest_and_how_many_diverged(heat):
     picture = sweep.draw(heat)
     claim = " ".join(picture.axes[0].get_title().split())
+    low = np.flatnonzero(heat.loss.ravel() == np.nanmin(heat.loss))
+    tied = dataclasses.replace(
+        heat, loss=np.where(heat.loss > np.nanmedian(heat.loss), heat.loss, np.nanmin(heat.loss))
+    )
+    others = int((tied.loss == np.nanmin(tied.loss)).sum()) - 1
+    assert len(low) == 1 and others > 100
+    assert " ".join(sweep.draw(tied).axes[0].get_title().split()).endswith(f"to 10⁻⁹, as {others} others do")
     assert claim.startswith("Momentum on three comes lowest with learning rate 0.") and claim.endswith("to 10⁻⁹")
     told = " ".join(picture.get_supxlabel().split()).replace("\xa0", " ")
     assert "100 % of the runs beyond the boundary diverged, and 0 % of those before it." in told
