@@ -42,7 +42,11 @@ def positive(text: str) -> float:
 
 
 def step_count(text: str) -> int:
-    if not 1 <= number(text) <= MOST_STEPS or float(text) % 1:
+    try:
+        whole = 1 <= number(text) <= MOST_STEPS and not float(text) % 1
+    except InvalidValue:
+        whole = False
+    if not whole:
         raise InvalidValue(
             f"must be a whole number from 1 to {MOST_STEPS}, got {shown(text)}; write for example 100 or 1e3."
         )
@@ -166,7 +170,7 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help_behavior
 class Options:
     """Draw optimizers beside their differential equations: dots are the map, a line is the flow.
 
-    Without options: the gallery, four problems in every figure, into ./figures, and a table for each."""
+    Without options: the gallery, four problems in the figures that suit them, into ./figures, and a table for each."""
 
     # What to minimise: names from --list, or FILE.py:function of your own. The file is imported, which runs its code;
     # the function is a loss f(x), and --x0 says where to start, or it takes nothing and returns a dynopt.Problem.

@@ -196,6 +196,8 @@ def _each(options: Options) -> list[Options]:
 
 def _study(options: Options, names: Sequence[str], typed_figures: bool) -> Study:
     called = options.problem[0].replace(".py:", ":")  # a file's name is good, too
+    if called.endswith(".py"):
+        raise InvalidValue(f"{shown(called)} is a file; say which function of it, as in --problem {called}:loss.")
     x0 = None if options.x0 is None else list(options.x0)
     if ":" in called:
         problem, code, file = _own_problem(called, x0)
@@ -293,6 +295,9 @@ def _memory(page: AbstractOptimizer) -> tuple[str, ...]:
 def _own_problem(called: str, x0: list[float] | None) -> tuple[Problem, str, str]:
     """The user's own problem, by `module:function`; how Python makes it; the file it is written in."""
     module_name, _, name = called.partition(":")
+    if "/" in module_name or "\\" in module_name:
+        file = module_name.replace("\\", "/").split("/")[-1]
+        raise InvalidValue(f"{shown(called)} is in another folder; go there, and write --problem {file}.py:{name}.")
     if not all(part.isidentifier() for part in [*module_name.split("."), name]):
         raise InvalidValue(f"{shown(called)} is not module:function; write for example --problem mymodule:loss.")
     with _importable_from_here(module_name):
