@@ -95,7 +95,7 @@ def paint(ax: Axes, gaps: list[Gap], modified: list[Gap], scale: bool = False, f
 
     def lines(_: list[float]) -> list[Line2D]:
         thin = [runs.flow_of(ax, pair.flow, PLANE, color=_pale(pair), **_thin(), zorder=2.5) for pair in pairs]
-        full = [runs.flow_of(ax, pair.modified, PLANE) for pair in pairs]
+        full = [runs.flow_of(ax, pair.modified, PLANE, linestyle="-") for pair in pairs]
         dots = [runs.map_of(ax, pair.flow, PLANE, MOST) for pair in pairs]
         for dot in dots:
             dot.set_markersize(SMALL * dot.get_markersize())
@@ -104,9 +104,12 @@ def paint(ax: Axes, gaps: list[Gap], modified: list[Gap], scale: bool = False, f
     marks, shape = on_contours(ax, gaps, lines, scale, fill, near=True)
     map, _ = legends.map_and_flow()
     keys = [map, legends.key("modified flow"), legends.key("flow", **_thin())]
+    names = runs.handles([pair.flow for pair in pairs])
+    for name in names:
+        name.set_linestyle("-")  # dashes tell the flow here, not the optimizer
     return Panel(
         title=_title(gaps, pairs),
-        names=runs.handles([pair.flow for pair in pairs]),
+        names=names,
         keys=[*keys, *marks],
         caption=_caption(gaps, modified) + dotted(gaps, runs.counts(gaps), MOST),
         shape=shape,

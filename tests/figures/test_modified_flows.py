@@ -86,6 +86,7 @@ def test_the_modified_flow_is_the_optimizers_line_and_the_flow_a_quieter_one(gap
     line, flow, dots = (found(ax, gid) for gid in ("flow momentum, modified", "flow momentum", "map momentum"))
     assert line.get_color() == dots.get_color() == own.color != flow.get_color()
     assert dots.get_marker() == own.marker and dots.get_linestyle() == "None"
+    assert line.get_linestyle() == "-" != own.line, "dashes tell the flow, not the optimizer"
     assert flow.get_linewidth() < line.get_linewidth() and flow.get_zorder() < line.get_zorder() < dots.get_zorder()
     keys = [t.get_text() for a in ax.artists if a.get_gid() == "names" for t in a.get_texts()]
     assert sorted(keys) == sorted(["Momentum", "map", "modified flow", "flow", "start", "minimizer"])
