@@ -105,19 +105,21 @@ def table(study: "Study", results: "Mapping[str, Result]") -> str:
     """The numbers of a study, one optimizer a line; a column without any is left out."""
     import numpy as np
 
-    from .figures.words import ending
+    from .figures.words import counted, ending
 
     rows: list[tuple[str, ...]] = [("optimizer", "h", "loss of map", "loss of flow", "largest gap", "order", "")]
     for name, result in results.items():
         runs = result.gap.map, result.gap.flow
         numbers = study.pages[name].h, *(np.asarray(run.loss)[-1] for run in runs), result.gap.largest
-        order = f"{result.order.slope:.3f} ± {result.order.stderr:.3f}" if result.order else ""
+        order = (
+            f"{result.order.slope:.3f} ± {result.order.stderr:.3f}".replace("nan ± nan", "-") if result.order else ""
+        )
         ends = (f"{run.kind} {ending(run)}" for run in runs if ending(run))
         rows.append((name, *(f"{float(x):.3g}".replace("nan", "-") for x in numbers), order, "; ".join(ends)))
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in columns)
     start = ", ".join([f"{x:.4g}" for x in study.start[:5]] + ["..."] * (study.start.size > 5))
-    title = f"{study.problem.name}, {study.steps} steps from ({start})"
+    title = f"{study.problem.name}, {counted(study.steps, 'step')} from ({start})"
     return "\n".join([title, *("  ".join(row).rstrip() for row in zip(*padded, strict=True))])
 
 

@@ -15,7 +15,7 @@ from ..problems import Problem
 from ..problems.problem import must_be_problem
 from ..trajectories import Trajectory, as_vector, fitted
 
-ROUND_OFF = 8  # a rise is one if it exceeds so many ulp of the largest energy, or tolerances of the solver
+ROUND_OFF = 8  # a rise is one if it exceeds so many ulp of the largest energy so far, or tolerances of the solver
 
 
 class Energy(eqx.Module):
@@ -46,7 +46,7 @@ def energy(optimizer: AbstractOptimizer, problem: Problem, trajectory: Trajector
 
     Along the flow it never rises (each page says when, and how fast it falls: friction drains the heavy ball's at the
     rate a |p|²). A map may lift it where its steps are too long; that is the `violation`. Smaller rises than 8 ulp of
-    the largest energy, or of a flow 8 tolerances of its solver, are round-off and count as 0.
+    the largest energy so far, or of a flow 8 tolerances of its solver, are round-off and count as 0.
 
     - `trajectory`: of `iterate` or `integrate`, or the `.map` or `.flow` of a gap, with any `save_every`; a rise is
       then that from one saved point to the next. For batches, `equinox.filter_vmap`.
@@ -76,7 +76,7 @@ def _energy(page: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y:
     fine = jnp.isfinite(seen) & jnp.isfinite(losses) & jnp.isfinite(y.x).all(-1)
     seen = jnp.where(jnp.cumprod(fine) > 0, seen, jnp.nan)
     rise = jnp.diff(seen, prepend=seen[:1])
-    noise = ROUND_OFF * jnp.maximum(jnp.finfo(seen.dtype).eps, rtol) * jnp.nanmax(jnp.abs(seen))
+    noise = ROUND_OFF * jnp.maximum(jnp.finfo(seen.dtype).eps, rtol) * jax.lax.cummax(jnp.abs(seen))
     return seen, jnp.where(rise <= noise, 0, rise)
 
 

@@ -39,9 +39,10 @@ class Inside(eqx.Module):
     @property
     def turn(self) -> Points:
         """The angle between each step and -∇f, in degrees."""
-        lengths = np.linalg.norm(self.step, axis=-1) * np.linalg.norm(self.downhill, axis=-1)
         with np.errstate(all="ignore"):
-            return np.degrees(np.arccos(np.clip((self.step * self.downhill).sum(-1) / lengths, -1, 1)))
+            u, v = (way / np.linalg.norm(way, axis=-1, keepdims=True) for way in (self.step, self.downhill))
+        apart, along = (np.linalg.norm(way, axis=-1) for way in (u - v, u + v))
+        return np.degrees(2 * np.arctan2(apart, along))  # arccos(u · v) would lose half the digits of a small angle
 
     def __repr__(self) -> str:
         return f"Inside({self.optimizer} on {self.problem.name}, steps {self.k[0]} to {self.k[-1]})"

@@ -98,11 +98,13 @@ def order(
     if window is not None:
         slope, stderr = _line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
     else:
+        lost = refinements - int(np.isfinite(error).sum())
         finer = "" if dtype == jnp.float64 else "use float64 (jax.config.update('jax_enable_x64', True)) or "
         other = "a larger `learning_rate`" if finer else "use a larger `learning_rate` or another start"
+        remedy = f"{lost} are not finite; use a smaller `learning_rate`" if lost else f"{finer}{other}"
         warnings.warn(
             f"only {int(clear.sum())} of {refinements} gaps of {optimizer} on {problem.name} stand clear of round-off "
-            f"and of the solver's own error in {dtype}, too few for a slope; {finer}{other}.",
+            f"and of the solver's own error in {dtype}, too few for a slope; {remedy}.",
             stacklevel=2,
         )
     span = float(steps * optimizer.h)

@@ -23,8 +23,8 @@ class Precision(eqx.Module):
     """|x_map(T) - x_flow(T)| at h, h/2, h/4, ..., with the map in float32 and in float64 beside one flow in float64.
 
     - `h`, `single`, `double`: steps, and the two errors, shape `(refinements,)`.
-    - `solver_error`: the flow's own. - `solver`: what solved it, and how finely. - `time`: T. - `optimizer`, `problem`:
-      whose it is.
+    - `solver_error`: the flow's own. - `solver`, `rtol`: what solved it, and how finely. - `time`: T. - `optimizer`,
+      `problem`: whose it is.
     """
 
     h: Points
@@ -32,6 +32,7 @@ class Precision(eqx.Module):
     double: Points
     solver_error: float
     solver: str = eqx.field(static=True)
+    rtol: float
     time: float
     optimizer: AbstractOptimizer
     problem: Problem
@@ -82,8 +83,8 @@ def precision(
         maps = [iterate(page, problem, steps * 2**i, x0=start, save_every=steps * 2**i) for start in starts]
         rows.append((float(page.h), *(float(np.linalg.norm(_end(run) - _end(flow))) for run in (*maps, looser))))
     h, single, double, own = np.array(rows).T
-    solver = f"{flows[0][0].stats['solver']} (rtol {rtol:.2g})"
-    return Precision(h, single, double, float(own.max()), solver, float(steps * optimizer.h), optimizer, problem)
+    solver = flows[0][0].stats["solver"]
+    return Precision(h, single, double, float(own.max()), solver, rtol, float(steps * optimizer.h), optimizer, problem)
 
 
 def _end(run: Any) -> np.ndarray:

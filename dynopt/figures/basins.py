@@ -21,7 +21,7 @@ from .picture import Picture, must_be_axes, several, write_title
 from .runs import Cast
 from .style import context, ground, ink, mixed, quiet
 from .views import mark_plainly
-from .words import listed, number, plain, setting
+from .words import counted, listed, number, percent, plain, setting
 
 DARKER = 0.62  # share of ink where map and flow end in different minimizers
 
@@ -54,7 +54,7 @@ def draw(results: Basins | list[Basins], *, ax: Axes | None = None, style: str =
 def describe(results: Basins | list[Basins]) -> str:
     """The picture in one sentence with its numbers."""
     seen = _of_one_grid(results)
-    said = [f"{name} from {_percent(one.disagreement)}{_failing(one)}" for one, _, name, _ in runs.cast(seen)]
+    said = [f"{name} from {percent(one.disagreement)}{_failing(one)}" for one, _, name, _ in runs.cast(seen)]
     stars, starts = len(np.asarray(seen[0].problem.minimizers)), f"{len(seen[0].x)} × {len(seen[0].y)} starts"
     where = f"Basins of the {stars} known minimizers of {called(seen[0])} for {starts}, by the gradient flow and maps"
     return f"{where}; starts from which the map ends elsewhere are dark: {listed(said)}."
@@ -150,28 +150,24 @@ def _title(people: Sequence[Cast]) -> str:
     """Which map strays from the gradient flow's basins most, and which least."""
     shares = {each.name: each.result.disagreement for each in people}
     far, near = max(shares, key=lambda name: shares[name]), min(shares, key=lambda name: shares[name])
-    said = f"{far} ends elsewhere than the gradient flow from {_percent(shares[far])} of all starts"
-    said += f", {near} from {_percent(shares[near])}" if near != far else ""
+    said = f"{far} ends elsewhere than the gradient flow from {percent(shares[far])} of all starts"
+    said += f", {near} from {percent(shares[near])}" if near != far else ""
     return plain(said)
 
 
 def _named(each: Cast) -> str:
-    return plain(f"{each.name}: {_percent(each.result.disagreement)}")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}\xa0%"
+    return plain(f"{each.name}: {percent(each.result.disagreement)}")
 
 
 def _failing(seen: Basins) -> str:
-    return f" ({_percent(seen.failed.mean())} diverge)" if seen.failed.any() else ""
+    return f" ({percent(seen.failed.mean())} diverge)" if seen.failed.any() else ""
 
 
 def _caption(seen: list[Basins]) -> list[str]:
     first = seen[0]
     (left, right), (low, high) = ((number(axis[0]), number(axis[-1])) for axis in (first.x, first.y))
-    steps = listed(sorted({f"{one.steps} steps" for one in seen}, key=lambda said: int(said.split()[0])))
-    shares = listed([f"{name} {_percent(one.disagreement)}{_failing(one)}" for one, _, name, _ in runs.cast(seen)])
+    steps = listed(sorted({counted(one.steps, "step") for one in seen}, key=lambda said: int(said.split()[0])))
+    shares = listed([f"{name} {percent(one.disagreement)}{_failing(one)}" for one, _, name, _ in runs.cast(seen)])
     return [
         f"{plain(called(first))}, {len(first.x)} × {len(first.y)} starts on [{left}, {right}] × [{low}, {high}].",
         f"{'; '.join(setting(one.optimizer) for one in seen)}.",

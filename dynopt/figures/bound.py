@@ -122,5 +122,7 @@ def _title(gaps: list[Gap], bound: Bound, name: str) -> str:
         f"{listed(over)} {'breaks' if len(over) == 1 else 'break'} {name}"
         if over
         else f"all keep below {name}; {who} comes nearest, to {number(100 * max(most), 2)} % of it"
+        if len(shares) > 1
+        else f"{who} keeps below {name}, and comes to {number(100 * max(most), 2)} % of it"
     )
     return claim(gaps, said)

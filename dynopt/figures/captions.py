@@ -51,9 +51,14 @@ def solved(results: Sequence[Any]) -> str:
 
 def own_error(results: Sequence[Any]) -> float:
     """The largest error of the solver itself, over all runs; NaN if it is not known."""
-    return largest(
-        np.concatenate([np.atleast_1d(np.asarray(getattr(r, "solver_error", np.nan), float)) for r in results])
-    )
+    return largest(np.concatenate([solver_errors(r) for r in results]))
+
+
+def solver_errors(result: Any) -> np.ndarray:
+    """The solver's own error along a run, up to where its map failed: beyond, nobody would measure anything."""
+    own, run = np.atleast_1d(np.asarray(getattr(result, "solver_error", np.nan), float)), _runs(result)[0]
+    failed = -1 if run is None or own.size == 1 else int(run.stats["first_bad_step"])
+    return own if failed < 0 else own[:failed]
 
 
 def largest(values) -> float:

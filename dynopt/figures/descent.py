@@ -18,6 +18,7 @@ from .words import ending, plain
 
 MOST = 25  # dots along one run
 ROOM = 100  # times the largest value of a healthy run: so much is shown of a diverging one
+APART = 0.08  # of the frame: where map and flow end farther apart, a name beside one would be false of the other
 
 
 class Descent(NamedTuple):
@@ -55,7 +56,7 @@ def paint(
     people, (clock, _) = runs.cast(descents), runs.clock(descents)
     known = descents[0].known
     set_axis(ax, descents, known)
-    runs.span(ax, [_at(clock, d, run) for d in descents for run in (d.map, d.flow) if run is not None])
+    runs.span(ax, clock, [_at(clock, d, run) for d in descents for run in (d.map, d.flow) if run is not None])
     beside, anything = [], False
     for each in people:
         descent, look, name, key = each
@@ -83,9 +84,16 @@ def paint(
         title=title,
         names=runs.handles(people),
         keys=[key for key, there in zip(legends.map_and_flow(), kinds, strict=True) if there],
-        ends=beside if len(beside) == len(descents) else [],
+        ends=beside if len(beside) == len(descents) and not any(_part(ax, d) for d in descents) else [],
         caption=conditions(descents) + dotted(descents, counts, most),
     )
+
+
+def _part(ax: Axes, descent: Descent) -> bool:
+    """Whether its map and its flow end at different heights of the frame."""
+    ends = np.clip([values[-1] for values in descent.values.values() if values.size], *ax.get_ylim())
+    heights = ax.transLimits.transform(ax.transScale.transform([(0, end) for end in ends]))[:, 1]
+    return bool(np.ptp(heights) > APART)
 
 
 def finite_values(run: Trajectory, values, above: float | None) -> np.ndarray:

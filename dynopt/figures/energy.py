@@ -12,15 +12,14 @@ from . import descent, legends, runs
 from .captions import called, claim, largest
 from .descent import Descent
 from .picture import Panel, Picture, drawn, several
-from .style import ground, readable
+from .style import ground, ink
 from .words import counted, ending, listed, number, plain
 
-RED = "#d00024"
 MOST = 50  # dots along one run
 
 
 def draw(results: Energy | list[Energy], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
-    """The energy along map and flow: dots are the map, a line is the flow, and a red cross marks each rise.
+    """The energy along map and flow: dots are the map, a line is the flow, and a black cross marks each rise.
 
     Where the minimum f* is known, E - f* on a logarithmic axis, as no energy is below the loss; else E, on a
     logarithmic axis only if it is positive and falls a hundredfold. A run that fails is drawn to its last finite point.
@@ -99,12 +98,12 @@ def _rises(energy: Energy) -> int:
 
 
 def _crosses() -> dict:
-    size = 0.95 * mpl.rcParams["lines.markersize"]
+    size = 0.8 * mpl.rcParams["lines.markersize"]
     edge = [withStroke(linewidth=0.55 * size, foreground=ground())]
     look = {
         "marker": "x",
         "linestyle": "none",
-        "color": readable(RED),
+        "color": ink(),
         "markersize": size,
         "markeredgewidth": 0.28 * size,
     }
@@ -119,7 +118,7 @@ def _cross(ax: Axes, line: Line2D, violation: np.ndarray, gid: str) -> None:
         ways = np.stack([np.stack([x[risen - 1], y[risen - 1]], 1), np.stack([x[risen], y[risen]], 1)], 1)
         thin = 0.6 * mpl.rcParams["lines.linewidth"]
         ax.add_collection(
-            LineCollection(list(ways), colors=readable(RED), linewidths=thin, zorder=3.5, gid=f"way {gid}"), False
+            LineCollection(list(ways), colors=[line.get_color()], linewidths=thin, zorder=3.5, gid=f"way {gid}"), False
         )
         ax.plot(x[risen], y[risen], zorder=6, gid=f"rise {gid}", **_crosses())
 
@@ -161,7 +160,7 @@ def _raise(kind: str, found: dict[str, Energy]) -> str:
     """As in "the maps of Momentum and RMSprop raise their energy 41 and 30 times in 100 steps, by at most 19"."""
     most = {name: largest(energy.violation) for name, energy in found.items()}
     worst = max(most, key=lambda name: most[name])
-    lengths = {len(energy.t) - 1 for energy in found.values()}
+    lengths = {int(np.isfinite(energy.energy).sum()) - 1 for energy in found.values()}
     of = f" in {counted(lengths.pop(), 'step')}" if len(lengths) == 1 else ""
     if len(found) == 1:
         often = f"the {kind} of {worst} raises its energy {counted(_rises(found[worst]), 'time')}"

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from ..analysis import Gap, LocalError
 from . import legends, runs
 from .beside import Name
-from .captions import conditions, dotted, own_error
+from .captions import conditions, dotted, own_error, solver_errors
 from .picture import Panel, say
 from .style import ink
 from .views import every, finite, log_view, mark_decades, mark_exit
@@ -24,7 +24,7 @@ def paint(ax: Axes, results: Sequence[Gap] | Sequence[LocalError], quantity: str
     """Error and solver's own error of each result along its run, on a logarithmic axis."""
     people, (clock, times) = runs.cast(results), runs.clock(results)
     limits = _limits(results)
-    runs.span(ax, times)
+    runs.span(ax, clock, times)
     ax.set_yscale("log", nonpositive="mask")
     ax.set_ylim(*(limits or (0.1, 10.0)))
     if not limits:
@@ -36,7 +36,7 @@ def paint(ax: Axes, results: Sequence[Gap] | Sequence[LocalError], quantity: str
         error = np.asarray(result.error, float)
         line = runs.both(ax, t, error, look, f"{quantity} {key}", every(_count(error), MOST))
         mark_exit(ax, line, look.color)
-        _solver(ax, t, np.asarray(result.solver_error, float), look.color, key, 0.14 / len(results))
+        _solver(ax, t, solver_errors(result), look.color, key, 0.14 / len(results))
         drawable = np.flatnonzero(np.isfinite(error) & (error > 0))
         if drawable.size and not ending(result.map):
             beside.append(Name(plain(name), look.color, [(t[drawable[-1]], error[drawable[-1]])]))
@@ -60,7 +60,7 @@ def _count(error) -> int:
 
 def _solver(ax: Axes, t: np.ndarray, own: np.ndarray, color: str, key: str, shade: float) -> None:
     """A dotted line, and a band beneath it in which nothing can be measured."""
-    thin = 0.55 * mpl.rcParams["lines.linewidth"]
+    t, thin = t[: len(own)], 0.55 * mpl.rcParams["lines.linewidth"]
     ax.plot(t, own, linestyle=legends.DOTTED, linewidth=thin, color=color, zorder=2, gid=f"solver error {key}")
     bottom = ax.get_ylim()[0]
     if (own > bottom).any():
@@ -76,7 +76,7 @@ def _limits(results: Sequence[Gap | LocalError]) -> tuple[float, float] | None:
         first = failed[failed > 0][:1].max(initial=0)
         errors.append(failed[failed <= ROOM * max(first, healthy.max(initial=0))])
     limits = log_view(errors)
-    own = finite([r.solver_error for r in results]).max(initial=0)
+    own = finite(map(solver_errors, results)).max(initial=0)
     if limits and own > limits[0] / NEAR:
         return min(limits[0], own / 3), limits[1]
     return limits

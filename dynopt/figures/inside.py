@@ -18,7 +18,9 @@ from .views import linear_view, mark_plainly
 from .window import Window
 from .words import counted, number, plain, setting
 
-BESIDE = np.array([(x, y) for x in (-24, 0, 24) for y in (-12, 0, 12) if x or y])  # points, from a tail to its number
+SEATS = [(x, y) for x in (-24, 0, 24) for y in (-12, 0, 12) if x or y]  # points, from a tail to its number
+BESIDE = np.array(SEATS + [(1.6 * x, 1.6 * y) for x, y in SEATS])
+ROUND_OFF = 1e-6  # degrees
 SMALL = 1e-9  # of the step: a part that is smaller is not there
 
 
@@ -39,7 +41,7 @@ def describe(results: Inside | list[Inside]) -> str:
     seen = _planar(results)
     said = []
     for k, share, turn in zip(seen.k, _shares(seen), seen.turn, strict=True):
-        said.append(f"step {k} is {number(100 * share)} % memory by length and turns {number(turn)}° from −∇f")
+        said.append(f"step {k} is {number(100 * share)} % memory by length and {_turned(turn)}")
     return f"Inside {counted(len(seen.k), 'step')} of {seen.optimizer.name} on {called(seen)}: {'; '.join(said)}."
 
 
@@ -57,6 +59,7 @@ def paint(ax: Axes, results: list[Inside]) -> Panel:
     parts = np.linalg.norm(seen.memory, axis=-1) > SMALL * size[:, 0]
     ways = [(seen.x, end), (seen.x, down), *[(seen.x, middle), (middle, end)] * bool(parts.any())]
     arrows = np.concatenate([np.stack(way, 1) for way in ways])
+    written: list[np.ndarray] = []  # what the numbers cover
     for i, k in enumerate(seen.k):
         dotted: dict[str, Any] = {"linestyle": legends.DOTTED, "color": quiet(), "zorder": 2}
         ax.plot(*np.stack([seen.x[i], down[i]], 1), gid=f"downhill {k}", **dotted)
@@ -64,7 +67,7 @@ def paint(ax: Axes, results: list[Inside]) -> Panel:
             runs.arrow(ax, seen.x[i], middle[i], ink(), 1.2, f"memory {k}")
             runs.arrow(ax, middle[i], end[i], pale, 2.4, f"gradient {k}")
         runs.arrow(ax, seen.x[i], end[i], color, 2.4, f"step {k}")
-        _number(ax, seen.x[i], f"k = {k}", arrows)
+        _number(ax, seen.x[i], f"k = {k}", arrows, written)
     runs.dots(ax, seen.x[:, 0], seen.x[:, 1], look, f"map {each.key}")
     mark_plainly(ax.xaxis)
     mark_plainly(ax.yaxis)
@@ -97,18 +100,20 @@ def _window(points: np.ndarray) -> Window:
     return (x - across, x + across), (y - HIGH * across, y + HIGH * across)
 
 
-def _number(ax: Axes, at: np.ndarray, text: str, arrows: np.ndarray) -> None:
-    """Beside the tail of a step, where the arrows (n, 2 ends, 2) leave most room in the frame."""
+def _number(ax: Axes, at: np.ndarray, text: str, arrows: np.ndarray, written: list[np.ndarray]) -> None:
+    """Beside the tail of a step, where arrows (n, 2 ends, 2) and the numbers before leave most room in the frame."""
     box, (low, high) = frame(ax), np.stack([ax.get_xlim(), ax.get_ylim()], 1)
     points = min(np.array([box.width, box.height]) / (high - low))  # per unit of position
     half = np.array([width(text, size_of("font.size")) / 2, 6])
     along = np.linspace(0, 1, 65)[:, None, None]
-    inked = (1 - along) * arrows[:, 0] + along * arrows[:, 1]
-    apart = np.abs((inked - at) * points - BESIDE[:, None, None]) - half
-    clear = np.linalg.norm(np.maximum(apart, 0), axis=-1).min((1, 2))
+    inked = ((1 - along) * arrows[:, 0] + along * arrows[:, 1]).reshape(-1, 2)
+    apart = np.abs((np.concatenate([inked, *written]) - at) * points - BESIDE[:, None]) - half
+    clear = np.linalg.norm(np.maximum(apart, 0), axis=-1).min(1) - 0.1 * np.linalg.norm(BESIDE, axis=-1)
     fits = ((at - low) * points + BESIDE > half).all(1) & ((high - at) * points - BESIDE > half).all(1)
     style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "color": quiet()}
-    ax.annotate(text, tuple(at), xytext=tuple(BESIDE[np.where(fits, clear, -1).argmax()]), gid=text, zorder=5, **style)
+    seat = BESIDE[np.where(fits, clear, -np.inf).argmax()]
+    written.append(at + (seat + half * np.mgrid[-1:2, -1:2].reshape(2, -1).T) / points)
+    ax.annotate(text, tuple(at), xytext=tuple(seat), gid=text, zorder=5, **style)
 
 
 def _shares(seen: Inside) -> np.ndarray:
@@ -117,9 +122,13 @@ def _shares(seen: Inside) -> np.ndarray:
     return memory / np.maximum(memory + gradient, np.finfo(float).tiny)
 
 
+def _turned(turn: float, digits: int = 3) -> str:
+    return f"turns {number(turn, digits)}° from −∇f" if turn > ROUND_OFF else "points along −∇f"
+
+
 def _title(seen: Inside) -> str:
     share, turn = _shares(seen), seen.turn
     if share.max() <= SMALL:
-        return claim([seen], f"no part of a step is memory; the last step turns {number(turn[-1], 2)}° from −∇f")
-    said = f"step {seen.k[-1]} is {number(100 * share[-1], 2)} % memory, and turns {number(turn[-1], 2)}° from −∇f"
+        return claim([seen], f"no part of a step is memory; the last step {_turned(turn[-1], 2)}")
+    said = f"step {seen.k[-1]} is {number(100 * share[-1], 2)} % memory, and {_turned(turn[-1], 2)}"
     return claim([seen], said)

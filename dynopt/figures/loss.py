@@ -65,7 +65,7 @@ def _heights(gap: Gap) -> list[np.ndarray]:
 
 def _title(gaps: list[Gap]) -> str:
     """From where to where, or who is lowest at the end."""
-    what = "f\xa0−\xa0f*" if _known(gaps) else "the loss"
+    what = "f\xa0−\xa0f*" if _known(gaps) else "f"
     whole = {name: _heights(g) for g, _, name, _ in runs.cast(gaps) if not ending(g.map) and not ending(g.flow)}
     if not all(map.size and flow.size for map, flow in whole.values()) or not whole:
         return claim(gaps, "")
@@ -80,7 +80,6 @@ def _title(gaps: list[Gap]) -> str:
     steps = {len(g.map.t) - 1 for g in gaps}
     when = f"after {counted(steps.pop(), 'step')}" if len(steps) == 1 else "at the end"
     if len(lowest) == len(gaps):
-        return claim(gaps, f"{when} all have come to {what} = {number(least)}")
-    return claim(
-        gaps, f"{when} {listed(lowest)} {'is' if len(lowest) == 1 else 'are'} lowest, with {what} = {number(least)}"
-    )
+        return claim(gaps, f"{when} all maps have come to {what} = {number(least)}")
+    whose = f"the map of {lowest[0]} is" if len(lowest) == 1 else f"the maps of {listed(lowest)} are"
+    return claim(gaps, f"{when} {whose} lowest, with {what} = {number(least)}")

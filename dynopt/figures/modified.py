@@ -189,7 +189,10 @@ def _title(gaps: list[Gap], pairs: list[Pair]) -> str:
 def _lie(where: str, pairs: Sequence[Pair], of: int) -> str:
     """As in "the dots of SGD lie on its modified flow, within 0.055, where its flow is 0.18 away"."""
     names, many = listed([pair.name for pair in pairs]), len(pairs) > 1
-    within, away = listed([number(p.within, 2) for p in pairs]), listed([number(p.away, 2) for p in pairs])
+    said = [(number(p.within, 2), number(p.away, 2)) for p in pairs]
+    if any(near == far for near, far in said):
+        said = [(number(p.within, 4), number(p.away, 4)) for p in pairs]
+    within, away = map(listed, zip(*said, strict=True))
     flow, modified = ("their flows", "their modified flows") if many else ("its flow", "its modified flow")
     if where in ("hardly nearer", "no nearer"):
         return f"the dots of {names} lie {where} to {modified} ({within}) than to {flow} ({away})"

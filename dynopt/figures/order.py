@@ -19,6 +19,8 @@ from .triangle import draw as draw_triangle
 from .views import finite, log_view, mark_decades
 from .words import listed, number, plain, power, setting
 
+FAR = 1e3  # times the largest gap of a fit: so much is shown of gaps that are left out
+
 
 def draw(results: Order | list[Order], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
     """Largest gap against h, both logarithmic, with the straight line whose slope is the order.
@@ -77,7 +79,9 @@ def _set_axes(ax: Axes, orders: list[Order]) -> bool:
     """Limits around the gaps, with room for a name to the right, and down to the round-off if that is near."""
     ax.set_xscale("log", nonpositive="mask")
     ax.set_yscale("log", nonpositive="mask")
-    across, up = log_view([o.h for o in orders], margin=0.05), log_view([o.error for o in orders])
+    fitted = finite([o.error[o.window[0] : o.window[1] + 1] for o in orders if o.window is not None])
+    shown = [o.error[o.error <= FAR * fitted.max(initial=0)] if fitted.size else o.error for o in orders]
+    across, up = log_view([o.h for o in orders], margin=0.05), log_view(shown)
     left, right = across or (0.01, 1.0)
     bottom, top = up or (0.1, 10.0)
     floors = finite([o.floor for o in orders])
@@ -169,8 +173,12 @@ def title(orders: list[Order]) -> str:
     for found, members in sorted(groups.items(), key=lambda item: -len(item[1])):
         whom = f" for {listed(list(members))}" if len(members) < len(orders) or len(orders) == 1 else ""
         said.append(f"{'' if said else 'the gap closes '}like {found}{whom}{_why(found, list(members.values()))}")
-    if unread:
-        said.append(f"round-off hides the slope of {listed(list(unread))}")
+    lost = [name for name, o in unread.items() if not np.isfinite(o.error).all()]
+    hidden = [name for name in unread if name not in lost]
+    if lost:
+        said.append(f"{listed(lost)} diverge{'s' * (len(lost) == 1)} on too many clocks for a slope")
+    if hidden:
+        said.append(f"round-off hides the slope of {listed(hidden)}")
     text = "; ".join(said)
     return plain(text[:1].upper() + text[1:])
 
@@ -178,6 +186,8 @@ def title(orders: list[Order]) -> str:
 def _why(found: str, members: list[Order]) -> str:
     """What the page declares, if that is something else, and whether the fit can tell the two; and a cold start."""
     declared = sorted({power(o.expected) for o in members} - {found})
-    cold = all(o.expected == 0.5 and getattr(o.optimizer, "initial_scale", None) == 0 for o in members)
+    cold = all(
+        o.expected == 0.5 and getattr(o.optimizer, "initial_scale", None) == 0 and o.slope < 0.75 for o in members
+    )
     scatter = ", within the scatter" * all(abs(o.slope - o.expected) <= 2 * o.stderr for o in members)
     return (f" (declared {listed(declared)}{scatter})" if declared else "") + ": its memory starts at 0" * cold

@@ -118,10 +118,11 @@ def paint(
     people, hollow = runs.cast(gaps), []
 
     def lines(levels: list[float]) -> list[Line2D]:
-        both = [runs.orbit(ax, each, plane or PLANE) for each in people]
-        for (_, dots), own in zip(both, found, strict=False):
-            hollow.extend(_hollow(ax, dots, own.far_off(levels)))
-        return [line for pair in both for line in pair]
+        drawn = []
+        for i in sorted(range(len(gaps)), key=lambda i: -_length(gaps[i], plane or PLANE)):  # the shortest on top
+            drawn += runs.orbit(ax, people[i], plane or PLANE)
+            hollow.extend(_hollow(ax, drawn[-1], found[i].far_off(levels)) if found else [])
+        return drawn
 
     marks, shape = on_contours(ax, gaps, lines, scale, fill, plane=plane)
     seen = [] if plane is None else sentences(gaps[0], plane, found, bool(hollow))
@@ -133,6 +134,11 @@ def paint(
         caption=[*conditions(gaps), *seen, *dotted(gaps, runs.counts(gaps), runs.MOST)],
         shape=shape,
     )
+
+
+def _length(gap: Gap, view: runs.View) -> float:
+    """Of the map's way, as it is seen."""
+    return float(np.hypot(*np.diff(runs.at(gap.map, view))).sum())
 
 
 def _hollow(ax: Axes, dots: Line2D, which: np.ndarray) -> list[Line2D]:

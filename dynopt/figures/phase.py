@@ -7,13 +7,15 @@ from matplotlib.axes import Axes
 
 from ..analysis import Gap
 from ..errors import InvalidValue
-from ..trajectories import whole
+from ..trajectories import Status, whole
 from . import legends, runs
 from .captions import called, claim, conditions, dotted
 from .picture import Panel, Picture, drawn, several
 from .style import ground, ink, mixed
 from .views import linear_view, mark_exit, mark_plainly
 from .words import counted, ending, listed, names, number, subscript
+
+LOST = (Status.diverged, Status.nonfinite)  # what the window is not made for
 
 
 def draw(
@@ -61,7 +63,7 @@ def paint(ax: Axes, gaps: list[Gap], coordinate: int = 0) -> Panel:
     """Draw in the axes, and say what stands around them."""
     plane, people = runs.Coordinates(("x", coordinate), ("p", coordinate)), runs.cast(gaps)
     ax.axhline(0, color=mixed(ink(), ground(), 0.5), linewidth=0.8, zorder=1, gid="rest")
-    healthy = [runs.at(run, plane) for gap in gaps for run in (gap.flow, gap.map) if not ending(run)]
+    healthy = [runs.at(run, plane) for gap in gaps for run in (gap.flow, gap.map) if run.status not in LOST]
     starts = [[v[:1] for v in runs.at(gap.map, plane)] for gap in gaps]
     ax.set_xlim(linear_view([x for x, _ in healthy + starts]))
     ax.set_ylim(linear_view([p for _, p in healthy + starts]))

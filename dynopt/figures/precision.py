@@ -58,10 +58,12 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
     ]
     settings = f"{plain(called(seen))}. {setting(seen.optimizer)}, refined to h\xa0=\xa0{number(float(seen.h[-1]))}."
     formats = f"Map in float32 and float64, up to t\xa0=\xa0{number(seen.time)}."
-    flow = f"The flow, in float64 by {seen.solver}, errs by at most {number(seen.solver_error)}."
+    flow = f"The flow, in float64 by {seen.solver} (rtol {number(seen.rtol)}),"
+    flow += f" errs by at most {number(seen.solver_error)}."
     keys = [
         legends.key("float64", marker="o"),
         legends.key("float32", marker="o", linestyle=legends.DOTTED, markerfacecolor=ground()),
+        legends.key("where float32 is best", linewidth=0.8, color=mixed(ink(), ground(), 0.6)),
     ]
     title = _turned(seen)
     return Panel(

@@ -57,7 +57,7 @@ def paint(ax: Axes, seen: list[Rescaling]) -> Panel:
     people, known = runs.cast(seen), seen[0].problem.minimum is not None
     descents = [Descent(r.optimizer, r.problem, run, None, {"map": _heights(r, run)}) for r in seen for run in _runs(r)]
     descent.set_axis(ax, descents, known)
-    runs.span(ax, [np.arange(len(r.map.t)) for r in seen])
+    runs.span(ax, "step", [np.arange(len(r.map.t)) for r in seen])
     for each in people:
         rings = {**_rings(), "markeredgecolor": mixed(each.look.color, ink(), 0.55)}
         pale = {"marker": each.look.marker, "color": mixed(each.look.color, ground(), 0.45), **_pale()}

@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from ..analysis import Gap
 from ..trajectories import Trajectory
@@ -14,7 +15,7 @@ from .projection import Plane
 from .smooth import SmoothLine, velocity
 from .style import Look, ink, keys, looks, mixed
 from .views import every, mark_plainly
-from .words import ending, names, outcome, plain
+from .words import ending, fate, names, plain
 
 MOST = 100  # dots along one path
 
@@ -147,10 +148,10 @@ def mark_starts(ax: Axes, points: np.ndarray) -> list[Line2D]:
 
 
 def handles(people: Sequence[Cast]) -> list[Line2D]:
-    """One entry per optimizer: its dot on its line, its name, and how it ended if it failed."""
+    """One entry per optimizer: its dot on its line, its name, and whether it failed; the title says where."""
     entries = []
     for result, look, name, _ in people:
-        said = outcome(name, getattr(result, "map", None), getattr(result, "flow", None)) or name
+        said = name + fate(getattr(result, "map", None), getattr(result, "flow", None))
         entries.append(Line2D([], [], **marks(look), color=look.color, linestyle=look.line, label=plain(said)))
     return entries
 
@@ -176,8 +177,10 @@ def clock(results: Sequence[Any]) -> tuple[str, list[np.ndarray]]:
     return "step k,  at time t = k h", steps
 
 
-def span(ax: Axes, times: Sequence[np.ndarray]) -> None:
+def span(ax: Axes, clock: str, times: Sequence[np.ndarray]) -> None:
     """The horizontal axis: as long as the longest run."""
     last = max((t.max(initial=0) for t in times), default=0) or 1
     ax.set_xlim(-0.015 * last, 1.015 * last)
+    if clock.startswith("step"):
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     mark_plainly(ax.xaxis)

@@ -69,8 +69,12 @@ def paint(ax: Axes, results: list[Steepest]) -> Panel:
         legends.key("as steep", linestyle=legends.DOTTED),
     ]
     title = f"{called}: slope {number(seen.slope)}, and {number(_along(seen))} along −∇f"
-    caption = [f"Directions of length 1 in the {seen.norm} norm; ∇f\xa0=\xa0{point(seen.gradient)}, float64."]
+    caption = [f"Directions of length 1 in the {seen.norm} norm; ∇f\xa0=\xa0{_rows(seen.gradient)}, float64."]
     return Panel(title=title, names=[], keys=keys, caption=caption, shape=1.0)
+
+
+def _rows(gradient: np.ndarray) -> str:
+    return point(gradient) if gradient.ndim < 2 else f"({', '.join(map(point, gradient))})"
 
 
 def _planar(results: Steepest | list[Steepest]) -> Steepest:

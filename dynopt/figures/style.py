@@ -48,14 +48,18 @@ def look(optimizer: AbstractOptimizer) -> Look:
 
 
 def looks(optimizers_: Sequence[AbstractOptimizer]) -> list[Look]:
-    """The looks of the runs of one picture: on dark ground lighter, a second run of the same look paler."""
+    """The looks of the runs of one picture, on dark ground lighter.
+
+    A second run of the same look is paler, a third darker, and so on: what only paled would end where it is not seen.
+    """
     seen: dict[Look, int] = {}
     drawn = []
     for optimizer in optimizers_:
         own = look(optimizer)
         again = seen[own] = seen.get(own, -1) + 1
         color = readable(own.color) if _luminance(ground()) < 0.2 else own.color
-        drawn.append(own._replace(color=mixed(color, ground(), 1 - 0.55**again)))
+        toward = ground() if again % 2 else ink()
+        drawn.append(own._replace(color=mixed(color, toward, 1 - 0.55 ** ((again + 1) // 2))))
     return drawn
 
 

@@ -52,5 +52,7 @@ def _write(ax: Axes, left: float, right: float, bottom: float, top: float, slope
         "textcoords": "offset points",
     }
     rise = {0.5: "½", 1.5: "1½"}.get(slope, number(slope))
-    ax.annotate(rise, (right, np.sqrt(bottom * top)), xytext=(4, 0), va="center", ha="left", gid="rise", **words)
+    ax.annotate(
+        rise, (right, np.sqrt(bottom) * np.sqrt(top)), xytext=(4, 0), va="center", ha="left", gid="rise", **words
+    )
     ax.annotate("1", (np.sqrt(left * right), bottom), xytext=(0, -3), va="top", ha="center", gid="run", **words)

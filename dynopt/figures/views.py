@@ -7,12 +7,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from .measure import frame, size_of, width
 from .style import ground
 from .words import number
 
 Array = np.ndarray | jax.Array
+ARROW = Path([(0, -1), (0, 1), (-0.55, 0.35), (0, 1), (0.55, 0.35)])  # up, and to the left and the right of its tip
 LARGEST = 1e300  # matplotlib's ticks overflow beyond
 
 
@@ -70,6 +75,15 @@ def mark_plainly(axis: Axis) -> None:
     most = max(abs(low), abs(high))
     if not 1e-3 <= most < 1e5 and abs(high - low) > most / 20:
         axis.set_major_formatter(lambda value, _: number(value))
+    if axis.axis_name == "x":
+        ticks = [tick for tick in axis.get_major_locator().tick_values(low, high) if low <= tick <= high]
+        size = size_of("xtick.labelsize")
+        wide = (
+            max((width(said, size) for said in axis.get_major_formatter().format_ticks(ticks)), default=0) + 1.2 * size
+        )
+        room = int(frame(axis.axes).width / wide)
+        if len(ticks) > room:
+            axis.set_major_locator(MaxNLocator(max(room - 1, 1), steps=[1, 2, 2.5, 5, 10]))
 
 
 def mark_exit(ax: Axes, line: Line2D, color: str) -> None:
@@ -90,8 +104,9 @@ def mark_exit(ax: Axes, line: Line2D, color: str) -> None:
     side = int(np.argmin(reach))
     x, y = np.clip(a + reach[side] * (b - a), 0, 1)
     turn = {(0, True): -90, (0, False): 90, (1, True): 0, (1, False): 180}[side, bool(b[side] > 1)]
-    size = 1.7 * line.get_markersize()
+    size = 2.4 * line.get_markersize()
     ax.plot(
-        [x], [y], marker=(3, 0, turn), markersize=size, color=color, markeredgecolor=ground(), markeredgewidth=0.6,
+        [x], [y], marker=MarkerStyle(ARROW).rotated(deg=turn), markersize=size, color=color, markerfacecolor="none",
+        markeredgewidth=0.16 * size, path_effects=[withStroke(linewidth=0.4 * size, foreground=ground())],
         linestyle="none", transform=ax.transAxes, clip_on=False, zorder=6, gid=f"exit {line.get_gid()}",
     )  # fmt: skip

@@ -82,7 +82,7 @@ def names(optimizers: Sequence[AbstractOptimizer]) -> list[str]:
         same = [_options(o) for o in optimizers if o.name == optimizer.name]
         own = _options(optimizer).items()
         differing = [f"{p} {_option(value)}" for p, value in own if len({str(o.get(p)) for o in same}) > 1]
-        said.append(", ".join([optimizer.name, *differing]))
+        said.append(optimizer.name + f" ({', '.join(differing)})" * bool(differing))
     return said
 
 
@@ -123,6 +123,16 @@ def outcome(name: str, map: Trajectory | None, flow: Trajectory | None = None) -
     said = [f"{name} {ending(map)}" if map is not None and ending(map) else ""]
     said += [f"the flow of {name} {ending(flow)}" if flow is not None and ending(flow) else ""]
     return "; ".join(filter(None, said)) or None
+
+
+def fate(map: Trajectory | None, flow: Trajectory | None) -> str:
+    """What stands behind a name in a key, where there is room for a word or two: " (diverged)"."""
+    verbs = {Status.diverged: "diverged", Status.nonfinite: "not finite", Status.stalled: "never moved"}
+    verbs |= {Status.singular_start: "no finite start", Status.interrupted: "stopped"}
+    for run, whose in ((map, ""), (flow, "flow ")):
+        if run is not None and run.status != Status.ok:
+            return f" ({whose}{verbs.get(run.status, 'unsolved')})"
+    return ""
 
 
 def setting(optimizer: AbstractOptimizer) -> str:

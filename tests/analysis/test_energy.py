@@ -130,6 +130,14 @@ def test_a_run_seen_seldom_shows_the_rises_between_its_points():
     np.testing.assert_array_equal(coarse.violation, np.maximum(rise, 0))
 
 
+def test_round_off_is_that_of_the_energies_so_far():
+    """A diverging run ends in energies beside which all that came before would be round-off."""
+    run = iterate(SGD(2.5), line, 60, throw=False)
+    seen = analysis.energy(SGD(2.5), line, run)
+    assert float(seen.energy[-1]) * np.finfo(float).eps > float(seen.violation[1]) > 0
+    assert (np.asarray(seen.violation[1:]) > 0).all()
+
+
 def test_a_failed_run_keeps_its_beginning_and_is_nan_from_there():
     steep = Problem(lambda x: jnp.sum(x**4), [3.0], name="steep")
     run = iterate(SGD(1.0), steep, 20, throw=False)

@@ -63,6 +63,12 @@ def test_the_angle_is_that_to_minus_the_gradient():
     assert analysis.inside(Signum(0.1, 0.0), plane, steps=1).turn[0] == pytest.approx(45.0)
 
 
+def test_a_step_of_gradient_descent_points_along_minus_the_gradient_to_the_last_digits():
+    """arccos(u · v) would be off by the root of an ulp, 1e-6 degrees."""
+    seen = analysis.inside(SGD(0.01), problems.booth(), first=2)
+    assert seen.turn.max() < 1e-10
+
+
 def test_steps_are_counted_from_zero(as_users_see_it):
     with pytest.raises(InvalidValue, match="`steps` must be a whole number of at least 1"):
         analysis.inside(SGD(0.01), booth, steps=0)

@@ -108,6 +108,11 @@ def test_float32_warns_when_round_off_leaves_no_slope():
     assert len(seen) == 1 and measured.window is None and np.isnan(measured.slope)
 
 
+def test_a_map_that_diverges_is_not_called_round_off():
+    with pytest.warns(UserWarning, match=r"too few for a slope; 8 are not finite; use a smaller `learning_rate`"):
+        assert analysis.order(SGD(1.0), problems.rosenbrock()).window is None
+
+
 def test_float32_is_quiet_where_the_gap_is_plain():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -20,7 +20,7 @@ from dynopt.figures.words import number, percent
 
 def made_precision() -> Precision:
     h = 0.01 / 2.0 ** np.arange(6)
-    return Precision(h, h + 1e-5 / h, h, 1e-12, "Tsit5 (rtol 1e-13)", 0.5, SGD(0.01), scene("valley"))
+    return Precision(h, h + 1e-5 / h, h, 1e-12, "Tsit5", 1e-13, 0.5, SGD(0.01), scene("valley"))
 
 
 def made_inside(page=None, memory=1.0) -> Inside:
@@ -105,6 +105,19 @@ def test_no_arrow_crosses_the_number_of_a_step(page):
             assert not Path(ax.transData.transform(segment)).intersects_bbox(box, filled=False)
 
 
+def test_numbers_do_not_cover_each_other():
+    ax = inside.draw(analysis.inside(Momentum(0.01), problems.himmelblau(), steps=11)).axes[0]
+    ax.figure.savefig(BytesIO())
+    boxes = [text.get_window_extent() for text in ax.texts if text.get_text().startswith("k = ")]
+    assert len(boxes) == 11 and not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_step_without_a_turn_points_along_minus_the_gradient():
+    picture = inside.draw(analysis.inside(SGD(0.01), problems.booth()))
+    assert words(picture.axes[0]) == "No part of a step is memory; the last step points along −∇f"
+    assert "step 1 is 0 % memory by length and points along −∇f" in picture.alt
+
+
 def test_arrows_need_a_plane(as_users_see_it):
     seen = analysis.inside(SGD(0.01), Problem(lambda x: x @ x, [1.0, 2.0, 3.0], name="bent"))
     with pytest.raises(InvalidValue, match="arrows are drawn in a plane, but bent has 3 coordinates; pass two"):
@@ -159,6 +172,11 @@ def test_the_steepest_direction_has_the_colour_of_its_optimizer(norm, page):
     assert found(ax, "steepest").arrow_patch.get_edgecolor() == color
 
 
+def test_a_matrix_is_told_by_its_rows():
+    picture = steepest.draw(analysis.steepest(np.array([[2.0, 0.5], [0.3, -0.4]]), "spectral"))
+    assert "∇f = ((2, 0.5), (0.3, −0.4))" in picture.get_supxlabel().replace("\xa0", " ")
+
+
 def test_one_number_has_no_ball():
     with pytest.raises(InvalidValue, match="the gradient is one number; pass one of two or more"):
         steepest.draw(analysis.steepest([3.0]))
@@ -178,6 +196,7 @@ def test_the_bound_is_drawn_above_the_losses_that_keep_it(as_users_see_it):
         f"the flow of SGD comes to {said[0]} of it, the map to {said[1]} of it and "
         f"the flow of Momentum comes to {said[2]} of it, the map to {said[3]} of it."
     )
+    assert words(bound.draw(gaps[1], two_over_t).axes[0]).startswith("Momentum keeps below the bound, and comes to ")
     (ax,) = bound.draw(gaps, lambda t: 1e-9 * two_over_t(t), name="a hair").axes
     assert words(ax) == "SGD and Momentum break a hair"
     (ax,) = bound.draw(gaps, lambda t: 1e9).axes

@@ -1,5 +1,7 @@
 """What is drawn is what was measured, number by number."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import matplotlib as mpl
@@ -23,6 +25,7 @@ from scenes import (
 
 from dynopt import SGD, Momentum, Problem, figures
 from dynopt.figures import Picture, gap, loss, overview, paths, phase
+from dynopt.figures.runs import cast, handles
 from dynopt.figures.words import number
 
 KEYS = ("sgd", "momentum", "rmsprop", "adam")
@@ -247,6 +250,68 @@ def test_slopes_stand_beside_their_lines_with_their_errors(pictures):
     for gid, slope in (("triangle 1", 1.0), ("triangle 0.5", 0.5)):
         (x0, x1, _, _), (y0, _, y2, _) = found(ax, gid).get_data()
         assert np.log(y2 / y0) / np.log(x1 / x0) == pytest.approx(slope)
+
+
+def test_left_out_gaps_far_above_the_fit_do_not_press_it_flat(orders):
+    wild = dataclasses.replace(orders["bowl"][0], error=orders["bowl"][0].error * np.r_[1e40, 5, np.ones(5)])
+    low, high = frame(figures.order.draw(wild)).get_ylim()
+    assert high < 1e3 * wild.error[2] and low < wild.error[-1] < wild.error[1] < high
+
+
+def test_where_map_and_flow_end_apart_a_key_says_what_both_look_like(gaps):
+    """A name beside the end of one would be false of the other."""
+    own = gaps["bowl"][0]
+    lower = dataclasses.replace(own, flow=dataclasses.replace(own.flow, loss=own.flow.loss.at[-1].set(1e-9)))
+    for seen, named in ((own, True), (lower, False)):
+        ax = frame(loss.draw([seen, gaps["bowl"][3]]))
+        assert ("name SGD" in gids(ax)) == named
+        assert ("SGD" in [t.get_text() for a in ax.artists if a.get_gid() == "names" for t in a.get_texts()]) != named
+
+
+def test_the_solvers_error_ends_where_the_map_has_failed(diverged):
+    k = int(diverged.map.stats["first_bad_step"])
+    wild = dataclasses.replace(diverged, solver_error=jnp.where(jnp.arange(41) < k, 1e-9, 1e30))
+    assert k < 41 and len(found(frame(gap.draw(wild)), "solver error sgd").get_xdata()) == k
+    assert "errs by at most 10⁻⁹" in gap.draw(wild).get_supxlabel()
+
+
+def test_a_key_says_in_a_word_that_a_run_failed(diverged, gaps):
+    picture = paths.draw([diverged, gaps["bowl"][3]])
+    keys = [t.get_text() for a in frame(picture).artists if a.get_gid() == "names" for t in a.get_texts()]
+    assert {"SGD (diverged)", "Adam"} <= set(keys)
+    lost = dataclasses.replace(gaps["bowl"][0], flow=dataclasses.replace(diverged.flow, result=jnp.asarray(4)))
+    assert "SGD (flow unsolved)" in [a.get_label() for a in handles(cast([lost]))]
+
+
+def test_the_shortest_path_lies_on_top(gaps):
+    short, long = gaps["bowl"][0], gaps["bowl"][1]
+    drawn = [line.get_gid() for line in frame(paths.draw([short, long])).lines]
+    assert drawn.index("map momentum") < drawn.index("map sgd")
+
+
+def test_steps_are_counted_in_whole_numbers(gaps):
+    few = [
+        with_runs(gaps["bowl"][i], lambda runs, n=n: [jax.tree.map(lambda a: a[:n], a) for a in runs])
+        for i, n in ((0, 2), (3, 3))
+    ]
+    ax = frame(loss.draw(few))
+    assert ax.get_xlabel().startswith("step") and all(tick == round(tick) for tick in ax.get_xticks())
+
+
+def test_a_flow_that_was_solved_in_part_shapes_the_phase_plane(gaps):
+    own = gaps["bowl"][1]
+    lost = dataclasses.replace(own, map=dataclasses.replace(own.map, result=jnp.asarray(1)))
+    lost = dataclasses.replace(lost, flow=dataclasses.replace(own.flow, result=jnp.asarray(4)))
+    assert np.ptp(frame(phase.draw(lost)).get_ylim()) > np.ptp(np.asarray(own.flow.y.p)[:, 0])
+
+
+def test_numbers_on_the_axis_do_not_touch(gaps):
+    """However narrow the frame."""
+    figure = Figure(figsize=(2.4, 2))
+    ax = phase.draw(gaps["valley"][1], ax=figure.add_subplot())
+    figure.draw_without_rendering()
+    boxes = [tick.get_window_extent() for tick in ax.get_xticklabels() if tick.get_text()]
+    assert len(boxes) > 1 and all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
 
 
 def test_names_stand_at_the_ends_of_their_lines(pictures):

@@ -206,7 +206,7 @@ def test_what_is_derived_from_a_page_looks_like_it_and_is_called_after_it(gaps):
     assert style.keys([sgd, Modified(sgd)]) == ["sgd", "sgd, modified"]
     assert names([sgd, Modified(sgd)]) == ["SGD", "SGD, modified"]
     assert names([Modified(sgd), Modified(SGD(0.2))]) == [
-        "SGD, modified, learning_rate 0.1", "SGD, modified, learning_rate 0.2"
+        "SGD, modified (learning_rate 0.1)", "SGD, modified (learning_rate 0.2)"
     ]  # fmt: skip
     ax = gap.draw([gaps["bowl"][0], mended(gaps["bowl"][0])]).axes[0]
     first, second = (found(ax, gid) for gid in ("gap sgd", "gap sgd, modified"))
@@ -224,4 +224,4 @@ def test_a_page_made_from_optax_looks_as_its_name_says():
 
     one, again, other = Optax(lamb, 0.1), Optax(lamb, 0.2), Optax(lars, 0.1)
     assert style.look(one) == style.look(again) != style.look(other)
-    assert style.keys([one, other]) == ["lamb", "lars"] and names([one, again]) == ["lamb, h 0.1", "lamb, h 0.2"]
+    assert style.keys([one, other]) == ["lamb", "lars"] and names([one, again]) == ["lamb (h 0.1)", "lamb (h 0.2)"]

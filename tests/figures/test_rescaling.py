@@ -133,4 +133,4 @@ def test_two_runs_of_one_optimizer_are_told_apart():
     pages = SGD(0.01), SGD(0.02), Momentum(0.01), Adam(0.05)
     picture = rescaling.draw([made_rescaling(made_gap(page, scene("bowl"))) for page in pages])
     assert "corrected sgd 2" in {line.get_gid() for line in picture.axes[0].lines}
-    assert "SGD, learning_rate 0.02" in picture.alt
+    assert "SGD (learning_rate 0.02)" in picture.alt

@@ -43,6 +43,13 @@ def test_a_page_outside_the_catalogue_always_looks_the_same():
     assert style.keys([mine, SGD(0.1), mine]) == ["mine", "sgd", "mine 2"]
 
 
+def test_a_third_run_of_one_optimizer_can_still_be_seen():
+    """The second is paler than the first, the third darker: shades of grey, too, tell them apart."""
+    with style.context("notebook"):
+        tones = [style._luminance(look.color) for look in style.looks([SGD(h) for h in (0.1, 0.2, 0.3)])]
+    assert tones[2] < tones[0] < tones[1] and 1.05 / (max(tones) + 0.05) > 1.7
+
+
 def test_an_optimizer_looks_the_same_in_every_picture(gaps, orders):
     own = style.look(gaps["bowl"][1].optimizer)
     for module in (loss, phase):

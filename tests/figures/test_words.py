@@ -33,12 +33,15 @@ def test_the_order_is_named_only_if_it_was_measured():
     assert claim((SGD(0.1), 1.0), (RMSprop(0.1), 0.4), (Adam(0.1), 1.0)) == (
         "The gap closes like h for SGD and Adam; like h⁰·⁴⁰ for RMSprop (declared √h): its memory starts at 0"
     )
+    assert claim((RMSprop(0.1), 2.3)) == "The gap closes like h²·³⁰ for RMSprop (declared √h)"
     assert claim((RMSprop(0.1, initial_scale=1.0), 1.0)) == "The gap closes like h for RMSprop"
 
 
 def test_no_order_is_claimed_where_none_could_be_read():
     lost = {"window": None, "slope": float("nan"), "stderr": float("nan")}
     assert claim((Adam(0.1), 1.0), **lost) == "Round-off hides the slope of Adam"
+    gone = lost | {"error": np.r_[np.nan, np.ones(6)]}
+    assert claim((SGD(0.1), 1.0), **gone) == "SGD diverges on too many clocks for a slope"
     picture = order.draw(dataclasses.replace(made_order(Adam(0.1), scene("bowl"), 1.0), **lost))
     assert "Adam: no slope" in picture.alt
     assert not [a for a in picture.axes[0].lines if str(a.get_gid()).startswith("fit")]
@@ -57,7 +60,7 @@ def test_the_loss_names_who_is_lowest(gaps):
     ends = {type(g.optimizer).__name__: float(g.map.loss[-1]) for g in gaps["valley"]}
     lowest = min(ends, key=ends.__getitem__)
     assert title(loss.draw(gaps["valley"])) == (
-        f"After 40 steps {lowest} is lowest, with f − f* = {number(ends[lowest])}"
+        f"After 40 steps the map of {lowest} is lowest, with f − f* = {number(ends[lowest])}"
     )
     one = gaps["valley"][0]
     first, last, flow = (number(float(v)) for v in (one.map.loss[0], one.map.loss[-1], one.flow.loss[-1]))
@@ -66,7 +69,7 @@ def test_the_loss_names_who_is_lowest(gaps):
 
 def test_nobody_is_lowest_where_all_end_together(gaps):
     same = [dataclasses.replace(g, map=dataclasses.replace(g.map, loss=gaps["bowl"][0].map.loss)) for g in gaps["bowl"]]
-    assert title(loss.draw(same)).startswith("After 40 steps all have come to f − f* = ")
+    assert title(loss.draw(same)).startswith("After 40 steps all maps have come to f − f* = ")
 
 
 def test_the_paths_say_who_keeps_to_its_flow(gaps):
@@ -105,11 +108,11 @@ def test_alt_texts_are_one_sentence_with_numbers(module, gaps):
 def test_two_runs_of_one_optimizer_are_told_apart_by_what_differs(gaps):
     slow, fast = gaps["bowl"][0], dataclasses.replace(gaps["bowl"][0], optimizer=SGD(0.02))
     picture = gap.draw([slow, fast])
-    assert "SGD, learning_rate 0.02" in picture.alt
+    assert "SGD (learning_rate 0.02)" in picture.alt
     first, second = (next(a for a in picture.axes[0].lines if a.get_gid() == g) for g in ("gap sgd", "gap sgd 2"))
     assert first.get_marker() == second.get_marker() and first.get_color() != second.get_color()
 
 
 def test_an_optimizer_with_its_own_friction_is_named_by_it(gaps):
     light = dataclasses.replace(gaps["bowl"][1], optimizer=Momentum(0.01, momentum=0.99))
-    assert "Momentum, momentum 0.99 turns" in phase.draw([gaps["bowl"][1], light]).alt
+    assert "Momentum (momentum 0.99) turns" in phase.draw([gaps["bowl"][1], light]).alt
