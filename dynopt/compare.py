@@ -25,7 +25,7 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -85,6 +85,7 @@ def _obey(argv: list[str], screen: Screen) -> int:
     if options.json and not options.list:
         raise InvalidValue("`--json` belongs to --list; write --list --json.")
     _wake_libraries()
+    _answer_signals(_stop, instead_of=_end)
     if options.list:
         screen.say(listing(options.json))
         return 0
@@ -225,10 +226,7 @@ def run() -> NoReturn:
     """`main` as a process of its own, which keeps compiled programs for the next time and obeys signals."""
     _keep_programs()
     gc.disable()  # looking for garbage costs time, and all ends soon
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
-            signal.signal(number, _stop)
+    _answer_signals(_end)  # at once: to raise in the middle of an import breaks libraries, and nothing is lost yet
     sys.unraisablehook = _swallowed
     code = main()
     try:
@@ -238,6 +236,15 @@ def run() -> NoReturn:
     if code > 128:
         os._exit(code)  # at once, in the middle of whatever is being compiled
     sys.exit(code)
+
+
+def _answer_signals(handler: Callable, instead_of: Callable | None = None) -> None:
+    """Where signals are not ignored, as nohup does; or only where they are answered by `instead_of`."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        answered = None if number is None else signal.getsignal(number)
+        if answered is instead_of if instead_of else answered not in (None, signal.SIG_IGN):
+            signal.signal(number, handler)
 
 
 def _stop(number: int, frame: Any) -> NoReturn:

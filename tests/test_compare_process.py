@@ -15,6 +15,7 @@ from dynopt import compare
 
 fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
 ROOT = Path(__file__).parents[1]
+AWAKE = "compare._answer_signals(compare._stop, instead_of=compare._end)"  # as when all libraries are imported
 TINY = "--problem booth --optimizers sgd --steps 5 --figures gap --format png".split()
 
 
@@ -128,9 +129,21 @@ def test_a_signal_ends_it_at_once(command, name, code, says):
         assert process.stderr.read().startswith(f"dynopt: stopped by {says}")
 
 
+def test_a_signal_while_libraries_are_imported_ends_it_before_they_can_break(command):
+    """Raised in the middle of an import, it ended in a segmentation fault, or in advice to install jax again."""
+    waking = "def waking():\n  try: print('go', flush=True); time.sleep(20)\n  finally: print('raised')"
+    code = f"import time; from dynopt import compare\n{waking}\ncompare._wake_libraries = waking\ncompare.run()"
+    with command(code=code) as process:
+        assert process.stdout.readline() == "go\n"
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert (process.stdout.read(), process.stderr.read()) == ("", "dynopt: stopped by you.\n")
+
+
 def test_an_interrupt_in_the_middle_of_a_callback_is_not_lost(command):
     class_ = "class Dying:\n  def __del__(self): print('go', flush=True); time.sleep(20)"
-    code = f"import time; from dynopt import compare\n{class_}\ncompare.main = lambda: Dying() and 0\ncompare.run()"
+    code = f"import time; from dynopt import compare\n{class_}\ncompare.main = lambda: {AWAKE} or Dying() and 0\ncompare.run()"
     with command(code=code) as process:
         assert process.stdout.readline() == "go\n"
         time.sleep(0.2)
@@ -142,7 +155,7 @@ def test_an_interrupt_in_the_middle_of_a_callback_is_not_lost(command):
 
 @pytest.mark.parametrize("again", [True, False])
 def test_a_library_that_swallows_the_interrupt_cannot_stop_the_end(command, again):
-    swallow = "compare.main = lambda: [None for _ in iter(sleepless, 1)]"
+    swallow = f"compare.main = lambda: {AWAKE} or [None for _ in iter(sleepless, 1)]"
     sleepless = "def sleepless():\n  try: time.sleep(1)\n  except KeyboardInterrupt: pass"
     code = f"import time; from dynopt import compare\n{sleepless}\n{swallow}\nprint('go', flush=True)\ncompare.run()"
     with command(code=code) as process:

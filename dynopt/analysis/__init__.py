@@ -9,6 +9,7 @@ from .order import Order as Order, order as order
 from .energy import Energy as Energy, energy as energy
 from .spectral_radius import spectral_radius as spectral_radius
 from .critical_curvature import critical_curvature as critical_curvature
+from .sharpness import sharpness as sharpness
 from .stability import Stability as Stability, stability as stability
 from .implicit_bias import ImplicitBias as ImplicitBias, implicit_bias as implicit_bias
 from .rescaling import Rescaling as Rescaling, rescaling as rescaling

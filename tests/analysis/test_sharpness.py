@@ -1,0 +1,74 @@
+"""The sharpness is the largest eigenvalue of the Hessian, however many coordinates there are."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dynopt import SGD, Problem, analysis, iterate, problems
+from dynopt.analysis import sharpness
+from dynopt.errors import InvalidType, InvalidValue
+
+
+class Bowl(eqx.Module):
+    """f = x · A x / 2, by its eigenvalues and one reflection."""
+
+    eigenvalues: jax.Array
+    normal: jax.Array
+
+    def __call__(self, x):
+        z = x - 2 * self.normal * (self.normal @ x)
+        return jnp.sum(self.eigenvalues * z**2) / 2
+
+
+def bowl(eigenvalues) -> Problem:
+    normal = np.random.default_rng(0).normal(size=len(eigenvalues))
+    return Problem(Bowl(jnp.asarray(eigenvalues), jnp.asarray(normal / np.linalg.norm(normal))), np.ones(len(normal)))
+
+
+def test_of_a_quadratic_it_is_the_largest_eigenvalue_not_the_largest_in_size():
+    assert sharpness(bowl([-30.0, 2.0, 7.0])) == pytest.approx(7.0, rel=1e-13)
+    assert sharpness(bowl([-30.0, -2.0, -7.0])) == pytest.approx(-2.0, rel=1e-13)
+
+
+@pytest.mark.parametrize("dim", [1000, 1001])
+def test_whole_or_by_products_it_is_the_same(dim):
+    assert sharpness(bowl(np.linspace(-3, 5, dim))) == pytest.approx(5.0, rel=1e-6)
+
+
+def test_it_is_that_of_the_position():
+    x, y = at = np.array([-1.2, 1.0])
+    hessian = np.array([[1200 * x**2 - 400 * y + 2, -400 * x], [-400 * x, 200]])
+    assert sharpness(problems.rosenbrock(), at) == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-13)
+    assert sharpness(problems.rosenbrock()) == sharpness(problems.rosenbrock(), problems.rosenbrock().x0)
+
+
+def test_gradient_descent_bears_it_up_to_the_critical_curvature():
+    problem = bowl([1.0, 10.0])
+    for rate, rests in ((0.199, True), (0.201, False)):
+        assert (sharpness(problem) < analysis.critical_curvature(SGD(rate))) == rests
+        run = iterate(SGD(rate), problem, 2000, throw=False)
+        assert bool(run.loss[-1] < run.loss[0]) == rests
+
+
+def test_it_batches_along_a_run_and_differentiates():
+    well = problems.himmelblau()
+    run = iterate(SGD(0.01), well, 3)
+    along = jax.vmap(lambda x: sharpness(well, x))(run.x)
+    np.testing.assert_allclose(along, [sharpness(well, x) for x in run.x], rtol=1e-13)
+    slope = jax.grad(lambda x: sharpness(well, x))(run.x[0])
+    step = 1e-5 * jnp.array([1.0, 0.0])
+    assert slope[0] == pytest.approx((sharpness(well, run.x[0] + step) - sharpness(well, run.x[0] - step)) / 2e-5)
+
+
+def test_a_position_of_many_leaves_and_float32_are_kept():
+    tree = Problem(lambda x: (3 * x["a"] ** 2).sum() + x["b"] ** 2, {"a": jnp.ones(2, "float32"), "b": jnp.float32(1)})
+    assert sharpness(tree) == 6 and sharpness(tree).dtype == jnp.float32
+
+
+def test_what_is_no_problem_or_no_position_is_refused(as_users_see_it):
+    with pytest.raises(InvalidType, match="`problem`"):
+        sharpness(lambda x: x, [1.0])
+    with pytest.raises(InvalidValue, match="x0"):
+        sharpness(problems.booth(), [1.0, 2.0, 3.0])
