@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 from . import optimizers
 from .errors import CorruptFile
 
+FORMAT = 1  # to be raised when what is written changes
 ARRAYS = ("t", "loss", "grad_norm", "result")
 WORDS = ("kind", "optimizer", "problem")
 
@@ -23,11 +24,13 @@ def pack(trajectory: Any) -> bytes:
     """The bytes of one trajectory."""
     example = trajectory.unravel(trajectory.y.x.reshape(-1, trajectory.y.x.shape[-1])[0])
     words = {k: v for k, v in trajectory.stats.items() if isinstance(v, str)}
-    header = {"format": 1, "state": [type(trajectory.y).__name__, *trajectory.y._fields], "stats": words}
+    header = {"format": FORMAT, "state": [type(trajectory.y).__name__, *trajectory.y._fields], "stats": words}
     header |= {"position": _described(example)} | {name: getattr(trajectory, name) for name in WORDS}
     arrays = {name: getattr(trajectory, name) for name in ARRAYS}
     arrays |= {f"y.{name}": value for name, value in trajectory.y._asdict().items()}
     arrays |= {f"stats.{k}": v for k, v in trajectory.stats.items() if k not in words}
+    foreign = {name: str(value.dtype) for name, value in arrays.items() if np.dtype(value.dtype).kind == "V"}
+    header |= {"dtypes": foreign} if foreign else {}  # bfloat16 and its like, which numpy would store as mere bytes
     return npz({"header": json.dumps(header)} | arrays)
 
 
@@ -41,27 +44,46 @@ def npz(arrays: dict[str, Any]) -> bytes:
 def unpack(path: str | Path) -> dict[str, Any]:
     """The fields of the trajectory in a file.
 
-    **Raises:** `CorruptFile` if the file is damaged or something else; `FileNotFoundError` if it is not there.
+    **Raises:** `CorruptFile` if the file is damaged or something else; `OSError` if it cannot be read.
     """
+    data = Path(path).read_bytes()
     try:
-        with open(path, "rb") as file:
-            saved = dict(np.load(file, allow_pickle=False))
+        saved = dict(np.load(io.BytesIO(data), allow_pickle=False))
         header = json.loads(str(saved.pop("header")))
+        _check(header, str(path))
+        saved |= {name: saved[name].view(jnp.dtype(dtype)) for name, dtype in header.get("dtypes", {}).items()}
         arrays = {k: jnp.asarray(v) for k, v in saved.items()}
         name, *fields = header["state"]
         state = getattr(optimizers, name, None) or namedtuple(name, fields)
+        position, unravel = ravel_pytree(_rebuilt(header["position"]))
+        if not arrays["t"].shape == arrays["loss"].shape == arrays["grad_norm"].shape == arrays["y.x"].shape[:-1]:
+            raise ValueError("arrays of several lengths")
+        if position.shape != arrays["y.x"].shape[-1:]:
+            raise ValueError("positions of another size")
         return {
             "y": state(*(arrays[f"y.{field}"] for field in fields)),
             "stats": {k[6:]: v for k, v in arrays.items() if k.startswith("stats.")} | header["stats"],
-            "unravel": ravel_pytree(_rebuilt(header["position"]))[1],
+            "unravel": unravel,
             **{name: arrays[name] for name in ARRAYS},
             **{name: header[name] for name in WORDS},
         }
-    except FileNotFoundError:
+    except CorruptFile:
         raise
     except Exception as error:
         reason = type(error).__name__
         raise CorruptFile(f"{str(path)!r} is not a whole trajectory ({reason}); run again and save it anew.") from error
+
+
+def _check(header: dict[str, Any], path: str) -> None:
+    if "runs" in header:
+        name = next(iter(header["runs"]), "problem.optimizer.map")
+        raise CorruptFile(
+            f"{path!r} holds all runs of a command, not one trajectory; read it with numpy.load({path!r})['{name}.x']."
+        )
+    if header["format"] != FORMAT:
+        raise CorruptFile(
+            f"{path!r} is of format {header['format']!r}, and this dynopt reads {FORMAT}; install a newer dynopt."
+        )
 
 
 def _described(tree: PyTree) -> Any:

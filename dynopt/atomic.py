@@ -15,10 +15,12 @@ def write(path: str | Path, data: bytes) -> None:
     **Raises:** `OutputError` that names the path and the system's reason.
     """
     path = Path(path)
-    scratch = None
+    scratch, target = None, Path(os.path.realpath(path))  # what a link stands for is replaced, not the link
     try:
+        if target.exists() and not target.is_file():
+            raise OSError("it is no ordinary file")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        handle, scratch = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -26,7 +28,7 @@ def write(path: str | Path, data: bytes) -> None:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(scratch, 0o666 & ~umask)
-        os.replace(scratch, path)
+        os.replace(scratch, target)
         scratch = None
     except OSError as error:
         reason = error.strerror or str(error)

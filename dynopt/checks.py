@@ -1,5 +1,6 @@
 """What a hyperparameter may be. Values hidden inside a jax transformation are checked for shape and kind only."""
 
+import math
 from typing import Any
 
 import jax
@@ -40,9 +41,27 @@ def number(name: str, value) -> Scalar:
         raise InvalidType(f"`{name}` must be a real number, got {value!r}; pass a float.")
     if isinstance(value, Tracer):
         return value.astype(float) if jnp.issubdtype(kind, jnp.integer) else value
-    if not np.isfinite(float(value)):
+    try:
+        finite = np.isfinite(float(value))
+    except OverflowError:
+        finite, value = False, math.inf
+    if not finite:
         raise InvalidValue(f"`{name}` must be finite, got {float(value)}; pass a number such as 0.01.")
     return value if isinstance(value, jax.Array) and jnp.issubdtype(kind, jnp.floating) else float(value)
+
+
+UNTRACEABLE = (
+    (jax.errors.TracerArrayConversionError, "uses numpy on a traced value", "use jax.numpy instead"),
+    (jax.errors.TracerBoolConversionError, "branches on a traced value", "use jax.numpy.where for `if`"),
+    (jax.errors.TracerIntegerConversionError, "counts or indexes by a traced value", "use jax arrays and jax.lax"),
+    (jax.errors.NonConcreteBooleanIndexError, "selects entries by a traced mask", "use jax.numpy.where"),
+    (jax.errors.ConcretizationTypeError, "turns a traced value into a Python number", "use jax.numpy, which keeps it"),
+)
+
+
+def untraceable(error: Exception) -> tuple[str, str] | None:
+    """What a user's function does that JAX cannot trace, and what to write instead; None for any other error."""
+    return next(((fault, remedy) for kind, fault, remedy in UNTRACEABLE if isinstance(error, kind)), None)
 
 
 def concrete(tree: Any) -> bool:
@@ -59,7 +78,8 @@ def positive(name: str, value) -> Scalar:
     value = number(name, value)
     plain = seen(value)
     if plain == 0:
-        raise InvalidValue(f"`{name}` is 0: nothing would move; use a positive number, for example 0.01.")
+        why = ": nothing would move" if name in ("learning_rate", "h") or name.startswith("factors") else ""
+        raise InvalidValue(f"`{name}` is 0{why}; use a positive number, for example 0.01.")
     if plain is not None and plain < 0:
         rate = name == "learning_rate" or name.startswith("factors")
         why, remedy = (", which climbs the loss", ", or negate the loss") if rate else ("", "")
@@ -100,8 +120,9 @@ def boolean(name: str, value) -> bool:
     return bool(value)
 
 
-def whole(name: str, value, *, least: int, most: int | None = None, like: int = 100) -> int:
+def whole(name: str, value, *, least: int, most: int | None = None, like: int | None = None) -> int:
     """`value` as a whole number: 1000, 1e3 or numpy's, but no booleans, text or fractions; one is `like` this."""
+    like = least if like is None else like
     if isinstance(value, bool | np.bool_ | str | bytes) or np.ndim(value) != 0:
         raise InvalidType(f"`{name}` must be a whole number, got {value!r}; pass for example {name}={like}.")
     try:

@@ -141,7 +141,9 @@ def _draw(study: "Study", results: "Mapping[str, Result]", screen: Screen) -> di
         screen.doing(f"drawing {figure} of {study.slug}")
         picture = draw(study, figure, list(results.values()))
         if picture is None:
-            screen.note(f"no {figure} of {study.problem.name}, as no run lasted long enough to measure an order.")
+            screen.note(
+                f"no {figure} of {study.problem.name}, as no map and flow lasted long enough to measure an order."
+            )
         else:
             facts = {"title": f"{study.problem.name}: {figure}", "dtype": str(study.start.dtype)}
             facts["command"] = _command(study.options, problem=(study.called,), figures=(figure,))
@@ -242,8 +244,10 @@ def _answer_signals(handler: Callable, instead_of: Callable | None = None) -> No
     """Where signals are not ignored, as nohup does; or only where they are answered by `instead_of`."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        answered = None if number is None else signal.getsignal(number)
-        if answered is instead_of if instead_of else answered not in (None, signal.SIG_IGN):
+        if number is None:
+            continue
+        answered = signal.getsignal(number)
+        if answered is instead_of if instead_of else answered is not signal.SIG_IGN:
             signal.signal(number, handler)
 
 

@@ -302,11 +302,13 @@ def _value(name: str, text: str, where: str) -> Any:
 def _config(file: str) -> dict[str, Any]:
     """The options in a TOML file, each read as if it had been typed."""
     try:
-        if Path(file).stat().st_size > LARGEST_CONFIG:
+        with Path(file).open("rb") as stream:
+            text = stream.read(LARGEST_CONFIG + 1)
+        if len(text) > LARGEST_CONFIG:
             raise InvalidValue(
                 f"{shown(file)} is larger than a megabyte, which no configuration is; name the right file."
             )
-        found = tomllib.loads(Path(file).read_bytes().decode())
+        found = tomllib.loads(text.decode("utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise InvalidValue(f"cannot read {shown(file)}: {error.strerror}; name a TOML file after --config.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -314,13 +316,23 @@ def _config(file: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in found.items():
         name = key.replace("-", "_")
-        if name == "config" or name not in READERS and name not in FLAGS:
+        if name == "config":
+            raise InvalidValue(f"{shown(file)} names another `config`; put all options in one file.")
+        if name not in READERS and name not in FLAGS:
             raise UnknownName(f"no option {shown(key)} in {shown(file)}{_near(name, '')}")
         if name in values:
             raise InvalidValue(f"{shown(file)} gives `{name}` twice, once with - and once with _; give it once.")
         if (name in FLAGS) != isinstance(value, bool):
             wanted = "true or false" if name in FLAGS else "a value, not true or false"
             raise InvalidValue(f"`{key}` in {shown(file)} must be {wanted}, got {shown(str(value))}.")
+        if isinstance(value, dict) and (
+            name != "set" or not value or not all(isinstance(v, dict) for v in value.values())
+        ):
+            flat = [key for key, inside in value.items() if not isinstance(inside, dict)]
+            what = f"`{name}.{flat[0]}`" if name == "set" and flat else f"the table `{name}`"
+            raise InvalidValue(
+                f"{what} in {shown(file)} is no option; write for example [set.adam] and below it b1 = 0.8."
+            )
         values[name] = value if name in FLAGS else _value(name, _as_typed(value), f"{key}` in {shown(file)}")
     own = [name for name in values.get("problem", ()) if ":" in name]
     if own:
@@ -330,14 +342,8 @@ def _config(file: str) -> dict[str, Any]:
 
 def _as_typed(value: Any) -> str:
     if isinstance(value, dict):  # [set.adam] b1 = 0.8
-        return ",".join(
-            f"{page}.{name}={_as_typed(v)}" for page, own in value.items() for name, v in _table(own).items()
-        )
+        return ",".join(f"{page}.{name}={_as_typed(v)}" for page, own in value.items() for name, v in own.items())
     return typed(value)
-
-
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _near(name: str, dashes: str) -> str:

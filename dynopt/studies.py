@@ -295,6 +295,8 @@ def _memory(page: AbstractOptimizer) -> tuple[str, ...]:
 def _own_problem(called: str, x0: list[float] | None) -> tuple[Problem, str, str]:
     """The user's own problem, by `module:function`; how Python makes it; the file it is written in."""
     module_name, _, name = called.partition(":")
+    if os.path.dirname(module_name) and Path(module_name).parent.resolve() == Path.cwd():
+        module_name = os.path.basename(module_name)
     if "/" in module_name or "\\" in module_name:
         file = module_name.replace("\\", "/").split("/")[-1]
         raise InvalidValue(f"{shown(called)} is in another folder; go there, and write --problem {file}.py:{name}.")

@@ -20,9 +20,7 @@ from .optimizers import AbstractOptimizer
 from .optimizers.base import must_be_page
 from .problems import Problem
 from .problems.problem import must_be_problem
-from .trajectories import BUDGET, Status, fitted, run_map, with_dtype
-
-MOST_STEPS = 2**30  # so that what is noted of a step fits in 32 bits
+from .trajectories import BUDGET, MOST_STEPS, Status, fitted, run_map, with_dtype
 
 
 class Sweep(eqx.Module):
@@ -132,9 +130,7 @@ def sweep(
 
 def _counted(steps: Any, keep: Any) -> tuple[int, int]:
     """How many steps, and how many from one kept point to the next."""
-    steps = whole("steps", steps, least=0)
-    if steps >= MOST_STEPS:
-        raise InvalidValue(f"`steps` is {steps}, and a sweep counts to {MOST_STEPS - 1}; use iterate, or fewer steps.")
+    steps = whole("steps", steps, least=0, most=MOST_STEPS, like=100)
     if isinstance(keep, str):
         if keep not in ("last", "loss"):
             raise InvalidValue(f'`keep` is {keep!r}; pass "last", "loss", or every how many steps to keep a point.')

@@ -25,6 +25,7 @@ from .optimizers.gradient import Gradient
 from .problems import Problem
 from .problems.problem import must_be_problem
 
+MOST_STEPS = 10**9  # so that what is noted of a step fits in 32 bits
 BUDGET = 4 * 2**30  # bytes that one trajectory may take
 
 
@@ -200,7 +201,7 @@ def integrate(
     >>> print(f"{integrate(SGD(0.5), bowl, 2).x[-1, 0]:.4f}")
     0.3679
     """
-    max_steps = whole("max_steps", max_steps, least=1)
+    max_steps = whole("max_steps", max_steps, least=1, most=MOST_STEPS, like=2**20)
     if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
         raise InvalidType(f"`solver` must be a diffrax solver, got {solver!r}; pass for example diffrax.Tsit5().")
     if solver is not None and solver.term_structure is not diffrax.AbstractTerm:
@@ -313,7 +314,8 @@ def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
 
 def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int) -> int:
     """How many points after the start are kept, once they are known to be whole and to fit in memory."""
-    steps, save_every = whole("steps", steps, least=0), whole("save_every", save_every, least=1)
+    steps = whole("steps", steps, least=0, most=MOST_STEPS, like=100)
+    save_every = whole("save_every", save_every, least=1, most=MOST_STEPS)
     if steps % save_every:
         raise InvalidValue(f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a divisor.")
     saves = steps // save_every
@@ -333,7 +335,7 @@ def view(loss: Callable, x0: PyTree):
 
     def look(x):
         value, g = jax.value_and_grad(flat_loss)(x)
-        return value, jnp.linalg.norm(g)
+        return jnp.asarray(value), jnp.linalg.norm(g)
 
     inverse = jnp.sqrt(jnp.finfo(x.dtype).eps) / (1 + jnp.linalg.norm(x))
     return x, grad, look, lambda x: jnp.sum((inverse * x) ** 2)

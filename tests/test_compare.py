@@ -307,7 +307,7 @@ def test_a_figure_of_which_nothing_is_left_is_not_drawn(tell, monkeypatch):
     monkeypatch.setattr(analysis, "order", failed)
     code, _, err = tell(*[word.replace("gap", "order,overview,gap") for word in TINY])
     assert code == 0 and drawn() == ["gap-booth.png"]
-    missing = "as no run lasted long enough to measure an order."
+    missing = "as no map and flow lasted long enough to measure an order."
     assert err == [f"dynopt: no order of booth, {missing}", f"dynopt: no overview of booth, {missing}"]
 
 

@@ -157,7 +157,7 @@ def _vectors(x: PyTree[Array]) -> np.ndarray:
 
 
 def _side(points: Any) -> int:
-    points = whole("points", points, least=2)
+    points = whole("points", points, least=2, like=100)
     if points > MOST_POINTS:
         raise InvalidValue(f"`points` is {points} along each side, more than {MOST_POINTS}; pass points=201, say.")
     return points

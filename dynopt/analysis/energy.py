@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ..checks import concrete
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
@@ -51,7 +52,7 @@ def energy(optimizer: AbstractOptimizer, problem: Problem, trajectory: Trajector
     - `trajectory`: of `iterate` or `integrate`, or the `.map` or `.flow` of a gap, with any `save_every`; a rise is
       then that from one saved point to the next. For batches, `equinox.filter_vmap`.
 
-    **Raises:** `InvalidValue` if the page declares no energy, or the run is of another kind of optimizer or problem.
+    **Raises:** `InvalidValue` if the page declares no energy, or the run is of another optimizer or problem.
 
     >>> from dynopt import SGD, Problem, iterate
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
@@ -90,7 +91,8 @@ def _check(optimizer: AbstractOptimizer, problem: Problem, run: Trajectory) -> N
     if run.t.ndim != 1:
         raise InvalidValue("`trajectory` holds a batch; use equinox.filter_vmap over its members.")
     point = jax.eval_shape(lambda x: optimizer.init(x, lambda x: x), jax.ShapeDtypeStruct((problem.dim,), run.t.dtype))
-    if point._fields != run.y._fields or point.x.shape != run.y.x.shape[-1:]:
+    another = run.problem != problem.name or (concrete(optimizer) and run.optimizer != repr(optimizer))
+    if another or point._fields != run.y._fields or point.x.shape != run.y.x.shape[-1:]:
         raise InvalidValue(
             f"`trajectory` is of {run.optimizer} on {run.problem}, but `optimizer` and `problem` are {optimizer!r} and "
             f"{problem.name}; pass those of the run."

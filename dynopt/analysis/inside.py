@@ -65,7 +65,7 @@ def inside(optimizer: AbstractOptimizer, problem: Problem, first: int = 0, steps
     >>> print(seen.memory[1].round(4), (0.9 * seen.step[0]).round(4))
     [1.4523 0.8433] [1.4523 0.8433]
     """
-    first, steps = whole("first", first, least=0), whole("steps", steps, least=1)
+    first, steps = whole("first", first, least=0), whole("steps", steps, least=1, like=3)
     run = iterate(optimizer, problem, first + steps, x0=x0)
     page, start, *_ = ready(optimizer, problem, x0)
     _, _, grad = as_vector(problem.loss, start)

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ..checks import whole
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import Trajectory, as_vector, fitted, iterate, rtol_floor
+from ..trajectories import MOST_STEPS, Trajectory, as_vector, fitted, iterate, rtol_floor
 
 
 class LocalError(eqx.Module):
@@ -48,13 +49,15 @@ def local_error(
 
     - `steps`, `x0`, `throw`: as for `iterate`. - `max_steps`: of the solver, per restart.
 
-    **Raises:** as `iterate` does.
+    **Raises:** as `iterate` does, and `InvalidValue` for no steps.
 
     >>> from dynopt import SGD, Problem
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
     >>> print(f"{local_error(SGD(0.1), bowl, 5).error[0]:.6f}")  # e^(-0.1) - 0.9
     0.004837
     """
+    whole("steps", steps, least=1, like=100)
+    max_steps = whole("max_steps", max_steps, least=1, most=MOST_STEPS, like=2**12)
     map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
     page = fitted(optimizer, problem.start(x0), map.t.dtype)
     error, own = _errors(page, problem.loss, problem.start(x0), map.t, map.y, max_steps)

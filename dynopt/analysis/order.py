@@ -14,11 +14,12 @@ from ..checks import Scalar, positive, whole
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import GAVE_UP, as_vector, integrate, rtol_floor
+from ..trajectories import GAVE_UP, MOST_STEPS, as_vector, integrate, rtol_floor
 from .round_off import iterate_twice
 
 Points = np.ndarray
 MOST = 20  # clocks: the finest takes half a million times as many steps as the first
+UNSETTLED = 0.1  # from the first pairwise slope of a fit to the last
 STEADY = 0.02  # pairwise slopes nearer than this to the finest one belong to the same straight line
 
 
@@ -57,7 +58,8 @@ def order(
 
     The map runs once per clock, beside a copy with one more rounding in every step: their difference is the round-off
     floor. The flow is solved at two tolerances, once for all clocks unless it knows h: their difference is the solver's
-    own error. Points below ten times the floor, or a thousand times the solver's error, are left out. The order is a
+    own error. Points below ten times the floor, or a thousand times the solver's error (in float32 a hundred times),
+    are left out. The order is a
     limit, so the fit starts at the finest point left and reaches back over all neighbours whose pairwise slopes stay
     within 0.02 of the finest, at least three. (A map that only comes to its flow after a while, at
     `optimizer.settling`, is looked at from then on.)
@@ -65,8 +67,9 @@ def order(
     - `time`: length of the runs, by default 50 h beyond `optimizer.settling`; rounded to whole steps.
     - `refinements`: how many clocks, from 3 to 20: the finest takes 2^(refinements - 1) times as many steps.
 
-    **Warns:** if round-off leaves fewer than three points. **Raises:** `SolverFailure` if the flow fails;
-    `InvalidValue` if `time` ends before the map has come to its flow.
+    **Warns:** if round-off leaves fewer than three points, or their slopes still move. **Raises:** `SolverFailure` if
+    the flow fails; `InvalidValue` if `time` ends before the map has come to its flow, or takes too
+    many steps.
 
     >>> from dynopt import SGD, problems
     >>> print(f"{order(SGD(0.01), problems.rosenbrock(), time=0.02).expected:g}")
@@ -83,6 +86,11 @@ def order(
                 f"{first * float(optimizer.h):.3g} only; use twice that."
             )
         steps += first
+    if steps * 2 ** (refinements - 1) > MOST_STEPS:
+        raise InvalidValue(
+            f"`time` is {float(steps * optimizer.h):.3g}, so the finest of {refinements} clocks would take "
+            f"{steps * 2.0 ** (refinements - 1):.2g} steps; use a shorter `time` or fewer `refinements`."
+        )
     pages = [optimizer.refine(2**i) for i in range(refinements)]
     clocks = list(enumerate(pages if flows_differ(pages, problem, x0) else pages[:1]))
     flows = [_solved(page, problem, steps, 2**i, rtol_floor(dtype, optimizer), x0) for i, page in clocks]
@@ -90,13 +98,20 @@ def order(
     measured = np.array([_measure(page, problem, (first, steps), 2**i, flows[i], x0) for i, page in enumerate(pages)])
     h, error, floor, solver_error = measured.T
 
-    clear = np.isfinite(error) & (error > 10 * floor) & (error > 1000 * solver_error)
+    clear = np.isfinite(error) & (error > 10 * floor) & (error > (1000 if dtype == jnp.float64 else 100) * solver_error)
     with np.errstate(divide="ignore", invalid="ignore"):
         pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
     window = _window(clear, pairwise)
     slope = stderr = np.nan
     if window is not None:
         slope, stderr = _line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
+        one, last = pairwise[window[0]], pairwise[window[1] - 1]
+        if abs(one - last) > UNSETTLED:
+            warnings.warn(
+                f"the slopes of {optimizer} on {problem.name} still move, from {one:.3g} to {last:.3g}, so its order "
+                "has not settled; use more `refinements` or a smaller `learning_rate`.",
+                stacklevel=2,
+            )
     else:
         lost = refinements - int(np.isfinite(error).sum())
         finer = "" if dtype == jnp.float64 else "use float64 (jax.config.update('jax_enable_x64', True)) or "
@@ -128,12 +143,13 @@ def _solved(page: AbstractOptimizer, problem: Problem, saves: int, every: int, r
     def solved(rtol):
         return integrate(page, problem, saves * every, x0=x0, save_every=every, rtol=rtol).y.x
 
-    try:
-        return solved(rtol), solved(10 * rtol)
-    except SolverFailure as failure:
-        if failure.status not in GAVE_UP:
-            raise
-        return solved(100 * rtol), solved(1000 * rtol)  # a flow that is itself off by a few ulp
+    for looser in (1, 100):  # a flow that is itself off by a few ulp, or stiff, is not solved so finely
+        try:
+            return solved(looser * rtol), solved(10 * looser * rtol)
+        except SolverFailure as failure:
+            if failure.status not in GAVE_UP:
+                raise
+    return solved(1e4 * rtol), solved(1e5 * rtol)
 
 
 def _measure(page: AbstractOptimizer, problem: Problem, saves: tuple[int, int], every: int, flows: Any, x0: Any):

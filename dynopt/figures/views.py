@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import jax
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
@@ -75,7 +75,7 @@ def mark_plainly(axis: Axis) -> None:
     most = max(abs(low), abs(high))
     if not 1e-3 <= most < 1e5 and abs(high - low) > most / 20:
         axis.set_major_formatter(lambda value, _: number(value))
-    if axis.axis_name == "x":
+    if isinstance(axis, XAxis):
         ticks = [tick for tick in axis.get_major_locator().tick_values(low, high) if low <= tick <= high]
         size = size_of("xtick.labelsize")
         wide = (

@@ -45,7 +45,7 @@ class Accumulated(AbstractWrapper):
 
     def __init__(self, optimizer, k):
         must_be_page(optimizer)
-        self.optimizer, self.k = optimizer, whole("k", k, least=1)
+        self.optimizer, self.k = optimizer, whole("k", k, least=1, like=4)
 
     evaluations = property(lambda self: self.k)
 

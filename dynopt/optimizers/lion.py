@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ..checks import Scalar, decay_rate, nonnegative, positive
+from ..checks import Scalar, decay_rate, nonnegative, positive, seen
 from . import signs
 from .base import AbstractOptimizer, ratio
 
@@ -77,10 +77,9 @@ class Lion(AbstractOptimizer[LionState]):
         return LionState(dx, dm)
 
     def optax(self):
-        if self.smoothing == 0:
-            return optax.lion(self.h, self.b1, self.b2, weight_decay=self.weight_decay)
-        tanh = optax.scale_by_lion(self.b1, self.b2, mode="smooth", smooth_beta=1 / float(self.smoothing))
-        return optax.chain(tanh, optax.add_decayed_weights(self.weight_decay), optax.scale(-self.h))
+        smooth = {"mode": "smooth", "smooth_beta": 1 / jnp.maximum(self.smoothing, 1e-30)}  # also where it is traced
+        sign = optax.scale_by_lion(self.b1, self.b2, **({} if seen(self.smoothing) == 0 else smooth))
+        return optax.chain(sign, optax.add_decayed_weights(self.weight_decay), optax.scale(-self.h))
 
     def energy(self, t, y, loss):
         u = self.weight_decay * y.x

@@ -83,7 +83,9 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
             trace = jax.tree.map(lambda u, g: k / (k + 3) * (u + g), trace, updates)
             return jax.tree.map(lambda u, g: -self.learning_rate * (g + u), trace, updates), (k + 1, trace)
 
-        return optax.GradientTransformation(lambda params: (0, jax.tree.map(jnp.zeros_like, params)), update)
+        return optax.GradientTransformation(
+            lambda params: (jnp.zeros((), int), jax.tree.map(jnp.zeros_like, params)), update
+        )
 
     def energy(self, t, y, loss):
         return loss(y.x) + jnp.sum(y.p**2) / 2

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..checks import Scalar, number, seen
+from ..checks import Scalar, number, seen, untraceable
 from ..errors import DynoptError, InvalidType, InvalidValue
 from .base import AbstractOptimizer, renewed
 from .factor import AbstractFactor, must_move_x_alone
@@ -75,7 +75,7 @@ def _check(schedule: Any) -> None:
     for k in LOOKED_AT:
         try:
             plain = seen(number("schedule", schedule(jnp.asarray(float(k)))))
-        except (DynoptError, TypeError) as error:
+        except (DynoptError, TypeError, IndexError) as error:
             raise InvalidType(
                 f"`schedule` {called(schedule)} must take the step and return one real number: {error}"
             ) from error
@@ -83,5 +83,7 @@ def _check(schedule: Any) -> None:
             raise InvalidValue(f"`schedule` {called(schedule)} is {plain:g} at step {k}; return factors of at least 0.")
     try:
         jax.eval_shape(schedule, 0.0)
-    except jax.errors.ConcretizationTypeError as error:
-        raise InvalidType(f"`schedule` {called(schedule)} branches on the step; use jax.numpy.where.") from error
+    except Exception as error:
+        if (known := untraceable(error)) is None:
+            raise
+        raise InvalidType(f"`schedule` {called(schedule)} {known[0]}, the step; {known[1]}.") from error

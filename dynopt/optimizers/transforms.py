@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ..checks import untraceable
 from ..errors import InvalidType, InvalidValue
 from .wrapper import called
 
@@ -41,8 +42,10 @@ def applied(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
     """
     try:
         changed = _changed(name, transform, g, x, k)
-    except jax.errors.ConcretizationTypeError as error:
-        raise InvalidType(f"`{name}` {called(transform)} branches on a traced value; use jax.numpy.where.") from error
+    except Exception as error:
+        if (known := untraceable(error)) is None:
+            raise
+        raise InvalidType(f"`{name}` {called(transform)} {known[0]}; {known[1]}.") from error
     if not _alike(changed, g):
         raise InvalidValue(
             f"`{name}` {called(transform)} returned {eqx.tree_pformat(changed, width=10**6)} for a gradient "

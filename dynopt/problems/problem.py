@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..checks import number
+from ..checks import number, untraceable
 from ..errors import InvalidType, InvalidValue, ProblemError
 from .arrays import is_plain, reals
 from .over_data import MeanLoss, as_data, must_be_mean
@@ -171,15 +171,6 @@ def _as_text(name: str, value: Any) -> str:
     return value
 
 
-REMEDIES = (
-    (jax.errors.TracerArrayConversionError, "uses numpy on a traced value", "use jax.numpy instead"),
-    (jax.errors.TracerBoolConversionError, "branches on a traced value", "use jax.numpy.where for `if`"),
-    (jax.errors.TracerIntegerConversionError, "counts or indexes by a traced value", "use jax arrays and jax.lax"),
-    (jax.errors.NonConcreteBooleanIndexError, "selects entries by a traced mask", "use jax.numpy.where"),
-    (jax.errors.ConcretizationTypeError, "turns a traced value into a Python number", "keep it a jax array"),
-)
-
-
 def probe(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
     """Trace the loss once, without running it, and say in one sentence what is wrong with it.
 
@@ -198,9 +189,8 @@ def probe(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
     try:
         value = jax.eval_shape(look, x0)
     except Exception as error:
-        for kind, fault, remedy in REMEDIES:
-            if isinstance(error, kind):
-                raise ProblemError(f"{who} {fault}{_line(error, written)}; {remedy}.") from error
+        if known := untraceable(error):
+            raise ProblemError(f"{who} {known[0]}{_line(error, written)}; {known[1]}.") from error
         if isinstance(error, TypeError) and _wants_other_arguments(written, called.count(",") + 1):
             takes = "one argument, the position" if written is loss else "two arguments, the position and the data"
             raise ProblemError(f"{who} must take {takes}: it is called as {called}.") from error

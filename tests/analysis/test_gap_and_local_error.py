@@ -1,5 +1,7 @@
 """A gap is the gap: closed forms, matched times, and a solver error that is measured and small beside it."""
 
+import dataclasses
+import re
 import sys
 import warnings
 from functools import partial
@@ -13,13 +15,14 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from losses import fitting, mixture
 
-from dynopt import SGD, Adam, Momentum, Problem, RMSprop, analysis, iterate, problems
+from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, analysis, iterate, problems
 from dynopt.errors import SolverFailure
 from dynopt.trajectories import as_vector, fitted
 
 STEPS = 50
 bowl = mixture("bowl", [1.0, -1.0])
 rosenbrock = mixture("rosenbrock", problems.rosenbrock().x0)
+single = Problem(bowl.loss, np.array([1.0, -1.0], np.float32), name="single")
 line = Problem(lambda x: jnp.sum(x**2) / 2, [1.0], name="line")
 FIRST = ("sgd", "momentum", "rmsprop", "adam")
 warm = pages.warm(0.01, FIRST)
@@ -92,6 +95,44 @@ def test_a_gap_that_cannot_be_certified_says_so(monkeypatch):
         UserWarning, match="the solver's own error, .*, is more than a thousandth of the gap of SGD.* on bowl"
     ):
         assert not analysis.gap(SGD(0.1), bowl, STEPS).certified
+
+
+def stiff(monkeypatch, module, finest):
+    """A solver that gives up where it is asked for more than `finest`."""
+    module = sys.modules[module]
+    solve = module.integrate
+
+    def limited(*args, rtol, throw=True, **options):
+        run = solve(*args, rtol=rtol, throw=throw, **options)
+        if rtol >= finest:
+            return run
+        run = dataclasses.replace(run, result=jnp.asarray(Status.max_steps))
+        if not throw:
+            return run
+        raise SolverFailure("too stiff", partial=run, status=Status.max_steps, t_reached=0.0)
+
+    monkeypatch.setattr(module, "integrate", limited)
+
+
+@pytest.mark.parametrize("throw", [True, False])
+def test_a_flow_too_stiff_for_the_finer_solution_is_compared_with_a_looser_one(throw, monkeypatch):
+    whole = analysis.gap(SGD(0.01), bowl, STEPS)
+    stiff(monkeypatch, "dynopt.analysis.gap", finest=1e-10)
+    gap = analysis.gap(SGD(0.01), bowl, STEPS, throw=throw)
+    assert gap.flow.status == Status.ok and gap.flow.stats["rtol"] == pytest.approx(1e-9)
+    np.testing.assert_allclose(gap.error, whole.error, rtol=1e-5)
+    assert 0 < gap.solver_error.max() < 1e-6 and gap.certified
+
+
+@pytest.mark.parametrize("share, told", [(0.05, False), (0.2, True)])
+def test_in_float32_a_gap_is_doubted_if_a_tenth_of_it_is_the_solvers(share, told, monkeypatch):
+    gap, module = analysis.gap(SGD(0.1), single, STEPS), sys.modules["dynopt.analysis.gap"]
+    monkeypatch.setattr(module, "distance", lambda a, b: gap.error * (1 if a.kind == "map" else share))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        analysis.gap(SGD(0.1), single, STEPS)
+    words = "the solver's own error, .*, is more than a tenth of the gap of SGD.*; use float64"
+    assert [bool(re.match(words, str(one.message))) for one in heard] == [True] * told
 
 
 def test_a_run_compared_with_itself_has_no_gap_and_a_shift_by_one_step_has():

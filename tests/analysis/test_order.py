@@ -120,6 +120,16 @@ def test_float32_is_quiet_where_the_gap_is_plain():
     assert measured.slope == pytest.approx(1, abs=0.1)
 
 
+def test_slopes_that_still_move_are_told():
+    """At these rates the gap on x⁸ shrinks faster than the step."""
+    steep = Problem(lambda x: (x**8).sum() / 8, [1.0], name="steep")
+    with pytest.warns(
+        UserWarning, match=r"slopes of SGD.* on steep still move, from 1\.\d+ to 1\.\d+, so its order has not"
+    ):
+        measured = analysis.order(SGD(0.2), steep, refinements=4)
+    assert measured.window is not None and np.ptp(measured.pairwise[measured.window[0] :]) > 0.1
+
+
 def test_the_window_reaches_back_while_slopes_are_steady():
     clear, slopes = np.ones(6, bool), np.array([2.0, 1.3, 1.01, 1.005, 1.0])
     assert _window(clear, slopes) == (2, 5)
