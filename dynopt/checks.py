@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from .errors import InvalidType, InvalidValue
 
+MANY = 10**6  # a limit so far away is told to those only who exceed it
 Scalar = float | int | Float[Array, ""]
 
 
@@ -131,6 +132,7 @@ def whole(name: str, value, *, least: int, most: int | None = None, like: int | 
     except (TypeError, ValueError, OverflowError):
         number, exact = least, False
     if not exact or number < least or (most is not None and number > most):
-        range = f"of at least {least}" if most is None else f"from {least} to {most}"
+        range = f"of at least {least}" if most is None or number < least else f"of at most {most}"
+        range = f"from {least} to {most}" if most is not None and most < MANY else range
         raise InvalidValue(f"`{name}` must be a whole number {range}, got {value!r}; pass {name}={like}, say.")
     return number

@@ -1,6 +1,7 @@
 """`iterate` runs the map, `integrate` runs the flow; both see their run at the same times t = k h."""
 
 import enum
+import math
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -324,7 +325,7 @@ def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int
     point = jax.eval_shape(lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((dim,), dtype))
     size = (saves + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(point))
     if size > BUDGET:
-        more = f"pass for example save_every={10 * save_every}"
+        more = f"pass for example save_every={save_every * 10 ** math.ceil(math.log10(size / BUDGET))}"
         raise InvalidValue(f"the trajectory would take {size / 2**30:.0f} GiB, more than {BUDGET >> 30}; {more}.")
     return saves
 

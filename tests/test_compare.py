@@ -467,6 +467,18 @@ def test_a_function_that_makes_a_problem(tell, own, name, title, stem):
     assert sys.path == path and "mine" not in set(sys.modules) - modules
 
 
+@pytest.mark.parametrize("name", ["mine.py:ready", "./mine.py:ready", "{here}/mine.py:ready"])
+def test_a_file_of_this_folder_by_any_name(tell, own, name):
+    assert tell("--problem", name.format(here=Path.cwd()), *TINY[2:])[1][0] == "ready, 5 steps from (1, 0)"
+
+
+def test_a_configuration_may_begin_with_a_mark(tell):
+    """As some editors write it."""
+    Path("run.toml").write_bytes("steps = 1".encode("utf-8-sig"))
+    typed = [word for i, word in enumerate(TINY) if "--steps" not in TINY[max(i - 1, 0) : i + 1]]
+    assert tell(*typed, "--config", "run.toml")[1][0] == "booth, 1 step from (-8, 3)"
+
+
 def test_a_loss_with_a_start(tell, own):
     code, out, _ = tell("--problem", "mine:bowl", "--x0", "1,-1", *TINY[2:])
     assert code == 0 and out[0] == "booth, 5 steps from (1, -1)"

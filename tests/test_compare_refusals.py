@@ -160,7 +160,7 @@ def test_a_start_that_does_not_fit(refusal, x0, says):
     "text, says",
     [
         ("stpes = 5", "no option 'stpes' in 'run.toml'; did you mean steps or style? --help shows them all."),
-        ("config = 'other.toml'", "no option 'config' in 'run.toml'"),
+        ("config = 'other.toml'", "'run.toml' names another `config`; put all options in one file."),
         ("steps = 5\nsteps = 6", "'run.toml' is not TOML: "),
         ("steps = ", "'run.toml' is not TOML: "),
         ("learning-rate = 1\nlearning_rate = 1", "'run.toml' gives `learning_rate` twice"),
@@ -170,7 +170,13 @@ def test_a_start_that_does_not_fit(refusal, x0, says):
         ("quiet = 1", "`quiet` in 'run.toml' must be true or false, got '1'."),
         ("steps = 1979-05-27", "`steps` in 'run.toml' must be a whole number"),
         ("problem = 'mine:loss'", "'mine:loss' would run code that a file names; type it: --problem mine:loss."),
-        ("[set]\nadam = 3", "`set` in 'run.toml' must be "),
+        (
+            "[set]\nadam = 3",
+            "`set.adam` in 'run.toml' is no option; write for example [set.adam] and below it b1 = 0.8.",
+        ),
+        ("[set]\nlearning_rate = 0.5\nadam = {b1 = 0.5}", "`set.learning_rate` in 'run.toml' is no option"),
+        ("[set]", "the table `set` in 'run.toml' is no option"),
+        ("steps = {a = 1}", "the table `steps` in 'run.toml' is no option"),
         ("steps = 5 # \xff", "is not TOML"),
     ],
 )
@@ -190,6 +196,7 @@ def test_a_configuration_that_cannot_be_read(refusal):
     assert "Is a directory" in refusal("--config", "folder")[1]
     Path("large.toml").write_bytes(b"#" * (2**20 + 1))
     assert "is larger than a megabyte" in refusal("--config", "large.toml")[1]
+    assert "is larger than a megabyte" in refusal("--config", "/dev/zero")[1]
 
 
 # Problems of one's own

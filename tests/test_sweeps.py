@@ -316,7 +316,7 @@ def test_devices_may_be_an_array_of_them():
         (InvalidValue, {"x0": np.full((3, 2), np.nan)}, "pass finite numbers"),
         (InvalidValue, {"keep": 7}, "`keep` is 7, which does not divide the 60 `steps`; use a divisor"),
         (InvalidValue, {"keep": "all"}, '`keep` is \'all\'; pass "last", "loss", or every how many steps'),
-        (InvalidValue, {"steps": 2**31}, "`steps` is 2147483648, and a sweep counts to 1073741823; use iterate"),
+        (InvalidValue, {"steps": 2**31}, "`steps` must be a whole number of at most 1000000000, got 2147483648"),
         (InvalidValue, {"steps": 10**8, "keep": "loss"}, r"would take \d+ GiB, more than 4; keep less of each run"),
         (EnvironmentProblem, {"devices": 99}, r"99 devices were asked for, and JAX sees 1 \(cpu\); pass devices=1"),
         (InvalidType, {"devices": "gpu"}, "`devices` must be a number or JAX's devices, got 'gpu'"),

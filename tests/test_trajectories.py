@@ -1,5 +1,7 @@
 """The map runs as optax does, the flow as the closed forms say, both at the times t = k h, and nothing compiles twice."""
 
+import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -13,7 +15,7 @@ import pytest
 from losses import Root, polynomial
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, Trajectory, integrate, iterate, problems
-from dynopt.errors import CorruptFile, InvalidType, InvalidValue, ProblemError, SolverFailure
+from dynopt.errors import CorruptFile, InvalidType, InvalidValue, OutputError, ProblemError, SolverFailure
 from dynopt.optimizers import catalogue
 
 bowl = polynomial("bowl", [1.0, -1.0])
@@ -366,10 +368,13 @@ def test_a_thinning_must_divide_the_steps():
 
 
 def test_a_trajectory_beyond_the_memory_is_refused_before_it_starts():
-    with pytest.raises(InvalidValue, match="would take 14901 GiB, more than 4; pass for example save_every=10"):
-        iterate(SGD(0.1), bowl, 10**12)
-    with pytest.raises(InvalidValue, match="GiB, more than 4; pass for example save_every=10"):
-        integrate(SGD(0.1), bowl, 10**12)
+    with pytest.raises(InvalidValue, match="would take 15 GiB, more than 4; pass for example save_every=10"):
+        iterate(SGD(0.1), bowl, 10**9)
+    wide = Problem(lambda x: (x**2).sum(), np.ones(100), name="wide")
+    with pytest.raises(InvalidValue, match="would take 745 GiB, more than 4; pass for example save_every=1000"):
+        integrate(SGD(0.1), wide, 10**9)
+    with pytest.raises(InvalidValue, match="`steps` must be a whole number of at most 1000000000, got 3000000000"):
+        iterate(SGD(0.1), bowl, 3 * 10**9)
 
 
 @pytest.mark.parametrize("option", ["rtol", "atol"])
@@ -452,3 +457,57 @@ def test_an_archive_of_something_else_is_refused(tmp_path):
 def test_a_missing_file_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError):
         Trajectory.load(tmp_path / "nothing.npz")
+    with pytest.raises(IsADirectoryError):
+        Trajectory.load(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_every_dtype_is_saved(dtype, tmp_path):
+    seen = iterate(SGD(0.1), bowl, 3, x0=jnp.ones(2, dtype))
+    seen.save(tmp_path / "run.npz")
+    again = Trajectory.load(tmp_path / "run.npz")
+    assert again.y.x.dtype == again.loss.dtype == again.x.dtype == jnp.dtype(dtype)
+    np.testing.assert_array_equal(again.y.x, seen.y.x)
+
+
+def changed(path, **other):
+    """The file at `path` with another header or other arrays."""
+    saved = dict(np.load(path))
+    header = json.loads(str(saved["header"])) | other.pop("header", {})
+    np.savez(path, **saved | other | {"header": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    "other, words",
+    [
+        ({"header": {"format": 2}}, r"is of format 2, and this dynopt reads 1; install a newer dynopt"),
+        (
+            {"header": {"runs": {"booth.sgd.map": {}}}},
+            r"holds all runs of a command.*read it with .*\['booth.sgd.map.x'\]",
+        ),
+        ({"loss": np.zeros(2)}, r"is not a whole trajectory \(ValueError\)"),
+        ({"header": {"position": {"array": [[3], "float64"]}}}, r"is not a whole trajectory \(ValueError\)"),
+    ],
+)
+def test_a_file_of_another_kind_says_which(other, words, tmp_path):
+    iterate(SGD(0.1), bowl, 3).save(tmp_path / "run.npz")
+    changed(tmp_path / "run.npz", **other)
+    with pytest.raises(CorruptFile, match=words):
+        Trajectory.load(tmp_path / "run.npz")
+
+
+def test_a_link_is_followed_and_what_is_no_ordinary_file_is_left_alone(tmp_path):
+    link, pipe, run = tmp_path / "link.npz", tmp_path / "pipe", iterate(SGD(0.1), bowl, 3)
+    link.symlink_to(tmp_path / "run.npz")
+    run.save(link)
+    assert link.is_symlink() and Trajectory.load(tmp_path / "run.npz").t.shape == (4,)
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="pipe': it is no ordinary file"):
+        run.save(pipe)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("run", [iterate, integrate])
+def test_a_loss_that_is_a_plain_number_stays_where_it_is(run):
+    still = run(SGD(0.1), Problem(lambda x: 1.0, [0.0, 1.0], name="flat"), 3)
+    assert still.status == Status.ok and still.loss.tolist() == [1.0] * 4 and (np.ptp(still.y.x, axis=0) == 0).all()

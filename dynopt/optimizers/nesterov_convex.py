@@ -83,9 +83,7 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
             trace = jax.tree.map(lambda u, g: k / (k + 3) * (u + g), trace, updates)
             return jax.tree.map(lambda u, g: -self.learning_rate * (g + u), trace, updates), (k + 1, trace)
 
-        return optax.GradientTransformation(
-            lambda params: (jnp.zeros((), int), jax.tree.map(jnp.zeros_like, params)), update
-        )
+        return optax.GradientTransformation(lambda x: (jnp.zeros((), int), jax.tree.map(jnp.zeros_like, x)), update)
 
     def energy(self, t, y, loss):
         return loss(y.x) + jnp.sum(y.p**2) / 2

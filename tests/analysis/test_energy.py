@@ -1,5 +1,7 @@
 """An energy is what its page declares; along the flow it obeys the page's identity, and its rises are found."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -108,7 +110,7 @@ def test_rises_within_round_off_are_none():
     """At rest the loss is a constant with an ulp of noise."""
     page = SGD(0.01)
     shaky = Problem(lambda x: 7.3 + jnp.sin(1e9 * x[0]) * 1e-15 + 0 * x[0], [1.0], name="shaky")
-    run = iterate(SGD(0.5), line, 6)
+    run = dataclasses.replace(iterate(page, line, 6), problem="shaky")
     seen = analysis.energy(page, shaky, run)
     assert (np.diff(seen.energy) > 0).any() and (seen.violation == 0).all()
 
@@ -191,7 +193,7 @@ def test_a_page_without_an_energy_says_so():
         energy = AbstractOptimizer.energy
 
     with pytest.raises(InvalidValue, match=r"no energy is known for Lossless\(learning_rate=0.1\)"):
-        analysis.energy(Lossless(0.1), line, iterate(SGD(0.1), line, 6))
+        analysis.energy(Lossless(0.1), line, iterate(Lossless(0.1), line, 6))
 
 
 def test_a_run_of_something_else_is_refused(as_users_see_it):
@@ -202,6 +204,9 @@ def test_a_run_of_something_else_is_refused(as_users_see_it):
         analysis.energy(Adam(0.1), line, run)
     with pytest.raises(InvalidValue, match="`trajectory` is of SGD.* on line, but .* and bowl; pass those of the run"):
         analysis.energy(SGD(0.1), bowl, run)
+    for page, problem in ((SGD(0.2), line), (SGD(0.1), Problem(line.loss, [1.0], name="other"))):
+        with pytest.raises(InvalidValue, match=r"`trajectory` is of SGD\(learning_rate=0.1\) on line, but"):
+            analysis.energy(page, problem, run)
     batch = eqx.filter_vmap(lambda rate: iterate(SGD(rate), line, 6))(jnp.array([0.1, 0.2]))
     with pytest.raises(InvalidValue, match="`trajectory` holds a batch; use equinox.filter_vmap"):
         analysis.energy(SGD(0.1), line, batch)

@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from losses import fitting, mixture
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, analysis, iterate, problems
-from dynopt.errors import SolverFailure
+from dynopt.errors import InvalidValue, SolverFailure
 from dynopt.trajectories import as_vector, fitted
 
 STEPS = 50
@@ -192,6 +192,13 @@ def test_one_step_errs_by_h_squared(name):
 def test_rmsprop_from_zero_errs_by_more_in_its_first_step():
     seen = analysis.local_error(RMSprop(0.001), bowl, STEPS).error
     assert seen[0] > 20 * np.median(seen)
+
+
+def test_no_step_has_no_local_error():
+    with pytest.raises(InvalidValue, match="`steps` must be a whole number of at least 1, got 0"):
+        analysis.local_error(SGD(0.1), line, 0)
+    with pytest.raises(InvalidValue, match="`max_steps` must be a whole number of at least 1, got 0"):
+        analysis.local_error(SGD(0.1), line, 2, max_steps=0)
 
 
 def test_float32_works_and_nothing_warns():

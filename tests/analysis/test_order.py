@@ -151,7 +151,7 @@ def test_it_prints_the_claim():
     assert text.startswith("Order(1.0") and "±" in text and "expected 1, SGD(learning_rate=0.01) on smooth)" in text
 
 
-@pytest.mark.parametrize(("option", "words"), [({"refinements": 2}, "`refinements` must be a whole number from 3 to 20, got 2"), ({"time": -1.0}, "`time` is -1"), ({"time": 0}, "`time` is 0")])  # fmt: skip
+@pytest.mark.parametrize(("option", "words"), [({"refinements": 2}, "`refinements` must be a whole number from 3 to 20, got 2"), ({"time": -1.0}, "`time` is -1"), ({"time": 0}, "`time` is 0"), ({"time": 1e7}, "so the finest of 8 clocks would take")])  # fmt: skip
 def test_wrong_options(option, words):
     with pytest.raises(InvalidValue, match=words):
         analysis.order(SGD(0.01), smooth, **option)

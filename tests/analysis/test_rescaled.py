@@ -145,7 +145,7 @@ def test_it_prints_both_distances():
 
 
 def test_what_cannot_be_rescaled_is_refused_in_one_sentence(as_users_see_it):
-    with pytest.raises(InvalidValue, match="`scale` is 0: nothing would move"):
+    with pytest.raises(InvalidValue, match="`scale` is 0; use a positive number"):
         analysis.rescaling(SGD(0.1), valley, STEPS, 0.0)
     with pytest.raises(InvalidType, match="`optimizer` must be a page"):
         analysis.rescaling("sgd", valley, STEPS, 3.0)  # pyright: ignore

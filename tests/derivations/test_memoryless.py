@@ -10,7 +10,20 @@ import optax
 import pytest
 from losses import Bowl
 
-from dynopt import SGD, Adam, Memoryless, Modified, Momentum, Optax, Problem, RMSprop, analysis, iterate
+from dynopt import (
+    SGD,
+    Adam,
+    Lion,
+    Memoryless,
+    Modified,
+    Momentum,
+    NesterovConvex,
+    Optax,
+    Problem,
+    RMSprop,
+    analysis,
+    iterate,
+)
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.trajectories import with_dtype
 
@@ -201,13 +214,23 @@ class Scheduled(eqx.Module):
         (Scheduled(jnp.eye(4)[1]), "depend on the step count for ever"),
         (Scheduled(jnp.eye(4)[2]), "depend on the step count for ever"),
         (Scheduled(jnp.eye(4)[3]), "depend on the step count for ever"),
+        (NesterovConvex(0.1), r"the state leaf `\[0\]\[1\]` of NesterovConvex never forgets, so x alone has no flow"),
         (optax.adabelief, "the steps of adabelief grow beyond bounds once its memory has settled, where it divides by almost 0; use a larger `eps`"),
     ],
-    ids=["adagrad", "cosine", "decay", "warm-up", "floor", "adabelief"],
+    ids=["adagrad", "cosine", "decay", "warm-up", "floor", "nesterov_convex", "adabelief"],
 )  # fmt: skip
 def test_what_never_settles_is_refused(family, words):
     with pytest.raises(InvalidValue, match=words):
-        Memoryless(Optax(family, 0.1))
+        Memoryless(family if isinstance(family, NesterovConvex) else Optax(family, 0.1))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+def test_lion_without_its_memory_steps_by_the_sign_of_the_gradient(smoothing):
+    """Up to weight decay, and to how far m lags behind g."""
+    page = Memoryless(Lion(1e-3, weight_decay=0.0, smoothing=smoothing))
+    x = jnp.array([2.0, -3.0])
+    velocity = page.flow(0.0, page.init_flow(x, lambda x: x), lambda x: x).x
+    np.testing.assert_allclose(velocity, -jnp.tanh(x / smoothing) if smoothing else -jnp.sign(x), atol=1e-2)
 
 
 def test_the_manifold_is_known_to_second_order():

@@ -16,6 +16,7 @@ every_page = pytest.mark.parametrize("cls", catalogue.values(), ids=catalogue)
 @pytest.mark.parametrize(
     ("rate", "error", "words"),
     [
+        (10**400, InvalidValue, "`learning_rate` must be finite, got inf"),
         (0, InvalidValue, "`learning_rate` is 0: nothing would move; use a positive number"),
         (-0.1, InvalidValue, "`learning_rate` is -0.1, which climbs the loss; .* negate the loss"),
         (float("nan"), InvalidValue, "`learning_rate` must be finite, got nan"),
@@ -73,7 +74,7 @@ def test_negative_eps(cls):
         (lambda: Lion(0.1, smoothing=-1), InvalidValue, "`smoothing` is -1, which is outside"),
         (lambda: Signum(0.1, beta=1), InvalidValue, "`beta` is 1, which is outside .* 1 never forgets"),
         (lambda: Muon(0.1, exact="yes"), InvalidType, "`exact` must be True or False, got 'yes'"),
-        (lambda: Nesterov.strongly_convex(0.1, 0.0), InvalidValue, "`curvature` is 0: nothing would move"),
+        (lambda: Nesterov.strongly_convex(0.1, 0.0), InvalidValue, "`curvature` is 0; use a positive number"),
         (lambda: Nesterov.strongly_convex(0.1, 20.0), InvalidValue, "`momentum` is -0.17.*, which is outside"),
         (lambda: Accumulated(SGD(0.1), 0), InvalidValue, "`k` must be a whole number of at least 1, got 0"),
         (lambda: Accumulated(SGD(0.1), "4"), InvalidType, "`k` must be a whole number, got '4'"),

@@ -222,7 +222,10 @@ def test_the_loss_is_the_energy_of_scheduled_gradient_descent_only():
         (0.1, InvalidType, "`schedule` must be a function of the step, got 0.1"),
         (lambda k: -0.5, InvalidValue, "is -0.5 at step 0; return factors of at least 0"),
         (lambda: 1.0, InvalidType, "must take the step and return one real number"),
-        (lambda k: 1.0 if k < 5 else 0.5, InvalidType, "branches on the step; use jax.numpy.where"),
+        (lambda k: 1.0 if k < 5 else 0.5, InvalidType, "branches on a traced value, the step; use jax.numpy.where"),
+        (lambda k: 1 / np.sqrt(k + 1), InvalidType, "uses numpy on a traced value, the step; use jax.numpy instead"),
+        (lambda k: 1 / float(k + 1), InvalidType, "turns a traced value into a Python number, the step; use jax.numpy"),
+        (lambda k: [1.0, 0.5][int(k)], InvalidType, "must take the step and return one real number: list index out"),
         (lambda k: 1j, InvalidType, "must take the step and return one real number: .* got 1j"),
         (lambda k: "1", InvalidType, "must take the step and return one real number: .* got the text '1'"),
         (lambda k: None, InvalidType, "must take the step and return one real number"),
@@ -475,6 +478,11 @@ def test_noise_has_the_step_as_its_seed_and_the_flow_sees_its_mean():
             lambda: iterate(WithGradient(SGD(0.1), lambda g: g if g["c"][0] > 0 else g), net, 1),
             InvalidType,
             "`transform` .* branches on a traced value; use jax.numpy.where",
+        ),
+        (
+            lambda: iterate(WithGradient(SGD(0.1), lambda g: np.clip(g["c"], -1, 1)), net, 1),
+            InvalidType,
+            "`transform` .* uses numpy on a traced value; use jax.numpy instead",
         ),
         (
             lambda: iterate(WithGradient(SGD(0.1), lambda g: g["a"]), net, 1),

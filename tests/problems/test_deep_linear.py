@@ -187,7 +187,7 @@ def test_every_method_keeps_the_dtype_of_the_layers():
         ({"target": "digits"}, InvalidType, "`target` must hold real numbers"),
         ({"depth": 1}, InvalidValue, "`depth` must be a whole number of at least 2, got 1"),
         ({"width": 0}, InvalidValue, "`width` must be a whole number of at least 1, got 0"),
-        ({"start": 0.0}, InvalidValue, "`start` is 0: nothing would move"),
+        ({"start": 0.0}, InvalidValue, "`start` is 0; use a positive number"),
     ],
 )
 def test_a_network_that_is_none_is_refused(options, kind, words):

@@ -255,7 +255,7 @@ class Dense(eqx.Module):
         ),
         (branches, r"branches on a traced value on line \d+ of test_problem.py; use jax.numpy.where for `if`"),
         (masked, r"selects entries by a traced mask on line \d+ of test_problem.py; use jax.numpy.where"),
-        (lambda x: float(x[0]), "turns a traced value into a Python number .*; keep it a jax array"),
+        (lambda x: float(x[0]), "turns a traced value into a Python number .*; use jax.numpy, which keeps it"),
         (lambda x: x[0].item(), "turns a traced value into a Python number"),
         (lambda x: x[0] * len(range(x[1].astype(int))), "counts or indexes by a traced value"),
         (
