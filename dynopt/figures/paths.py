@@ -119,7 +119,7 @@ def paint(
 
     def lines(levels: list[float]) -> list[Line2D]:
         drawn = []
-        for i in sorted(range(len(gaps)), key=lambda i: -_length(gaps[i], plane or PLANE)):  # the shortest on top
+        for i in sorted(range(len(gaps)), key=lambda i: _bulk(gaps[i], plane or PLANE), reverse=True):
             drawn += runs.orbit(ax, people[i], plane or PLANE)
             hollow.extend(_hollow(ax, drawn[-1], found[i].far_off(levels)) if found else [])
         return drawn
@@ -136,9 +136,9 @@ def paint(
     )
 
 
-def _length(gap: Gap, view: runs.View) -> float:
-    """Of the map's way, as it is seen."""
-    return float(np.hypot(*np.diff(runs.at(gap.map, view))).sum())
+def _bulk(gap: Gap, view: runs.View) -> tuple[int, float]:
+    """How much a run would cover: its dots, and the length of their way. What covers least is drawn last."""
+    return len(gap.map.t), float(np.hypot(*np.diff(runs.at(gap.map, view))).sum())
 
 
 def _hollow(ax: Axes, dots: Line2D, which: np.ndarray) -> list[Line2D]:
