@@ -15,11 +15,12 @@ def write(path: str | Path, data: bytes) -> None:
     **Raises:** `OutputError` that names the path and the system's reason.
     """
     path = Path(path)
-    scratch, target = None, Path(os.path.realpath(path))  # what a link stands for is replaced, not the link
+    scratch = None
     try:
+        target = Path(os.path.realpath(path))  # what a link stands for is replaced, not the link
         if target.exists() and not target.is_file():
-            raise OSError("it is no ordinary file")
-        path.parent.mkdir(parents=True, exist_ok=True)
+            raise OutputError(f"{str(path)!r} is no ordinary file; choose another name.")
+        target.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -30,6 +31,8 @@ def write(path: str | Path, data: bytes) -> None:
         os.chmod(scratch, 0o666 & ~umask)
         os.replace(scratch, target)
         scratch = None
+    except OutputError:
+        raise
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"cannot write {str(path)!r}: {reason}; choose another folder or free some space.") from error

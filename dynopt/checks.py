@@ -45,24 +45,25 @@ def number(name: str, value) -> Scalar:
     try:
         finite = np.isfinite(float(value))
     except OverflowError:
-        finite, value = False, math.inf
+        finite, value = False, math.inf if value > 0 else -math.inf
     if not finite:
         raise InvalidValue(f"`{name}` must be finite, got {float(value)}; pass a number such as 0.01.")
     return value if isinstance(value, jax.Array) and jnp.issubdtype(kind, jnp.floating) else float(value)
 
 
 UNTRACEABLE = (
-    (jax.errors.TracerArrayConversionError, "uses numpy on a traced value", "use jax.numpy instead"),
-    (jax.errors.TracerBoolConversionError, "branches on a traced value", "use jax.numpy.where for `if`"),
-    (jax.errors.TracerIntegerConversionError, "counts or indexes by a traced value", "use jax arrays and jax.lax"),
+    (jax.errors.TracerArrayConversionError, "uses numpy on {}", "use jax.numpy instead"),
+    (jax.errors.TracerBoolConversionError, "branches on {}", "use jax.numpy.where for `if`"),
+    (jax.errors.TracerIntegerConversionError, "counts or indexes by {}", "use jax arrays and jax.lax"),
     (jax.errors.NonConcreteBooleanIndexError, "selects entries by a traced mask", "use jax.numpy.where"),
-    (jax.errors.ConcretizationTypeError, "turns a traced value into a Python number", "use jax.numpy, which keeps it"),
+    (jax.errors.ConcretizationTypeError, "turns {} into a Python number", "use jax.numpy, which keeps it"),
 )
 
 
-def untraceable(error: Exception) -> tuple[str, str] | None:
-    """What a user's function does that JAX cannot trace, and what to write instead; None for any other error."""
-    return next(((fault, remedy) for kind, fault, remedy in UNTRACEABLE if isinstance(error, kind)), None)
+def untraceable(error: Exception, value: str = "a traced value") -> tuple[str, str] | None:
+    """What a user's function does with a `value` that JAX cannot trace, and the remedy; None for any other error."""
+    said = ((fault.format(value), remedy) for kind, fault, remedy in UNTRACEABLE if isinstance(error, kind))
+    return next(said, None)
 
 
 def concrete(tree: Any) -> bool:
@@ -132,7 +133,8 @@ def whole(name: str, value, *, least: int, most: int | None = None, like: int | 
     except (TypeError, ValueError, OverflowError):
         number, exact = least, False
     if not exact or number < least or (most is not None and number > most):
-        range = f"of at least {least}" if most is None or number < least else f"of at most {most}"
+        beyond = most is not None and exact and number > most
+        range = f"of at most {most}" if beyond else f"of at least {least}"
         range = f"from {least} to {most}" if most is not None and most < MANY else range
         raise InvalidValue(f"`{name}` must be a whole number {range}, got {value!r}; pass {name}={like}, say.")
     return number

@@ -241,7 +241,7 @@ def run() -> NoReturn:
 
 
 def _answer_signals(handler: Callable, instead_of: Callable | None = None) -> None:
-    """Where signals are not ignored, as nohup does; or only where they are answered by `instead_of`."""
+    """Let `handler` answer signals where they are not ignored, as under nohup, or only where `instead_of` does."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is None:

@@ -325,19 +325,30 @@ def _config(file: str) -> dict[str, Any]:
         if (name in FLAGS) != isinstance(value, bool):
             wanted = "true or false" if name in FLAGS else "a value, not true or false"
             raise InvalidValue(f"`{key}` in {shown(file)} must be {wanted}, got {shown(str(value))}.")
-        if isinstance(value, dict) and (
-            name != "set" or not value or not all(isinstance(v, dict) for v in value.values())
-        ):
-            flat = [key for key, inside in value.items() if not isinstance(inside, dict)]
-            what = f"`{name}.{flat[0]}`" if name == "set" and flat else f"the table `{name}`"
+        if wrong := _misplaced(name, value):
             raise InvalidValue(
-                f"{what} in {shown(file)} is no option; write for example [set.adam] and below it b1 = 0.8."
+                f"{wrong} in {shown(file)} is no option; write for example [set.adam] and below it b1 = 0.8."
             )
         values[name] = value if name in FLAGS else _value(name, _as_typed(value), f"{key}` in {shown(file)}")
     own = [name for name in values.get("problem", ()) if ":" in name]
     if own:
         raise InvalidValue(f"{shown(own[0])} would run code that a file names; type it: --problem {own[0]}.")
     return values
+
+
+def _misplaced(name: str, value: Any) -> str:
+    """What of a value is a table, or none, against what `name` can be; nothing if all is in its place."""
+    if isinstance(value, dict) and (name != "set" or not value):
+        return f"the table `{name}`"
+    if isinstance(value, list) and any(isinstance(inside, dict) for inside in value):
+        return f"the list of tables `{name}`"
+    for page, own in value.items() if isinstance(value, dict) else ():
+        if not isinstance(own, dict):
+            return f"`{name}.{page}`"
+        for option, inside in own.items():
+            if isinstance(inside, dict | list):
+                return f"`{name}.{page}.{option}`"
+    return ""
 
 
 def _as_typed(value: Any) -> str:

@@ -280,7 +280,7 @@ def has_energy(page: AbstractOptimizer) -> bool:
 
 def is_mended(page: AbstractOptimizer) -> bool:
     """Whether its modified equation closes the gap faster; not where corners or the start (RMSprop from 0) forbid."""
-    return not page.kinks and not page.singular and Modified(page).order > page.order
+    return not (page.kinks or page.singular or page.layer) and page.order == 1
 
 
 def _has_momentum(page: AbstractOptimizer) -> bool:
@@ -300,6 +300,9 @@ def _own_problem(called: str, x0: list[float] | None) -> tuple[Problem, str, str
     if "/" in module_name or "\\" in module_name:
         file = module_name.replace("\\", "/").split("/")[-1]
         raise InvalidValue(f"{shown(called)} is in another folder; go there, and write --problem {file}.py:{name}.")
+    if Path(f"{module_name}.py").is_file() and not module_name.isidentifier():
+        fit = re.sub(r"\W|^(?=\d)", "_", module_name)
+        raise InvalidValue(f"Python cannot import a file named {shown(module_name + '.py')}; rename it, say {fit}.py.")
     if not all(part.isidentifier() for part in [*module_name.split("."), name]):
         raise InvalidValue(f"{shown(called)} is not module:function; write for example --problem mymodule:loss.")
     with _importable_from_here(module_name):

@@ -100,7 +100,7 @@ class Trajectory(eqx.Module):
     def load(cls, path: str | Path) -> "Trajectory":
         """Read what `save` wrote.
 
-        **Raises:** `CorruptFile` if the file is damaged or something else; `FileNotFoundError` if it is not there.
+        **Raises:** `CorruptFile` if the file is damaged or something else; `OSError` if it cannot be read.
         """
         return cls(**archive.unpack(path))
 
@@ -336,7 +336,7 @@ def view(loss: Callable, x0: PyTree):
 
     def look(x):
         value, g = jax.value_and_grad(flat_loss)(x)
-        return jnp.asarray(value), jnp.linalg.norm(g)
+        return jnp.asarray(value, x.dtype), jnp.linalg.norm(g)
 
     inverse = jnp.sqrt(jnp.finfo(x.dtype).eps) / (1 + jnp.linalg.norm(x))
     return x, grad, look, lambda x: jnp.sum((inverse * x) ** 2)

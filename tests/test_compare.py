@@ -472,6 +472,15 @@ def test_a_file_of_this_folder_by_any_name(tell, own, name):
     assert tell("--problem", name.format(here=Path.cwd()), *TINY[2:])[1][0] == "ready, 5 steps from (1, 0)"
 
 
+@pytest.mark.parametrize(
+    "file, fit", [("my-loss.py", "my_loss.py"), ("2nd.py", "_2nd.py"), ("my loss.py", "my_loss.py")]
+)
+def test_a_file_that_python_cannot_import_is_to_be_renamed(tell, file, fit):
+    Path(file).write_text(OWN)
+    code, _, err = tell("--problem", f"{file}:ready", *TINY[2:])
+    assert code == 2 and err == [f"dynopt: Python cannot import a file named {file!r}; rename it, say {fit}."]
+
+
 def test_a_configuration_may_begin_with_a_mark(tell):
     """As some editors write it."""
     Path("run.toml").write_bytes("steps = 1".encode("utf-8-sig"))

@@ -176,6 +176,8 @@ def test_a_start_that_does_not_fit(refusal, x0, says):
         ),
         ("[set]\nlearning_rate = 0.5\nadam = {b1 = 0.5}", "`set.learning_rate` in 'run.toml' is no option"),
         ("[set]", "the table `set` in 'run.toml' is no option"),
+        ("[set.adam.b1]\nx = 1", "`set.adam.b1` in 'run.toml' is no option"),
+        ("steps = [{a = 1}]", "the list of tables `steps` in 'run.toml' is no option"),
         ("steps = {a = 1}", "the table `steps` in 'run.toml' is no option"),
         ("steps = 5 # \xff", "is not TOML"),
     ],

@@ -1,10 +1,13 @@
 """What is written into files."""
 
+import os
 import re
 
 import numpy as np
+import pytest
 
-from dynopt.provenance import shortened
+from dynopt.errors import OutputError
+from dynopt.provenance import may_write, shortened
 
 
 def points(path: str) -> np.ndarray:
@@ -36,3 +39,11 @@ def test_a_short_path_has_the_same_points_to_half_a_hundredth():
 def test_a_path_that_is_written_otherwise_is_left_alone():
     assert shortened("M 1 2 A 1 1 0 0 0 3 4") == "M 1 2 A 1 1 0 0 0 3 4"
     assert shortened("") == ""
+
+
+def test_a_pipe_is_refused_before_anything_is_computed(tmp_path):
+    """To look into it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.npz")
+    for force in (False, True):
+        with pytest.raises(OutputError, match="pipe.npz' is no ordinary file; choose another name"):
+            may_write(tmp_path / "pipe.npz", force=force)

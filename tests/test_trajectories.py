@@ -502,7 +502,7 @@ def test_a_link_is_followed_and_what_is_no_ordinary_file_is_left_alone(tmp_path)
     run.save(link)
     assert link.is_symlink() and Trajectory.load(tmp_path / "run.npz").t.shape == (4,)
     os.mkfifo(pipe)
-    with pytest.raises(OutputError, match="pipe': it is no ordinary file"):
+    with pytest.raises(OutputError, match="pipe' is no ordinary file; choose another name"):
         run.save(pipe)
     assert pipe.is_fifo()
 

@@ -99,7 +99,7 @@ def gap(
         spent = not isinstance(flow.result, Tracer) and flow.result.ndim == 0 and flow.status in GAVE_UP
         if run is None:  # a flow that is too stiff for more is compared with a looser solution
             too_stiff = spent and loose.status not in GAVE_UP
-            run = measured(loose, solved(1e4 * rtol)) if too_stiff else measured(flow, loose)
+            run = measured(loose, solved(1e3 * rtol)) if too_stiff else measured(flow, loose)
         elif not spent:
             run = measured(flow, loose)
         if isinstance(run.error, Tracer) or run.error.ndim > 1 or run.certified or jnp.isnan(run.largest):
@@ -111,7 +111,7 @@ def gap(
 
 
 def _warn(run: Gap) -> None:
-    own, double = float(jnp.nanmax(run.solver_error)), run.t.dtype == jnp.float64
+    own, double = float(jnp.nan_to_num(jnp.nanmax(run.solver_error), nan=jnp.inf)), run.t.dtype == jnp.float64
     if run.largest > 0 and (double or own > run.largest / 10):  # single precision keeps the stricter promise nowhere
         share, remedy = (
             ("thousandth", "trust the gap where `solver_error` is small") if double else ("tenth", USE_DOUBLE)

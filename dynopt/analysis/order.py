@@ -113,10 +113,11 @@ def order(
                 stacklevel=2,
             )
     else:
-        lost = refinements - int(np.isfinite(error).sum())
+        lost = int((~np.isfinite(error)).sum())
         finer = "" if dtype == jnp.float64 else "use float64 (jax.config.update('jax_enable_x64', True)) or "
         other = "a larger `learning_rate`" if finer else "use a larger `learning_rate` or another start"
-        remedy = f"{lost} are not finite; use a smaller `learning_rate`" if lost else f"{finer}{other}"
+        diverged = refinements - lost < 3  # as many as a fit needs
+        remedy = f"{lost} are not finite; use a smaller `learning_rate`" if diverged else f"{finer}{other}"
         warnings.warn(
             f"only {int(clear.sum())} of {refinements} gaps of {optimizer} on {problem.name} stand clear of round-off "
             f"and of the solver's own error in {dtype}, too few for a slope; {remedy}.",

@@ -34,7 +34,7 @@ class Modified(AbstractAround):
     taken instead in the averages ŷ = y/w, with w read at the end of the step, where it is never 0: this is smooth from
     the first step on. At t = 0 the averages are q - (h/2) q′, the first average q led back by half a step.
 
-    The clock: that of `optimizer`; the gap closes like h² or h³ where the map is smooth.
+    The clock: that of `optimizer`; the gap closes like h² or h³ where the map is smooth and its start is not cold.
 
     Energy: that of `optimizer`, which this flow need not lower.
 
@@ -73,6 +73,13 @@ class Modified(AbstractAround):
             warnings.warn(
                 f"the map of {optimizer} has corners or branches ({', '.join(optimizer.kinks)}); where a path crosses "
                 "one, its modified equation does not hold.",
+                stacklevel=2,
+            )
+
+        if optimizer.order < 1:
+            warnings.warn(
+                f"{optimizer} has order {optimizer.order:g} for its cold start, where no series in h converges: its "
+                "modified flow can be far off; start the memory warm.",
                 stacklevel=2,
             )
 

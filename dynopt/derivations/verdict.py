@@ -16,7 +16,7 @@ from .transformation import Point, Transformation
 SHORT = 1e-4  # of a step: a clock so short that its steps should be all but still
 REST = 0.02  # of a leap at a clock 300 times as long: a step linear in h is 1/300 of that, one like √h 1/18
 TINY = (1e-4, 1e-6, 1e-8)  # of a step: at such clocks the map must go where its derivatives say
-ENDED = 1e-6  # of the first step, whatever the clock: a schedule in counts has come to its end
+ENDED = 1e-6  # of the longest of the first steps, whatever the clock: a schedule in counts has come to its end
 SETTLED = 1e-3  # of the derivative: the most that two clocks fewer may change in it
 
 
@@ -48,11 +48,10 @@ def judge(map: Transformation, h: Scalar) -> Verdict:
     try:
         seen = map.looked_at(_look, h)
     except Exception as error:
-        if (known := untraceable(error)) is None:
+        if (known := untraceable(error, "the traced h")) is None:
             raise
         raise InvalidType(
-            f"{map.said} {known[0]}, which h is; use jax.numpy, in schedules too, such as "
-            "lambda k: h * jnp.exp(-k * h)."
+            f"{map.said} {known[0]}; use jax.numpy, in schedules too, such as lambda k: h * jnp.exp(-k * h)."
         ) from error
     for path, counted in seen["counted"].items():
         if not counted:
@@ -155,7 +154,7 @@ CAUSES = {
 def _fault(map: Transformation, seen: dict[str, Any]) -> str:
     """Why a map has no flow, naming the leaves; nothing if it has one."""
     found: dict[str, list[str]] = {}
-    if map.reading.counts and seen["first steps"][-1] < ENDED * seen["first steps"][0]:
+    if map.reading.counts and seen["first steps"][-1] < ENDED * seen["first steps"].max():
         found["unsettled"] = ["x"]
     for field in map.fields[::-1] if not found else ():
         if kind := _cause(field, seen):

@@ -1,5 +1,6 @@
 """Pictures of numbers, in teaching order. Dots are the map, a line is the flow, in every one of them. The
-catalogue is what the command line draws; the rest is drawn in notebooks."""
+catalogue is what the command line draws; the rest is drawn in notebooks. Each draws into axes of yours (`ax=`), with
+names beside their lines, for which `layout="constrained"` leaves room."""
 
 from types import ModuleType
 

@@ -20,7 +20,6 @@ from .words import counted, number, plain, setting
 
 SEATS = [(x, y) for x in (-24, 0, 24) for y in (-12, 0, 12) if x or y]  # points, from a tail to its number
 BESIDE = np.array(SEATS + [(1.6 * x, 1.6 * y) for x, y in SEATS])
-ROUND_OFF = 1e-6  # degrees
 SMALL = 1e-9  # of the step: a part that is smaller is not there
 
 
@@ -40,8 +39,8 @@ def describe(results: Inside | list[Inside]) -> str:
     """The picture in one sentence with its numbers."""
     seen = _planar(results)
     said = []
-    for k, share, turn in zip(seen.k, _shares(seen), seen.turn, strict=True):
-        said.append(f"step {k} is {number(100 * share)} % memory by length and {_turned(turn)}")
+    for i, (k, share) in enumerate(zip(seen.k, _shares(seen), strict=True)):
+        said.append(f"step {k} is {number(100 * share)} % memory by length and {_turned(seen, i)}")
     return f"Inside {counted(len(seen.k), 'step')} of {seen.optimizer.name} on {called(seen)}: {'; '.join(said)}."
 
 
@@ -122,13 +121,14 @@ def _shares(seen: Inside) -> np.ndarray:
     return memory / np.maximum(memory + gradient, np.finfo(float).tiny)
 
 
-def _turned(turn: float, digits: int = 3) -> str:
-    return f"turns {number(turn, digits)}° from −∇f" if turn > ROUND_OFF else "points along −∇f"
+def _turned(seen: Inside, i: int, digits: int = 3) -> str:
+    round_off = np.degrees(1e3 * np.finfo(seen.x.dtype).eps)
+    return f"turns {number(seen.turn[i], digits)}° from −∇f" if seen.turn[i] > round_off else "points along −∇f"
 
 
 def _title(seen: Inside) -> str:
-    share, turn = _shares(seen), seen.turn
+    share = _shares(seen)
     if share.max() <= SMALL:
-        return claim([seen], f"no part of a step is memory; the last step {_turned(turn[-1], 2)}")
-    said = f"step {seen.k[-1]} is {number(100 * share[-1], 2)} % memory, and {_turned(turn[-1], 2)}"
+        return claim([seen], f"no part of a step is memory; the last step {_turned(seen, -1, 2)}")
+    said = f"step {seen.k[-1]} is {number(100 * share[-1], 2)} % memory, and {_turned(seen, -1, 2)}"
     return claim([seen], said)

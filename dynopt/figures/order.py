@@ -173,7 +173,7 @@ def title(orders: list[Order]) -> str:
     for found, members in sorted(groups.items(), key=lambda item: -len(item[1])):
         whom = f" for {listed(list(members))}" if len(members) < len(orders) or len(orders) == 1 else ""
         said.append(f"{'' if said else 'the gap closes '}like {found}{whom}{_why(found, list(members.values()))}")
-    lost = [name for name, o in unread.items() if not np.isfinite(o.error).all()]
+    lost = [name for name, o in unread.items() if np.isfinite(o.error).sum() < 3]
     hidden = [name for name in unread if name not in lost]
     if lost:
         said.append(f"{listed(lost)} diverge{'s' * (len(lost) == 1)} on too many clocks for a slope")

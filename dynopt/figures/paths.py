@@ -138,7 +138,7 @@ def paint(
 
 def _bulk(gap: Gap, view: runs.View) -> tuple[int, float]:
     """How much a run would cover: its dots, and the length of their way. What covers least is drawn last."""
-    return len(gap.map.t), float(np.hypot(*np.diff(runs.at(gap.map, view))).sum())
+    return int(gap.map.finite.sum()), float(np.hypot(*np.diff(runs.at(gap.map, view))).sum())
 
 
 def _hollow(ax: Axes, dots: Line2D, which: np.ndarray) -> list[Line2D]:

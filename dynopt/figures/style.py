@@ -50,7 +50,8 @@ def look(optimizer: AbstractOptimizer) -> Look:
 def looks(optimizers_: Sequence[AbstractOptimizer]) -> list[Look]:
     """The looks of the runs of one picture, on dark ground lighter.
 
-    A second run of the same look is paler, a third darker, and so on: what only paled would end where it is not seen.
+    A second run of the same look is nearer to the ground, a third to the ink, and so on in turn: what only paled would
+    end where it is not seen.
     """
     seen: dict[Look, int] = {}
     drawn = []

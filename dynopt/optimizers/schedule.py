@@ -77,13 +77,13 @@ def _check(schedule: Any) -> None:
             plain = seen(number("schedule", schedule(jnp.asarray(float(k)))))
         except (DynoptError, TypeError, IndexError) as error:
             raise InvalidType(
-                f"`schedule` {called(schedule)} must take the step and return one real number: {error}"
+                f"`schedule` {called(schedule)} must take the step and return one real number; at step {k}: {error}"
             ) from error
         if plain is not None and plain < 0:
             raise InvalidValue(f"`schedule` {called(schedule)} is {plain:g} at step {k}; return factors of at least 0.")
     try:
         jax.eval_shape(schedule, 0.0)
     except Exception as error:
-        if (known := untraceable(error)) is None:
+        if (known := untraceable(error, "the traced step")) is None:
             raise
-        raise InvalidType(f"`schedule` {called(schedule)} {known[0]}, the step; {known[1]}.") from error
+        raise InvalidType(f"`schedule` {called(schedule)} {known[0]}; {known[1]}.") from error

@@ -207,9 +207,12 @@ def test_a_run_of_something_else_is_refused(as_users_see_it):
     for page, problem in ((SGD(0.2), line), (SGD(0.1), Problem(line.loss, [1.0], name="other"))):
         with pytest.raises(InvalidValue, match=r"`trajectory` is of SGD\(learning_rate=0.1\) on line, but"):
             analysis.energy(page, problem, run)
+    assert (analysis.energy(SGD(jnp.float32(0.1)), line, run).violation == 0).all()
     batch = eqx.filter_vmap(lambda rate: iterate(SGD(rate), line, 6))(jnp.array([0.1, 0.2]))
     with pytest.raises(InvalidValue, match="`trajectory` holds a batch; use equinox.filter_vmap"):
         analysis.energy(SGD(0.1), line, batch)
+    member = analysis.energy(SGD(0.1), line, jax.tree.map(lambda a: a[0], batch))
+    np.testing.assert_array_equal(member.energy, analysis.energy(SGD(0.1), line, run).energy)
     for arguments, words in (
         ((0.1, line, run), "`optimizer` must be a page"),
         ((SGD(0.1), line.loss, run), "`problem` must be a dynopt.Problem"),

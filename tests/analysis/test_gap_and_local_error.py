@@ -97,9 +97,9 @@ def test_a_gap_that_cannot_be_certified_says_so(monkeypatch):
         assert not analysis.gap(SGD(0.1), bowl, STEPS).certified
 
 
-def stiff(monkeypatch, module, finest):
+def stiff(monkeypatch, finest):
     """A solver that gives up where it is asked for more than `finest`."""
-    module = sys.modules[module]
+    module = sys.modules["dynopt.analysis.gap"]
     solve = module.integrate
 
     def limited(*args, rtol, throw=True, **options):
@@ -117,7 +117,7 @@ def stiff(monkeypatch, module, finest):
 @pytest.mark.parametrize("throw", [True, False])
 def test_a_flow_too_stiff_for_the_finer_solution_is_compared_with_a_looser_one(throw, monkeypatch):
     whole = analysis.gap(SGD(0.01), bowl, STEPS)
-    stiff(monkeypatch, "dynopt.analysis.gap", finest=1e-10)
+    stiff(monkeypatch, finest=1e-10)
     gap = analysis.gap(SGD(0.01), bowl, STEPS, throw=throw)
     assert gap.flow.status == Status.ok and gap.flow.stats["rtol"] == pytest.approx(1e-9)
     np.testing.assert_allclose(gap.error, whole.error, rtol=1e-5)

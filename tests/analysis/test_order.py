@@ -11,9 +11,9 @@ import pytest
 from losses import MIXED, fitting, mixture
 
 import dynopt
-from dynopt import SGD, Adam, Modified, Momentum, Problem, RMSprop, analysis, integrate, problems
+from dynopt import SGD, Adam, Modified, Momentum, Problem, RMSprop, Status, analysis, integrate, problems
 from dynopt.analysis.order import _line, _window
-from dynopt.errors import InvalidValue
+from dynopt.errors import InvalidValue, SolverFailure
 from dynopt.optimizers import catalogue
 
 smooth = mixture("bent", [-2.0, 1.0], name="smooth")
@@ -118,6 +118,23 @@ def test_float32_is_quiet_where_the_gap_is_plain():
         warnings.simplefilter("error")
         measured = analysis.order(SGD(0.04), single, refinements=4)
     assert measured.slope == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("finest, solver_error", [(1e-12, 1e-9), (1e-10, 1e-7)])
+def test_a_flow_too_stiff_for_a_fine_solution_is_solved_more_loosely(finest, solver_error, monkeypatch):
+    module = sys.modules["dynopt.analysis.order"]
+    solve, asked = module.integrate, []
+
+    def limited(*args, rtol, **options):
+        asked.append(rtol)
+        if rtol < finest:
+            raise SolverFailure("too stiff", partial=None, status=Status.max_steps, t_reached=0.0)
+        return solve(*args, rtol=rtol, **options)
+
+    monkeypatch.setattr(module, "integrate", limited)
+    measured = analysis.order(SGD(0.02), fitting(SGD(0.02), smooth), refinements=4)
+    assert measured.slope == pytest.approx(1, abs=0.05) and 0 < measured.solver_error < solver_error
+    assert min(asked) < finest <= asked[-2] < asked[-1]
 
 
 def test_slopes_that_still_move_are_told():

@@ -33,8 +33,24 @@ def test_of_a_quadratic_it_is_the_largest_eigenvalue_not_the_largest_in_size():
 
 
 @pytest.mark.parametrize("dim", [1000, 1001])
-def test_whole_or_by_products_it_is_the_same(dim):
-    assert sharpness(bowl(np.linspace(-3, 5, dim))) == pytest.approx(5.0, rel=1e-6)
+@pytest.mark.parametrize("apart", [[], [6.0], [-3.0], [6.0, 5.0, -9.0]])
+def test_whole_or_by_products_it_is_the_same(dim, apart):
+    """Of few eigenvalues that stand apart from many that are 0, as in a network."""
+    eigenvalues = np.r_[apart, np.zeros(dim - len(apart))]
+    assert sharpness(bowl(eigenvalues)) == pytest.approx(max([0.0, *apart]), abs=1e-12)
+
+
+@pytest.mark.parametrize("spread", [0.0, 2.0])
+def test_by_products_it_is_never_more(spread):
+    """Nor much less where eigenvalues lie dense; where all are one, the first direction is the best."""
+    found = sharpness(bowl(-3 + np.linspace(0, spread, 1001)))
+    assert -3 + 0.999 * spread <= found + 1e-12 and found <= -3 + spread + 1e-12
+
+
+def test_by_products_it_differentiates_too():
+    """∂λ/∂s = λ where f = s² x · A x / 4."""
+    stiff = bowl(np.r_[4.0, np.ones(1000)])
+    assert jax.grad(lambda s: sharpness(Problem(lambda x: s**2 / 2 * stiff.loss(x), stiff.x0)))(1.0) == pytest.approx(4)
 
 
 def test_it_is_that_of_the_position():
@@ -65,6 +81,9 @@ def test_it_batches_along_a_run_and_differentiates():
 def test_a_position_of_many_leaves_and_float32_are_kept():
     tree = Problem(lambda x: (3 * x["a"] ** 2).sum() + x["b"] ** 2, {"a": jnp.ones(2, "float32"), "b": jnp.float32(1)})
     assert sharpness(tree) == 6 and sharpness(tree).dtype == jnp.float32
+    for dim in (2, 1001):
+        half = Problem(lambda x: 3 * x[0] ** 2, jnp.ones(dim, "bfloat16"))
+        assert sharpness(half) == pytest.approx(6, rel=1e-2) and sharpness(half).dtype == jnp.bfloat16
 
 
 def test_what_is_no_problem_or_no_position_is_refused(as_users_see_it):

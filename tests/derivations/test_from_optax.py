@@ -318,11 +318,12 @@ def test_corners_are_named_and_modified_flows_warn_of_them():
         (lambda h: optax.sgd(h * jnp.log(h) ** 2), "the velocity of the position does not settle as h → 0"),
         (lambda h: optax.sgd(optax.linear_schedule(h, 0.0, 10**4)), r"does not settle as h → 0; write schedules in the time k\*h, not in the count k"),
         (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10)), "does not settle as h → 0; write schedules in the time"),
+        (lambda h: optax.sgd(lambda k: h * jnp.where(k < 5, k / 5, jnp.maximum(0, 2 - k / 5))), "does not settle as h → 0; write schedules in the time"),
         (lambda h: optax.sgd(optax.linear_schedule(h, 0, 10)), "does not settle as h → 0; write schedules in the time"),
         (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10**6)), "does not settle as h → 0; write schedules in the time"),
         (lambda h: optax.adamax(h, b1=1 - h / 0.1, b2=1 - h), r"`\[0\].nu` leaps to a value of its own in the first step"),
     ],
-    ids=["fixed decays", "adadelta", "rprop", "trace", "root", "logarithm", "linear", "short cosine", "short line", "cosine", "adamax"],
+    ids=["fixed decays", "adadelta", "rprop", "trace", "root", "logarithm", "linear", "short cosine", "tent", "short line", "cosine", "adamax"],
 )  # fmt: skip
 def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words):
     page = Optax(family, 0.01)
@@ -348,8 +349,8 @@ def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words)
         (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trace": "-1"}}, InvalidType, r"`scale\['trace'\]` must be a number, got the text '-1'"),
         (lambda h: optax.noisy_sgd(h, key=0), {}, InvalidValue, "`.*key` is a random key, and a random update follows no differential equation"),
         (lambda h: optax.MultiSteps(optax.sgd(h), 3).gradient_transformation(), {}, InvalidValue, "is no real number and does not count steps"),
-        (lambda h: optax.sgd(optax.exponential_decay(h, 1 / h, 0.5)), {}, InvalidType, "this family branches on a traced value, which h is; use jax.numpy"),
-        (lambda h: optax.sgd(np.sqrt(h)), {}, InvalidType, "this family uses numpy on a traced value, which h is; use jax.numpy"),
+        (lambda h: optax.sgd(optax.exponential_decay(h, 1 / h, 0.5)), {}, InvalidType, "this family branches on the traced h; use jax.numpy"),
+        (lambda h: optax.sgd(np.sqrt(h)), {}, InvalidType, "this family uses numpy on the traced h; use jax.numpy"),
         (optax.sgd, {"h": 0.0}, InvalidValue, "`h` is 0: nothing would move"),
     ],
     ids=["number", "no transform", "value", "lookahead", "mask", "no h", "list", "scale", "near", "text", "noise", "multi", "branch", "numpy", "h"],

@@ -228,9 +228,9 @@ def test_what_never_settles_is_refused(family, words):
 def test_lion_without_its_memory_steps_by_the_sign_of_the_gradient(smoothing):
     """Up to weight decay, and to how far m lags behind g."""
     page = Memoryless(Lion(1e-3, weight_decay=0.0, smoothing=smoothing))
-    x = jnp.array([2.0, -3.0])
+    x = jnp.array([0.2, -0.3])
     velocity = page.flow(0.0, page.init_flow(x, lambda x: x), lambda x: x).x
-    np.testing.assert_allclose(velocity, -jnp.tanh(x / smoothing) if smoothing else -jnp.sign(x), atol=1e-2)
+    np.testing.assert_allclose(velocity, -jnp.tanh(x / smoothing) if smoothing else -jnp.sign(x), rtol=1e-6)
 
 
 def test_the_manifold_is_known_to_second_order():

@@ -1,6 +1,7 @@
 """The dots are the map, the thick line is the modified flow, and the title says how far they are apart."""
 
 import dataclasses
+import warnings
 from io import BytesIO
 
 import jax
@@ -22,7 +23,9 @@ KEYS = ("sgd", "momentum", "rmsprop", "adam")
 
 def mended(made, share: float = 0.1, order: int = 2):
     """What is left of the gap is a share of it: as if by `Modified`, without a solver."""
-    page = Modified(made.optimizer, order)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a cold start
+        page = Modified(made.optimizer, order)
     between = jax.tree.map(lambda m, f: m + share * (f - m), made.map.y, made.flow.y)
     flow = dataclasses.replace(made.flow, y=between)
     return dataclasses.replace(made, optimizer=page, flow=flow, error=share * made.error)

@@ -40,7 +40,9 @@ def test_the_order_is_named_only_if_it_was_measured():
 def test_no_order_is_claimed_where_none_could_be_read():
     lost = {"window": None, "slope": float("nan"), "stderr": float("nan")}
     assert claim((Adam(0.1), 1.0), **lost) == "Round-off hides the slope of Adam"
-    gone = lost | {"error": np.r_[np.nan, np.ones(6)]}
+    one = lost | {"error": np.r_[np.nan, np.ones(6)]}
+    assert claim((Adam(0.1), 1.0), **one) == "Round-off hides the slope of Adam"
+    gone = lost | {"error": np.r_[np.full(5, np.nan), np.ones(2)]}
     assert claim((SGD(0.1), 1.0), **gone) == "SGD diverges on too many clocks for a slope"
     picture = order.draw(dataclasses.replace(made_order(Adam(0.1), scene("bowl"), 1.0), **lost))
     assert "Adam: no slope" in picture.alt
