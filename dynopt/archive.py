@@ -29,9 +29,8 @@ def pack(trajectory: Any) -> bytes:
     arrays = {name: getattr(trajectory, name) for name in ARRAYS}
     arrays |= {f"y.{name}": value for name, value in trajectory.y._asdict().items()}
     arrays |= {f"stats.{k}": v for k, v in trajectory.stats.items() if k not in words}
-    foreign = {
-        name: str(np.asarray(value).dtype) for name, value in arrays.items() if np.asarray(value).dtype.kind == "V"
-    }
+    dtypes = {name: np.asarray(value).dtype for name, value in arrays.items()}
+    foreign = {name: str(dtype) for name, dtype in dtypes.items() if dtype.kind == "V"}
     header |= {"dtypes": foreign} if foreign else {}  # bfloat16 and its like, which numpy would store as mere bytes
     return npz({"header": json.dumps(header)} | arrays)
 

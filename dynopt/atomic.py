@@ -7,6 +7,12 @@ from pathlib import Path
 from .errors import OutputError
 
 
+def must_be_ordinary(path: Path) -> None:
+    """**Raises:** `OutputError` if a folder, a pipe or a device stands there, which no file may replace."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{str(path)!r} is no ordinary file; choose another name.")
+
+
 def write(path: str | Path, data: bytes) -> None:
     """Put `data` under `path` in one move: written beside it, flushed to disk, then renamed over it.
 
@@ -18,8 +24,7 @@ def write(path: str | Path, data: bytes) -> None:
     scratch = None
     try:
         target = Path(os.path.realpath(path))  # what a link stands for is replaced, not the link
-        if target.exists() and not target.is_file():
-            raise OutputError(f"{str(path)!r} is no ordinary file; choose another name.")
+        must_be_ordinary(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:

@@ -116,8 +116,7 @@ def may_write(path: Path, *, force: bool = False) -> None:
                 raise OutputError(f"{str(folder)!r} is a file, where a folder is to go; choose another place.")
         if path.is_dir():
             raise OutputError(f"{str(path)!r} is a folder, where a file is to go; choose another place.")
-        if path.exists() and not path.is_file():
-            raise OutputError(f"{str(path)!r} is no ordinary file; choose another name.")
+        atomic.must_be_ordinary(path)
         if not force and path.is_symlink():
             raise OutputError(f"{str(path)!r} is a link to elsewhere; choose another place, or use --force.")
         if not force and path.exists() and not ours(path):

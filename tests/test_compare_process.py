@@ -129,14 +129,19 @@ def test_a_signal_ends_it_at_once(command, name, code, says):
         assert process.stderr.read().startswith(f"dynopt: stopped by {says}")
 
 
+def in_the_middle(process, number):
+    """Send a signal to a process that has just said "go"."""
+    assert process.stdout.readline() == "go\n"
+    time.sleep(0.2)
+    process.send_signal(number)
+
+
 def test_a_signal_while_libraries_are_imported_ends_it_before_they_can_break(command):
     """Raised in the middle of an import, it ended in a segmentation fault, or in advice to install jax again."""
     waking = "def waking():\n  try: print('go', flush=True); time.sleep(20)\n  finally: print('raised')"
     code = f"import time; from dynopt import compare\n{waking}\ncompare._wake_libraries = waking\ncompare.run()"
     with command(code=code) as process:
-        assert process.stdout.readline() == "go\n"
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+        in_the_middle(process, signal.SIGINT)
         assert process.wait(20) == 130
         assert (process.stdout.read(), process.stderr.read()) == ("", "dynopt: stopped by you.\n")
 
@@ -145,9 +150,7 @@ def test_an_interrupt_in_the_middle_of_a_callback_is_not_lost(command):
     class_ = "class Dying:\n  def __del__(self): print('go', flush=True); time.sleep(20)"
     code = f"import time; from dynopt import compare\n{class_}\ncompare.main = lambda: {AWAKE} or Dying() and 0\ncompare.run()"
     with command(code=code) as process:
-        assert process.stdout.readline() == "go\n"
-        time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
+        in_the_middle(process, signal.SIGTERM)
         asked = time.monotonic()
         assert process.wait(20) == 143 and time.monotonic() - asked < 2
         assert process.stderr.read() == "dynopt: stopped by SIGTERM.\n"
@@ -159,9 +162,7 @@ def test_a_library_that_swallows_the_interrupt_cannot_stop_the_end(command, agai
     sleepless = "def sleepless():\n  try: time.sleep(1)\n  except KeyboardInterrupt: pass"
     code = f"import time; from dynopt import compare\n{sleepless}\n{swallow}\nprint('go', flush=True)\ncompare.run()"
     with command(code=code) as process:
-        assert process.stdout.readline() == "go\n"
-        time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
+        in_the_middle(process, signal.SIGTERM)
         if again:
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)

@@ -79,27 +79,27 @@ def gap(
     rtol = 1e4 * floor if rtol is None else positive("rtol", rtol)
 
     def solved(rtol):
+        return integrate(optimizer, problem, steps, x0=x0, solver=solver, rtol=rtol, max_steps=max_steps, throw=throw)
+
+    def solved_in_part(rtol):
         try:
-            return integrate(
-                optimizer, problem, steps, x0=x0, solver=solver, rtol=rtol, max_steps=max_steps, throw=throw
-            )
+            return solved(rtol)
         except SolverFailure as failure:
-            if run is None and loose is None or failure.status not in GAVE_UP:
+            if failure.status not in GAVE_UP:
                 raise
             return failure.partial
 
     def measured(flow, other):
         return Gap(map.t, distance(map, flow), distance(other, flow), map, flow, optimizer, problem)
 
-    run = loose = None
-    loose = solved(rtol)
+    run, loose = None, solved(rtol)
     while True:
         rtol = max(rtol / 100, floor)
-        flow = solved(rtol)
+        flow = solved_in_part(rtol)
         spent = not isinstance(flow.result, Tracer) and flow.result.ndim == 0 and flow.status in GAVE_UP
         if run is None:  # a flow that is too stiff for more is compared with a looser solution
             too_stiff = spent and loose.status not in GAVE_UP
-            run = measured(loose, solved(1e3 * rtol)) if too_stiff else measured(flow, loose)
+            run = measured(loose, solved_in_part(1e3 * rtol)) if too_stiff else measured(flow, loose)
         elif not spent:
             run = measured(flow, loose)
         if isinstance(run.error, Tracer) or run.error.ndim > 1 or run.certified or jnp.isnan(run.largest):
@@ -112,7 +112,7 @@ def gap(
 
 def _warn(run: Gap) -> None:
     own, double = float(jnp.nan_to_num(jnp.nanmax(run.solver_error), nan=jnp.inf)), run.t.dtype == jnp.float64
-    if run.largest > 0 and (double or own > run.largest / 10):  # single precision keeps the stricter promise nowhere
+    if run.largest > 0 and (double or own > run.largest / 10):  # float32 is held to a tenth
         share, remedy = (
             ("thousandth", "trust the gap where `solver_error` is small") if double else ("tenth", USE_DOUBLE)
         )

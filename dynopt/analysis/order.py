@@ -59,17 +59,16 @@ def order(
     The map runs once per clock, beside a copy with one more rounding in every step: their difference is the round-off
     floor. The flow is solved at two tolerances, once for all clocks unless it knows h: their difference is the solver's
     own error. Points below ten times the floor, or a thousand times the solver's error (in float32 a hundred times),
-    are left out. The order is a
-    limit, so the fit starts at the finest point left and reaches back over all neighbours whose pairwise slopes stay
-    within 0.02 of the finest, at least three. (A map that only comes to its flow after a while, at
-    `optimizer.settling`, is looked at from then on.)
+    are left out. The order is a limit, so the fit starts at the finest point left and reaches back over all neighbours
+    whose pairwise slopes stay within 0.02 of the finest, at least three. (A map that only comes to its flow after a
+    while, at `optimizer.settling`, is looked at from then on.)
 
     - `time`: length of the runs, by default 50 h beyond `optimizer.settling`; rounded to whole steps.
     - `refinements`: how many clocks, from 3 to 20: the finest takes 2^(refinements - 1) times as many steps.
 
     **Warns:** if round-off leaves fewer than three points, or their slopes still move. **Raises:** `SolverFailure` if
-    the flow fails; `InvalidValue` if `time` ends before the map has come to its flow, or takes too
-    many steps.
+    the flow fails; `InvalidValue` if `time` ends before the map has come to its flow, or takes too many
+    steps.
 
     >>> from dynopt import SGD, problems
     >>> print(f"{order(SGD(0.01), problems.rosenbrock(), time=0.02).expected:g}")

@@ -23,7 +23,7 @@ def sharpness(problem: Problem, x: Any = None) -> Float[Array, ""]:
     `critical_curvature` is how much of it an optimizer bears at rest; gradient descent on a network brings it up to
     2/η and keeps it there. In up to 1000 coordinates the Hessian is made whole, and the eigenvalue is exact to
     round-off. In more, it is u · ∇²f u for the best u that 100 products with the Hessian lead to, by Lanczos's method:
-    never more than λ, and hardly less where the largest eigenvalue stands apart from the others, as in networks.
+    never more than λ, and hardly less where the largest eigenvalue stands apart from the others.
 
     - `x`: the position, by default the problem's own start. Along a run: `jax.vmap(lambda x: sharpness(problem, x))`
       over its `x`.
@@ -35,7 +35,7 @@ def sharpness(problem: Problem, x: Any = None) -> Float[Array, ""]:
     10.000000
 
     Source: J. Cohen et al., "Gradient descent on neural networks typically occurs at the edge of stability" (2021),
-    Section 1; G. Golub and C. Van Loan, "Matrix computations", chapter 10, for Lanczos's method.
+    abstract.
     """
     must_be_problem(problem)
     return _largest(problem.loss, problem.start(x))

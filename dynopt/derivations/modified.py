@@ -75,7 +75,6 @@ class Modified(AbstractAround):
                 "one, its modified equation does not hold.",
                 stacklevel=2,
             )
-
         if optimizer.order < 1:
             warnings.warn(
                 f"{optimizer} has order {optimizer.order:g} for its cold start, where no series in h converges: its "

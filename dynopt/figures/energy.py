@@ -19,7 +19,7 @@ MOST = 50  # dots along one run
 
 
 def draw(results: Energy | list[Energy], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
-    """The energy along map and flow: dots are the map, a line is the flow, and a black cross marks each rise.
+    """The energy along map and flow: dots are the map, a line is the flow, and a cross marks each rise.
 
     Where the minimum f* is known, E - f* on a logarithmic axis, as no energy is below the loss; else E, on a
     logarithmic axis only if it is positive and falls a hundredfold. A run that fails is drawn to its last finite point.

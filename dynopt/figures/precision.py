@@ -42,7 +42,8 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
     seen, look, _, key = each
     (left, right), up = log_view([seen.h], margin=0.05) or (0.1, 1.0), log_view([seen.single, seen.double])
     ax.set(xscale="log", yscale="log", xlim=(left, right * (right / left) ** 0.15), ylim=up or (0.1, 1.0))
-    ax.axvline(seen.turn, color=mixed(ink(), ground(), 0.6), linewidth=0.8, zorder=1, gid="turn")
+    thin: dict[str, Any] = {"color": mixed(ink(), ground(), 0.6), "linewidth": 0.8}
+    ax.axvline(seen.turn, zorder=1, gid="turn", **thin)
     marks: dict[str, Any] = {"marker": look.marker, "color": look.color, "markeredgecolor": look.color}
     ax.plot(seen.h, seen.double, linestyle=look.line, zorder=3, gid=f"double {key}", **marks)
     ax.plot(
@@ -63,7 +64,7 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
     keys = [
         legends.key("float64", marker="o"),
         legends.key("float32", marker="o", linestyle=legends.DOTTED, markerfacecolor=ground()),
-        legends.key("where float32 is best", linewidth=0.8, color=mixed(ink(), ground(), 0.6)),
+        legends.key("where float32 is best", **thin),
     ]
     title = _turned(seen)
     return Panel(

@@ -76,14 +76,17 @@ def mark_plainly(axis: Axis) -> None:
     if not 1e-3 <= most < 1e5 and abs(high - low) > most / 20:
         axis.set_major_formatter(lambda value, _: number(value))
     if isinstance(axis, XAxis):
-        ticks = [tick for tick in axis.get_major_locator().tick_values(low, high) if low <= tick <= high]
-        size = size_of("xtick.labelsize")
-        wide = (
-            max((width(said, size) for said in axis.get_major_formatter().format_ticks(ticks)), default=0) + 1.2 * size
-        )
-        room = int(frame(axis.axes).width / wide)
-        if len(ticks) > room:
-            axis.set_major_locator(MaxNLocator(max(room - 1, 1), steps=[1, 2, 2.5, 5, 10]))
+        _thin_out(axis, low, high)
+
+
+def _thin_out(axis: XAxis, low: float, high: float) -> None:
+    """Fewer ticks, if their numbers would touch."""
+    ticks = [tick for tick in axis.get_major_locator().tick_values(low, high) if low <= tick <= high]
+    size = size_of("xtick.labelsize")
+    widths = [width(said, size) + 1.2 * size for said in axis.get_major_formatter().format_ticks(ticks)]
+    room = int(frame(axis.axes).width / max(widths, default=size))
+    if len(ticks) > room:
+        axis.set_major_locator(MaxNLocator(max(room - 1, 1), steps=[1, 2, 2.5, 5, 10]))
 
 
 def mark_exit(ax: Axes, line: Line2D, color: str) -> None:

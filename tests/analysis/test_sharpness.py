@@ -35,7 +35,7 @@ def test_of_a_quadratic_it_is_the_largest_eigenvalue_not_the_largest_in_size():
 @pytest.mark.parametrize("dim", [1000, 1001])
 @pytest.mark.parametrize("apart", [[], [6.0], [-3.0], [6.0, 5.0, -9.0]])
 def test_whole_or_by_products_it_is_the_same(dim, apart):
-    """Of few eigenvalues that stand apart from many that are 0, as in a network."""
+    """Of few eigenvalues that stand apart from many that are 0."""
     eigenvalues = np.r_[apart, np.zeros(dim - len(apart))]
     assert sharpness(bowl(eigenvalues)) == pytest.approx(max([0.0, *apart]), abs=1e-12)
 
@@ -48,7 +48,7 @@ def test_by_products_it_is_never_more(spread):
 
 
 def test_by_products_it_differentiates_too():
-    """∂λ/∂s = λ where f = s² x · A x / 4."""
+    """∂/∂s of the largest eigenvalue s² · 4 / 2 of ∇²(s² x · A x / 4), at s = 1."""
     stiff = bowl(np.r_[4.0, np.ones(1000)])
     assert jax.grad(lambda s: sharpness(Problem(lambda x: s**2 / 2 * stiff.loss(x), stiff.x0)))(1.0) == pytest.approx(4)
 

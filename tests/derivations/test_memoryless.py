@@ -226,7 +226,7 @@ def test_what_never_settles_is_refused(family, words):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.5])
 def test_lion_without_its_memory_steps_by_the_sign_of_the_gradient(smoothing):
-    """Up to weight decay, and to how far m lags behind g."""
+    """Of the gradient here, as at a fixed decay m is g to first order; weight decay is left out."""
     page = Memoryless(Lion(1e-3, weight_decay=0.0, smoothing=smoothing))
     x = jnp.array([0.2, -0.3])
     velocity = page.flow(0.0, page.init_flow(x, lambda x: x), lambda x: x).x

@@ -143,3 +143,8 @@ def found(ax, gid: str) -> Any:
 
 def gids(ax) -> set[str]:
     return {a.get_gid() for a in ax.get_children() if a.get_gid()}
+
+
+def keys(ax) -> list[str]:
+    """What stands in the rows of names and keys."""
+    return [t.get_text() for a in ax.artists if a.get_gid() == "names" for t in a.get_texts()]

@@ -15,6 +15,7 @@ from scenes import (
     elsewhere,
     found,
     gids,
+    keys,
     made_basins,
     made_rescaling,
     made_sensitivity,
@@ -265,7 +266,7 @@ def test_where_map_and_flow_end_apart_a_key_says_what_both_look_like(gaps):
     for seen, named in ((own, True), (lower, False)):
         ax = frame(loss.draw([seen, gaps["bowl"][3]]))
         assert ("name SGD" in gids(ax)) == named
-        assert ("SGD" in [t.get_text() for a in ax.artists if a.get_gid() == "names" for t in a.get_texts()]) != named
+        assert ("SGD" in keys(ax)) != named
 
 
 def test_the_solvers_error_ends_where_the_map_has_failed(diverged):
@@ -277,8 +278,7 @@ def test_the_solvers_error_ends_where_the_map_has_failed(diverged):
 
 def test_a_key_says_in_a_word_that_a_run_failed(diverged, gaps):
     picture = paths.draw([diverged, gaps["bowl"][3]])
-    keys = [t.get_text() for a in frame(picture).artists if a.get_gid() == "names" for t in a.get_texts()]
-    assert {"SGD (diverged)", "Adam"} <= set(keys)
+    assert {"SGD (diverged)", "Adam"} <= set(keys(frame(picture)))
     lost = dataclasses.replace(gaps["bowl"][0], flow=dataclasses.replace(diverged.flow, result=jnp.asarray(4)))
     assert "SGD (flow unsolved)" in [a.get_label() for a in handles(cast([lost]))]
 

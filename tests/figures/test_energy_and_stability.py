@@ -6,7 +6,7 @@ from io import BytesIO
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scenes import found, gids, made_energies, made_gap, made_stability, scene
+from scenes import found, gids, keys, made_energies, made_gap, made_stability, scene
 
 from dynopt import SGD, Momentum, Problem
 from dynopt.errors import InvalidType, InvalidValue
@@ -67,10 +67,6 @@ def test_a_cross_marks_each_rise_and_a_line_the_way_up(energies):
     for k, way in enumerate(found(ax, "way map sgd").get_segments()):
         np.testing.assert_array_equal(way[:, 1], map.energy[k + 1 : k + 3])
     assert "rise flow sgd" not in gids(ax) and "a rise" in keys(ax)
-
-
-def keys(ax) -> list[str]:
-    return [t.get_text() for a in ax.artists if a.get_gid() == "names" for t in a.get_texts()]
 
 
 def test_without_a_rise_there_is_no_cross(energies):

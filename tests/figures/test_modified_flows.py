@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from scenes import STEPS, found, gids, made_gap, scene
+from scenes import STEPS, found, gids, keys, made_gap, scene
 from test_hostile import of_dim
 from test_labels import outside, overlapping
 
@@ -91,8 +91,7 @@ def test_the_modified_flow_is_the_optimizers_line_and_the_flow_a_quieter_one(gap
     assert dots.get_marker() == own.marker and dots.get_linestyle() == "None"
     assert line.get_linestyle() == "-" != own.line, "dashes tell the flow, not the optimizer"
     assert flow.get_linewidth() < line.get_linewidth() and flow.get_zorder() < line.get_zorder() < dots.get_zorder()
-    keys = [t.get_text() for a in ax.artists if a.get_gid() == "names" for t in a.get_texts()]
-    assert sorted(keys) == sorted(["Momentum", "map", "modified flow", "flow", "start", "minimizer"])
+    assert sorted(keys(ax)) == sorted(["Momentum", "map", "modified flow", "flow", "start", "minimizer"])
 
 
 def test_the_title_says_whose_dots_lie_on_it_nearer_and_not(gaps):
