@@ -280,7 +280,8 @@ def has_energy(page: AbstractOptimizer) -> bool:
 
 def is_mended(page: AbstractOptimizer) -> bool:
     """Whether its modified equation closes the gap faster; not where corners or the start (RMSprop from 0) forbid."""
-    return not (page.kinks or page.singular or page.layer) and page.order == 1
+    known = page.regularity
+    return not (known.nonsmooth or known.singular_start or known.initial_layer) and known.order == 1
 
 
 def _has_momentum(page: AbstractOptimizer) -> bool:

@@ -286,7 +286,7 @@ def _integrate(
 
 def rtol_floor(dtype, page: AbstractOptimizer) -> float:
     """The finest relative tolerance that is worth asking of a solver in this dtype, for the flow of this page."""
-    return max(1e-13 if dtype == jnp.float64 else 1e-6, page.flow_ulps * float(jnp.finfo(dtype).eps))
+    return max(1e-13 if dtype == jnp.float64 else 1e-6, page.regularity.flow_error_ulps * float(jnp.finfo(dtype).eps))
 
 
 def ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):

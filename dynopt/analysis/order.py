@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..checks import Scalar, positive, whole
+from ..derivations.expansion import settling_time
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
@@ -77,7 +78,7 @@ def order(
     refinements = whole("refinements", refinements, least=3, most=MOST, like=8)
     steps = 50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
     dtype = jnp.result_type(*jax.tree.leaves(problem.start(x0)))
-    first = 0 if optimizer.order == 1 else math.ceil(float(optimizer.settling / optimizer.h))
+    first = 0 if optimizer.order == 1 else math.ceil(float(settling_time(optimizer) / optimizer.h))
     if first >= steps:
         if time is not None:
             raise InvalidValue(
@@ -129,7 +130,7 @@ def order(
 
 def flows_differ(pages: list[AbstractOptimizer], problem: Problem, x0: Any) -> bool:
     """Whether each clock has a flow of its own, by its field or by its start."""
-    if pages[0].flow_knows_h:
+    if pages[0].regularity.flow_depends_on_h:
         return True
     start = problem.start(x0)
     x, _, grad = as_vector(problem.loss, start)

@@ -16,11 +16,11 @@ which costs its modified flow the second order; AdEMAMix has two momenta; heavy 
 
 >>> def lion(h):
 ...     return optax.chain(optax.scale_by_lion(b1=0.9, b2=1 - h / 0.1, mode="smooth", smooth_beta=5.0), optax.scale(-h))
->>> Optax(lion, 0.01).kinks, Optax(lambda h: optax.lion(h, b2=1 - h / 0.1), 0.01).kinks
-((), ('sign',))
+>>> [Optax(f, 0.01).regularity.nonsmooth for f in (lion, lambda h: optax.lion(h, b2=1 - h / 0.1))]
+[(), ('sign',)]
 >>> def nadam(h):
 ...     return optax.nadam(h, b1=1 - h / 0.1, b2=1 - h / 1.0)
->>> Optax(nadam, 0.01).layer, Modified(Optax(nadam, 0.01)).order
+>>> Optax(nadam, 0.01).regularity.initial_layer, Modified(Optax(nadam, 0.01)).order
 (True, 1.0)
 >>> def ademamix(h):
 ...     return contrib.ademamix(h, b1=1 - h / 0.1, b2=1 - h / 1.0, b3=1 - h / 10)

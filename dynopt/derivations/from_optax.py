@@ -11,7 +11,8 @@ from jaxtyping import PyTree
 from ..checks import Scalar, concrete, positive
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import shown
+from ..optimizers.base import Regularity, shown
+from .expansion import small_step, taylor, weights
 from .limits import CLOCKS, SPAN, SPAN_COUNTED, SPAN_SINCE, extrapolated
 from .transformation import Transformation
 from .verdict import Verdict, judge, unseen
@@ -80,12 +81,16 @@ class Optax(AbstractOptimizer):
 
     name = property(lambda self: "Optax" if self.transformation.name == "lambda" else self.transformation.name)
     fields = property(lambda self: self.transformation.fields, doc="The coordinates of phase space, x first.")
-    kinks = property(lambda self: self.transformation.reading.kinks)
-    order = property(lambda self: self.verdict.order)
-    layer = property(lambda self: self.verdict.layer)
+    regularity = property(
+        lambda self: Regularity(
+            order=self.verdict.order,
+            nonsmooth=self.transformation.reading.kinks,
+            averages=dict.fromkeys(self.verdict.averages),
+            initial_layer=self.verdict.layer,
+            flow_error_ulps=0.0 if self.verdict.smooth else 1000.0,
+        )
+    )
     fault = property(lambda self: self.verdict.fault, doc="Why there is no flow; nothing if there is one.")
-    flow_ulps = property(lambda self: 0.0 if self.verdict.smooth else 1000.0)
-    averages = property(lambda self: dict.fromkeys(self.verdict.averages))
     limit = property(
         lambda self: "differentiated at h = 0" if self.verdict.smooth else "extrapolated from small clocks to h = 0",
         doc="How the flow is found.",
@@ -97,7 +102,7 @@ class Optax(AbstractOptimizer):
             return jax.tree.map(jnp.zeros_like, y)
         t = jnp.asarray(t, y.x.dtype)
         more, fewer = (
-            extrapolated(lambda h: self.germ(h, t, y, grad), 1, self._span(t), n)[0] for n in (CLOCKS, CLOCKS - 2)
+            extrapolated(lambda h: small_step(self, h, t, y, grad), 1, self._span(t), n)[0] for n in (CLOCKS, CLOCKS - 2)
         )
         return jax.tree.map(lambda a, b: jnp.abs(a - b), more, fewer)
 
@@ -109,15 +114,7 @@ class Optax(AbstractOptimizer):
 
     def flow(self, t, y, grad):
         t = jnp.asarray(t, y.x.dtype)
-        return self.taylor(lambda h: self.germ(h, t, y, grad), 1, t)[0]
-
-    def germ(self, h, t, y, grad):
-        if self.verdict.fault:
-            raise InvalidValue(self.verdict.fault)
-        return self.transformation.update(h, t / h if self.transformation.reading.counts else 0, y, grad)
-
-    def taylor(self, curve, terms, t):
-        return super().taylor(curve, terms, t) if self.verdict.smooth else extrapolated(curve, terms, self._span(t))
+        return taylor(self, lambda h: small_step(self, h, t, y, grad), 1, t)[0]
 
     def _span(self, t):
         """The clocks to look at: where steps are counted, much shorter than the time since the first."""
@@ -126,12 +123,6 @@ class Optax(AbstractOptimizer):
         longest = SPAN_COUNTED * self.made_at
         return jax.lax.stop_gradient(jnp.where(t > 0, jnp.minimum(longest, SPAN_SINCE * t), longest))
 
-    def weights(self, t, h):
-        x = jnp.asarray(self.transformation.sample, jnp.result_type(h))
-        y = self.transformation.start(h, x)
-        kept = {name: self.transformation.kept(name, h, 1, y, lambda x: x).ravel()[0] for name in self.averages}
-        return {name: 1 - share ** (t / h) for name, share in kept.items()}
-
     def optax(self):
         return self.transformation.family(self.h)
 
@@ -139,3 +130,25 @@ class Optax(AbstractOptimizer):
         powers = [f"{leaf.name!r}: {leaf.power:g}" for leaf in self.transformation.reading.memories if leaf.power]
         scale = f", scale={{{', '.join(powers)}}}" if powers else ""
         return f"Optax({self.transformation.name}, h={shown(self.h)}{scale})"
+
+
+@small_step.register
+def _(page: Optax, h, t, y, grad):
+    if page.verdict.fault:
+        raise InvalidValue(page.verdict.fault)
+    return page.transformation.update(h, t / h if page.transformation.reading.counts else 0, y, grad)
+
+
+@taylor.register
+def _(page: Optax, curve, terms, t):
+    smooth = taylor.dispatch(AbstractOptimizer)
+    return smooth(page, curve, terms, t) if page.verdict.smooth else extrapolated(curve, terms, page._span(t))
+
+
+@weights.register
+def _(page: Optax, t, h):
+    x = jnp.asarray(page.transformation.sample, jnp.result_type(h))
+    y = page.transformation.start(h, x)
+    averages = page.regularity.averages
+    kept = {name: page.transformation.kept(name, h, 1, y, lambda x: x).ravel()[0] for name in averages}
+    return {name: 1 - share ** (t / h) for name, share in kept.items()}

@@ -12,8 +12,9 @@ from jaxtyping import PyTree
 from ..checks import Scalar, concrete
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
+from ..optimizers.base import Regularity, must_be_page
 from ..optimizers.wrapper import AbstractWrapper
+from .expansion import settling_time, small_step
 from .slow_manifold import LONG_AGO, forgetting, gain_of_layer, lag, settled, velocity
 from .transformation import Transformation
 
@@ -80,8 +81,7 @@ class Memoryless(AbstractOptimizer):
 
     name = property(lambda self: f"{self.optimizer.name}, memoryless")
     fields = property(lambda self: self.transformation.fields, doc="The coordinates of phase space, x first.")
-    kinks = property(lambda self: self.transformation.reading.kinks)
-    settling = property(lambda self: self.h * math.log(1e-3) / math.log(self.kept) if self.kept > 0 else 0.0)
+    regularity = property(lambda self: Regularity(nonsmooth=self.transformation.reading.kinks))
 
     def init(self, x, grad):
         return self.transformation.start(self.h, x)
@@ -97,17 +97,24 @@ class Memoryless(AbstractOptimizer):
         velocity_ = velocity(self.transformation, settled(self.transformation, y, grad), grad)
         return jax.tree.map(jnp.zeros_like, y)._replace(x=velocity_)
 
-    def germ(self, h, t, y, grad):
-        """The map on the manifold, whose memory is right to order h."""
-        flat, behind = lag(self.transformation, y, grad)
-        on_manifold = jax.tree.map(lambda s, s1: s + h * s1, flat, behind)
-        return y._replace(x=self.transformation.update(h, LONG_AGO, on_manifold, grad).x)
-
     def optax(self):
         return self.transformation.family(self.h)
 
     def __repr__(self) -> str:
         return f"Memoryless({self.optimizer!r})"
+
+
+@settling_time.register
+def _(page: Memoryless):
+    return page.h * math.log(1e-3) / math.log(page.kept) if page.kept > 0 else 0.0
+
+
+@small_step.register
+def _(page: Memoryless, h, t, y, grad):
+    """The map on the manifold, whose memory is right to order h."""
+    flat, behind = lag(page.transformation, y, grad)
+    on_manifold = jax.tree.map(lambda s, s1: s + h * s1, flat, behind)
+    return y._replace(x=page.transformation.update(h, LONG_AGO, on_manifold, grad).x)
 
 
 class FixedDecays(eqx.Module):

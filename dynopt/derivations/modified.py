@@ -12,6 +12,7 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
 from ..optimizers.wrapper import AbstractAround
 from . import series
+from .expansion import small_step, taylor, weights
 from .memoryless import Memoryless
 
 
@@ -57,7 +58,7 @@ class Modified(AbstractAround):
         must_be_page(optimizer)
         if isinstance(optimizer, Modified):
             raise InvalidValue(f"{optimizer} is modified already; pass its page {optimizer.optimizer}, with order=3.")
-        if optimizer.singular:
+        if optimizer.regularity.singular_start:
             raise InvalidValue(
                 f"the flow of {optimizer} divides by the time since its start, so that no series in h serves there; "
                 "take it as it is, or modify a page without, such as dynopt.Nesterov(0.01)."
@@ -66,12 +67,12 @@ class Modified(AbstractAround):
             raise InvalidValue(f"`order` must be 2 or 3, the orders that are derived, got {order!r}; use 2.")
         self.optimizer = optimizer
         self.terms = int(order)
-        if self.terms == 3 and (self.averages or isinstance(optimizer, Memoryless)):
+        if self.terms == 3 and (optimizer.regularity.averages or isinstance(optimizer, Memoryless)):
             start = "is" if isinstance(optimizer, Memoryless) else "starts from 0/0, where it is"
             raise InvalidValue(f"`order` is 3, but {optimizer} {start} known to order 2 only; use order=2.")
-        if optimizer.kinks:
+        if optimizer.regularity.nonsmooth:
             warnings.warn(
-                f"the map of {optimizer} has corners or branches ({', '.join(optimizer.kinks)}); where a path crosses "
+                f"the map of {optimizer} has corners or branches ({', '.join(optimizer.regularity.nonsmooth)}); where a path crosses "
                 "one, its modified equation does not hold.",
                 stacklevel=2,
             )
@@ -83,14 +84,17 @@ class Modified(AbstractAround):
             )
 
     @property
-    def order(self):
+    def regularity(self):
         """A start that costs the page its order, or costs it O(h) once, costs this too."""
-        spoilt = self.optimizer.order != 1 or self.optimizer.layer
-        return self.optimizer.order if spoilt else float(self.terms)
+        own = self.optimizer.regularity
+        spoilt = own.order != 1 or own.initial_layer
+        return own._replace(
+            order=own.order if spoilt else float(self.terms),
+            flow_depends_on_h=True,
+            flow_error_ulps=10 ** (self.terms - 1) * own.flow_error_ulps,
+        )
 
     name = property(lambda self: f"{self.optimizer.name}, modified")
-    flow_knows_h = property(lambda self: True)
-    flow_ulps = property(lambda self: 10 ** (self.terms - 1) * self.optimizer.flow_ulps)
 
     def init_flow(self, x, grad, order=1):
         return self.optimizer.init_flow(x, grad, max(order, self.terms))
@@ -101,8 +105,8 @@ class Modified(AbstractAround):
     def flow(self, t, y, grad):
         t = jnp.asarray(t, y.x.dtype)
         f1 = partial(self.optimizer.flow, grad=grad)
-        speed = series.modified(f1, self._phi(lambda t, y, h: self.optimizer.germ(h, t, y, grad)), self.h, self.terms)
-        if not self.averages:
+        speed = series.modified(f1, self._phi(lambda t, y, h: small_step(self.optimizer, h, t, y, grad)), self.h, self.terms)
+        if not self.regularity.averages:
             return speed(t, y)
         averages = jax.lax.cond(t > 0, lambda: self._averages(t, y), lambda: self._first_averages(y, grad))
         phi = self._phi(partial(self._step_that_ends, grad))
@@ -110,25 +114,25 @@ class Modified(AbstractAround):
 
     def _phi(self, step):
         """φₖ of a step, which takes t, y and h."""
-        return lambda k: lambda t, y: self.optimizer.taylor(lambda h: step(t, y, h), k, t)[-1]
+        return lambda k: lambda t, y: taylor(self.optimizer, lambda h: step(t, y, h), k, t)[-1]
 
     def _step_that_ends(self, grad, end, averages, h):
         """The averages after a step that ends at time `end`."""
-        weights = self.optimizer.weights(end - h, h)
-        y = averages._replace(**{name: getattr(averages, name) * w for name, w in weights.items()})
-        return self._averages(end, self.optimizer.germ(h, end - h, y, grad), h)
+        total = weights(self.optimizer, end - h, h)
+        y = averages._replace(**{name: getattr(averages, name) * w for name, w in total.items()})
+        return self._averages(end, small_step(self.optimizer, h, end - h, y, grad), h)
 
     def _averages(self, t, y, h=None):
-        weights = self.optimizer.weights(t, self.h if h is None else h)
-        return y._replace(**{name: getattr(y, name) / w for name, w in weights.items()})
+        total = weights(self.optimizer, t, self.h if h is None else h)
+        return y._replace(**{name: getattr(y, name) / w for name, w in total.items()})
 
     def _first_averages(self, y, grad):
         """What the averages of the flow are at t = 0, so that after one step they are those of the map."""
-        zeros = {name: jnp.zeros_like(getattr(y, name)) for name in self.averages}
+        zeros = {name: jnp.zeros_like(getattr(y, name)) for name in self.regularity.averages}
         start = jnp.zeros((), y.x.dtype)
 
         def after_one_step(x):
-            y_one = self.optimizer.germ(self.h, start, y._replace(x=x, **zeros), grad)
+            y_one = small_step(self.optimizer, self.h, start, y._replace(x=x, **zeros), grad)
             return self._averages(jnp.asarray(self.h), y_one)
 
         velocity = self.optimizer.flow(start, y._replace(**zeros), grad).x

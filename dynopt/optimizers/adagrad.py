@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, nonnegative, positive, seen
-from .base import AbstractOptimizer, ratio
+from .base import AbstractOptimizer, Regularity, ratio
 
 
 class AdaGradState(NamedTuple):
@@ -55,7 +55,9 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
     learning_rate = property(lambda self: self.h**0.5)
     initial_accumulator_value = property(lambda self: self.s0 / self.h)
     eps = property(lambda self: self.floor / self.h)
-    order = property(lambda self: 0.5 if seen(self.s0) == 0 else 1.0)
+    regularity = property(
+        lambda self: Regularity(order=0.5, initial_layer=True) if seen(self.s0) == 0 else Regularity()
+    )
 
     def init(self, x, grad):
         return AdaGradState(x, jnp.full_like(x, self.s0))

@@ -17,6 +17,7 @@ from jaxtyping import Array, PyTree
 from ..checks import Scalar, nonnegative, positive
 from ..errors import InvalidType, InvalidValue, unknown_name
 from .averages import ratio as ratio, unbiased as unbiased, weight as weight  # what the pages need
+from .regularity import Regularity as Regularity
 
 State = TypeVar("State")
 Page = TypeVar("Page", bound="AbstractOptimizer")
@@ -78,7 +79,8 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
     )
     evaluations = property(lambda self: 1, doc="How many gradients, each over its part of the data, one step takes.")
     positions = property(lambda self: ("x",), doc="Which fields of a point of phase space are positions.")
-    order = property(lambda self: 1.0, doc="The power of `h` with which the gap between map and flow closes.")
+    regularity = property(lambda self: Regularity(), doc="How regular the map is as the step size shrinks.")
+    order = property(lambda self: self.regularity.order, doc="The power of `h` with which the gap closes.")
 
     def at(self: Page, h) -> Page:
         """The same flow on another clock; smooth in `h` down to `h = 0`, where the map is the identity."""
@@ -107,33 +109,9 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         names = [p for p in inspect.signature(type(self).__init__).parameters if p != "self"]
         return f"{type(self).__name__}({', '.join(f'{n}={shown(getattr(self, n))}' for n in names)})"
 
-    # How `dynopt.derivations` and `dynopt.analysis` see a page; a page that is itself derived says it in its own way.
-
-    flow_knows_h = property(lambda self: False, doc="Whether the flow depends on the step, as a modified one does.")
-    flow_ulps = property(lambda self: 0.0, doc="By how many units of the dtype's precision the flow may be off.")
-    kinks = property(lambda self: (), doc="What in the map is not smooth, such as `sign` or `max`.")
-    layer = property(lambda self: self.order != 1, doc="Whether the first steps differ from the rest at every clock.")
-    averages = property(
-        lambda self: {}, doc="The memories that start at 0 and are divided by the weight they gathered; their times."
-    )
-    singular = property(lambda self: False, doc="Whether the flow divides by the time since its start.")
-    settling = property(lambda self: 0.0, doc="The time in which the map reaches the flow, if it starts beside it.")
-
     def init_flow(self, x: Array, grad: Gradient, order: int = 1) -> State:
         """The flow's first point of phase space: that of the map, unless the page says that `order` needs another."""
         return self.init(x, grad)
-
-    def germ(self, h: ArrayLike, t: ArrayLike, y: State, grad: Gradient) -> State:
-        """The step on the clock `h`, smooth in `h` and in `t`."""
-        return self.at(h).step(t, y, grad)
-
-    def weights(self, t: ArrayLike, h: ArrayLike) -> dict[str, Array]:
-        """The weight that each of `averages` has gathered by the time `t` on the clock `h`."""
-        return {name: weight(t, h, tau) for name, tau in self.averages.items()}
-
-    def taylor(self, curve: Callable[[Array], State], terms: int, t: Array) -> list[State]:
-        """The coefficients of h, h², ... in a curve of points of phase space, such as h ↦ germ(h, t, y)."""
-        return [coefficient(curve, k, t.dtype) for k in range(1, terms + 1)]
 
 
 ALSO_KNOWN_AS = {

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive, seen
 from . import signs
-from .base import AbstractOptimizer, ratio
+from .base import AbstractOptimizer, Regularity, ratio
 
 
 class LionState(NamedTuple):
@@ -57,7 +57,7 @@ class Lion(AbstractOptimizer[LionState]):
 
     learning_rate = property(lambda self: self.h)
     b2 = property(lambda self: 1 - self.h / self.tau)
-    kinks = property(lambda self: signs.corners(self.smoothing))
+    regularity = property(lambda self: Regularity(nonsmooth=signs.corners(self.smoothing)))
 
     def init(self, x, grad):
         return LionState(x, jnp.zeros_like(x))

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ..checks import Scalar, boolean, decay_rate, positive
 from ..errors import InvalidValue
-from .base import AbstractOptimizer, ratio, renewed, unbiased, weight
+from .base import AbstractOptimizer, Regularity, ratio, renewed, unbiased, weight
 from .matrices import CONVERGENT, QUINTIC, matrix_shapes, newton_schulz, orthogonal, polar_factor
 
 
@@ -55,7 +55,7 @@ class Muon(AbstractOptimizer[MuonState]):
     learning_rate = property(lambda self: self.h)
     beta = property(lambda self: 1 - self.h / self.tau)
     elementwise = property(lambda self: False)
-    averages = property(lambda self: {"m": self.tau})
+    regularity = property(lambda self: Regularity(averages={"m": self.tau}))
 
     def for_leaves(self, x0):
         return renewed(self, shapes=matrix_shapes(x0))

@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive
-from .base import AbstractOptimizer, ratio, unbiased, weight
+from .base import AbstractOptimizer, Regularity, ratio, unbiased, weight
 
 
 class NAdamState(NamedTuple):
@@ -55,8 +55,9 @@ class NAdam(AbstractOptimizer[NAdamState]):
     learning_rate = property(lambda self: self.h)
     b1 = property(lambda self: 1 - self.h / self.tau1)
     b2 = property(lambda self: 1 - self.h / self.tau2)
-    layer = property(lambda self: True)  # the k-th step is 1/(k (k+1)) longer at every clock
-    averages = property(lambda self: {"m": self.tau1, "v": self.tau2})
+    regularity = property(  # the k-th step is 1/(k (k+1)) longer at every clock
+        lambda self: Regularity(averages={"m": self.tau1, "v": self.tau2}, initial_layer=True)
+    )
 
     def init(self, x, grad):
         return NAdamState(x, jnp.zeros_like(x), jnp.zeros_like(x))

@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, positive
-from .base import AbstractOptimizer, ratio
+from .base import AbstractOptimizer, Regularity, ratio
 
 
 class NesterovConvexState(NamedTuple):
@@ -55,8 +55,9 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
         self.h = positive("learning_rate", learning_rate) ** 0.5
 
     learning_rate = property(lambda self: self.h**2)
-    layer = property(lambda self: True)  # the k-th step is O(1/k) off at every clock
-    singular = property(lambda self: True)
+    regularity = property(  # the k-th step is O(1/k) off at every clock
+        lambda self: Regularity(initial_layer=True, singular_start=True)
+    )
 
     def init(self, x, grad):
         return NesterovConvexState(x, jnp.zeros_like(x))

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ..checks import Scalar, boolean, decay_rate, nonnegative, positive, seen
 from ..errors import InvalidValue
-from .base import AbstractOptimizer, ratio, unbiased
+from .base import AbstractOptimizer, Regularity, ratio, unbiased
 
 
 class RMSpropState(NamedTuple):
@@ -61,8 +61,12 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
 
     learning_rate = property(lambda self: self.h)
     decay = property(lambda self: 1 - self.h / self.tau)
-    order = property(lambda self: 0.5 if seen(self.initial_scale) == 0 and not self.bias_correction else 1.0)
-    averages = property(lambda self: {"v": self.tau} if self.bias_correction else {})
+
+    @property
+    def regularity(self):
+        if self.bias_correction:
+            return Regularity(averages={"v": self.tau})
+        return Regularity(order=0.5, initial_layer=True) if seen(self.initial_scale) == 0 else Regularity()
 
     def init(self, x, grad):
         return RMSpropState(x, jnp.full_like(x, self.initial_scale))

@@ -7,7 +7,7 @@ import optax.contrib
 from jaxtyping import Array
 
 from ..checks import Scalar, positive, share
-from .base import AbstractOptimizer, ratio
+from .base import AbstractOptimizer, Regularity, ratio
 
 
 class ScheduleFreeState(NamedTuple):
@@ -55,8 +55,9 @@ class ScheduleFree(AbstractOptimizer[ScheduleFreeState]):
         self.b1 = share("b1", b1)
 
     learning_rate = property(lambda self: self.h)
-    layer = property(lambda self: True)  # the k-th step is O(1/k) off at every clock
-    singular = property(lambda self: True)
+    regularity = property(  # the k-th step is O(1/k) off at every clock
+        lambda self: Regularity(initial_layer=True, singular_start=True)
+    )
     positions = property(lambda self: ("x", "z"))
 
     def init(self, x, grad):

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive
 from . import signs
-from .base import AbstractOptimizer
+from .base import AbstractOptimizer, Regularity
 
 
 class SignumState(NamedTuple):
@@ -63,7 +63,7 @@ class Signum(AbstractOptimizer[SignumState]):
 
     learning_rate = property(lambda self: self.h)
     beta = property(lambda self: 1 - self.h / self.tau)
-    kinks = property(lambda self: signs.corners(self.smoothing))
+    regularity = property(lambda self: Regularity(nonsmooth=signs.corners(self.smoothing)))
 
     def init(self, x, grad):
         return SignumState(x, jnp.zeros_like(x))

@@ -63,21 +63,18 @@ class WithGradient(AbstractWrapper):
         return renewed(super().for_leaves(x0), unravel=ravel_pytree(jax.tree.map(jnp.zeros_like, x0))[1])
 
     def init(self, x, grad):
-        return self.optimizer.init(x, self._as_the_flow_sees(grad))
+        return self.optimizer.init(x, self.mean_gradient(grad))
 
     def init_flow(self, x, grad, order=1):
-        return self.optimizer.init_flow(x, self._as_the_flow_sees(grad), order)
+        return self.optimizer.init_flow(x, self.mean_gradient(grad), order)
 
     def around(self, step, t, y, grad):
         return step(t, y, self._through("transform", grad, jnp.round(jnp.asarray(t) / self.h).astype(int)))
 
-    def germ(self, h, t, y, grad):
-        return self.optimizer.germ(h, t, y, self._as_the_flow_sees(grad))
-
     def flow(self, t, y, grad):
-        return self.optimizer.flow(t, y, self._as_the_flow_sees(grad))
+        return self.optimizer.flow(t, y, self.mean_gradient(grad))
 
-    def _as_the_flow_sees(self, grad):
+    def mean_gradient(self, grad):
         return self._through("mean" if self.mean else "transform", grad)
 
     def _through(self, name, grad, k=None):

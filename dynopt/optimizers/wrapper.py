@@ -22,12 +22,8 @@ class AbstractAround(AbstractOptimizer):
 
     elementwise = property(lambda self: self.optimizer.elementwise)
     evaluations = property(lambda self: self.optimizer.evaluations)
-    singular = property(lambda self: self.optimizer.singular)
     positions = property(lambda self: self.optimizer.positions)
-    layer = property(lambda self: self.optimizer.layer)
-    kinks = property(lambda self: self.optimizer.kinks)
-    averages = property(lambda self: self.optimizer.averages)
-    settling = property(lambda self: self.optimizer.settling)
+    regularity = property(lambda self: self.optimizer.regularity)
 
     def at(self, h):
         page = eqx.tree_at(lambda page: page.optimizer, self, self.optimizer.at(h))
@@ -61,24 +57,12 @@ class AbstractWrapper(AbstractAround):
 
     learning_rate = property(lambda self: self.optimizer.learning_rate)
     name = property(lambda self: f"{type(self).__name__}({self.optimizer.name})")
-    order = property(lambda self: self.optimizer.order)
-    flow_ulps = property(lambda self: self.optimizer.flow_ulps)
-    flow_knows_h = property(lambda self: self.optimizer.flow_knows_h)
 
     def init_flow(self, x, grad, order=1):
         return self.optimizer.init_flow(x, grad, order)
 
     def step(self, t, y, grad):
         return self.around(self.optimizer.step, t, y, grad)
-
-    def germ(self, h, t, y, grad):
-        return self.at(h).around(lambda t, y, grad: self.optimizer.germ(h, t, y, grad), t, y, grad)
-
-    def taylor(self, curve, terms, t):
-        return self.optimizer.taylor(curve, terms, t)
-
-    def weights(self, t, h):
-        return self.optimizer.weights(t, h)
 
     def __repr__(self) -> str:
         names = [n for n in inspect.signature(type(self).__init__).parameters if n not in ("self", "optimizer")]
@@ -101,7 +85,7 @@ def called(function: Any) -> str:
 def must_be_inside(optimizer: AbstractOptimizer) -> None:
     """**Raises:** `InvalidType` if `optimizer` is no page; `InvalidValue` if its flow is made for its own map alone."""
     must_be_page(optimizer)
-    if optimizer.flow_knows_h:
+    if optimizer.regularity.flow_depends_on_h:
         raise InvalidValue(
             f"the flow of {optimizer!r} is that of its own map, not of what is around it; wrap its page, "
             "and modify that: dynopt.Modified(dynopt.Averaged(page, tau)), say."

@@ -106,8 +106,8 @@ def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
         steps.append(float((y.x - after.x)[0]) / h)
         y = after
     np.testing.assert_allclose(steps, [1 + 1 / (k * (k + 1)) for k in range(1, 5)], rtol=1e-4)
-    assert page.layer and Modified(page).order == 1
-    assert not any(worked(name).layer for name in WORKED if name != "nadam")
+    assert page.regularity.initial_layer and Modified(page).order == 1
+    assert not any(worked(name).regularity.initial_layer for name in WORKED if name != "nadam")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
 )
 def test_the_half_order_of_a_start_from_zero_is_found(family, scale):
     page = Optax(family, 0.01, scale=scale)
-    assert page.order == 0.5 and page.layer
+    assert page.order == 0.5 and page.regularity.initial_layer
 
 
 # The flow
@@ -295,13 +295,13 @@ def test_a_run_comes_back_from_disk_with_its_memories(tmp_path):
 
 def test_corners_are_named_and_modified_flows_warn_of_them():
     page = Optax(lambda h: optax.chain(optax.clip(1.0), optax.sign_sgd(h)), 0.01)
-    assert page.kinks == ("max", "min", "sign")
+    assert page.regularity.nonsmooth == ("max", "min", "sign")
     np.testing.assert_allclose(flow(page, 0.0, page.init(x0, grad)).x, -np.sign(grad(x0)))
     with pytest.warns(UserWarning, match=r"has corners or branches \(max, min, sign\); where a path crosses one"):
         Modified(page)
-    assert all(not worked(name).kinks for name in WORKED)
+    assert all(not worked(name).regularity.nonsmooth for name in WORKED)
     by_the_largest = optax.stateless(lambda g, x: jax.tree.map(lambda g: g * jnp.exp(jnp.max(g) / 10), g))
-    assert Optax(lambda h: optax.chain(by_the_largest, optax.scale(-h)), 0.01).kinks == ("reduce_max",)
+    assert Optax(lambda h: optax.chain(by_the_largest, optax.scale(-h)), 0.01).regularity.nonsmooth == ("reduce_max",)
 
 
 # What has no flow, and what is no family
@@ -328,7 +328,7 @@ def test_corners_are_named_and_modified_flows_warn_of_them():
 def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words):
     page = Optax(family, 0.01)
     assert iterate(page, smooth, 2).status == 0  # the map is there all the same
-    for derived in (page, Modified(page) if not page.kinks else page):
+    for derived in (page, Modified(page) if not page.regularity.nonsmooth else page):
         with pytest.raises(InvalidValue, match=words):
             derived.flow(0.1, page.init(x0, grad), grad)
 

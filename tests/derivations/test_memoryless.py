@@ -24,6 +24,7 @@ from dynopt import (
     analysis,
     iterate,
 )
+from dynopt.derivations.expansion import settling_time
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.trajectories import with_dtype
 
@@ -157,7 +158,7 @@ def test_the_gap_to_the_corrected_flow_closes_like_h_squared(make):
     from scipy.integrate import solve_ivp
 
     page = corrected(make())
-    steps, first = round(0.5 / float(page.h)), math.ceil(page.settling / page.h)
+    steps, first = round(0.5 / float(page.h)), math.ceil(settling_time(page) / page.h)
     errors = []
     for n in (4, 8):
         fine = page.refine(n)
@@ -191,7 +192,7 @@ def test_the_map_is_untouched_and_its_clock_the_learning_rate():
 
 def test_without_memory_nothing_is_reduced():
     page = Memoryless(SGD(h))
-    assert page.fields == ("x",) and page.settling == 0
+    assert page.fields == ("x",) and settling_time(page) == 0
     assert_follows(SGD(h), -g, -H @ g / 2)
 
 

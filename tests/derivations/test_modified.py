@@ -9,6 +9,7 @@ import pytest
 from losses import Bowl
 
 from dynopt import SGD, Adam, Modified, Momentum, Optax, Problem, RMSprop, analysis, integrate, iterate
+from dynopt.derivations.expansion import weights
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.trajectories import with_dtype
 
@@ -49,7 +50,7 @@ def test_after_one_step_the_averages_of_the_flow_are_those_of_the_map():
     for n in (16, 32):
         fine, flow = page.refine(n), integrate(Modified(page.refine(n)), smooth, 50, rtol=1e-12)
         map = iterate(fine, smooth, 10)
-        errors.append(max(float(jnp.abs((getattr(map.y, name)[1] - getattr(flow.y, name)[1]) / w).max()) for name, w in fine.weights(fine.h, fine.h).items()))  # fmt: skip
+        errors.append(max(float(jnp.abs((getattr(map.y, name)[1] - getattr(flow.y, name)[1]) / w).max()) for name, w in weights(fine, fine.h, fine.h).items()))  # fmt: skip
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.2)
 
 

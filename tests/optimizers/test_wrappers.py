@@ -507,4 +507,4 @@ def test_muon_inside_a_wrapper_knows_its_matrices():
 
 
 def test_rmsprop_inside_a_wrapper_keeps_its_layer():
-    assert WithGradient(RMSprop(0.1), per_layer_clip).layer and WithGradient(RMSprop(0.1), per_layer_clip).order == 0.5
+    assert WithGradient(RMSprop(0.1), per_layer_clip).regularity.initial_layer and WithGradient(RMSprop(0.1), per_layer_clip).order == 0.5

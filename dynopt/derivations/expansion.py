@@ -1,0 +1,66 @@
+"""A map as a power series in the step, y + h φ₁ + h² φ₂ + ..., and what is known of its start.
+
+These are functions of a page, not methods: a page says what its map and its flow are; how they are expanded is the
+business of this package. A page that must be expanded in its own way registers it, as `Optax` and `Memoryless` do.
+"""
+
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any
+
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from ..optimizers import AbstractOptimizer, WithGradient
+from ..optimizers.averages import weight
+from ..optimizers.base import Gradient, coefficient
+from ..optimizers.wrapper import AbstractAround, AbstractWrapper
+
+
+@singledispatch
+def small_step(page: AbstractOptimizer, h: ArrayLike, t: ArrayLike, y: Any, grad: Gradient) -> Any:
+    """One step of the map with step size `h`, smooth in `h` and in `t`."""
+    return page.at(h).step(t, y, grad)
+
+
+@small_step.register
+def _(page: AbstractWrapper, h, t, y, grad):
+    return page.at(h).around(lambda t, y, grad: small_step(page.optimizer, h, t, y, grad), t, y, grad)
+
+
+@small_step.register
+def _(page: WithGradient, h, t, y, grad):
+    return small_step(page.optimizer, h, t, y, page.mean_gradient(grad))
+
+
+@singledispatch
+def taylor(page: AbstractOptimizer, curve: Callable[[Array], Any], terms: int, t: Array) -> list[Any]:
+    """The Taylor coefficients of h, h², ... in a curve such as h ↦ small_step(page, h, t, y, grad)."""
+    return [coefficient(curve, k, t.dtype) for k in range(1, terms + 1)]
+
+
+@taylor.register
+def _(page: AbstractWrapper, curve, terms, t):
+    return taylor(page.optimizer, curve, terms, t)
+
+
+@singledispatch
+def weights(page: AbstractOptimizer, t: ArrayLike, h: ArrayLike) -> dict[str, Array]:
+    """The total weight that each bias-corrected average has accumulated by time `t`, for step size `h`."""
+    return {name: weight(t, h, tau) for name, tau in page.regularity.averages.items()}
+
+
+@weights.register
+def _(page: AbstractWrapper, t, h):
+    return weights(page.optimizer, t, h)
+
+
+@singledispatch
+def settling_time(page: AbstractOptimizer) -> Any:
+    """The time after which the map is on the flow, if it starts beside it."""
+    return 0.0
+
+
+@settling_time.register(AbstractAround)
+def _(page):
+    return settling_time(page.optimizer)
