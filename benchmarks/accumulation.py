@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from dynopt import Momentum, Problem
 from dynopt.optimizers import Accumulated
 from dynopt.problems import MeanLoss
-from dynopt.trajectories import as_vector, fitted
+from dynopt.runs.prepare import as_vector, fitted
 
 EXAMPLES, WIDTHS, PARTS = 8192, (64, 1024, 1024, 1024, 10), (1, 2, 4, 8, 16, 32)
 
@@ -38,8 +38,14 @@ def network() -> Problem:
     """Random weights and random data, in single precision."""
     inputs, targets, *layers = jax.random.split(jax.random.key(0), len(WIDTHS) + 1)
     shapes = list(zip(WIDTHS, WIDTHS[1:], strict=False))
-    start = [jax.random.normal(key, shape) / shape[0] ** 0.5 for key, shape in zip(layers, shapes, strict=True)]
-    data = [jax.random.normal(key, (EXAMPLES, n)) for key, n in ((inputs, WIDTHS[0]), (targets, WIDTHS[-1]))]
+    start = [
+        jax.random.normal(key, shape) / shape[0] ** 0.5
+        for key, shape in zip(layers, shapes, strict=True)
+    ]
+    data = [
+        jax.random.normal(key, (EXAMPLES, n))
+        for key, n in ((inputs, WIDTHS[0]), (targets, WIDTHS[-1]))
+    ]
     return Problem(loss, tuple(start), data=tuple(data))
 
 
@@ -78,15 +84,22 @@ def seconds(run, arguments) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Peak memory and time of one step by k parts of the data.")
+    parser = argparse.ArgumentParser(
+        description="Peak memory and time of one step by k parts of the data."
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often each step is timed")
-    parser.add_argument("--alone", type=int, metavar="K", help="only the rise of this process's peak, by K parts")
+    parser.add_argument(
+        "--alone", type=int, metavar="K", help="only the rise of this process's peak, by K parts"
+    )
     options = parser.parse_args()
     if options.alone:
         print(rise(options.alone))
         return
     again = [sys.executable, __file__, "--alone"]
-    rises = {k: float(subprocess.run([*again, str(k)], check=True, capture_output=True).stdout) for k in PARTS}
+    rises = {
+        k: float(subprocess.run([*again, str(k)], check=True, capture_output=True).stdout)
+        for k in PARTS
+    }
     problem = network()
     contest = {k: compiled(problem, k) for k in PARTS}
     ends = {k: run(*arguments).p for k, (run, arguments) in contest.items()}
@@ -102,7 +115,9 @@ def main() -> None:
     for k, (run, _) in contest.items():
         reserved = run.memory_analysis().temp_size_in_bytes / 2**20
         apart = float(jnp.abs(ends[k] - ends[1]).max() / fastest)
-        print(f"{k:2} {reserved:14.1f} {rises[k]:22.1f} {statistics.median(times[k]) / floor:5.2f} {apart:11.1e}")
+        print(
+            f"{k:2} {reserved:14.1f} {rises[k]:22.1f} {statistics.median(times[k]) / floor:5.2f} {apart:11.1e}"
+        )
 
 
 if __name__ == "__main__":

@@ -49,7 +49,9 @@ def second_time(arguments: list[str], cache: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the command line beside the imports it cannot do without.")
+    parser = argparse.ArgumentParser(
+        description="Time the command line beside the imports it cannot do without."
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often each is run")
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as name:

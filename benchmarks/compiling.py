@@ -15,7 +15,10 @@ SETTINGS = {
     "as XLA comes": {},
     "plain loops": {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"},
     "few optimizations": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-    "both": {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+    "both": {
+        "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    },
 }
 RUN = """
 import time
@@ -38,7 +41,9 @@ for timed in (gaps, gaps, swept, swept):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time first and later calls under four settings of XLA.")
+    parser = argparse.ArgumentParser(
+        description="Time first and later calls under four settings of XLA."
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often each setting is tried")
     rounds = parser.parse_args().rounds
     times = {name: [] for name in SETTINGS}

@@ -9,7 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-EACH = ("imports", "compiling", "command_line", "sweep", "flow", "order", "modified_field", "accumulation")
+EACH = (
+    "imports",
+    "compiling",
+    "command_line",
+    "sweep",
+    "flow",
+    "order",
+    "modified_field",
+    "accumulation",
+)
 
 
 def main() -> None:

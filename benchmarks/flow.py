@@ -39,17 +39,23 @@ jax.config.update("jax_enable_x64", True)
 
 def ours(case: by_hand.Case, rtol: float, x0=None):
     """The last position."""
-    run = dynopt.integrate(case.page, case.problem, case.steps, x0=x0, save_every=case.steps, rtol=rtol, throw=False)
+    run = dynopt.integrate(
+        case.page, case.problem, case.steps, x0=x0, save_every=case.steps, rtol=rtol, throw=False
+    )
     return jax.block_until_ready(run.y.x[-1])
 
 
 def batched(case: by_hand.Case, rtol: float, starts: np.ndarray):
-    return jax.block_until_ready(eqx.filter_vmap(lambda x0: ours(case, rtol, x0))(jnp.asarray(starts)))
+    return jax.block_until_ready(
+        eqx.filter_vmap(lambda x0: ours(case, rtol, x0))(jnp.asarray(starts))
+    )
 
 
 def scipy(case: by_hand.Case, rtol: float, x0=None) -> np.ndarray:
     with np.errstate(all="ignore"):  # first tries of a step may overflow; they are rejected
-        return solve_ivp(case.field, (0, case.time), case.start(x0), "DOP853", rtol=rtol, atol=rtol).y[:2, -1]
+        return solve_ivp(
+            case.field, (0, case.time), case.start(x0), "DOP853", rtol=rtol, atol=rtol
+        ).y[:2, -1]
 
 
 def scipy_loop(case: by_hand.Case, rtol: float, starts: np.ndarray) -> np.ndarray:
@@ -59,7 +65,14 @@ def scipy_loop(case: by_hand.Case, rtol: float, starts: np.ndarray) -> np.ndarra
 def torchdiffeq(case: by_hand.Case, rtol: float) -> np.ndarray:
     start, times = torch.tensor(case.start()), torch.tensor([0.0, case.time], dtype=torch.float64)
     with torch.no_grad():
-        ends = odeint(lambda t, y: case.field(t, y, torch), start, times, rtol=rtol, atol=rtol, method="dopri5")
+        ends = odeint(
+            lambda t, y: case.field(t, y, torch),
+            start,
+            times,
+            rtol=rtol,
+            atol=rtol,
+            method="dopri5",
+        )
     return ends[-1, :2].numpy()
 
 
@@ -68,7 +81,10 @@ def curves(contest: dict, exact: np.ndarray, rounds: int) -> dict[str, np.ndarra
     points = {who: [] for who in contest}
     for rtol in TOLERANCES:
         ends = {who: solve(rtol) for who, solve in contest.items()}
-        taken = in_turn({who: lambda solve=solve, rtol=rtol: solve(rtol) for who, solve in contest.items()}, rounds)
+        taken = in_turn(
+            {who: lambda solve=solve, rtol=rtol: solve(rtol) for who, solve in contest.items()},
+            rounds,
+        )
         for who, end in ends.items():
             apart = np.linalg.norm(np.atleast_2d(end)[: len(exact)] - exact, axis=-1)
             points[who].append((np.median(apart), statistics.median(taken[who])))
@@ -81,13 +97,20 @@ def at(error: float, curve: np.ndarray) -> float:
     return float(np.exp(np.interp(np.log(error), errors, seconds, left=np.nan)))
 
 
-def rows(case: by_hand.Case, drawn: dict[str, np.ndarray], floor: str, runs: dict[str, int]) -> None:
+def rows(
+    case: by_hand.Case, drawn: dict[str, np.ndarray], floor: str, runs: dict[str, int]
+) -> None:
     """Print the time of a solve at each error."""
     assert drawn[floor][:, 0].min() < ERRORS[-1], f"{case.name} never comes to the reference"
     for who, curve in drawn.items():
         times = [at(error, curve) / runs[who] for error in ERRORS]
-        ratios = [time / (at(error, drawn[floor]) / runs[floor]) for time, error in zip(times, ERRORS, strict=True)]
-        shown = " ".join(f"{1e3 * time:10.4g} {ratio:8.3g}" for time, ratio in zip(times, ratios, strict=True))
+        ratios = [
+            time / (at(error, drawn[floor]) / runs[floor])
+            for time, error in zip(times, ERRORS, strict=True)
+        ]
+        shown = " ".join(
+            f"{1e3 * time:10.4g} {ratio:8.3g}" for time, ratio in zip(times, ratios, strict=True)
+        )
         print(f"{case.name:25} {who:20} {shown} {GOALS.get(who, ''):>5}".rstrip(), flush=True)
 
 
@@ -103,20 +126,31 @@ def draw(drawn: dict[str, dict[str, np.ndarray]], path: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time flows beside SciPy and torchdiffeq at equal error reached.")
+    parser = argparse.ArgumentParser(
+        description="Time flows beside SciPy and torchdiffeq at equal error reached."
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often each is timed")
     parser.add_argument("--plot", metavar="FILE", help="where to draw error against time")
     options = parser.parse_args()
     every, random = {}, np.random.default_rng(0)
-    print(f"{'flow':25} {'who':20} " + " ".join(f"ms, {error:.0e} by dynopt" for error in ERRORS) + "  goal")
+    print(
+        f"{'flow':25} {'who':20} "
+        + " ".join(f"ms, {error:.0e} by dynopt" for error in ERRORS)
+        + "  goal"
+    )
     for case in by_hand.cases():
         peers = {"dynopt": ours, "SciPy": scipy, "torchdiffeq": torchdiffeq}
-        contest = {who: lambda rtol, case=case, peer=peer: peer(case, rtol) for who, peer in peers.items()}
+        contest = {
+            who: lambda rtol, case=case, peer=peer: peer(case, rtol) for who, peer in peers.items()
+        }
         single = curves(contest, scipy(case, 1e-13)[None], options.rounds)
         rows(case, single, "dynopt", dict.fromkeys(peers, 1))
         starts = case.problem.x0 + random.uniform(-0.5, 0.5, (SIZES[-1], 2))
         contest = {
-            f"dynopt, {n} at once": lambda rtol, case=case, some=starts[:n]: batched(case, rtol, some) for n in SIZES
+            f"dynopt, {n} at once": lambda rtol, case=case, some=starts[:n]: batched(
+                case, rtol, some
+            )
+            for n in SIZES
         }
         contest[LOOP] = lambda rtol, case=case, some=starts[:FEW]: scipy_loop(case, rtol, some)
         many = curves(contest, scipy_loop(case, 1e-13, starts[:FEW]), options.rounds)

@@ -20,7 +20,9 @@ GOAL = 1.15
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the import of dynopt beside that of what it is built on.")
+    parser = argparse.ArgumentParser(
+        description="Time the import of dynopt beside that of what it is built on."
+    )
     parser.add_argument("--rounds", type=int, default=10, help="how often each is imported")
     rounds = parser.parse_args().rounds
     each = [FLOOR, *OURS.values()]
@@ -28,7 +30,9 @@ def main() -> None:
     floor, *ours = map(list, zip(*times, strict=True))
     print(f"{'jax, optax, diffrax, equinox':30} {statistics.median(floor):.2f} s")
     for what, seen in zip(OURS, ours, strict=True):
-        print(f"{what:30} {statistics.median(seen):.2f} s, ratio {ratio(seen, floor):.2f} (goal {GOAL})")
+        print(
+            f"{what:30} {statistics.median(seen):.2f} s, ratio {ratio(seen, floor):.2f} (goal {GOAL})"
+        )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,11 @@ def ours(case: by_hand.Case, refinements: int) -> tuple[np.ndarray, np.ndarray]:
 def hand(case: by_hand.Case, refinements: int) -> tuple[np.ndarray, np.ndarray]:
     """h and the largest gap of every clock."""
     times = np.linspace(0, case.time, case.steps + 1)
-    flow = solve_ivp(case.field, (0, case.time), case.start(), "DOP853", times, rtol=1e-12, atol=1e-12).y[:2].T
+    flow = (
+        solve_ivp(case.field, (0, case.time), case.start(), "DOP853", times, rtol=1e-12, atol=1e-12)
+        .y[:2]
+        .T
+    )
     clocks, gaps = [], []
     for i in range(refinements):
         page, y, largest = case.page.refine(2**i), case.start(), 0.0
@@ -67,13 +71,19 @@ def slope(points: list[float], clear: list[float] | None = None) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the measurement of an order beside the same by hand.")
+    parser = argparse.ArgumentParser(
+        description="Time the measurement of an order beside the same by hand."
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
-    parser.add_argument("--alone", nargs=3, metavar=("WAY", "PAGE", "N"), help="only one way, in this process")
+    parser.add_argument(
+        "--alone", nargs=3, metavar=("WAY", "PAGE", "N"), help="only one way, in this process"
+    )
     options = parser.parse_args()
     if options.alone:
         return alone(*options.alone)
-    print("page       n  slope  by hand   cold: dynopt, s  hand, s  ratio   warm: dynopt, s  hand, s  ratio")
+    print(
+        "page       n  slope  by hand   cold: dynopt, s  hand, s  ratio   warm: dynopt, s  hand, s  ratio"
+    )
     for name, n in itertools.product(CASES, REFINEMENTS):
         pairs = [
             [child(sys.argv[0], "--alone", way, name, str(n)) for way in ("dynopt", "hand")]

@@ -9,8 +9,8 @@ from pathlib import Path
 import jax
 
 from dynopt import Problem, analysis, problems
+from dynopt.compare.screen import equations
 from dynopt.optimizers import catalogue
-from dynopt.screen import equations
 
 README = Path(__file__).parent.parent / "README.md"
 OPTIONS = {"signum": {"smoothing": 20.0}}  # without it there is no gap to measure

@@ -31,5 +31,7 @@ def ratio(times: list[float], floor: list[float]) -> float:
 def child(*arguments: str, **env: str) -> list[float]:
     """The numbers that a fresh Python prints."""
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, env=os.environ | env, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, env=os.environ | env, check=True, stdout=subprocess.PIPE, text=True
+    )
     return [float(word) for word in done.stdout.split()]

@@ -20,7 +20,11 @@ import torch  # noqa: E402 since it reads the environment as it is imported
 
 PAGES = {"SGD": SGD(0.01), "Momentum": Momentum(0.001), "Adam": Adam(0.01)}
 RATES = {"SGD": [0.01], "Momentum": [0.001, 0.9], "Adam": [0.01, 0.9, 0.999, 1e-8]}
-OPTAX = {"SGD": optax.sgd(0.01), "Momentum": optax.sgd(0.001, momentum=0.9), "Adam": optax.adam(0.01)}
+OPTAX = {
+    "SGD": optax.sgd(0.01),
+    "Momentum": optax.sgd(0.001, momentum=0.9),
+    "Adam": optax.adam(0.01),
+}
 FLAGS = ["-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC"]
 
 
@@ -33,17 +37,30 @@ class C:
     """`sweep.c`, compiled into a folder; beside positions it gives losses, gradient norms and failures."""
 
     def __init__(self, folder: str, threads: int):
-        library, source = Path(folder) / "sweep.so", Path(__file__).with_suffix(".c").with_stem("sweep")
+        library, source = (
+            Path(folder) / "sweep.so",
+            Path(__file__).with_suffix(".c").with_stem("sweep"),
+        )
         subprocess.run(["gcc", *FLAGS, str(source), "-o", str(library), "-lm"], check=True)
         self.library, self.threads = ctypes.CDLL(str(library)), threads
 
     def sweep(self, name: str, starts: np.ndarray, steps: int, threads: int | None = None):
         runs = len(starts)
-        ends, loss, norm, fault = np.empty((runs, 2)), np.empty(runs), np.empty(runs), np.empty(runs, np.int64)
+        ends, loss, norm, fault = (
+            np.empty((runs, 2)),
+            np.empty(runs),
+            np.empty(runs),
+            np.empty(runs, np.int64),
+        )
         arrays = np.array(RATES[name]), starts, ends, loss, norm, fault
         pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
         run = getattr(self.library, name.lower())
-        run(ctypes.c_long(runs), ctypes.c_long(steps), ctypes.c_int(threads or self.threads), *pointers)
+        run(
+            ctypes.c_long(runs),
+            ctypes.c_long(steps),
+            ctypes.c_int(threads or self.threads),
+            *pointers,
+        )
         return ends, loss, norm, fault
 
     def __call__(self, name: str, starts: np.ndarray, steps: int) -> np.ndarray:

@@ -22,7 +22,9 @@ def number(name: str, value) -> Scalar:
     number; `InvalidValue` for NaN and the infinities.
     """
     if value is None:
-        raise InvalidType(f"`{name}` is required, got None; pass a number, for example {name}=0.01.")
+        raise InvalidType(
+            f"`{name}` is required, got None; pass a number, for example {name}=0.01."
+        )
     if isinstance(value, str | bytes):
         raise InvalidType(f"`{name}` must be a number, got the text {value!r}; remove the quotes.")
     if callable(value):
@@ -47,22 +49,44 @@ def number(name: str, value) -> Scalar:
     except OverflowError:
         finite, value = False, math.inf if value > 0 else -math.inf
     if not finite:
-        raise InvalidValue(f"`{name}` must be finite, got {float(value)}; pass a number such as 0.01.")
-    return value if isinstance(value, jax.Array) and jnp.issubdtype(kind, jnp.floating) else float(value)
+        raise InvalidValue(
+            f"`{name}` must be finite, got {float(value)}; pass a number such as 0.01."
+        )
+    return (
+        value
+        if isinstance(value, jax.Array) and jnp.issubdtype(kind, jnp.floating)
+        else float(value)
+    )
 
 
 UNTRACEABLE = (
     (jax.errors.TracerArrayConversionError, "uses numpy on {}", "use jax.numpy instead"),
     (jax.errors.TracerBoolConversionError, "branches on {}", "use jax.numpy.where for `if`"),
-    (jax.errors.TracerIntegerConversionError, "counts or indexes by {}", "use jax arrays and jax.lax"),
-    (jax.errors.NonConcreteBooleanIndexError, "selects entries by a traced mask", "use jax.numpy.where"),
-    (jax.errors.ConcretizationTypeError, "turns {} into a Python number", "use jax.numpy, which keeps it"),
+    (
+        jax.errors.TracerIntegerConversionError,
+        "counts or indexes by {}",
+        "use jax arrays and jax.lax",
+    ),
+    (
+        jax.errors.NonConcreteBooleanIndexError,
+        "selects entries by a traced mask",
+        "use jax.numpy.where",
+    ),
+    (
+        jax.errors.ConcretizationTypeError,
+        "turns {} into a Python number",
+        "use jax.numpy, which keeps it",
+    ),
 )
 
 
 def untraceable(error: Exception, value: str = "a traced value") -> tuple[str, str] | None:
     """What a user's function does with a `value` that JAX cannot trace, and the remedy; None for any other error."""
-    said = ((fault.format(value), remedy) for kind, fault, remedy in UNTRACEABLE if isinstance(error, kind))
+    said = (
+        (fault.format(value), remedy)
+        for kind, fault, remedy in UNTRACEABLE
+        if isinstance(error, kind)
+    )
     return next(said, None)
 
 
@@ -80,7 +104,11 @@ def positive(name: str, value) -> Scalar:
     value = number(name, value)
     plain = seen(value)
     if plain == 0:
-        why = ": nothing would move" if name in ("learning_rate", "h") or name.startswith("factors") else ""
+        why = (
+            ": nothing would move"
+            if name in ("learning_rate", "h") or name.startswith("factors")
+            else ""
+        )
         raise InvalidValue(f"`{name}` is 0{why}; use a positive number, for example 0.01.")
     if plain is not None and plain < 0:
         rate = name == "learning_rate" or name.startswith("factors")
@@ -93,7 +121,9 @@ def nonnegative(name: str, value) -> Scalar:
     value = number(name, value)
     plain = seen(value)
     if plain is not None and plain < 0:
-        raise InvalidValue(f"`{name}` is {plain:g}, which is outside [0, inf); use 0 or a small positive number.")
+        raise InvalidValue(
+            f"`{name}` is {plain:g}, which is outside [0, inf); use 0 or a small positive number."
+        )
     return value
 
 
@@ -103,7 +133,9 @@ def decay_rate(name: str, value) -> Scalar:
     plain = seen(value)
     if plain is not None and not 0 <= plain < 1:
         why = "; 1 never forgets" if plain == 1 else ""
-        raise InvalidValue(f"`{name}` is {plain:g}, which is outside [0, 1){why}; use a number such as 0.9.")
+        raise InvalidValue(
+            f"`{name}` is {plain:g}, which is outside [0, 1){why}; use a number such as 0.9."
+        )
     return value
 
 
@@ -112,7 +144,9 @@ def share(name: str, value) -> Scalar:
     value = number(name, value)
     plain = seen(value)
     if plain is not None and not 0 <= plain <= 1:
-        raise InvalidValue(f"`{name}` is {plain:g}, which is outside [0, 1]; use a number such as 0.9.")
+        raise InvalidValue(
+            f"`{name}` is {plain:g}, which is outside [0, 1]; use a number such as 0.9."
+        )
     return value
 
 
@@ -126,7 +160,9 @@ def whole(name: str, value, *, least: int, most: int | None = None, like: int | 
     """`value` as a whole number: 1000, 1e3 or numpy's, but no booleans, text or fractions; one is `like` this."""
     like = least if like is None else like
     if isinstance(value, bool | np.bool_ | str | bytes) or np.ndim(value) != 0:
-        raise InvalidType(f"`{name}` must be a whole number, got {value!r}; pass for example {name}={like}.")
+        raise InvalidType(
+            f"`{name}` must be a whole number, got {value!r}; pass for example {name}={like}."
+        )
     try:
         number = int(value)
         exact = number == value
@@ -136,5 +172,7 @@ def whole(name: str, value, *, least: int, most: int | None = None, like: int | 
         beyond = most is not None and exact and number > most
         range = f"of at most {most}" if beyond else f"of at least {least}"
         range = f"from {least} to {most}" if most is not None and most < MANY else range
-        raise InvalidValue(f"`{name}` must be a whole number {range}, got {value!r}; pass {name}={like}, say.")
+        raise InvalidValue(
+            f"`{name}` must be a whole number {range}, got {value!r}; pass {name}={like}, say."
+        )
     return number

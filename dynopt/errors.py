@@ -51,7 +51,9 @@ class EnvironmentProblem(DynoptError, RuntimeError):
     """The machine lacks what was asked for."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], meant: str | None = None) -> UnknownName:
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], meant: str | None = None
+) -> UnknownName:
     """The error for a mistyped name, with the one that was `meant` or up to three near ones, and the whole list.
 
     >>> print(unknown_name("optimizer", "adm", ["sgd", "adam"]))

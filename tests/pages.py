@@ -7,7 +7,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
 from dynopt.optimizers import catalogue
-from dynopt.trajectories import with_dtype
+from dynopt.runs.prepare import with_dtype
 
 # Options under which a page is smooth and starts without a layer.
 WARM = {
@@ -35,7 +35,13 @@ def flowed(page, grad, x0, times, tol=1e-12):
     start, unravel = ravel_pytree(first)
     arrays = with_dtype(page, start.dtype)
     found = solve_ivp(
-        lambda t, y: _field(arrays, grad, first, t, y), (0, times[-1]), start, "DOP853", times, rtol=tol, atol=tol
+        lambda t, y: _field(arrays, grad, first, t, y),
+        (0, times[-1]),
+        start,
+        "DOP853",
+        times,
+        rtol=tol,
+        atol=tol,
     )
     assert found.success, found.message
     return jax.vmap(unravel)(jnp.asarray(found.y.T))

@@ -15,12 +15,24 @@ import pytest
 from matplotlib.image import imread
 
 import dynopt
-from dynopt import analysis, compare, figures, gallery, optimizers, problems, provenance, studies
-from dynopt.compare import main
+from dynopt import analysis, figures, optimizers, problems
+from dynopt.compare import gallery, main as compare, provenance, studies
+from dynopt.compare.main import main
+from dynopt.compare.options import Options
 from dynopt.errors import SolverFailure
-from dynopt.options import Options
 
-TINY = ["--problem", "booth", "--optimizers", "sgd", "--steps", "5", "--figures", "gap", "--format", "png"]
+TINY = [
+    "--problem",
+    "booth",
+    "--optimizers",
+    "sgd",
+    "--steps",
+    "5",
+    "--figures",
+    "gap",
+    "--format",
+    "png",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +54,9 @@ def tell(capsys):
 
 
 def drawn(folder="figures"):
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(
+        str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()
+    )
 
 
 # What is drawn
@@ -52,7 +66,18 @@ def test_one_figure_of_one_problem(tell):
     code, out, err = tell(*TINY)
     assert (code, err) == (0, [])
     assert out[0] == "booth, 5 steps from (-8, 3)"
-    assert out[1].split() == ["optimizer", "h", "loss", "of", "map", "loss", "of", "flow", "largest", "gap"]
+    assert out[1].split() == [
+        "optimizer",
+        "h",
+        "loss",
+        "of",
+        "map",
+        "loss",
+        "of",
+        "flow",
+        "largest",
+        "gap",
+    ]
     assert out[2].startswith("sgd") and out[3] == "figures/gap-booth.png"
     assert drawn() == ["gap-booth.png"]
 
@@ -81,7 +106,11 @@ def test_without_figures_all_that_fit_are_drawn_and_the_order_is_measured(tell, 
         "basins",
         "sweep",
     }  # SGD has no momentum
-    assert all(result.order and result.local_error and result.energies for _, results in seen for result in results)
+    assert all(
+        result.order and result.local_error and result.energies
+        for _, results in seen
+        for result in results
+    )
 
 
 def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
@@ -100,8 +129,12 @@ def test_other_units_are_drawn_for_every_optimizer_if_they_are_asked_for(tell, m
     tell(*"--problem booth --optimizers sgd,adam --steps 5 --figures rescaling".split())
     ((figure, results),) = seen
     assert figure == "rescaling" and [result.order for result in results] == [None, None]
-    for result, page, factor in zip(results, (optimizers.SGD, optimizers.Adam), (1 / 9, 1 / 3), strict=True):
-        assert type(result.rescaling.optimizer) is page and result.rescaling.factor == pytest.approx(factor)
+    for result, page, factor in zip(
+        results, (optimizers.SGD, optimizers.Adam), (1 / 9, 1 / 3), strict=True
+    ):
+        assert type(
+            result.rescaling.optimizer
+        ) is page and result.rescaling.factor == pytest.approx(factor)
         assert len(result.rescaling.distance) == 6 and result.rescaling.distance.max() < 1e-7
 
 
@@ -114,13 +147,19 @@ def test_basins_are_counted_over_runs_ten_times_as_long_by_one_flow_and_rates_fo
     sgd, momentum = first.basins
     assert sgd.steps == momentum.steps == 50 and second.basins == ()
     np.testing.assert_array_equal(sgd.flow, momentum.flow)
-    assert first.sensitivity is None and second.sensitivity.steps == 5 and second.sensitivity.option == "momentum"
+    assert (
+        first.sensitivity is None
+        and second.sensitivity.steps == 5
+        and second.sensitivity.option == "momentum"
+    )
 
 
 def test_the_four_pages_of_the_gallery_run_by_default_and_any_of_the_contents_by_name():
     with jax.enable_x64(True):
         (study,) = studies.planned(Options(problem=("booth",)))
-        (all_of_them,) = studies.planned(Options(problem=("deep_linear",), optimizers=tuple(optimizers.catalogue)))
+        (all_of_them,) = studies.planned(
+            Options(problem=("deep_linear",), optimizers=tuple(optimizers.catalogue))
+        )
     assert tuple(study.pages) == gallery.OPTIMIZERS == ("sgd", "momentum", "rmsprop", "adam")
     assert {name: type(page) for name, page in all_of_them.pages.items()} == optimizers.catalogue
 
@@ -154,7 +193,9 @@ def test_the_committed_gallery_is_small():
 def only_measuring(monkeypatch):
     """Draw nothing; note which results each figure was to be drawn from."""
     seen = []
-    monkeypatch.setattr(studies, "draw", lambda study, figure, results: seen.append((figure, results)))
+    monkeypatch.setattr(
+        studies, "draw", lambda study, figure, results: seen.append((figure, results))
+    )
     return seen
 
 
@@ -232,7 +273,10 @@ def test_a_configuration_stands_for_what_is_typed_and_typing_wins(tell):
     words = ("--optimizers", "sgd,adam", "--set", "adam.b1=0.7", "--learning-rate", "0.02")
     _, out, _ = tell("--config", "talk.toml", "--show-code", *words)
     assert "pages = [SGD(learning_rate=0.01), Adam(learning_rate=0.02, b1=0.7)]" in out
-    assert "gaps = [analysis.gap(page, problem, 5, x0=[-1.2, 1.0], throw=False) for page in pages]" in out
+    assert (
+        "gaps = [analysis.gap(page, problem, 5, x0=[-1.2, 1.0], throw=False) for page in pages]"
+        in out
+    )
 
 
 def test_list_names_everything(tell):
@@ -253,7 +297,9 @@ def test_list_as_json_names_everything_with_options(tell):
         "learning_rate": None,
         "momentum": 0.9,
     }
-    assert all(entry["about"] for room in ("problems", "optimizers", "figures") for entry in found[room])
+    assert all(
+        entry["about"] for room in ("problems", "optimizers", "figures") for entry in found[room]
+    )
 
 
 def test_quiet_prints_the_paths_only(tell):
@@ -271,7 +317,15 @@ def test_help_shows_every_option_with_an_example(tell):
     for option in ("--problem", "--optimizers", "--learning-rate", "--set", "--steps", "--x0", "--figures", "--output",
                    "--format", "--dpi", "--style", "--config", "--save"):  # fmt: skip
         assert f"Example: {option} " in text
-    for option in ("--strict", "--force", "--quiet", "--show-code", "--list", "--json", "--version"):
+    for option in (
+        "--strict",
+        "--force",
+        "--quiet",
+        "--show-code",
+        "--list",
+        "--json",
+        "--version",
+    ):
         assert option in text
     assert "--problem NAME,NAME" in text
 
@@ -308,7 +362,10 @@ def test_a_figure_of_which_nothing_is_left_is_not_drawn(tell, monkeypatch):
     code, _, err = tell(*[word.replace("gap", "order,overview,gap") for word in TINY])
     assert code == 0 and drawn() == ["gap-booth.png"]
     missing = "as no map and flow lasted long enough to measure an order."
-    assert err == [f"dynopt: no order of booth, {missing}", f"dynopt: no overview of booth, {missing}"]
+    assert err == [
+        f"dynopt: no order of booth, {missing}",
+        f"dynopt: no overview of booth, {missing}",
+    ]
 
 
 # Files
@@ -397,7 +454,9 @@ def test_a_figure_says_where_it_comes_from(tell, kind):
 def test_the_command_in_a_figure_draws_it_again(tell):
     import shlex
 
-    tell(*TINY, "--x0", "-1,2", "--set", "sgd.learning_rate=0.01", "--style", "slides", "--dpi", "40")
+    tell(
+        *TINY, "--x0", "-1,2", "--set", "sgd.learning_rate=0.01", "--style", "slides", "--dpi", "40"
+    )
     before = Path("figures/gap-booth.png").read_bytes()
     from PIL import Image
 
@@ -412,9 +471,30 @@ def test_the_command_in_a_figure_draws_it_again(tell):
 
 
 def test_show_code_draws_the_same_figures(tell):
-    named = ("paths", "order", "gap", "energy", "stability", "modified", "rescaling", "basins", "sweep")
-    words = [*TINY[:2], *"--steps 5 --format png --x0 -1,2 --dpi 50 --figures".split(), ",".join(named)]
-    words += ["--optimizers", "momentum", "--set", "momentum.learning_rate=0.01", "--style", "paper"]
+    named = (
+        "paths",
+        "order",
+        "gap",
+        "energy",
+        "stability",
+        "modified",
+        "rescaling",
+        "basins",
+        "sweep",
+    )
+    words = [
+        *TINY[:2],
+        *"--steps 5 --format png --x0 -1,2 --dpi 50 --figures".split(),
+        ",".join(named),
+    ]
+    words += [
+        "--optimizers",
+        "momentum",
+        "--set",
+        "momentum.learning_rate=0.01",
+        "--style",
+        "paper",
+    ]
     assert tell(*words)[0] == 0
     code, out, _ = tell(*words, "--show-code")
     assert code == 0
@@ -469,7 +549,10 @@ def test_a_function_that_makes_a_problem(tell, own, name, title, stem):
 
 @pytest.mark.parametrize("name", ["mine.py:ready", "./mine.py:ready", "{here}/mine.py:ready"])
 def test_a_file_of_this_folder_by_any_name(tell, own, name):
-    assert tell("--problem", name.format(here=Path.cwd()), *TINY[2:])[1][0] == "ready, 5 steps from (1, 0)"
+    assert (
+        tell("--problem", name.format(here=Path.cwd()), *TINY[2:])[1][0]
+        == "ready, 5 steps from (1, 0)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -478,7 +561,9 @@ def test_a_file_of_this_folder_by_any_name(tell, own, name):
 def test_a_file_that_python_cannot_import_is_to_be_renamed(tell, file, fit):
     Path(file).write_text(OWN)
     code, _, err = tell("--problem", f"{file}:ready", *TINY[2:])
-    assert code == 2 and err == [f"dynopt: Python cannot import a file named {file!r}; rename it, say {fit}."]
+    assert code == 2 and err == [
+        f"dynopt: Python cannot import a file named {file!r}; rename it, say {fit}."
+    ]
 
 
 def test_a_configuration_may_begin_with_a_mark(tell):
@@ -533,7 +618,9 @@ def test_a_bug_is_written_down(tell, monkeypatch):
 
     monkeypatch.setattr(studies, "draw", broken)
     code, _, err = tell(*TINY)
-    assert code == 1 and err[0].startswith("dynopt: a bug in dynopt, RuntimeError; please report it")
+    assert code == 1 and err[0].startswith(
+        "dynopt: a bug in dynopt, RuntimeError; please report it"
+    )
     report = Path(err[0].split("traceback in ")[1].rstrip("."))
     assert "two left feet" in report.read_text() and "broken" in report.read_text()
     report.unlink()
@@ -548,16 +635,30 @@ def test_warnings_of_the_library_are_told_in_a_line(tell, monkeypatch):
 
 
 def test_nothing_is_left_behind(tell):
-    before = dict(mpl.rcParams), dict(os.environ), list(sys.path), os.getcwd(), list(warnings.filters)
+    before = (
+        dict(mpl.rcParams),
+        dict(os.environ),
+        list(sys.path),
+        os.getcwd(),
+        list(warnings.filters),
+    )
     jax.config.update("jax_enable_x64", False)
     try:
         assert tell(*TINY)[0] == 0
         assert not jax.config.jax_enable_x64  # pyright: ignore
     finally:
         jax.config.update("jax_enable_x64", True)
-    assert before == (dict(mpl.rcParams), dict(os.environ), list(sys.path), os.getcwd(), list(warnings.filters))
+    assert before == (
+        dict(mpl.rcParams),
+        dict(os.environ),
+        list(sys.path),
+        os.getcwd(),
+        list(warnings.filters),
+    )
     assert jax.config.jax_compilation_cache_dir == os.environ.get("JAX_COMPILATION_CACHE_DIR")  # pyright: ignore
-    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    assert (
+        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    )
 
 
 def test_the_numbers_are_float64_wherever_the_process_stands(tell):

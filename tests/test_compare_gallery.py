@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynopt import Problem, gallery, iterate, optimizers, problems
+from dynopt import Problem, iterate, optimizers, problems
+from dynopt.compare import gallery
+from dynopt.compare.options import READERS, typed
 from dynopt.errors import ProblemError
-from dynopt.options import READERS, typed
 
 PAGES = {name: optimizers.catalogue[name] for name in gallery.OPTIMIZERS}
 LINEAR, NORMED = ("sgd", "momentum"), ("rmsprop", "adam")
@@ -39,7 +40,9 @@ def test_the_rates_have_the_units_they_should():
 
 
 def test_the_curvature_is_the_largest_of_start_and_minimizers():
-    well = Problem(lambda x: jnp.where(jnp.abs(x) < 1, 10 * x**2, x**2).sum(), [3.0], minimizers=[0.0])
+    well = Problem(
+        lambda x: jnp.where(jnp.abs(x) < 1, 10 * x**2, x**2).sum(), [3.0], minimizers=[0.0]
+    )
     assert rates(well)["sgd"] == 1 / 40
     assert rates(Problem(well.loss, [3.0]))["sgd"] == 1 / 4
 
@@ -50,7 +53,9 @@ def test_the_power_method_finds_the_largest_eigenvalue(dim):
     for _ in range(3):
         matrix = random.normal(size=(dim, dim))
         matrix = matrix + matrix.T
-        found = float(gallery._largest_curvature(partial(jnp.matmul, jnp.asarray(matrix)), jnp.ones(dim)))
+        found = float(
+            gallery._largest_curvature(partial(jnp.matmul, jnp.asarray(matrix)), jnp.ones(dim))
+        )
         largest = np.abs(np.linalg.eigvalsh(matrix)).max()
         assert 0.97 * largest < found < 1.001 * largest
 
@@ -60,7 +65,10 @@ def test_a_slope_without_curvature_is_walked_down_in_the_time_given():
 
 
 def test_a_flat_loss_and_a_start_at_the_minimizer_have_rates_too():
-    for problem in (Problem(lambda x: 0 * x.sum(), [1.0]), Problem(lambda x: (x**2).sum(), [0.0], minimizers=[0.0])):
+    for problem in (
+        Problem(lambda x: 0 * x.sum(), [1.0]),
+        Problem(lambda x: (x**2).sum(), [0.0], minimizers=[0.0]),
+    ):
         assert all(0 < rate < np.inf for rate in rates(problem).values())
 
 
@@ -70,19 +78,26 @@ def test_the_rates_have_two_digits():
 
 
 def test_another_start_has_rates_of_its_own():
-    assert rates(problems.rosenbrock(), x0=[0.0, 0.0])["adam"] < rates(problems.rosenbrock())["adam"]
+    assert (
+        rates(problems.rosenbrock(), x0=[0.0, 0.0])["adam"] < rates(problems.rosenbrock())["adam"]
+    )
 
 
-@pytest.mark.parametrize("name", ["rosenbrock", "ravine", "goldstein_price", "styblinski_tang", "easom"])
+@pytest.mark.parametrize(
+    "name", ["rosenbrock", "ravine", "goldstein_price", "styblinski_tang", "easom"]
+)
 def test_gradient_descent_stays_near_where_curvature_changes_much(name):
     problem = problems.catalogue[name]()
-    run = iterate(optimizers.SGD(rates(problem)["sgd"]), problem, gallery.STEPS)  # which raises if it diverges
+    run = iterate(
+        optimizers.SGD(rates(problem)["sgd"]), problem, gallery.STEPS
+    )  # which raises if it diverges
     assert run.loss[-1] < run.loss[0]
 
 
 def test_a_start_where_nothing_is_finite_is_refused():
     with pytest.raises(
-        ProblemError, match="log starts where its loss is -inf and the norm of its gradient inf; start where"
+        ProblemError,
+        match="log starts where its loss is -inf and the norm of its gradient inf; start where",
     ):
         rates(Problem(lambda x: jnp.log(x).sum(), [0.0], name="log"))
 

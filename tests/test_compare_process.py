@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dynopt import compare
+from dynopt.compare import main as compare
 
 fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
 ROOT = Path(__file__).parents[1]
@@ -29,12 +29,23 @@ def cache(tmp_path_factory):
 def command(tmp_path, cache):
     """Start `python -m dynopt.compare` in an empty folder."""
 
-    def start(*arguments, code=None, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **surroundings):
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "MPL", "PYTEST", "EQX"))}
+    def start(
+        *arguments, code=None, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **surroundings
+    ):
+        clean = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("JAX_", "MPL", "PYTEST", "EQX"))
+        }
         env = clean | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache), **surroundings}
         how = ["-m", "dynopt.compare"] if code is None else ["-c", code]
         return subprocess.Popen(
-            [sys.executable, *how, *arguments], cwd=tmp_path, env=env, text=True, stdout=stdout, stderr=stderr
+            [sys.executable, *how, *arguments],
+            cwd=tmp_path,
+            env=env,
+            text=True,
+            stdout=stdout,
+            stderr=stderr,
         )
 
     return start
@@ -58,7 +69,9 @@ def test_help_in_letters_that_the_stream_has(command):
     assert (code, err) == (0, "") and "--problem NAME,NAME" in out and "\x1b" not in out
 
 
-def test_poor_surroundings_change_nothing_and_compiled_programs_are_found_again(command, cache, tmp_path):
+def test_poor_surroundings_change_nothing_and_compiled_programs_are_found_again(
+    command, cache, tmp_path
+):
     """A backend that does not exist and a stream without ±; then the same command in plain surroundings."""
     code, out, err = ended(command(*TINY, MPLBACKEND="garbage", PYTHONIOENCODING="ascii"))
     assert (code, err) == (0, "") and out.splitlines()[3] == "figures/gap-booth.png"
@@ -92,7 +105,11 @@ def test_without_a_cache_folder_nothing_is_kept(monkeypatch):
 )
 def test_a_device_that_is_not_there(command, surroundings, says):
     code, out, err = ended(command(*TINY, **surroundings))
-    assert (code, out) == (5, "") and err.startswith("dynopt: JAX does not start (") and err.endswith(says + "\n")
+    assert (
+        (code, out) == (5, "")
+        and err.startswith("dynopt: JAX does not start (")
+        and err.endswith(says + "\n")
+    )
 
 
 @pytest.mark.parametrize("name", ["jax.py", "optax/__init__.py", "tyro.py"])
@@ -102,7 +119,10 @@ def test_a_file_that_hides_a_library(command, tmp_path, name):
     code, out, err = ended(command(*TINY))
     library = name.split("/")[0].removesuffix(".py")
     assert (code, out) == (5, "")
-    assert err == f"dynopt: your file {name} hides the library {library}; rename it, or work in another folder.\n"
+    assert (
+        err
+        == f"dynopt: your file {name} hides the library {library}; rename it, or work in another folder.\n"
+    )
 
 
 def test_a_reader_who_hangs_up(command, tmp_path):
@@ -115,7 +135,10 @@ def test_a_reader_who_hangs_up(command, tmp_path):
 def test_a_full_disk_behind_stdout(command):
     with open("/dev/full", "w") as full:
         code, _, err = ended(command("--list", stdout=full))
-    assert code == 4 and err == "dynopt: cannot print: No space left on device; but the files are written.\n"
+    assert (
+        code == 4
+        and err == "dynopt: cannot print: No space left on device; but the files are written.\n"
+    )
 
 
 @pytest.mark.parametrize("name, code, says", [("SIGTERM", 143, "SIGTERM"), ("SIGINT", 130, "you")])
@@ -138,7 +161,9 @@ def in_the_middle(process, number):
 
 def test_a_signal_while_libraries_are_imported_ends_it_before_they_can_break(command):
     """Raised in the middle of an import, it ended in a segmentation fault, or in advice to install jax again."""
-    waking = "def waking():\n  try: print('go', flush=True); time.sleep(20)\n  finally: print('raised')"
+    waking = (
+        "def waking():\n  try: print('go', flush=True); time.sleep(20)\n  finally: print('raised')"
+    )
     code = f"import time; from dynopt import compare\n{waking}\ncompare._wake_libraries = waking\ncompare.run()"
     with command(code=code) as process:
         in_the_middle(process, signal.SIGINT)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dynopt import studies
-from dynopt.compare import main
+from dynopt.compare import studies
+from dynopt.compare.main import main
 
 MEASURE = studies.measure
 
@@ -25,7 +25,11 @@ def refusal(capsys):
         said = capsys.readouterr()
         assert said.out == ""
         (sentence,) = said.err.splitlines()
-        assert sentence.startswith("dynopt: ") and sentence.endswith(".") and "Traceback" not in sentence
+        assert (
+            sentence.startswith("dynopt: ")
+            and sentence.endswith(".")
+            and "Traceback" not in sentence
+        )
         assert sentence.isprintable() and len(sentence) < 600
         return code, sentence.removeprefix("dynopt: ")
 
@@ -38,7 +42,10 @@ def refusal(capsys):
 @pytest.mark.parametrize(
     "typed, says",
     [
-        ("--stpes 5", "no option '--stpes'; did you mean --steps or --style? --help shows them all."),
+        (
+            "--stpes 5",
+            "no option '--stpes'; did you mean --steps or --style? --help shows them all.",
+        ),
         ("--st 5", "no option '--st'"),
         ("--problems booth", "did you mean --problem?"),
         ("--lr 0.1", "did you mean --learning-rate?"),
@@ -110,7 +117,10 @@ def test_a_name_without_end(refusal):
 @pytest.mark.parametrize(
     "typed, says",
     [
-        ("--problem Rosenbrok", "no problem 'Rosenbrok'; did you mean rosenbrock? Known: quadratic, "),
+        (
+            "--problem Rosenbrok",
+            "no problem 'Rosenbrok'; did you mean rosenbrock? Known: quadratic, ",
+        ),
         ("--optimizers adm", "no optimizer 'adm'; did you mean adam or "),
         ("--figures path", "no figure 'path'; did you mean paths? Known: paths, loss, "),
         ("--set adma.b1=0.8", "no optimizer 'adma'; did you mean adam or "),
@@ -124,15 +134,30 @@ def test_a_name_without_end(refusal):
         ("--set adam.b1=true", "adam: `b1` must be a"),
         ("--set rmsprop.decay=-0.5", "rmsprop: `decay` is -0.5, which is outside [0, 1)"),
         ("--set adam.learning_rate=0", "adam: `learning_rate` is 0: nothing would move"),
-        ("--set rmsprop.bias_correction=0.5", "`rmsprop.bias_correction` must be true or false, got 0.5; write"),
-        ("--problem booth --optimizers rmsprop --figures modified", "and rmsprop has none; add --optimizers sgd."),
-        ("--problem booth --optimizers sgd --figures phase", "`phase` shows a velocity, which sgd does not have; add"),
+        (
+            "--set rmsprop.bias_correction=0.5",
+            "`rmsprop.bias_correction` must be true or false, got 0.5; write",
+        ),
+        (
+            "--problem booth --optimizers rmsprop --figures modified",
+            "and rmsprop has none; add --optimizers sgd.",
+        ),
+        (
+            "--problem booth --optimizers sgd --figures phase",
+            "`phase` shows a velocity, which sgd does not have; add",
+        ),
         (
             "--problem booth --optimizers sgd --figures stability",
             "`stability` varies a momentum, which sgd does not have; add",
         ),
-        ("--problem booth --optimizers sgd --figures sweep", "`sweep` varies a momentum, which sgd does not have; add"),
-        ("--problem deep_linear --figures basins", "`basins` fill a plane, but deep_linear has 8 coordinates; draw"),
+        (
+            "--problem booth --optimizers sgd --figures sweep",
+            "`sweep` varies a momentum, which sgd does not have; add",
+        ),
+        (
+            "--problem deep_linear --figures basins",
+            "`basins` fill a plane, but deep_linear has 8 coordinates; draw",
+        ),
     ],
 )
 def test_what_names_nothing_or_does_not_fit(refusal, typed, says):
@@ -159,8 +184,14 @@ def test_a_start_that_does_not_fit(refusal, x0, says):
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("stpes = 5", "no option 'stpes' in 'run.toml'; did you mean steps or style? --help shows them all."),
-        ("config = 'other.toml'", "'run.toml' names another `config`; put all options in one file."),
+        (
+            "stpes = 5",
+            "no option 'stpes' in 'run.toml'; did you mean steps or style? --help shows them all.",
+        ),
+        (
+            "config = 'other.toml'",
+            "'run.toml' names another `config`; put all options in one file.",
+        ),
         ("steps = 5\nsteps = 6", "'run.toml' is not TOML: "),
         ("steps = ", "'run.toml' is not TOML: "),
         ("learning-rate = 1\nlearning_rate = 1", "'run.toml' gives `learning_rate` twice"),
@@ -169,12 +200,18 @@ def test_a_start_that_does_not_fit(refusal, x0, says):
         ("steps = true", "`steps` in 'run.toml' must be a value, not true or false, got 'True'."),
         ("quiet = 1", "`quiet` in 'run.toml' must be true or false, got '1'."),
         ("steps = 1979-05-27", "`steps` in 'run.toml' must be a whole number"),
-        ("problem = 'mine:loss'", "'mine:loss' would run code that a file names; type it: --problem mine:loss."),
+        (
+            "problem = 'mine:loss'",
+            "'mine:loss' would run code that a file names; type it: --problem mine:loss.",
+        ),
         (
             "[set]\nadam = 3",
             "`set.adam` in 'run.toml' is no option; write for example [set.adam] and below it b1 = 0.8.",
         ),
-        ("[set]\nlearning_rate = 0.5\nadam = {b1 = 0.5}", "`set.learning_rate` in 'run.toml' is no option"),
+        (
+            "[set]\nlearning_rate = 0.5\nadam = {b1 = 0.5}",
+            "`set.learning_rate` in 'run.toml' is no option",
+        ),
         ("[set]", "the table `set` in 'run.toml' is no option"),
         ("[set.adam.b1]\nx = 1", "`set.adam.b1` in 'run.toml' is no option"),
         ("steps = [{a = 1}]", "the list of tables `steps` in 'run.toml' is no option"),
@@ -238,7 +275,10 @@ def test_a_module_that_gives_no_problem(refusal, text, typed, says):
     [
         ("return x", "must return one number, returned shape (2,)"),
         ("return None", "must return one number, returned None"),
-        ("return numpy.sin(x).sum()", "uses numpy on a traced value on line 3 of mine.py; use jax.numpy instead."),
+        (
+            "return numpy.sin(x).sum()",
+            "uses numpy on a traced value on line 3 of mine.py; use jax.numpy instead.",
+        ),
         ("return x.sum() if x[0] > 0 else 0.0", "branches on a traced value on line 3 of mine.py"),
         ("return float(x[0])", "turns a traced value into a Python number on line 3 of mine.py"),
         (
@@ -246,7 +286,10 @@ def test_a_module_that_gives_no_problem(refusal, text, typed, says):
             "mine:loss raised LookupError: lost in the woods (line 3 of mine.py: raise",
         ),
         ("return x.sum() * numpy.inf", "starts where its loss is inf"),
-        ("return jax.numpy.sqrt(x[0] - 1)", "starts where its loss is 0 and the norm of its gradient inf"),
+        (
+            "return jax.numpy.sqrt(x[0] - 1)",
+            "starts where its loss is 0 and the norm of its gradient inf",
+        ),
     ],
 )
 @pytest.mark.usefixtures("as_users_see_it")
@@ -261,17 +304,29 @@ def test_a_loss_that_breaks_while_it_runs_is_blamed_on_its_line(refusal, monkeyp
     Path("mine.py").write_text(
         "calls = []\ndef loss(x):\n  calls.append(1)\n  if len(calls) > 3:\n    raise LookupError('lost')\n  return (x**2).sum()\n"
     )
-    code, sentence = refusal(*"--problem mine:loss --x0 1,2 --optimizers sgd --steps 5 --figures gap".split())
+    code, sentence = refusal(
+        *"--problem mine:loss --x0 1,2 --optimizers sgd --steps 5 --figures gap".split()
+    )
     assert (
-        code == 2 and "mine:loss raised LookupError: lost (line 5 of mine.py: raise LookupError('lost'))." in sentence
+        code == 2
+        and "mine:loss raised LookupError: lost (line 5 of mine.py: raise LookupError('lost'))."
+        in sentence
     )
 
 
 @pytest.mark.parametrize(
     ("figure", "x0", "says"),
     [
-        ("paths", "1", "`paths` are drawn in a plane, but loss has 1 coordinate; draw --figures loss,gap."),
-        ("modified", "1,2,3", "`modified` shows two coordinates, but loss has 3; draw --figures loss,gap."),
+        (
+            "paths",
+            "1",
+            "`paths` are drawn in a plane, but loss has 1 coordinate; draw --figures loss,gap.",
+        ),
+        (
+            "modified",
+            "1,2,3",
+            "`modified` shows two coordinates, but loss has 3; draw --figures loss,gap.",
+        ),
     ],
 )
 def test_paths_need_a_plane(refusal, figure, x0, says):
@@ -292,13 +347,19 @@ def test_two_problems_for_the_same_files(refusal):
 def test_the_output_is_a_file(refusal):
     Path("figures").write_text("mine")
     code, sentence = refusal("--problem", "booth")
-    assert code == 4 and "'figures' is a file, where a folder is to go; choose another place." in sentence
+    assert (
+        code == 4
+        and "'figures' is a file, where a folder is to go; choose another place." in sentence
+    )
     assert Path("figures").read_text() == "mine"
 
 
 def test_the_output_cannot_be_made(refusal):
     code, sentence = refusal("--problem", "booth", "--output", "/proc/figures")
-    assert code == 4 and "cannot write '/proc/figures/paths-booth.png': No such file or directory" in sentence
+    assert (
+        code == 4
+        and "cannot write '/proc/figures/paths-booth.png': No such file or directory" in sentence
+    )
 
 
 def test_a_folder_or_a_link_stands_in_the_way(refusal):

@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from dynopt import Muon, analysis, integrate, problems
-from dynopt.gallery import learning_rates
+from dynopt.compare.gallery import learning_rates
 from dynopt.optimizers import catalogue
 
 LEARNING = ["logistic_regression", "softmax_regression", "deep_linear", "tanh_network"]
@@ -23,7 +23,9 @@ def test_every_page_lowers_the_loss_at_a_fifth_of_the_rate_that_is_chosen_for_pi
     problem = problems.catalogue[name]()
     rates = learning_rates(problem, catalogue, 60)
     known = {
-        name: cls(rates[name] / 5).for_leaves(problem.start()) for name, cls in catalogue.items() if name != "muon"
+        name: cls(rates[name] / 5).for_leaves(problem.start())
+        for name, cls in catalogue.items()
+        if name != "muon"
     }
     if matrices(problem):
         known["muon"] = Muon(rates["muon"] / 5).for_leaves(problem.start())
@@ -52,7 +54,9 @@ def test_every_analysis_measures_a_network_and_muon_learns_it():
     page = catalogue["sgd"](0.05)
     measured = analysis.gap(page, problem, 20)
     assert 0 < measured.solver_error.max() < 1e-3 * measured.largest
-    assert analysis.order(page, problem, time=1.0, refinements=4).pairwise[-1] == pytest.approx(1, abs=0.05)
+    assert analysis.order(page, problem, time=1.0, refinements=4).pairwise[-1] == pytest.approx(
+        1, abs=0.05
+    )
     assert analysis.local_error(page, problem, 20).error.max() < measured.largest
     assert (analysis.energy(page, problem, measured.flow).violation == 0).all()
     bias = analysis.implicit_bias(page, problem)

@@ -30,7 +30,9 @@ def room(path: Path) -> str:
 def rooms_imported(path: Path):
     here = ("dynopt", *path.relative_to(ROOT).with_suffix("").parts)
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("dynopt")):
+        if isinstance(node, ast.ImportFrom) and (
+            node.level or (node.module or "").startswith("dynopt")
+        ):
             base = here[: len(here) - node.level] if node.level else ()
             full = (*base, *(node.module.split(".") if node.module else ()))
             if full == ("dynopt",):
@@ -40,7 +42,9 @@ def rooms_imported(path: Path):
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in SOURCES if p != ROOT / "__init__.py"], ids=lambda p: str(p.relative_to(ROOT))
+    "path",
+    [p for p in SOURCES if p != ROOT / "__init__.py"],
+    ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_imports_go_only_downwards(path):
     for below in rooms_imported(path):
@@ -59,13 +63,17 @@ def test_nothing_unpickles_or_evaluates_text(path):
 def test_the_library_never_draws_through_pyplot_or_turns_on_x64(path):
     text = path.read_text()
     assert "import matplotlib.pyplot" not in text and "from matplotlib import pyplot" not in text
-    assert 'config.update("jax_enable_x64"' not in text.replace("jax.config.update('jax_enable_x64', True)", "")
+    assert 'config.update("jax_enable_x64"' not in text.replace(
+        "jax.config.update('jax_enable_x64', True)", ""
+    )
 
 
 def test_importing_dynopt_imports_no_jax_and_no_matplotlib():
     script = "import sys, dynopt; print([m for m in ('jax', 'matplotlib', 'diffrax', 'optax') if m in sys.modules])"
     assert (
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout.strip()
         == "[]"
     )
 
@@ -73,7 +81,9 @@ def test_importing_dynopt_imports_no_jax_and_no_matplotlib():
 def test_the_library_without_figures_imports_no_matplotlib():
     script = "import sys, dynopt; dynopt.Adam, dynopt.iterate, dynopt.analysis, dynopt.problems; print('matplotlib' in sys.modules)"
     assert (
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout.strip()
         == "False"
     )
 

@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
+from dynopt.compare.provenance import may_write, shortened
 from dynopt.errors import OutputError
-from dynopt.provenance import may_write, shortened
 
 
 def points(path: str) -> np.ndarray:

@@ -15,14 +15,13 @@ from dynopt import (
     Problem,
     Status,
     WithGradient,
-    chunks,
     iterate,
-    lanes,
     problems,
     sweep,
 )
 from dynopt.errors import EnvironmentProblem, InvalidType, InvalidValue
 from dynopt.optimizers import catalogue
+from dynopt.runs import chunks, lanes
 
 well = problems.himmelblau()
 starts = np.random.default_rng(0).uniform(-5, 5, (37, 2))
@@ -59,7 +58,10 @@ def test_each_run_is_that_of_iterate(keep):
     for i in (0, 11, 20, 30, 36):
         run = alone(i, save_every={"last": 60, "loss": 1, 20: 20}[keep])
         kept = slice(None) if keep == 20 else -1
-        assert (found.result[i], found.first_bad_step[i]) == (run.result, run.stats["first_bad_step"])
+        assert (found.result[i], found.first_bad_step[i]) == (
+            run.result,
+            run.stats["first_bad_step"],
+        )
         if run.status == Status.ok:
             near(found.x[i], run.x[kept], 100)
             near(found.grad_norm[i], run.grad_norm[kept], 1000)
@@ -81,7 +83,9 @@ def test_pages_and_starts_are_broadcast_against_each_other():
     grid = eqx.filter_vmap(eqx.filter_vmap(Momentum, in_axes=(None, 0)), in_axes=(0, None))
     grid = grid(jnp.array([0.001, 0.01]), jnp.array([0.0, 0.5, 0.9]))
     found = sweep(grid, well, 8, x0=starts[:5, None, None], keep=4)
-    assert found.shape == (5, 2, 3) and found.x.shape == (5, 2, 3, 3, 2) and found.t.shape == (2, 3, 3)
+    assert (
+        found.shape == (5, 2, 3) and found.x.shape == (5, 2, 3, 3, 2) and found.t.shape == (2, 3, 3)
+    )
     run = iterate(Momentum(0.01, 0.9), well, 8, x0=starts[4], save_every=4)
     near(found.x[4, 1, 2], run.x, 10)
     near(found.t[1, 2], run.t)
@@ -107,7 +111,13 @@ def test_positions_are_trees_in_their_own_dtype():
     many = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf + 1]), tree)
     page = eqx.filter_vmap(lambda factor: Layerwise(SGD(0.1), {"w": factor}))(jnp.array([1.0, 0.5]))
     found = sweep(page, net, 3, x0=many, keep=3)
-    run = iterate(Layerwise(SGD(0.1), {"w": 0.5}), net, 3, x0=jax.tree.map(lambda leaf: leaf[1], many), save_every=3)
+    run = iterate(
+        Layerwise(SGD(0.1), {"w": 0.5}),
+        net,
+        3,
+        x0=jax.tree.map(lambda leaf: leaf[1], many),
+        save_every=3,
+    )
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found.x) == {
         "w": ((2, 2, 2, 3), np.float32), "b": ((2, 2, 2), np.float32)
     }  # fmt: skip
@@ -138,7 +148,9 @@ def test_a_diverged_member_changes_no_other():
     wild = np.arange(37) % 3 == 0
     calm = np.full(37, 0.001)
     found = sweep(eqx.filter_vmap(SGD)(jnp.where(wild, 10.0, calm)), well, 60, x0=starts)
-    assert (found.result[wild] == Status.diverged).all() and (found.result[~wild] == Status.ok).all()
+    assert (found.result[wild] == Status.diverged).all() and (
+        found.result[~wild] == Status.ok
+    ).all()
     all_calm = sweep(eqx.filter_vmap(SGD)(jnp.asarray(calm)), well, 60, x0=starts)
     np.testing.assert_array_equal(found.x[~wild], all_calm.x[~wild])
 
@@ -157,7 +169,9 @@ def test_every_status_is_that_of_iterate():
 
 def test_a_run_that_is_back_before_a_look_has_not_diverged():
     """A slope of -1e20 throws the run out; from there one step of rate 1 leads to 0, where it rests."""
-    sling = Problem(lambda x: jnp.where(jnp.abs(x - 1) < 0.5, -1e20 * x, x**2 / 2).sum(), [1.0], name="sling")
+    sling = Problem(
+        lambda x: jnp.where(jnp.abs(x - 1) < 0.5, -1e20 * x, x**2 / 2).sum(), [1.0], name="sling"
+    )
     assert f"after every {lanes.STRIDE} steps" in (sweep.__doc__ or "")
     back = sweep(SGD(1.0), sling, 10)
     assert back.result == Status.ok and back.x == 0
@@ -183,7 +197,9 @@ def test_chunks_do_not_show(keep, monkeypatch):
 
 def test_memory_is_bounded_by_smaller_chunks():
     def runs_at_once(memory):
-        work = chunks.Work(None, SGD(0.1), well.loss, np.zeros((10**6, 2)), 1, (10**6,), np.zeros(2), 9, 9, False)
+        work = chunks.Work(
+            None, SGD(0.1), well.loss, np.zeros((10**6, 2)), 1, (10**6,), np.zeros(2), 9, 9, False
+        )
         return chunks.Chunks(work, chunks.lanes.meshed(jax.devices()[:1]), memory)
 
     for memory in (2**12, 2**16, 2**20, 2**30):
@@ -193,7 +209,9 @@ def test_memory_is_bounded_by_smaller_chunks():
     assert runs_at_once(2**12).size < runs_at_once(2**20).size < 10**6
     scarce = sweep(pages, well, 60, x0=starts, memory=2**12)
     alike(scarce, sweep(pages, well, 60, x0=starts))
-    with pytest.raises(InvalidValue, match=r"`memory` is 10 bytes, and a run takes \d+ while it lasts; allow for"):
+    with pytest.raises(
+        InvalidValue, match=r"`memory` is 10 bytes, and a run takes \d+ while it lasts; allow for"
+    ):
         sweep(pages, well, 60, x0=starts, memory=10)
 
 
@@ -211,7 +229,9 @@ def test_a_chunk_that_does_not_fit_is_halved(monkeypatch):
     alike(sweep(pages, well, 60, x0=starts), whole)
     assert max(sizes) > 4 and min(sizes) == 4
     most = 0
-    with pytest.raises(EnvironmentProblem, match="memory ran out with 1 runs at a time; use fewer coordinates"):
+    with pytest.raises(
+        EnvironmentProblem, match="memory ran out with 1 runs at a time; use fewer coordinates"
+    ):
         sweep(pages, well, 60, x0=starts, devices=1)
 
 
@@ -298,7 +318,10 @@ def test_a_loss_may_close_over_what_is_differentiated():
 
 
 def test_devices_may_be_an_array_of_them():
-    alike(sweep(pages, well, 60, x0=starts, devices=np.array(jax.devices())), sweep(pages, well, 60, x0=starts))
+    alike(
+        sweep(pages, well, 60, x0=starts, devices=np.array(jax.devices())),
+        sweep(pages, well, 60, x0=starts),
+    )
 
 
 # --- refusals
@@ -314,14 +337,38 @@ def test_devices_may_be_an_array_of_them():
         ),
         (InvalidValue, {"x0": np.zeros((0, 2))}, "`x0` is empty"),
         (InvalidValue, {"x0": np.full((3, 2), np.nan)}, "pass finite numbers"),
-        (InvalidValue, {"keep": 7}, "`keep` is 7, which does not divide the 60 `steps`; use a divisor"),
-        (InvalidValue, {"keep": "all"}, '`keep` is \'all\'; pass "last", "loss", or every how many steps'),
-        (InvalidValue, {"steps": 2**31}, "`steps` must be a whole number of at most 1000000000, got 2147483648"),
-        (InvalidValue, {"steps": 10**8, "keep": "loss"}, r"would take \d+ GiB, more than 4; keep less of each run"),
-        (EnvironmentProblem, {"devices": 99}, r"99 devices were asked for, and JAX sees 1 \(cpu\); pass devices=1"),
+        (
+            InvalidValue,
+            {"keep": 7},
+            "`keep` is 7, which does not divide the 60 `steps`; use a divisor",
+        ),
+        (
+            InvalidValue,
+            {"keep": "all"},
+            '`keep` is \'all\'; pass "last", "loss", or every how many steps',
+        ),
+        (
+            InvalidValue,
+            {"steps": 2**31},
+            "`steps` must be a whole number of at most 1000000000, got 2147483648",
+        ),
+        (
+            InvalidValue,
+            {"steps": 10**8, "keep": "loss"},
+            r"would take \d+ GiB, more than 4; keep less of each run",
+        ),
+        (
+            EnvironmentProblem,
+            {"devices": 99},
+            r"99 devices were asked for, and JAX sees 1 \(cpu\); pass devices=1",
+        ),
         (InvalidType, {"devices": "gpu"}, "`devices` must be a number or JAX's devices, got 'gpu'"),
         (InvalidType, {"devices": []}, r"`devices` must be a number or JAX's devices, got \[\]"),
-        (InvalidValue, {"devices": 2 * jax.devices()}, "`devices` names a device twice, in .*; pass each once"),
+        (
+            InvalidValue,
+            {"devices": 2 * jax.devices()},
+            "`devices` names a device twice, in .*; pass each once",
+        ),
     ],
 )
 def test_bad_input_is_refused(as_users_see_it, kind, options, says):
@@ -330,12 +377,16 @@ def test_bad_input_is_refused(as_users_see_it, kind, options, says):
 
 
 def test_as_many_pages_as_starts(as_users_see_it):
-    with pytest.raises(InvalidValue, match=r"pages of shape \(37,\) and `x0` starts of shape \(5,\), which do not"):
+    with pytest.raises(
+        InvalidValue, match=r"pages of shape \(37,\) and `x0` starts of shape \(5,\), which do not"
+    ):
         sweep(pages, well, 10, x0=starts[:5])
 
 
 def test_a_page_that_holds_many_is_for_sweeps_alone():
-    with pytest.raises(InvalidType, match="`optimizer` holds 37 pages in one; run them all with dynopt.sweep"):
+    with pytest.raises(
+        InvalidType, match="`optimizer` holds 37 pages in one; run them all with dynopt.sweep"
+    ):
         iterate(pages, well, 10)
 
 
@@ -345,7 +396,11 @@ def test_a_page_that_holds_many_is_for_sweeps_alone():
         (SGD, [0.1, -0.2], "`learning_rate` is -0.2, which climbs the loss"),
         (SGD, [0.1, np.nan], "`learning_rate` must be finite, got nan"),
         (lambda b1: Adam(0.1, b1), [0.0, 1.2], r"`b1` is 1.2, which is outside \[0, 1\)"),
-        (lambda b1: Layerwise(Adam(0.1, b1), {"a": 2.0}), [0.5, 1.2], r"`b1` is 1.2, which is outside \[0, 1\)"),
+        (
+            lambda b1: Layerwise(Adam(0.1, b1), {"a": 2.0}),
+            [0.5, 1.2],
+            r"`b1` is 1.2, which is outside \[0, 1\)",
+        ),
     ],
 )
 def test_what_a_constructor_could_not_see_is_refused(make, values, says):
@@ -359,8 +414,12 @@ def test_round_off_in_times_is_no_bad_hyperparameter():
 
 
 def test_leaves_must_have_the_same_batch():
-    tree = Problem(lambda p: (p["a"] ** 2).sum() + p["b"] ** 2, {"a": np.ones(2), "b": 1.0}, name="tree")
-    with pytest.raises(InvalidValue, match=r"`x0\['b'\]` has shape \(3,\) but tree wants \(4\), axes of the batch"):
+    tree = Problem(
+        lambda p: (p["a"] ** 2).sum() + p["b"] ** 2, {"a": np.ones(2), "b": 1.0}, name="tree"
+    )
+    with pytest.raises(
+        InvalidValue, match=r"`x0\['b'\]` has shape \(3,\) but tree wants \(4\), axes of the batch"
+    ):
         sweep(SGD(0.1), tree, 5, x0={"a": np.ones((4, 2)), "b": np.ones(3)})
     with pytest.raises(InvalidValue, match="but tree wants PyTreeDef"):
         sweep(SGD(0.1), tree, 5, x0=np.ones(3))

@@ -36,7 +36,9 @@ def start(*given, devices=1, code=SWEEP):
     flags = f"--xla_force_host_platform_device_count={devices}"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", code, *map(str, given)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def ended(*processes):
@@ -58,7 +60,9 @@ def alike(found, expected):
     fine, ulp = expected["result"] == 0, np.finfo(float).eps
     assert 100 < fine.sum() < 1001
     np.testing.assert_allclose(found["x"][fine], expected["x"][fine], rtol=4 * ulp)
-    np.testing.assert_allclose(found["loss"][fine], expected["loss"][fine], rtol=4 * ulp, atol=4 * ulp)
+    np.testing.assert_allclose(
+        found["loss"][fine], expected["loss"][fine], rtol=4 * ulp, atol=4 * ulp
+    )
 
 
 @pytest.mark.parametrize("devices", [2, 3])

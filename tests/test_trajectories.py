@@ -14,15 +14,35 @@ import numpy as np
 import pytest
 from losses import Root, polynomial
 
-from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, Trajectory, integrate, iterate, problems
-from dynopt.errors import CorruptFile, InvalidType, InvalidValue, OutputError, ProblemError, SolverFailure
+from dynopt import (
+    SGD,
+    Adam,
+    Momentum,
+    Problem,
+    RMSprop,
+    Status,
+    Trajectory,
+    integrate,
+    iterate,
+    problems,
+)
+from dynopt.errors import (
+    CorruptFile,
+    InvalidType,
+    InvalidValue,
+    OutputError,
+    ProblemError,
+    SolverFailure,
+)
 from dynopt.optimizers import catalogue
 
 bowl = polynomial("bowl", [1.0, -1.0])
 bowl32 = polynomial("bowl", np.array([1.0, -1.0], np.float32))
 stiff = polynomial("stiff", [1.0, 1.0])
 tree = {"w": np.array([[1.0, 2.0], [3.0, 4.0]]), "b": (np.array(0.5),)}
-network = Problem(lambda p: jnp.sum(p["w"] ** 2) + jnp.sum(jnp.cos(p["b"][0])), tree, name="network")
+network = Problem(
+    lambda p: jnp.sum(p["w"] ** 2) + jnp.sum(jnp.cos(p["b"][0])), tree, name="network"
+)
 
 
 # --- closed forms
@@ -31,7 +51,9 @@ network = Problem(lambda p: jnp.sum(p["w"] ** 2) + jnp.sum(jnp.cos(p["b"][0])), 
 def test_the_map_of_sgd_on_a_quadratic():
     run = iterate(SGD(0.1), bowl, 50)
     k = np.arange(51)[:, None]
-    np.testing.assert_allclose(run.x, (1 - 0.1 * np.array([1.0, 4.0])) ** k * np.array([1.0, -1.0]), rtol=1e-13)
+    np.testing.assert_allclose(
+        run.x, (1 - 0.1 * np.array([1.0, 4.0])) ** k * np.array([1.0, -1.0]), rtol=1e-13
+    )
     np.testing.assert_array_equal(run.t, k[:, 0] * 0.1)
 
 
@@ -71,7 +93,9 @@ def test_loss_and_gradient_norm_belong_to_the_positions():
     run = iterate(Adam(0.1), bowl, 10)
     curvatures = np.array([1.0, 4.0])
     np.testing.assert_allclose(run.loss, np.asarray(run.x) ** 2 @ curvatures / 2, rtol=1e-15)
-    np.testing.assert_allclose(run.grad_norm, np.linalg.norm(np.asarray(run.x) * curvatures, axis=1), rtol=1e-14)
+    np.testing.assert_allclose(
+        run.grad_norm, np.linalg.norm(np.asarray(run.x) * curvatures, axis=1), rtol=1e-14
+    )
 
 
 @pytest.mark.parametrize("name", ["momentum", "adam"])
@@ -84,8 +108,14 @@ def test_the_flow_is_a_semigroup_unless_time_enters(name):
     if name == "momentum":
         page, middle = catalogue[name](0.01), half.y
         start = np.concatenate([middle.x[-1], middle.p[-1]])
-        field = jax.jit(lambda y: jnp.concatenate(page.flow(0.0, type(middle)(*jnp.split(y, 2)), jax.grad(bowl.loss))))
-        rest = solve_ivp(lambda t, y: field(y), (0, 20 * float(page.h)), start, "DOP853", rtol=1e-11, atol=1e-13)
+        field = jax.jit(
+            lambda y: jnp.concatenate(
+                page.flow(0.0, type(middle)(*jnp.split(y, 2)), jax.grad(bowl.loss))
+            )
+        )
+        rest = solve_ivp(
+            lambda t, y: field(y), (0, 20 * float(page.h)), start, "DOP853", rtol=1e-11, atol=1e-13
+        )
         np.testing.assert_allclose(rest.y[:2, -1], whole.x[-1], atol=1e-8)
     else:
         restarted = integrate(catalogue[name](0.01), bowl, 20, x0=half.x[-1])
@@ -95,7 +125,9 @@ def test_the_flow_is_a_semigroup_unless_time_enters(name):
 # --- solvers
 
 
-@pytest.mark.parametrize("solver", [diffrax.Dopri8(), diffrax.Kvaerno5()], ids=["Dopri8", "Kvaerno5"])
+@pytest.mark.parametrize(
+    "solver", [diffrax.Dopri8(), diffrax.Kvaerno5()], ids=["Dopri8", "Kvaerno5"]
+)
 def test_solvers_agree(solver):
     page = Adam(0.05)
     other = integrate(page, bowl, 20, solver=solver, rtol=1e-9)
@@ -118,7 +150,9 @@ def test_a_stiff_flow_is_handed_to_an_implicit_solver():
 
 def test_a_tighter_tolerance_lowers_the_error():
     exact = np.exp(-np.outer(np.arange(51) * 0.1, [1.0, 4.0])) * np.array([1.0, -1.0])
-    errors = [np.abs(integrate(SGD(0.1), bowl, 50, rtol=r).x - exact).max() for r in (1e-5, 1e-7, 1e-9)]
+    errors = [
+        np.abs(integrate(SGD(0.1), bowl, 50, rtol=r).x - exact).max() for r in (1e-5, 1e-7, 1e-9)
+    ]
     assert errors[0] > 5 * errors[1] > 25 * errors[2]
 
 
@@ -126,7 +160,9 @@ def test_a_tighter_tolerance_lowers_the_error():
 
 
 def test_a_pytree_position_goes_in_and_comes_out():
-    flat = Problem(lambda x: jnp.cos(x[0]) + jnp.sum(x[1:] ** 2), [0.5, 1.0, 2.0, 3.0, 4.0], name="flat")
+    flat = Problem(
+        lambda x: jnp.cos(x[0]) + jnp.sum(x[1:] ** 2), [0.5, 1.0, 2.0, 3.0, 4.0], name="flat"
+    )
     for run in (iterate, integrate):
         seen, vector = run(Adam(0.1), network, 5), run(Adam(0.1), flat, 5)
         assert seen.x["w"].shape == (6, 2, 2) and seen.x["b"][0].shape == (6,)
@@ -154,7 +190,9 @@ def test_memory_is_flat_in_the_number_of_steps():
 
 
 def test_a_short_run_is_the_beginning_of_a_long_one():
-    np.testing.assert_array_equal(iterate(Adam(0.1), bowl, 10).x, iterate(Adam(0.1), bowl, 60).x[:11])
+    np.testing.assert_array_equal(
+        iterate(Adam(0.1), bowl, 10).x, iterate(Adam(0.1), bowl, 60).x[:11]
+    )
 
 
 def test_no_steps_give_the_start_alone():
@@ -165,12 +203,14 @@ def test_no_steps_give_the_start_alone():
 
 
 @pytest.mark.parametrize("page", [SGD(0.01), Adam(0.01)], ids=["sgd", "adam"])
-@pytest.mark.parametrize("run", [iterate, partial(integrate, max_steps=200)], ids=["iterate", "integrate"])
+@pytest.mark.parametrize(
+    "run", [iterate, partial(integrate, max_steps=200)], ids=["iterate", "integrate"]
+)
 def test_the_dtype_of_the_start_is_kept(page, run):
     seen = run(page, bowl32, 3)
-    assert {leaf.dtype for leaf in jax.tree.leaves((seen.t, seen.y, seen.loss, seen.grad_norm))} == {
-        jnp.dtype("float32")
-    }
+    assert {
+        leaf.dtype for leaf in jax.tree.leaves((seen.t, seen.y, seen.loss, seen.grad_norm))
+    } == {jnp.dtype("float32")}
 
 
 @pytest.mark.parametrize("name", ["momentum", "adam"])
@@ -196,9 +236,13 @@ def test_new_values_never_compile_again(name, run):
 @pytest.mark.parametrize("run", [iterate, integrate])
 def test_batches_are_made_with_filter_vmap(run):
     rates, starts = jnp.array([0.05, 0.1]), jnp.array([[1.0, -1.0], [2.0, 0.0]])
-    batch = eqx.filter_vmap(lambda rate, x0: run(Momentum(rate), bowl, 40, save_every=2, x0=x0))(rates, starts)
+    batch = eqx.filter_vmap(lambda rate, x0: run(Momentum(rate), bowl, 40, save_every=2, x0=x0))(
+        rates, starts
+    )
     for seen, rate, x0 in zip(batch.x, rates, starts, strict=True):
-        np.testing.assert_allclose(seen, run(Momentum(rate), bowl, 40, save_every=2, x0=x0).x, atol=1e-9)
+        np.testing.assert_allclose(
+            seen, run(Momentum(rate), bowl, 40, save_every=2, x0=x0).x, atol=1e-9
+        )
     assert (batch.result == Status.ok).all()
 
 
@@ -216,9 +260,13 @@ def test_the_outcome_is_differentiable_in_rate_and_start(run):
     rate, x0, d = 0.01, jnp.array([1.0, -1.0]), 1e-5
     more = {} if run is iterate else {"max_steps": 64}
     slope, pull = jax.grad(outcome, argnums=(0, 1))(rate, x0, **more)
-    np.testing.assert_allclose(slope, (outcome(rate + d, x0) - outcome(rate - d, x0)) / (2 * d), rtol=1e-5)
+    np.testing.assert_allclose(
+        slope, (outcome(rate + d, x0) - outcome(rate - d, x0)) / (2 * d), rtol=1e-5
+    )
     step = jnp.array([d, 0.0])
-    np.testing.assert_allclose(pull[0], (outcome(rate, x0 + step) - outcome(rate, x0 - step)) / (2 * d), rtol=1e-5)
+    np.testing.assert_allclose(
+        pull[0], (outcome(rate, x0 + step) - outcome(rate, x0 - step)) / (2 * d), rtol=1e-5
+    )
 
 
 def test_what_a_loss_closes_over_is_differentiable_too():
@@ -246,7 +294,9 @@ def test_without_x64_everything_is_float32_and_nothing_turns_it_on():
         "a, b = dynopt.iterate(dynopt.Adam(0.1), p, 3), dynopt.integrate(dynopt.Adam(0.1), p, 3)\n"
         "print(a.x.dtype, b.x.dtype, b.status, jax.config.jax_enable_x64)\n"
     )
-    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
     assert out.split() == ["float32", "float32", "ok", "False"]
 
 
@@ -270,7 +320,9 @@ def test_throw_false_returns_the_same_run():
         iterate(SGD(0.9), bowl, 50)
     np.testing.assert_array_equal(run.x, caught.value.partial.x)
     np.testing.assert_allclose(run.x[:20, 1], -((1 - 0.9 * 4) ** np.arange(20)), rtol=1e-13)
-    assert run.status == Status.diverged and str(run.status) == "diverged" and "diverged" in repr(run)
+    assert (
+        run.status == Status.diverged and str(run.status) == "diverged" and "diverged" in repr(run)
+    )
 
 
 def test_leaving_the_domain_is_nonfinite():
@@ -284,7 +336,9 @@ def test_leaving_the_domain_is_nonfinite():
 def test_a_step_below_the_spacing_stalls():
     run = iterate(SGD(1e-12), bowl32, 3, throw=False)
     assert run.status == Status.stalled
-    with pytest.raises(SolverFailure, match="never moved, each step being below the spacing of float32"):
+    with pytest.raises(
+        SolverFailure, match="never moved, each step being below the spacing of float32"
+    ):
         iterate(SGD(1e-12), bowl32, 3)
 
 
@@ -296,7 +350,9 @@ def test_a_stationary_start_is_no_failure():
 @pytest.mark.parametrize("run", [iterate, integrate])
 def test_a_start_without_a_finite_gradient_is_the_problems_fault(run):
     root = Problem(Root(jnp.array(0.0), jnp.array(-1.0)), [1.0], name="root")
-    with pytest.raises(ProblemError, match="root starts where its loss is 0.0 and the norm of its gradient inf"):
+    with pytest.raises(
+        ProblemError, match="root starts where its loss is 0.0 and the norm of its gradient inf"
+    ):
         run(SGD(0.1), root, 5, x0=[0.0])
 
 
@@ -308,13 +364,16 @@ def test_a_flow_that_blows_up_in_finite_time_is_diverged():
     seen = np.asarray(run.finite)
     assert run.t[seen][-1] == pytest.approx(0.96)
     np.testing.assert_allclose(run.x[seen, 0], 1 / (1 - np.asarray(run.t[seen])), rtol=1e-7)
-    with pytest.raises(SolverFailure, match=r"the flow of .* on cubic left every bounded region at step 9"):
+    with pytest.raises(
+        SolverFailure, match=r"the flow of .* on cubic left every bounded region at step 9"
+    ):
         integrate(SGD(0.12), cubic, 50)
 
 
 def test_too_few_solver_steps_say_so():
     with pytest.raises(
-        SolverFailure, match=r"used up its solver steps at t = .*; use diffrax.Kvaerno5\(\) or more `max_steps`"
+        SolverFailure,
+        match=r"used up its solver steps at t = .*; use diffrax.Kvaerno5\(\) or more `max_steps`",
     ):
         integrate(SGD(0.02), stiff, 50, solver=diffrax.Tsit5())
 
@@ -329,7 +388,9 @@ def test_the_stiffness_of_eps_zero_at_a_vanishing_memory_is_a_singular_start():
     square = Problem(lambda x: jnp.sum(x**2), [1.0], name="square")
     wild = RMSprop(0.1, eps=0.0)
     grad = jax.grad(square.loss)
-    assert np.isfinite(jax.jit(lambda x: wild.flow(0.0, wild.init(x, grad), grad).x)(jnp.array([1.0]))).all()
+    assert np.isfinite(
+        jax.jit(lambda x: wild.flow(0.0, wild.init(x, grad), grad).x)(jnp.array([1.0]))
+    ).all()
 
 
 # --- bad input
@@ -363,17 +424,25 @@ def test_whole_floats_are_steps():
 
 
 def test_a_thinning_must_divide_the_steps():
-    with pytest.raises(InvalidValue, match="`save_every` is 3, which does not divide the 10 `steps`; use a divisor"):
+    with pytest.raises(
+        InvalidValue, match="`save_every` is 3, which does not divide the 10 `steps`; use a divisor"
+    ):
         iterate(SGD(0.1), bowl, 10, save_every=3)
 
 
 def test_a_trajectory_beyond_the_memory_is_refused_before_it_starts():
-    with pytest.raises(InvalidValue, match="would take 15 GiB, more than 4; pass for example save_every=10"):
+    with pytest.raises(
+        InvalidValue, match="would take 15 GiB, more than 4; pass for example save_every=10"
+    ):
         iterate(SGD(0.1), bowl, 10**9)
     wide = Problem(lambda x: (x**2).sum(), np.ones(100), name="wide")
-    with pytest.raises(InvalidValue, match="would take 745 GiB, more than 4; pass for example save_every=1000"):
+    with pytest.raises(
+        InvalidValue, match="would take 745 GiB, more than 4; pass for example save_every=1000"
+    ):
         integrate(SGD(0.1), wide, 10**9)
-    with pytest.raises(InvalidValue, match="`steps` must be a whole number of at most 1000000000, got 3000000000"):
+    with pytest.raises(
+        InvalidValue, match="`steps` must be a whole number of at most 1000000000, got 3000000000"
+    ):
         iterate(SGD(0.1), bowl, 3 * 10**9)
 
 
@@ -406,11 +475,14 @@ def test_a_solver_is_an_instance():
 
 
 @pytest.mark.parametrize(
-    "solver", [diffrax.KenCarp4(), diffrax.SemiImplicitEuler()], ids=["KenCarp4", "SemiImplicitEuler"]
+    "solver",
+    [diffrax.KenCarp4(), diffrax.SemiImplicitEuler()],
+    ids=["KenCarp4", "SemiImplicitEuler"],
 )
 def test_a_solver_of_split_equations_is_refused(solver):
     with pytest.raises(
-        InvalidType, match=f"`solver` {type(solver).__name__} splits its equation, and a flow is one piece"
+        InvalidType,
+        match=f"`solver` {type(solver).__name__} splits its equation, and a flow is one piece",
     ):
         integrate(SGD(0.1), bowl, 5, solver=solver)
 
@@ -423,8 +495,12 @@ def test_save_and_load_are_exact(run, tmp_path):
     seen = run(Adam(0.1), network, 5)
     seen.save(tmp_path / "run.npz")
     again = Trajectory.load(tmp_path / "run.npz")
-    assert jax.tree.structure(again.x) == jax.tree.structure(seen.x) and type(again.y) is type(seen.y)
-    assert jax.tree.all(jax.tree.map(lambda a, b: (np.asarray(a) == np.asarray(b)).all(), again.x, seen.x))
+    assert jax.tree.structure(again.x) == jax.tree.structure(seen.x) and type(again.y) is type(
+        seen.y
+    )
+    assert jax.tree.all(
+        jax.tree.map(lambda a, b: (np.asarray(a) == np.asarray(b)).all(), again.x, seen.x)
+    )
     assert repr(again) == repr(seen) and again.stats.keys() == seen.stats.keys()
     for name in ("t", "loss", "grad_norm"):
         np.testing.assert_array_equal(getattr(again, name), getattr(seen, name))
@@ -443,7 +519,9 @@ def test_a_damaged_file_is_refused_and_left_alone(damage, tmp_path):
     iterate(Adam(0.1), bowl, 10).save(path)
     path.write_bytes(damage(path.read_bytes()))
     before = path.read_bytes()
-    with pytest.raises(CorruptFile, match=r"run.npz' is not a whole trajectory \(\w+\); run again and save it anew"):
+    with pytest.raises(
+        CorruptFile, match=r"run.npz' is not a whole trajectory \(\w+\); run again and save it anew"
+    ):
         Trajectory.load(path)
     assert path.read_bytes() == before
 
@@ -480,13 +558,19 @@ def changed(path, **other):
 @pytest.mark.parametrize(
     "other, words",
     [
-        ({"header": {"format": 2}}, r"is of format 2, and this dynopt reads 1; install a newer dynopt"),
+        (
+            {"header": {"format": 2}},
+            r"is of format 2, and this dynopt reads 1; install a newer dynopt",
+        ),
         (
             {"header": {"runs": {"booth.sgd.map": {}}}},
             r"holds all runs of a command.*read it with .*\['booth.sgd.map.x'\]",
         ),
         ({"loss": np.zeros(2)}, r"is not a whole trajectory \(ValueError\)"),
-        ({"header": {"position": {"array": [[3], "float64"]}}}, r"is not a whole trajectory \(ValueError\)"),
+        (
+            {"header": {"position": {"array": [[3], "float64"]}}},
+            r"is not a whole trajectory \(ValueError\)",
+        ),
     ],
 )
 def test_a_file_of_another_kind_says_which(other, words, tmp_path):
@@ -510,4 +594,8 @@ def test_a_link_is_followed_and_what_is_no_ordinary_file_is_left_alone(tmp_path)
 @pytest.mark.parametrize("run", [iterate, integrate])
 def test_a_loss_that_is_a_plain_number_stays_where_it_is(run):
     still = run(SGD(0.1), Problem(lambda x: 1.0, [0.0, 1.0], name="flat"), 3)
-    assert still.status == Status.ok and still.loss.tolist() == [1.0] * 4 and (np.ptp(still.y.x, axis=0) == 0).all()
+    assert (
+        still.status == Status.ok
+        and still.loss.tolist() == [1.0] * 4
+        and (np.ptp(still.y.x, axis=0) == 0).all()
+    )

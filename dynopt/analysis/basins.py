@@ -13,13 +13,14 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..checks import whole
 from ..errors import InvalidType, InvalidValue
-from ..members import must_be_one
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
 from ..problems import Problem
 from ..problems.problem import as_window, must_be_problem
-from ..sweeps import sweep
-from ..trajectories import Status, as_vector
+from ..runs.batches import must_be_one
+from ..runs.prepare import as_vector
+from ..runs.sweep import sweep
+from ..runs.trajectory import Status
 
 Points = np.ndarray
 MOST_STEPS = 4096  # of the solver, from each start
@@ -52,8 +53,12 @@ class Basins(eqx.Module):
     disagreement = property(lambda self: float(np.mean(self.differs)))
 
     def __repr__(self) -> str:
-        where = f"{self.optimizer} on {self.problem.name}, {self.map.size} starts, {self.steps} steps"
-        return f"Basins({where}: {100 * self.disagreement:.1f} % end elsewhere than the gradient flow)"
+        where = (
+            f"{self.optimizer} on {self.problem.name}, {self.map.size} starts, {self.steps} steps"
+        )
+        return (
+            f"Basins({where}: {100 * self.disagreement:.1f} % end elsewhere than the gradient flow)"
+        )
 
 
 def basins(
@@ -99,7 +104,10 @@ def basins(
         settled = _nearest(_flow_ends(problem, grid, minimizers, radius / 4), minimizers, radius)
     else:
         settled = _taken_over(flow, problem, x, y)
-    shape, failed = (points, points), np.isin(np.asarray(ran.result), (Status.diverged, Status.nonfinite))
+    shape, failed = (
+        (points, points),
+        np.isin(np.asarray(ran.result), (Status.diverged, Status.nonfinite)),
+    )
     return Basins(
         x, y, np.where(failed, -1, reached).reshape(shape), settled.reshape(shape), failed.reshape(shape),
         optimizer, problem, int(steps),
@@ -120,7 +128,9 @@ def _flow_ends(problem: Problem, grid: Array, minimizers: np.ndarray, near: floa
 
 
 @eqx.filter_jit
-def _settle(loss: Callable, start: PyTree, grid: Array, minimizers: Array, near: float | Array, solver):
+def _settle(
+    loss: Callable, start: PyTree, grid: Array, minimizers: Array, near: float | Array, solver
+):
     """Where the gradient flow comes so near a minimizer, or is when the solver's steps are used up; the slope there."""
     grad = as_vector(loss, start)[2]
 
@@ -148,7 +158,9 @@ def _nearest(ends: np.ndarray, minimizers: np.ndarray, radius: float) -> np.ndar
 
 
 def _radius(minimizers: np.ndarray, diagonal: float) -> float:
-    apart = np.linalg.norm(minimizers[:, None] - minimizers, axis=-1)[np.triu_indices(len(minimizers), 1)]
+    apart = np.linalg.norm(minimizers[:, None] - minimizers, axis=-1)[
+        np.triu_indices(len(minimizers), 1)
+    ]
     return apart.min() / 4 if apart.size else diagonal / 10
 
 
@@ -159,28 +171,40 @@ def _vectors(x: PyTree[Array]) -> np.ndarray:
 def _side(points: Any) -> int:
     points = whole("points", points, least=2, like=100)
     if points > MOST_POINTS:
-        raise InvalidValue(f"`points` is {points} along each side, more than {MOST_POINTS}; pass points=201, say.")
+        raise InvalidValue(
+            f"`points` is {points} along each side, more than {MOST_POINTS}; pass points=201, say."
+        )
     return points
 
 
 def _known(problem: Problem) -> np.ndarray:
     if problem.dim != 2:
-        raise InvalidValue(f"basins are seen in a plane, but {problem.name} has {problem.dim} coordinates; pass two.")
+        raise InvalidValue(
+            f"basins are seen in a plane, but {problem.name} has {problem.dim} coordinates; pass two."
+        )
     if problem.minimizers is None:
-        raise InvalidValue(f"{problem.name} knows no minimizers; pass them as Problem(..., minimizers=[[...], ...]).")
+        raise InvalidValue(
+            f"{problem.name} knows no minimizers; pass them as Problem(..., minimizers=[[...], ...])."
+        )
     return np.asarray(problem.minimizers, float)
 
 
 def _own_window(problem: Problem):
     if problem.window is None:
-        raise InvalidValue(f"{problem.name} knows no window; pass window=((x_low, x_high), (y_low, y_high)).")
+        raise InvalidValue(
+            f"{problem.name} knows no window; pass window=((x_low, x_high), (y_low, y_high))."
+        )
     return problem.window
 
 
 def _taken_over(flow: Any, problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if not isinstance(flow, Basins):
-        raise InvalidType(f"`flow` must be a result of analysis.basins, got {flow!r}; leave it out to solve for it.")
-    if flow.problem.name != problem.name or not (np.array_equal(flow.x, x) and np.array_equal(flow.y, y)):
+        raise InvalidType(
+            f"`flow` must be a result of analysis.basins, got {flow!r}; leave it out to solve for it."
+        )
+    if flow.problem.name != problem.name or not (
+        np.array_equal(flow.x, x) and np.array_equal(flow.y, y)
+    ):
         raise InvalidValue(
             f"`flow` is of {flow.problem.name} on another grid; pass basins of {problem.name} with the same window and "
             "points."

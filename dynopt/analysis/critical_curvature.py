@@ -50,12 +50,18 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
     if not (radius > GROWS).any():
         return np.inf
     first = int(np.argmax(radius > GROWS))
-    if first == 0 or radius[min(first + 20, len(radius) - 1)] < 1 + 1e-6:  # it grows from 0 on, not from a threshold on
+    if (
+        first == 0 or radius[min(first + 20, len(radius) - 1)] < 1 + 1e-6
+    ):  # it grows from 0 on, not from a threshold on
         raise InvalidValue(
             f"the map of {optimizer!r} is unstable at every curvature near 0, as if it climbed, so none is the first; "
             "look at spectral_radius."
         )
-    return float(crossing(lambda curvature: spectral_radius(optimizer, curvature), SCAN[None], radius[None])[0])
+    return float(
+        crossing(lambda curvature: spectral_radius(optimizer, curvature), SCAN[None], radius[None])[
+            0
+        ]
+    )
 
 
 def crossing(radius: Callable, points: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..trajectories import Trajectory, as_vector, fitted
+from ..runs.prepare import as_vector, fitted
+from ..runs.trajectory import Trajectory
 
 ROUND_OFF = 8  # a rise is one if it exceeds so many ulp of the largest energy so far, or tolerances of the solver
 
@@ -71,7 +72,15 @@ def energy(optimizer: AbstractOptimizer, problem: Problem, trajectory: Trajector
 
 
 @eqx.filter_jit
-def _energy(page: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y: Any, losses: Array, rtol: Array):
+def _energy(
+    page: AbstractOptimizer,
+    loss: Callable,
+    start: PyTree,
+    t: Array,
+    y: Any,
+    losses: Array,
+    rtol: Array,
+):
     _, flat_loss, _ = as_vector(loss, start)
     seen = jax.vmap(lambda t, y: page.energy(t, y, flat_loss))(t, y)
     fine = jnp.isfinite(seen) & jnp.isfinite(losses) & jnp.isfinite(y.x).all(-1)
@@ -90,7 +99,9 @@ def _check(optimizer: AbstractOptimizer, problem: Problem, run: Trajectory) -> N
         )
     if run.t.ndim != 1:
         raise InvalidValue("`trajectory` holds a batch; use equinox.filter_vmap over its members.")
-    point = jax.eval_shape(lambda x: optimizer.init(x, lambda x: x), jax.ShapeDtypeStruct((problem.dim,), run.t.dtype))
+    point = jax.eval_shape(
+        lambda x: optimizer.init(x, lambda x: x), jax.ShapeDtypeStruct((problem.dim,), run.t.dtype)
+    )
     same = run.problem == problem.name and _agree(run.optimizer, repr(optimizer))
     if not same or point._fields != run.y._fields or point.x.shape != run.y.x.shape[-1:]:
         raise InvalidValue(
@@ -104,5 +115,7 @@ def _agree(one: str, other: str) -> bool:
     if "[" in one + other:
         return one.partition("(")[0] == other.partition("(")[0]
     number = r"(?<![\w.])\d[\d.]*(?:e[-+]?\d+)?"
-    one, other = (re.sub(number, lambda found: f"{float(found[0]):.5g}", text) for text in (one, other))
+    one, other = (
+        re.sub(number, lambda found: f"{float(found[0]):.5g}", text) for text in (one, other)
+    )
     return one == other

@@ -13,7 +13,9 @@ from ..checks import Scalar, positive
 from ..errors import SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import GAVE_UP, Trajectory, integrate, iterate, rtol_floor
+from ..runs.integrate import integrate, rtol_floor
+from ..runs.iterate import iterate
+from ..runs.trajectory import GAVE_UP, Trajectory
 
 SHARE = 1e-3  # of the gap: the most that the solver's own error may be
 USE_DOUBLE = "use float64 (jax.config.update('jax_enable_x64', True))"
@@ -79,7 +81,16 @@ def gap(
     rtol = 1e4 * floor if rtol is None else positive("rtol", rtol)
 
     def solved(rtol):
-        return integrate(optimizer, problem, steps, x0=x0, solver=solver, rtol=rtol, max_steps=max_steps, throw=throw)
+        return integrate(
+            optimizer,
+            problem,
+            steps,
+            x0=x0,
+            solver=solver,
+            rtol=rtol,
+            max_steps=max_steps,
+            throw=throw,
+        )
 
     def solved_in_part(rtol):
         try:
@@ -96,13 +107,22 @@ def gap(
     while True:
         rtol = max(rtol / 100, floor)
         flow = solved_in_part(rtol)
-        spent = not isinstance(flow.result, Tracer) and flow.result.ndim == 0 and flow.status in GAVE_UP
+        spent = (
+            not isinstance(flow.result, Tracer) and flow.result.ndim == 0 and flow.status in GAVE_UP
+        )
         if run is None:  # a flow that is too stiff for more is compared with a looser solution
             too_stiff = spent and loose.status not in GAVE_UP
-            run = measured(loose, solved_in_part(1e3 * rtol)) if too_stiff else measured(flow, loose)
+            run = (
+                measured(loose, solved_in_part(1e3 * rtol)) if too_stiff else measured(flow, loose)
+            )
         elif not spent:
             run = measured(flow, loose)
-        if isinstance(run.error, Tracer) or run.error.ndim > 1 or run.certified or jnp.isnan(run.largest):
+        if (
+            isinstance(run.error, Tracer)
+            or run.error.ndim > 1
+            or run.certified
+            or jnp.isnan(run.largest)
+        ):
             return run
         if rtol <= floor or spent:
             _warn(run)
@@ -111,10 +131,15 @@ def gap(
 
 
 def _warn(run: Gap) -> None:
-    own, double = float(jnp.nan_to_num(jnp.nanmax(run.solver_error), nan=jnp.inf)), run.t.dtype == jnp.float64
+    own, double = (
+        float(jnp.nan_to_num(jnp.nanmax(run.solver_error), nan=jnp.inf)),
+        run.t.dtype == jnp.float64,
+    )
     if run.largest > 0 and (double or own > run.largest / 10):  # float32 is held to a tenth
         share, remedy = (
-            ("thousandth", "trust the gap where `solver_error` is small") if double else ("tenth", USE_DOUBLE)
+            ("thousandth", "trust the gap where `solver_error` is small")
+            if double
+            else ("tenth", USE_DOUBLE)
         )
         warnings.warn(
             f"the solver's own error, {own:.1g}, is more than a {share} of the gap of {run.optimizer} on "

@@ -15,9 +15,11 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..trajectories import as_vector, fitted
+from ..runs.prepare import as_vector, fitted
 
-NODES, WEIGHTS = ((a + b) / 2 for a, b in zip(np.polynomial.legendre.leggauss(40), (1, 0), strict=True))
+NODES, WEIGHTS = (
+    (a + b) / 2 for a, b in zip(np.polynomial.legendre.leggauss(40), (1, 0), strict=True)
+)
 
 
 class ImplicitBias(eqx.Module):
@@ -84,7 +86,9 @@ def implicit_bias(optimizer: AbstractOptimizer, problem: Problem, x: Any = None)
     start = problem.start(x)
     flat, unravel = ravel_pytree(start)
     point = jax.eval_shape(lambda x: optimizer.init(x, lambda x: x), flat)
-    page = optimizer if len(point) == 1 or isinstance(optimizer, Memoryless) else Memoryless(optimizer)
+    page = (
+        optimizer if len(point) == 1 or isinstance(optimizer, Memoryless) else Memoryless(optimizer)
+    )
     parts = _split(Modified(fitted(page, start, flat.dtype)), problem.loss, start)
     return ImplicitBias(
         **{name: unravel(part) if part.ndim else part for name, part in parts.items()},
@@ -101,7 +105,10 @@ def _split(page: Modified, loss: Callable, start: PyTree) -> dict[str, Array]:
 
     def phi(g):
         """What a gradient adds to the flow, against its direction."""
-        return page.optimizer.flow(0.0, y, jnp.zeros_like).x - page.optimizer.flow(0.0, y, lambda _: g).x
+        return (
+            page.optimizer.flow(0.0, y, jnp.zeros_like).x
+            - page.optimizer.flow(0.0, y, lambda _: g).x
+        )
 
     pull = phi(g)
     _, stiffness = jax.jvp(phi, (jnp.zeros_like(g),), (jnp.ones_like(g),))

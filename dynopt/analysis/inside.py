@@ -11,7 +11,8 @@ from ..checks import whole
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import as_vector, iterate, ready
+from ..runs.iterate import iterate
+from ..runs.prepare import as_vector, ready
 
 Points = np.ndarray
 
@@ -40,15 +41,27 @@ class Inside(eqx.Module):
     def turn(self) -> Points:
         """The angle between each step and -∇f, in degrees."""
         with np.errstate(all="ignore"):
-            u, v = (way / np.linalg.norm(way, axis=-1, keepdims=True) for way in (self.step, self.downhill))
+            u, v = (
+                way / np.linalg.norm(way, axis=-1, keepdims=True)
+                for way in (self.step, self.downhill)
+            )
         apart, along = (np.linalg.norm(way, axis=-1) for way in (u - v, u + v))
-        return np.degrees(2 * np.arctan2(apart, along))  # arccos(u · v) would lose half the digits of a small angle
+        return np.degrees(
+            2 * np.arctan2(apart, along)
+        )  # arccos(u · v) would lose half the digits of a small angle
 
     def __repr__(self) -> str:
         return f"Inside({self.optimizer} on {self.problem.name}, steps {self.k[0]} to {self.k[-1]})"
 
 
-def inside(optimizer: AbstractOptimizer, problem: Problem, first: int = 0, steps: int = 3, *, x0: Any = None) -> Inside:
+def inside(
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    first: int = 0,
+    steps: int = 3,
+    *,
+    x0: Any = None,
+) -> Inside:
     """Take some steps of a run apart.
 
     What a page does without the gradient of here is what its memory asks for: heavy ball rolls on by μ times its last
@@ -81,4 +94,6 @@ def inside(optimizer: AbstractOptimizer, problem: Problem, first: int = 0, steps
             f"without a gradient step {k} of {optimizer!r} is not finite, so it cannot be taken apart; pass a later "
             "`first`, or a page that does not divide by the size of the gradient alone."
         )
-    return Inside(np.arange(first, first + steps), x, memory, gradient, downhill, optimizer, problem)
+    return Inside(
+        np.arange(first, first + steps), x, memory, gradient, downhill, optimizer, problem
+    )

@@ -12,7 +12,10 @@ from jaxtyping import Array, Float, PyTree
 from ..checks import whole
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import MOST_STEPS, Trajectory, as_vector, fitted, iterate, rtol_floor
+from ..runs.integrate import rtol_floor
+from ..runs.iterate import iterate
+from ..runs.prepare import MOST_STEPS, as_vector, fitted
+from ..runs.trajectory import Trajectory
 
 
 class LocalError(eqx.Module):
@@ -65,7 +68,9 @@ def local_error(
 
 
 @eqx.filter_jit
-def _errors(page: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y: Any, max_steps: int):
+def _errors(
+    page: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y: Any, max_steps: int
+):
     _, _, grad = as_vector(loss, start)
     field = diffrax.ODETerm(lambda t, y, _: page.flow(t, y, grad))
 

@@ -15,7 +15,9 @@ from ..derivations.expansion import settling_time
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import GAVE_UP, MOST_STEPS, as_vector, integrate, rtol_floor
+from ..runs.integrate import integrate, rtol_floor
+from ..runs.prepare import MOST_STEPS, as_vector
+from ..runs.trajectory import GAVE_UP
 from .round_off import iterate_twice
 
 Points = np.ndarray
@@ -53,7 +55,12 @@ class Order(eqx.Module):
 
 
 def order(
-    optimizer: AbstractOptimizer, problem: Problem, time: Scalar | None = None, refinements: int = 8, *, x0: Any = None
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    time: Scalar | None = None,
+    refinements: int = 8,
+    *,
+    x0: Any = None,
 ) -> Order:
     """Refine the page, h → h/2 → h/4 → ..., and fit the slope of log(largest gap) against log(h).
 
@@ -76,7 +83,9 @@ def order(
     1
     """
     refinements = whole("refinements", refinements, least=3, most=MOST, like=8)
-    steps = 50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
+    steps = (
+        50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
+    )
     dtype = jnp.result_type(*jax.tree.leaves(problem.start(x0)))
     first = 0 if optimizer.order == 1 else math.ceil(float(settling_time(optimizer) / optimizer.h))
     if first >= steps:
@@ -93,12 +102,23 @@ def order(
         )
     pages = [optimizer.refine(2**i) for i in range(refinements)]
     clocks = list(enumerate(pages if flows_differ(pages, problem, x0) else pages[:1]))
-    flows = [_solved(page, problem, steps, 2**i, rtol_floor(dtype, optimizer), x0) for i, page in clocks]
+    flows = [
+        _solved(page, problem, steps, 2**i, rtol_floor(dtype, optimizer), x0) for i, page in clocks
+    ]
     flows *= refinements // len(flows)
-    measured = np.array([_measure(page, problem, (first, steps), 2**i, flows[i], x0) for i, page in enumerate(pages)])
+    measured = np.array(
+        [
+            _measure(page, problem, (first, steps), 2**i, flows[i], x0)
+            for i, page in enumerate(pages)
+        ]
+    )
     h, error, floor, solver_error = measured.T
 
-    clear = np.isfinite(error) & (error > 10 * floor) & (error > (1000 if dtype == jnp.float64 else 100) * solver_error)
+    clear = (
+        np.isfinite(error)
+        & (error > 10 * floor)
+        & (error > (1000 if dtype == jnp.float64 else 100) * solver_error)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
     window = _window(clear, pairwise)
@@ -114,17 +134,38 @@ def order(
             )
     else:
         lost = int((~np.isfinite(error)).sum())
-        finer = "" if dtype == jnp.float64 else "use float64 (jax.config.update('jax_enable_x64', True)) or "
-        other = "a larger `learning_rate`" if finer else "use a larger `learning_rate` or another start"
+        finer = (
+            ""
+            if dtype == jnp.float64
+            else "use float64 (jax.config.update('jax_enable_x64', True)) or "
+        )
+        other = (
+            "a larger `learning_rate`" if finer else "use a larger `learning_rate` or another start"
+        )
         diverged = refinements - lost < 3  # as many as a fit needs
-        remedy = f"{lost} are not finite; use a smaller `learning_rate`" if diverged else f"{finer}{other}"
+        remedy = (
+            f"{lost} are not finite; use a smaller `learning_rate`"
+            if diverged
+            else f"{finer}{other}"
+        )
         warnings.warn(
             f"only {int(clear.sum())} of {refinements} gaps of {optimizer} on {problem.name} stand clear of round-off "
             f"and of the solver's own error in {dtype}, too few for a slope; {remedy}.",
             stacklevel=2,
         )
     span = float(steps * optimizer.h)
-    kept = (h, error, pairwise, slope, stderr, window, floor, float(solver_error.max()), optimizer.order, span)
+    kept = (
+        h,
+        error,
+        pairwise,
+        slope,
+        stderr,
+        window,
+        floor,
+        float(solver_error.max()),
+        optimizer.order,
+        span,
+    )
     return Order(*kept, optimizer, problem)
 
 
@@ -134,17 +175,24 @@ def flows_differ(pages: list[AbstractOptimizer], problem: Problem, x0: Any) -> b
         return True
     start = problem.start(x0)
     x, _, grad = as_vector(problem.loss, start)
-    coarse, fine = (jax.tree.leaves(page.for_leaves(start).init_flow(x, grad)) for page in (pages[0], pages[-1]))
+    coarse, fine = (
+        jax.tree.leaves(page.for_leaves(start).init_flow(x, grad)) for page in (pages[0], pages[-1])
+    )
     return not all(map(np.array_equal, coarse, fine))
 
 
-def _solved(page: AbstractOptimizer, problem: Problem, saves: int, every: int, rtol: float, x0: Any):
+def _solved(
+    page: AbstractOptimizer, problem: Problem, saves: int, every: int, rtol: float, x0: Any
+):
     """The flow's positions, and at a looser tolerance."""
 
     def solved(rtol):
         return integrate(page, problem, saves * every, x0=x0, save_every=every, rtol=rtol).y.x
 
-    for looser in (1, 100):  # a flow that is itself off by a few ulp, or stiff, is not solved so finely
+    for looser in (
+        1,
+        100,
+    ):  # a flow that is itself off by a few ulp, or stiff, is not solved so finely
         try:
             return solved(looser * rtol), solved(10 * looser * rtol)
         except SolverFailure as failure:
@@ -153,11 +201,20 @@ def _solved(page: AbstractOptimizer, problem: Problem, saves: int, every: int, r
     return solved(1e4 * rtol), solved(1e5 * rtol)
 
 
-def _measure(page: AbstractOptimizer, problem: Problem, saves: tuple[int, int], every: int, flows: Any, x0: Any):
+def _measure(
+    page: AbstractOptimizer,
+    problem: Problem,
+    saves: tuple[int, int],
+    every: int,
+    flows: Any,
+    x0: Any,
+):
     """h, the largest gap, the round-off floor and the solver's error of one clock, from the first save to the last."""
     (first, last), (flow, looser) = saves, flows
     x, rounded = iterate_twice(page, problem, last, every, x0=x0)
-    return float(page.h), *(_largest(apart[first:]) for apart in (x - flow, x - rounded, flow - looser))
+    return float(page.h), *(
+        _largest(apart[first:]) for apart in (x - flow, x - rounded, flow - looser)
+    )
 
 
 def _largest(apart: PyTree) -> float:
@@ -169,7 +226,9 @@ def _window(clear: Points, pairwise: Points) -> tuple[int, int] | None:
     last = int(np.flatnonzero(clear)[-1]) if clear.any() else 0
     first = last
     while (
-        first > 0 and clear[first - 1] and (last - first < 2 or abs(pairwise[first - 1] - pairwise[last - 1]) < STEADY)
+        first > 0
+        and clear[first - 1]
+        and (last - first < 2 or abs(pairwise[first - 1] - pairwise[last - 1]) < STEADY)
     ):
         first -= 1
     return (first, last) if last - first >= 2 else None

@@ -13,7 +13,8 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..trajectories import integrate, iterate, rtol_floor
+from ..runs.integrate import integrate, rtol_floor
+from ..runs.iterate import iterate
 from .order import MOST, flows_differ
 
 Points = np.ndarray
@@ -48,7 +49,12 @@ class Precision(eqx.Module):
 
 
 def precision(
-    optimizer: AbstractOptimizer, problem: Problem, time: Scalar, refinements: int = 8, *, x0: Any = None
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    time: Scalar,
+    refinements: int = 8,
+    *,
+    x0: Any = None,
 ) -> Precision:
     """Refine the page, h → h/2 → h/4 → ..., in both formats.
 
@@ -66,25 +72,56 @@ def precision(
     0.01920 0.00939 0.00465
     """
     if not jax.config.read("jax_enable_x64"):
-        raise EnvironmentProblem("float64 is off; call jax.config.update('jax_enable_x64', True) before anything else.")
+        raise EnvironmentProblem(
+            "float64 is off; call jax.config.update('jax_enable_x64', True) before anything else."
+        )
     must_be_page(optimizer)
     must_be_problem(problem)
     refinements = whole("refinements", refinements, least=3, most=MOST, like=8)
     steps = max(1, round(float(positive("time", time)) / float(optimizer.h)))
-    starts = [jax.tree.map(lambda v, kind=kind: jnp.asarray(v, kind), problem.start(x0)) for kind in ("f4", "f8")]
-    pages, rtol = [optimizer.refine(2**i) for i in range(refinements)], rtol_floor(jnp.float64, optimizer)
+    starts = [
+        jax.tree.map(lambda v, kind=kind: jnp.asarray(v, kind), problem.start(x0))
+        for kind in ("f4", "f8")
+    ]
+    pages, rtol = (
+        [optimizer.refine(2**i) for i in range(refinements)],
+        rtol_floor(jnp.float64, optimizer),
+    )
     flows = []
     for i, page in enumerate(pages if flows_differ(pages, problem, starts[1]) else pages[:1]):
         k = steps * 2**i
-        flows.append([integrate(page, problem, k, x0=starts[1], save_every=k, rtol=r) for r in (rtol, 10 * rtol)])
+        flows.append(
+            [
+                integrate(page, problem, k, x0=starts[1], save_every=k, rtol=r)
+                for r in (rtol, 10 * rtol)
+            ]
+        )
     flows *= refinements // len(flows)
     rows = []
     for i, (page, (flow, looser)) in enumerate(zip(pages, flows, strict=True)):
-        maps = [iterate(page, problem, steps * 2**i, x0=start, save_every=steps * 2**i) for start in starts]
-        rows.append((float(page.h), *(float(np.linalg.norm(_end(run) - _end(flow))) for run in (*maps, looser))))
+        maps = [
+            iterate(page, problem, steps * 2**i, x0=start, save_every=steps * 2**i)
+            for start in starts
+        ]
+        rows.append(
+            (
+                float(page.h),
+                *(float(np.linalg.norm(_end(run) - _end(flow))) for run in (*maps, looser)),
+            )
+        )
     h, single, double, own = np.array(rows).T
     solver = flows[0][0].stats["solver"]
-    return Precision(h, single, double, float(own.max()), solver, rtol, float(steps * optimizer.h), optimizer, problem)
+    return Precision(
+        h,
+        single,
+        double,
+        float(own.max()),
+        solver,
+        rtol,
+        float(steps * optimizer.h),
+        optimizer,
+        problem,
+    )
 
 
 def _end(run: Any) -> np.ndarray:

@@ -13,9 +13,11 @@ from ..derivations import Modified
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import arguments
-from ..optimizers.wrapper import AbstractWrapper
+from ..optimizers.wrappers.base import AbstractWrapper
 from ..problems import Problem
-from ..trajectories import Trajectory, as_vector, iterate, ready
+from ..runs.iterate import iterate
+from ..runs.prepare import as_vector, ready
+from ..runs.trajectory import Trajectory
 from .gap import distance
 
 
@@ -43,13 +45,21 @@ class Rescaling(eqx.Module):
     problem: Problem
 
     def __repr__(self) -> str:
-        found = f"{float(jnp.nanmax(self.distance)):.3g} apart with the rate / {float(self.factor):.4g}"
+        found = (
+            f"{float(jnp.nanmax(self.distance)):.3g} apart with the rate / {float(self.factor):.4g}"
+        )
         same = f"{float(jnp.nanmax(self.same_rate_distance)):.3g} with the same"
         return f"Rescaling({self.optimizer} on {self.problem.name} with x = {float(self.scale):g} z, {found}, {same})"
 
 
 def rescaling(
-    optimizer: AbstractOptimizer, problem: Problem, steps: int, scale, *, x0: Any = None, throw: bool = True
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    steps: int,
+    scale,
+    *,
+    x0: Any = None,
+    throw: bool = True,
 ) -> Rescaling:
     """Run the map in x, and in z on f(λz), at the same learning rate and at the one that makes up for the scale λ.
 
@@ -90,7 +100,9 @@ def rescaling(
     def run(page: AbstractOptimizer, scale: Scalar) -> Trajectory:
         unit = jnp.asarray(scale, jnp.result_type(*jax.tree.leaves(start)))
         z0 = jax.tree.map(lambda leaf: leaf / unit, start)
-        ran = iterate(page, Problem(Scaled(problem.loss, unit), z0, name=problem.name), steps, throw=throw)
+        ran = iterate(
+            page, Problem(Scaled(problem.loss, unit), z0, name=problem.name), steps, throw=throw
+        )
         return eqx.tree_at(lambda ran: ran.y, ran, ran.y._replace(x=unit * ran.y.x))
 
     map = run(optimizer, 1.0)
@@ -105,7 +117,9 @@ def rescaling(
     other = _with_rate(optimizer, rate / factor)
     same_rate, corrected = run(optimizer, scale), run(other, scale)
     apart = distance(map, corrected), distance(map, same_rate)
-    return Rescaling(map, same_rate, corrected, *apart, growth, factor, scale, optimizer, other, problem)
+    return Rescaling(
+        map, same_rate, corrected, *apart, growth, factor, scale, optimizer, other, problem
+    )
 
 
 class Scaled(eqx.Module):
@@ -147,7 +161,9 @@ def rate_of(page: AbstractOptimizer) -> Scalar:
     if isinstance(own.get("optimizer"), AbstractOptimizer):
         return rate_of(own["optimizer"])
     if "learning_rate" not in own:
-        raise InvalidValue(f"{page!r} is not made from a `learning_rate`; pass a page such as dynopt.SGD(0.1).")
+        raise InvalidValue(
+            f"{page!r} is not made from a `learning_rate`; pass a page such as dynopt.SGD(0.1)."
+        )
     return own["learning_rate"]
 
 

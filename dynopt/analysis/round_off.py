@@ -10,10 +10,13 @@ from jaxtyping import Array, PyTree
 
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..trajectories import ready, run_map
+from ..runs.iterate import run_map
+from ..runs.prepare import ready
 
 
-def iterate_twice(page: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None) -> Array:
+def iterate_twice(
+    page: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None
+) -> Array:
     """The map's positions after each `every` steps, as they are and with one more rounding in every step.
 
     In exact arithmetic the two are equal; what parts them is round-off. One compilation serves every `every`.
@@ -57,5 +60,7 @@ class _Rounded(AbstractOptimizer):
     def step(self, t, y, grad):
         y = self.page.step(t, y, grad)
         # the usual hash of shaders: numbers without a pattern, and without a seed
-        wild = 43758.5453 * jnp.sin(12.9898 * (t / self.h) + 78.233 * jnp.arange(y.x.size, dtype=y.x.dtype))
+        wild = 43758.5453 * jnp.sin(
+            12.9898 * (t / self.h) + 78.233 * jnp.arange(y.x.size, dtype=y.x.dtype)
+        )
         return y._replace(x=y.x + self.size * y.x * (2 * (wild - jnp.floor(wild)) - 1))

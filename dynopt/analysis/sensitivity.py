@@ -12,8 +12,8 @@ from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..sweeps import sweep
-from ..trajectories import as_vector, ready
+from ..runs.prepare import as_vector, ready
+from ..runs.sweep import sweep
 from .rescaling import power, rate_of
 from .stability import options, rising, stability
 
@@ -44,8 +44,14 @@ class Sensitivity(eqx.Module):
     steps: int = eqx.field(static=True)
 
     def __repr__(self) -> str:
-        shape = f"{len(self.learning_rate)} learning rates x {len(self.value)} values of {self.option}"
-        least = f"least loss {np.nanmin(self.loss):.3g}" if np.isfinite(self.loss).any() else "no finite loss"
+        shape = (
+            f"{len(self.learning_rate)} learning rates x {len(self.value)} values of {self.option}"
+        )
+        least = (
+            f"least loss {np.nanmin(self.loss):.3g}"
+            if np.isfinite(self.loss).any()
+            else "no finite loss"
+        )
         who = f"{type(self.optimizer).__name__} on {self.problem.name}"
         return f"Sensitivity({who}, {shape}, {self.steps} steps: {least})"
 
@@ -89,7 +95,9 @@ def sensitivity(
     page, start, _, _ = ready(optimizer, problem, x0)
     linear = float(power(page, problem.loss, start)) == 1
     curvature = _curvature(problem) if linear else float("nan")
-    values = np.linspace(0, 1, VALUES, endpoint=False) if values is None else rising("values", values)
+    values = (
+        np.linspace(0, 1, VALUES, endpoint=False) if values is None else rising("values", values)
+    )
     if learning_rates is None:
         own = _boundary(optimizer, option, [float(getattr(optimizer, option))], curvature)[0]
         top = 3 * own if 0 < own < np.inf else 30 * float(rate_of(optimizer))
@@ -99,18 +107,36 @@ def sensitivity(
     def member(rate, value):
         return kind(**others, **{"learning_rate": rate, option: value})
 
-    pages = eqx.filter_vmap(member)(*(jnp.asarray(axis.ravel()) for axis in np.meshgrid(rates, values)))
+    pages = eqx.filter_vmap(member)(
+        *(jnp.asarray(axis.ravel()) for axis in np.meshgrid(rates, values))
+    )
     ends = sweep(pages, problem, steps, x0=x0)
-    loss, result = (np.asarray(array).reshape(len(values), len(rates)) for array in (ends.loss, ends.result))
+    loss, result = (
+        np.asarray(array).reshape(len(values), len(rates)) for array in (ends.loss, ends.result)
+    )
     boundary = _boundary(optimizer, option, values, curvature)
     first = float(problem.loss(start))
-    return Sensitivity(rates, values, loss, result, first, boundary, curvature, option, optimizer, problem, int(steps))
+    return Sensitivity(
+        rates,
+        values,
+        loss,
+        result,
+        first,
+        boundary,
+        curvature,
+        option,
+        optimizer,
+        problem,
+        int(steps),
+    )
 
 
 def _boundary(optimizer: AbstractOptimizer, option: str, values: Any, curvature: float) -> Points:
     """The critical learning rate of each value; NaN where there is no theory of one."""
     try:
-        return stability(optimizer, option, learning_rates=[1.0], values=values, curvature=curvature).boundary
+        return stability(
+            optimizer, option, learning_rates=[1.0], values=values, curvature=curvature
+        ).boundary
     except InvalidValue:  # no curvature is known, or the map has no derivative at rest
         return np.full(len(values), np.nan)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..trajectories import as_vector
+from ..runs.prepare import as_vector
 
 WHOLE = 1000  # coordinates up to which the Hessian is made
 DIRECTIONS = 100  # of Lanczos's method beyond
@@ -46,7 +46,9 @@ def _largest(loss: Callable, start: PyTree) -> Array:
     x, _, grad = as_vector(loss, start)
     if x.size <= WHOLE:
         hessian = jax.jacfwd(grad)(x)
-        return jnp.linalg.eigvalsh(hessian.astype(jnp.promote_types(x.dtype, "float32")))[-1].astype(x.dtype)
+        return jnp.linalg.eigvalsh(hessian.astype(jnp.promote_types(x.dtype, "float32")))[
+            -1
+        ].astype(x.dtype)
 
     def product(u):
         return jax.jvp(grad, (x,), (u.astype(x.dtype),))[1].astype(u.dtype)
@@ -66,14 +68,20 @@ def _best(product: Callable[[Array], Array], dim: int, dtype: Any) -> Array:
         for _ in range(2):  # twice is enough to be orthogonal to the last digit
             new = jnp.where(leads, new / jnp.linalg.norm(new), 0)
             new = new - (basis @ new) @ basis
-        return basis.at[k + 1].set(jnp.where(leads, new / jnp.linalg.norm(new), 0)), images.at[k].set(image)
+        return basis.at[k + 1].set(jnp.where(leads, new / jnp.linalg.norm(new), 0)), images.at[
+            k
+        ].set(image)
 
     first = jax.random.normal(jax.random.key(0), (dim,), dtype)
     basis = jnp.zeros((DIRECTIONS + 1, dim), dtype).at[0].set(first / jnp.linalg.norm(first))
-    basis, images = jax.lax.fori_loop(0, DIRECTIONS, lead, (basis, jnp.zeros((DIRECTIONS, dim), dtype)))
+    basis, images = jax.lax.fori_loop(
+        0, DIRECTIONS, lead, (basis, jnp.zeros((DIRECTIONS, dim), dtype))
+    )
     basis = basis[:-1]
     projected = basis @ images.T
-    least = -1 - jnp.abs(projected).sum()  # below all eigenvalues: where there is no direction is not the best
+    least = (
+        -1 - jnp.abs(projected).sum()
+    )  # below all eigenvalues: where there is no direction is not the best
     projected = projected + jnp.diag(jnp.where(basis.any(1), 0, least))
     u = jnp.linalg.eigh((projected + projected.T) / 2)[1][:, -1] @ basis
     return u / jnp.linalg.norm(u)

@@ -11,7 +11,7 @@ from ..checks import Scalar, concrete
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
-from ..trajectories import with_dtype
+from ..runs.prepare import with_dtype
 
 FAR = 1e9  # steps after which every cold start is forgotten
 PULLS = (1.0, -0.7, 0.4)  # gradients, none like another, by whose signs memories are told apart
@@ -42,25 +42,37 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     """
     must_be_page(optimizer)
     if not concrete((optimizer, curvature)):
-        raise InvalidValue("eigenvalues need numbers, got values inside a jax transformation; call this outside of it.")
+        raise InvalidValue(
+            "eigenvalues need numbers, got values inside a jax transformation; call this outside of it."
+        )
     if getattr(getattr(optimizer, "transformation", None), "unravel", None) is not None:
-        raise InvalidValue(f"a mode is one number, but {optimizer!r} is made for PyTrees; make it without `like`.")
+        raise InvalidValue(
+            f"a mode is one number, but {optimizer!r} is made for PyTrees; make it without `like`."
+        )
     try:
         values = np.asarray(curvature, float)
     except (TypeError, ValueError):
-        raise InvalidType(f"`curvature` must be numbers, got {curvature!r}; pass for example 10.0.") from None
+        raise InvalidType(
+            f"`curvature` must be numbers, got {curvature!r}; pass for example 10.0."
+        ) from None
     if not np.isfinite(values).all():
-        raise InvalidValue("`curvature` must be finite, got NaN or infinity; pass for example 10.0.")
+        raise InvalidValue(
+            "`curvature` must be finite, got NaN or infinity; pass for example 10.0."
+        )
     with jax.enable_x64(True):
         page = with_dtype(optimizer, jnp.float64)
-        found = in_batches(lambda part: _jacobians(page, part), values.ravel()).reshape(values.shape)
+        found = in_batches(lambda part: _jacobians(page, part), values.ravel()).reshape(
+            values.shape
+        )
     return found if found.ndim else float(found)
 
 
 def in_batches(jacobians, *columns: np.ndarray) -> np.ndarray:
     """The spectral radius of each of `jacobians(*columns)`, `BATCH` at a time, the last batch filled up."""
     count = len(columns[0])
-    filled = [np.resize(column, -(-count // BATCH) * BATCH).reshape(-1, BATCH) for column in columns]
+    filled = [
+        np.resize(column, -(-count // BATCH) * BATCH).reshape(-1, BATCH) for column in columns
+    ]
     found = [np.asarray(jacobians(*part)) for part in zip(*filled, strict=True)]
     matrices = np.concatenate([*found, np.empty((0, 1, 1))] if not found else found)[:count]
     seen = np.isfinite(matrices).all((-2, -1))
@@ -102,7 +114,9 @@ def jacobian(page: AbstractOptimizer, curvature: Scalar) -> Float[Array, "n n"]:
         new, kept = after(z)
         return jnp.where(weighs, z + (1 - new) / jnp.where(kept > 1e-6, kept, jnp.nan), z)
 
-    new, kept = after(start)  # what neither swings nor weighs is a clock, such as a sum of learning rates
+    new, kept = after(
+        start
+    )  # what neither swings nor weighs is a clock, such as a sum of learning rates
     late = start + (new - start) * jnp.where(kept == 1, FAR, (1 - kept**FAR) / (1 - kept))
     rest = jax.lax.fori_loop(0, 4, settle, jnp.where(swings, 0.0, jnp.where(weighs, 1.0, late)))
     whole = jax.jacfwd(step)(rest, lambda x: curvature * x)

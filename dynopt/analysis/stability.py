@@ -16,7 +16,9 @@ from .critical_curvature import crossing
 from .spectral_radius import in_batches, jacobian
 
 Points = np.ndarray
-SCAN = np.geomspace(1e-6, 1e6, 61)  # learning rates times curvature, among which the critical one is looked for
+SCAN = np.geomspace(
+    1e-6, 1e6, 61
+)  # learning rates times curvature, among which the critical one is looked for
 ZOOM = 17  # points in each round of the search for the optimum
 
 
@@ -45,7 +47,12 @@ class Stability(eqx.Module):
 
 
 def stability(
-    optimizer: AbstractOptimizer, option: str = "momentum", *, learning_rates=None, values=None, curvature=1.0
+    optimizer: AbstractOptimizer,
+    option: str = "momentum",
+    *,
+    learning_rates=None,
+    values=None,
+    curvature=1.0,
 ) -> Stability:
     """The `spectral_radius` on f(x) = λ x²/2 of pages like `optimizer`, at every learning rate and value of `option`.
 
@@ -82,7 +89,9 @@ def stability(
 
     def critical(values: Points) -> Points:
         scan = np.broadcast_to(SCAN / curvature, (len(values), len(SCAN)))
-        return crossing(lambda rates: radius(rates, values[:, None]), scan, radius(scan, values[:, None]))
+        return crossing(
+            lambda rates: radius(rates, values[:, None]), scan, radius(scan, values[:, None])
+        )
 
     values = np.linspace(0, 1, 121, endpoint=False) if values is None else rising("values", values)
     if learning_rates is None:
@@ -97,13 +106,17 @@ def stability(
             "above 0."
         )
     if len(values) > 1 and (np.nanmax(seen, 0) - np.nanmin(seen, 0)).max() < 1e-9:
-        raise InvalidValue(f"`{option}` changes no radius of {optimizer!r}; pass an option that does.")
+        raise InvalidValue(
+            f"`{option}` changes no radius of {optimizer!r}; pass an option that does."
+        )
     optimal = _least(lambda values: radius(rates[:, None], values), values, seen.T)
     return Stability(rates, values, seen, critical(values), optimal, option, optimizer, curvature)
 
 
 @eqx.filter_jit
-def _jacobians(kind: type, others: dict[str, Any], option: str, curvature: Any, rates: Any, values: Any) -> Array:
+def _jacobians(
+    kind: type, others: dict[str, Any], option: str, curvature: Any, rates: Any, values: Any
+) -> Array:
     def one(rate, value):
         return jacobian(kind(**others, **{"learning_rate": rate, option: value}), curvature)
 
@@ -141,9 +154,13 @@ def options(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str, 
         raise unknown_name(f"second option of {type(optimizer).__name__}", str(option), names)
     own = {parameter.name: getattr(optimizer, parameter.name) for parameter in known}
     changed = {
-        p.name: own[p.name] for p in known if p.name not in ("learning_rate", option) and own[p.name] != p.default
+        p.name: own[p.name]
+        for p in known
+        if p.name not in ("learning_rate", option) and own[p.name] != p.default
     }
-    return type(optimizer), {n: v if isinstance(v, bool) else np.asarray(v, float) for n, v in changed.items()}
+    return type(optimizer), {
+        n: v if isinstance(v, bool) else np.asarray(v, float) for n, v in changed.items()
+    }
 
 
 def rising(name: str, values) -> Points:
@@ -154,7 +171,9 @@ def rising(name: str, values) -> Points:
             f"`{name}` must be numbers, got {values!r}; pass for example np.linspace(0.1, 1, 10)."
         ) from None
     if row.ndim != 1 or not row.size or not np.isfinite(row).all() or (np.diff(row) <= 0).any():
-        raise InvalidValue(f"`{name}` must be a row of rising numbers; pass for example np.linspace(0.1, 1, 10).")
+        raise InvalidValue(
+            f"`{name}` must be a row of rising numbers; pass for example np.linspace(0.1, 1, 10)."
+        )
     if name == "learning_rates" and row[0] <= 0:
         raise InvalidValue(f"`learning_rates` must be positive, got {row[0]:g}; begin above 0.")
     return row

@@ -51,22 +51,32 @@ def steepest(gradient: Any, norm: str = "euclidean") -> Steepest:
     if norm not in NORMS:
         raise unknown_name("norm", str(norm), NORMS)
     if not concrete(gradient):
-        raise InvalidType("`gradient` is traced by jax, and `steepest` looks at its numbers; call it outside jit.")
+        raise InvalidType(
+            "`gradient` is traced by jax, and `steepest` looks at its numbers; call it outside jit."
+        )
     try:
         g = np.asarray(gradient, float)
     except (TypeError, ValueError):
-        raise InvalidType(f"`gradient` must be an array, got {gradient!r}; pass for example [3.0, -4.0].") from None
+        raise InvalidType(
+            f"`gradient` must be an array, got {gradient!r}; pass for example [3.0, -4.0]."
+        ) from None
     if not np.isfinite(g).all() or not g.any():
-        raise InvalidValue("`gradient` must be finite and not 0; pass a point that is no minimizer.")
+        raise InvalidValue(
+            "`gradient` must be finite and not 0; pass a point that is no minimizer."
+        )
     if norm == "spectral" and g.ndim != 2:
-        raise InvalidValue(f"the spectral norm is one of matrices, but `gradient` has shape {g.shape}; pass a matrix.")
+        raise InvalidValue(
+            f"the spectral norm is one of matrices, but `gradient` has shape {g.shape}; pass a matrix."
+        )
     d = {"euclidean": _unit, "max": np.sign, "spectral": _msign}[norm](g)
     return Steepest(norm, g, -d, -float((g * d).sum()))
 
 
 def length(d: Points, norm: str) -> float:
     """|d| in one of the norms."""
-    return float({"euclidean": np.linalg.norm, "max": lambda d: np.abs(d).max(), "spectral": _top}[norm](d))
+    return float(
+        {"euclidean": np.linalg.norm, "max": lambda d: np.abs(d).max(), "spectral": _top}[norm](d)
+    )
 
 
 def _unit(g: Points) -> Points:

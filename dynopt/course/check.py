@@ -107,7 +107,9 @@ def slope(name: str, h: Any, error: Any, *, seal: str = "", hint: str = "") -> N
     several = len(np.unique(h))
     if h.shape != error.shape or several < 3:
         given = f"{several} different and {len(error)}"
-        raise InvalidValue(f"a slope needs three different steps h and as many errors, got {given}; pass more.")
+        raise InvalidValue(
+            f"a slope needs three different steps h and as many errors, got {given}; pass more."
+        )
     if not all((np.isfinite(row) & (row > 0)).all() for row in (h, error)):
         raise InvalidValue(
             "a slope is one of logarithms, and some `h` or `error` is not positive and finite; leave those out."
@@ -123,7 +125,9 @@ def choice(name: str, answer: Any, *, seal: str = "", hint: str = "") -> None:
     """
     exercise = _exercise(name, "choice", seal, hint, answer)
     if not isinstance(answer, str):
-        raise NoAnswer(f"{name}: `answer` must be text, got {answer!r}; pass one of the letters offered, in quotes.")
+        raise NoAnswer(
+            f"{name}: `answer` must be text, got {answer!r}; pass one of the letters offered, in quotes."
+        )
     exercise.settle(f'"{answer}"', answer)
 
 
@@ -135,9 +139,14 @@ def below(name: str, smaller: Any, larger: Any, *, seal: str = "", hint: str = "
     **Raises:** as `close`, and says where the bound is broken first.
     """
     exercise = _exercise(name, "below", seal, hint, smaller, larger)
-    low, high = np.array(_numbers(name, smaller, "smaller")), np.array(_numbers(name, larger, "larger"))
+    low, high = (
+        np.array(_numbers(name, smaller, "smaller")),
+        np.array(_numbers(name, larger, "larger")),
+    )
     if len(low) != len(high) and 1 not in (len(low), len(high)):
-        raise InvalidValue(f"{len(low)} numbers stand beside {len(high)}; pass as many, or one bound for all.")
+        raise InvalidValue(
+            f"{len(low)} numbers stand beside {len(high)}; pass as many, or one bound for all."
+        )
     if not low.size or not high.size:
         raise InvalidValue("there are no numbers to compare; pass rows that are not empty.")
     low, high = np.broadcast_arrays(low, high)
@@ -176,7 +185,9 @@ def not_invariant(name: str, f: Callable, transform: Callable, at: Any, *, hint:
     _tick(name, f"changes by {apart:.3g} of its size")
 
 
-def seal(name: str, answer: Any, *, relative: float | None = None, absolute: float | None = None) -> str:
+def seal(
+    name: str, answer: Any, *, relative: float | None = None, absolute: float | None = None
+) -> str:
     """Seal the right answer of an exercise of one's own: a word, or numbers with their tolerance.
 
     The name is part of it: a seal opens for the exercise of that name only.
@@ -188,11 +199,15 @@ def seal(name: str, answer: Any, *, relative: float | None = None, absolute: flo
         return seals.sealed(name, answer, 0.0, False)
     values, tolerance = _numbers(name, answer, "answer"), relative if absolute is None else absolute
     if tolerance is None or None not in (relative, absolute):
-        raise InvalidValue("numbers are sealed with one tolerance; pass relative=0.02 or absolute=0.1, say.")
+        raise InvalidValue(
+            "numbers are sealed with one tolerance; pass relative=0.02 or absolute=0.1, say."
+        )
     least, most = (1e-12, 1) if absolute is None else (0, np.inf)
     if not least < float(number("tolerance", tolerance)) < most:
         within = "between 1e-12 and 1" if absolute is None else "above 0"
-        raise InvalidValue(f"this tolerance must lie {within}, got {tolerance:g}; pass relative=0.02, say.")
+        raise InvalidValue(
+            f"this tolerance must lie {within}, got {tolerance:g}; pass relative=0.02, say."
+        )
     if not values:
         raise InvalidValue("there is no number to seal; pass one, or a row of them.")
     if not np.isfinite(values).all() or (absolute is None and 0 in values):
@@ -231,9 +246,13 @@ def _exercise(name: str, asked: str, seal: str, hint: str, *answers: Any) -> Exe
             "a hint alone tells no right answer; pass seal=check.seal(name, answer, relative=0.02), too."
         )
     if found.seal and not (isinstance(found.seal, str) and seals.FORM.fullmatch(found.seal)):
-        raise InvalidValue(f"{found.seal!r} is no seal; make one by check.seal(name, answer, relative=0.02), say.")
+        raise InvalidValue(
+            f"{found.seal!r} is no seal; make one by check.seal(name, answer, relative=0.02), say."
+        )
     if found.seal and found.seal.startswith("choice") != (asked == "choice"):
-        raise InvalidValue(f"the seal of {name} is one of a {'word' if asked != 'choice' else 'number'}; make another.")
+        raise InvalidValue(
+            f"the seal of {name} is one of a {'word' if asked != 'choice' else 'number'}; make another."
+        )
     if any(map(_dots, answers)):
         raise _unanswered(name)
     return found
@@ -251,26 +270,36 @@ def _known(name: str) -> Exercise:
     chapter = str(name).partition("-")[0]
     known = exercises(chapter) if chapter in chapters() else {}
     if name not in known:
-        raise unknown_name("exercise", str(name), known or [one for some in chapters() for one in exercises(some)])
+        raise unknown_name(
+            "exercise", str(name), known or [one for some in chapters() for one in exercises(some)]
+        )
     return known[name]
 
 
-def _apart(name: str, asked: str, f: Callable, transform: Callable, at: Any, hint: str) -> tuple[Exercise, float]:
+def _apart(
+    name: str, asked: str, f: Callable, transform: Callable, at: Any, hint: str
+) -> tuple[Exercise, float]:
     """The exercise, and by how much f changes, as a share of its largest number."""
     exercise = _exercise(name, asked, "", hint, f, transform, at)
     for called, given in (("f", f), ("transform", transform)):
         if not callable(given):
-            raise InvalidType(f"`{called}` must be a function, got {given!r}; pass lambda x: 2 * x, say.")
+            raise InvalidType(
+                f"`{called}` must be a function, got {given!r}; pass lambda x: 2 * x, say."
+            )
     moved = transform(at)
     results = [] if _dots(moved) else [f(at), f(moved)]
     if not results or any(map(_dots, results)):
         raise _unanswered(name)
     before, after = (np.array(_numbers(name, values, "f")) for values in results)
     if before.shape != after.shape:
-        raise InvalidValue(f"f gives {before.size} numbers and then {after.size}; let it give as many for both.")
+        raise InvalidValue(
+            f"f gives {before.size} numbers and then {after.size}; let it give as many for both."
+        )
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         raise exercise.wrong("f gives a number that is not finite.")
-    return exercise, float(np.abs(after - before).max(initial=0) / (np.abs(before).max(initial=0) or 1))
+    return exercise, float(
+        np.abs(after - before).max(initial=0) / (np.abs(before).max(initial=0) or 1)
+    )
 
 
 def _numbers(name: str, answer: Any, called: str) -> list[float]:
@@ -280,8 +309,12 @@ def _numbers(name: str, answer: Any, called: str) -> list[float]:
             raise TypeError
         return [float(value) for value in np.ravel(np.asarray(answer, float))]
     except (TypeError, ValueError):
-        given = type(answer).__name__ if isinstance(answer, list | tuple | np.ndarray) else repr(answer)
-        raise NoAnswer(f"{name}: `{called}` must be a number, or a row of them, got {given}; pass 0.5, say.") from None
+        given = (
+            type(answer).__name__ if isinstance(answer, list | tuple | np.ndarray) else repr(answer)
+        )
+        raise NoAnswer(
+            f"{name}: `{called}` must be a number, or a row of them, got {given}; pass 0.5, say."
+        ) from None
 
 
 def _said(values: Sequence[float]) -> str:

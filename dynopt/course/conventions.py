@@ -19,11 +19,18 @@ class Convention(NamedTuple):
     rows: tuple[tuple[str, str, str], ...]
 
     def _repr_markdown_(self) -> str:
-        lines = [f"**Convention: {self.question}**", "", "| who | writes | with dynopt |", "|---|---|---|"]
+        lines = [
+            f"**Convention: {self.question}**",
+            "",
+            "| who | writes | with dynopt |",
+            "|---|---|---|",
+        ]
         return "\n".join(lines + [f"| {' | '.join(row)} |" for row in self.rows])
 
     def __repr__(self) -> str:
-        return "\n".join([self.question, *(f"  {who}: {writes}  [{here}]" for who, writes, here in self.rows)])
+        return "\n".join(
+            [self.question, *(f"  {who}: {writes}  [{here}]" for who, writes, here in self.rows)]
+        )
 
 
 class Conventions(Mapping[str, Convention]):
@@ -73,14 +80,26 @@ conventions = Conventions(
                     "θ (`params`), γ (`lr`), μ (`momentum`), `betas`, α (`alpha`), `square_avg`",
                     "γ = η, α = ρ",
                 ),
-                ("papers", "θ, α or η, β₁, β₂, m, v (Adam); x, s, β (Nesterov, Su, Boyd and Candès)", "α = η, s = η"),
-                ("essays", "θ, γ, λ, G: G ← λ G + (1-λ) g², θ ← θ - γ g/√(G+ε)", "γ = η, λ = ρ, G = v"),
+                (
+                    "papers",
+                    "θ, α or η, β₁, β₂, m, v (Adam); x, s, β (Nesterov, Su, Boyd and Candès)",
+                    "α = η, s = η",
+                ),
+                (
+                    "essays",
+                    "θ, γ, λ, G: G ← λ G + (1-λ) g², θ ← θ - γ g/√(G+ε)",
+                    "γ = η, λ = ρ, G = v",
+                ),
             ),
         ),
         "time": Convention(
             "how much time does one step take?",
             (
-                ("dynopt", "t = k h with h = η for SGD, RMSprop, Adam and h = √η for momentum", "`page.h`"),
+                (
+                    "dynopt",
+                    "t = k h with h = η for SGD, RMSprop, Adam and h = √η for momentum",
+                    "`page.h`",
+                ),
                 (
                     "momentum, if μ stays as η → 0",
                     "x′ = -∇f with t = k η/(1-μ), or x′ = -∇f/(1-μ) with t = k η",
@@ -94,14 +113,26 @@ conventions = Conventions(
             (
                 ("dynopt", "p ← μ p - h g, x ← x + h p, h = √η: a velocity", "`Momentum(η, μ)`"),
                 ("optax.sgd", "m ← μ m + g, x ← x - η m: undamped, m = -p/h", "`Momentum(η, μ)`"),
-                ("PyTorch SGD", "b ← μ b + g, θ ← θ - γ b: as optax, with `dampening=0`", "`Momentum(γ, μ)`"),
-                ("moving average", "m ← β m + (1-β) g, x ← x - η m: damped, as inside Adam", "`Momentum((1-β) η, β)`"),
+                (
+                    "PyTorch SGD",
+                    "b ← μ b + g, θ ← θ - γ b: as optax, with `dampening=0`",
+                    "`Momentum(γ, μ)`",
+                ),
+                (
+                    "moving average",
+                    "m ← β m + (1-β) g, x ← x - η m: damped, as inside Adam",
+                    "`Momentum((1-β) η, β)`",
+                ),
             ),
         ),
         "nesterov": Convention(
             "where is the gradient taken?",
             (
-                ("Nesterov", "at the point ahead, x + μ (x - x_before)", "the position of `Nesterov` is that point"),
+                (
+                    "Nesterov",
+                    "at the point ahead, x + μ (x - x_before)",
+                    "the position of `Nesterov` is that point",
+                ),
                 (
                     "optax.sgd, PyTorch SGD",
                     "m ← μ m + g, x ← x - η (g + μ m): at x, which is already ahead",
@@ -117,7 +148,11 @@ conventions = Conventions(
         "epsilon": Convention(
             "inside or outside the root?",
             (
-                ("optax.rmsprop", "η g/√(v + ε), ε = 1e-8: inside, unless `eps_in_sqrt=False`", "`RMSprop(η, ρ, ε)`"),
+                (
+                    "optax.rmsprop",
+                    "η g/√(v + ε), ε = 1e-8: inside, unless `eps_in_sqrt=False`",
+                    "`RMSprop(η, ρ, ε)`",
+                ),
                 (
                     "PyTorch RMSprop",
                     "γ g/(√v + ε), ε = 1e-8: outside, and α = 0.99 where optax has 0.9",
@@ -130,7 +165,11 @@ conventions = Conventions(
             "is the start of an average mended?",
             (
                 ("Adam everywhere", "m̂ = m/(1-β₁ᵏ), v̂ = v/(1-β₂ᵏ) after k steps", "`Adam(η)`"),
-                ("optax.rmsprop, PyTorch RMSprop", "no: v starts at 0, and the first step is η/√(1-ρ)", "`RMSprop(η)`"),
+                (
+                    "optax.rmsprop, PyTorch RMSprop",
+                    "no: v starts at 0, and the first step is η/√(1-ρ)",
+                    "`RMSprop(η)`",
+                ),
                 (
                     "optax.rmsprop, if asked",
                     "v̂ = v/(1-ρᵏ), and the first step is η",
@@ -141,8 +180,16 @@ conventions = Conventions(
         "weight decay": Convention(
             "what does the decay multiply?",
             (
-                ("optax.adamw", "x ← x - η (m̂/(√v̂ + ε) + λ x), λ = 1e-4 by default", "`AdamW(η, weight_decay=λ)`"),
-                ("PyTorch AdamW", "θ ← θ - γ λ θ, then Adam's step; λ = 1e-2 by default", "`AdamW(γ, weight_decay=λ)`"),
+                (
+                    "optax.adamw",
+                    "x ← x - η (m̂/(√v̂ + ε) + λ x), λ = 1e-4 by default",
+                    "`AdamW(η, weight_decay=λ)`",
+                ),
+                (
+                    "PyTorch AdamW",
+                    "θ ← θ - γ λ θ, then Adam's step; λ = 1e-2 by default",
+                    "`AdamW(γ, weight_decay=λ)`",
+                ),
                 (
                     "L2 penalty",
                     "g ← g + λ x before the averages: another optimizer",
@@ -155,8 +202,16 @@ conventions = Conventions(
             (
                 ("gradient descent", "η ‖g‖: the steeper, the longer", "`SGD(η)`"),
                 ("sign descent", "η in every coordinate, whatever g is", "`Signum(η, 0.0)`"),
-                ("Muon", "η r in every singular direction, r = √max(1, columns/rows)", "`Muon(η, exact=True)`"),
-                ("textbooks", "steepest descent in a norm: η ‖g‖* d, with the dual norm of g", "`analysis.steepest`"),
+                (
+                    "Muon",
+                    "η r in every singular direction, r = √max(1, columns/rows)",
+                    "`Muon(η, exact=True)`",
+                ),
+                (
+                    "textbooks",
+                    "steepest descent in a norm: η ‖g‖* d, with the dual norm of g",
+                    "`analysis.steepest`",
+                ),
             ),
         ),
         "order": Convention(
@@ -167,7 +222,11 @@ conventions = Conventions(
                     "of one step from a point of the flow: O(h²) for Euler's method",
                     "`analysis.local_error`",
                 ),
-                ("gap", "after a fixed time, 1/h steps later: O(h)", "`analysis.gap`, `analysis.order`"),
+                (
+                    "gap",
+                    "after a fixed time, 1/h steps later: O(h)",
+                    "`analysis.gap`, `analysis.order`",
+                ),
             ),
         ),
     }

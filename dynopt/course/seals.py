@@ -27,9 +27,17 @@ def sealed(name: str, answer: str | Sequence[float], tolerance: float, relative:
     parts = []
     for i, value in enumerate(answer):
         phase = round(
-            PHASES * (_place(value * (1 - tolerance) if relative else value - tolerance, tolerance, relative) % 1)
+            PHASES
+            * (
+                _place(
+                    value * (1 - tolerance) if relative else value - tolerance, tolerance, relative
+                )
+                % 1
+            )
         )
-        parts.append(f"{phase % PHASES:05d}:{_stamp(name, i, _bin(value, tolerance, relative, phase % PHASES))}")
+        parts.append(
+            f"{phase % PHASES:05d}:{_stamp(name, i, _bin(value, tolerance, relative, phase % PHASES))}"
+        )
     return f"{'relative' if relative else 'absolute'} {tolerance!r} {' '.join(parts)}"
 
 
@@ -37,10 +45,15 @@ def opens(seal: str, name: str, answer: str | Sequence[float]) -> bool:
     """Whether this is the answer that was sealed."""
     kind, *rest = seal.split()
     if kind == "choice" or isinstance(answer, str):
-        return kind == "choice" and isinstance(answer, str) and rest == [_stamp(name, 0, _word(answer))]
+        return (
+            kind == "choice"
+            and isinstance(answer, str)
+            and rest == [_stamp(name, 0, _word(answer))]
+        )
     tolerance, parts = float(rest[0]), [part.split(":") for part in rest[1:]]
     return len(parts) == len(answer) and all(
-        math.isfinite(value) and stamp == _stamp(name, i, _bin(value, tolerance, kind == "relative", int(phase)))
+        math.isfinite(value)
+        and stamp == _stamp(name, i, _bin(value, tolerance, kind == "relative", int(phase)))
         for i, (value, (phase, stamp)) in enumerate(zip(answer, parts, strict=True))
     )
 
@@ -49,7 +62,9 @@ def _place(value: float, tolerance: float, relative: bool) -> float:
     """Where a number lies, in widths of bins."""
     if not relative:
         return value / (2 * tolerance)
-    return math.log(abs(value)) / math.log((1 + tolerance) / (1 - tolerance)) if value else -math.inf
+    return (
+        math.log(abs(value)) / math.log((1 + tolerance) / (1 - tolerance)) if value else -math.inf
+    )
 
 
 def _bin(value: float, tolerance: float, relative: bool, phase: int) -> str:

@@ -14,7 +14,7 @@ from jaxtyping import Array
 from ..optimizers import AbstractOptimizer, WithGradient
 from ..optimizers.averages import weight
 from ..optimizers.base import Gradient, coefficient
-from ..optimizers.wrapper import AbstractAround, AbstractWrapper
+from ..optimizers.wrappers.base import AbstractAround, AbstractWrapper
 
 
 @singledispatch
@@ -25,7 +25,9 @@ def small_step(page: AbstractOptimizer, h: ArrayLike, t: ArrayLike, y: Any, grad
 
 @small_step.register
 def _(page: AbstractWrapper, h, t, y, grad):
-    return page.at(h).around(lambda t, y, grad: small_step(page.optimizer, h, t, y, grad), t, y, grad)
+    return page.at(h).around(
+        lambda t, y, grad: small_step(page.optimizer, h, t, y, grad), t, y, grad
+    )
 
 
 @small_step.register
@@ -34,7 +36,9 @@ def _(page: WithGradient, h, t, y, grad):
 
 
 @singledispatch
-def taylor(page: AbstractOptimizer, curve: Callable[[Array], Any], terms: int, t: Array) -> list[Any]:
+def taylor(
+    page: AbstractOptimizer, curve: Callable[[Array], Any], terms: int, t: Array
+) -> list[Any]:
     """The Taylor coefficients of h, h², ... in a curve such as h ↦ small_step(page, h, t, y, grad)."""
     return [coefficient(curve, k, t.dtype) for k in range(1, terms + 1)]
 

@@ -79,8 +79,12 @@ class Optax(AbstractOptimizer):
         seen = concrete((family, self.h))
         self.verdict = judge(self.transformation, self.h) if seen else unseen(self.transformation)
 
-    name = property(lambda self: "Optax" if self.transformation.name == "lambda" else self.transformation.name)
-    fields = property(lambda self: self.transformation.fields, doc="The coordinates of phase space, x first.")
+    name = property(
+        lambda self: "Optax" if self.transformation.name == "lambda" else self.transformation.name
+    )
+    fields = property(
+        lambda self: self.transformation.fields, doc="The coordinates of phase space, x first."
+    )
     regularity = property(
         lambda self: Regularity(
             order=self.verdict.order,
@@ -90,9 +94,15 @@ class Optax(AbstractOptimizer):
             flow_error_ulps=0.0 if self.verdict.smooth else 1000.0,
         )
     )
-    fault = property(lambda self: self.verdict.fault, doc="Why there is no flow; nothing if there is one.")
+    fault = property(
+        lambda self: self.verdict.fault, doc="Why there is no flow; nothing if there is one."
+    )
     limit = property(
-        lambda self: "differentiated at h = 0" if self.verdict.smooth else "extrapolated from small clocks to h = 0",
+        lambda self: (
+            "differentiated at h = 0"
+            if self.verdict.smooth
+            else "extrapolated from small clocks to h = 0"
+        ),
         doc="How the flow is found.",
     )
 
@@ -102,7 +112,8 @@ class Optax(AbstractOptimizer):
             return jax.tree.map(jnp.zeros_like, y)
         t = jnp.asarray(t, y.x.dtype)
         more, fewer = (
-            extrapolated(lambda h: small_step(self, h, t, y, grad), 1, self._span(t), n)[0] for n in (CLOCKS, CLOCKS - 2)
+            extrapolated(lambda h: small_step(self, h, t, y, grad), 1, self._span(t), n)[0]
+            for n in (CLOCKS, CLOCKS - 2)
         )
         return jax.tree.map(lambda a, b: jnp.abs(a - b), more, fewer)
 
@@ -110,7 +121,9 @@ class Optax(AbstractOptimizer):
         return self.transformation.start(self.h, x)
 
     def step(self, t, y, grad):
-        return self.transformation.update(self.h, jnp.round(jnp.asarray(t) / self.h).astype(int), y, grad)
+        return self.transformation.update(
+            self.h, jnp.round(jnp.asarray(t) / self.h).astype(int), y, grad
+        )
 
     def flow(self, t, y, grad):
         t = jnp.asarray(t, y.x.dtype)
@@ -121,13 +134,19 @@ class Optax(AbstractOptimizer):
         if not self.transformation.reading.counts:
             return SPAN * self.made_at
         longest = SPAN_COUNTED * self.made_at
-        return jax.lax.stop_gradient(jnp.where(t > 0, jnp.minimum(longest, SPAN_SINCE * t), longest))
+        return jax.lax.stop_gradient(
+            jnp.where(t > 0, jnp.minimum(longest, SPAN_SINCE * t), longest)
+        )
 
     def optax(self):
         return self.transformation.family(self.h)
 
     def __repr__(self) -> str:
-        powers = [f"{leaf.name!r}: {leaf.power:g}" for leaf in self.transformation.reading.memories if leaf.power]
+        powers = [
+            f"{leaf.name!r}: {leaf.power:g}"
+            for leaf in self.transformation.reading.memories
+            if leaf.power
+        ]
         scale = f", scale={{{', '.join(powers)}}}" if powers else ""
         return f"Optax({self.transformation.name}, h={shown(self.h)}{scale})"
 
@@ -136,13 +155,19 @@ class Optax(AbstractOptimizer):
 def _(page: Optax, h, t, y, grad):
     if page.verdict.fault:
         raise InvalidValue(page.verdict.fault)
-    return page.transformation.update(h, t / h if page.transformation.reading.counts else 0, y, grad)
+    return page.transformation.update(
+        h, t / h if page.transformation.reading.counts else 0, y, grad
+    )
 
 
 @taylor.register
 def _(page: Optax, curve, terms, t):
     smooth = taylor.dispatch(AbstractOptimizer)
-    return smooth(page, curve, terms, t) if page.verdict.smooth else extrapolated(curve, terms, page._span(t))
+    return (
+        smooth(page, curve, terms, t)
+        if page.verdict.smooth
+        else extrapolated(curve, terms, page._span(t))
+    )
 
 
 @weights.register
@@ -150,5 +175,7 @@ def _(page: Optax, t, h):
     x = jnp.asarray(page.transformation.sample, jnp.result_type(h))
     y = page.transformation.start(h, x)
     averages = page.regularity.averages
-    kept = {name: page.transformation.kept(name, h, 1, y, lambda x: x).ravel()[0] for name in averages}
+    kept = {
+        name: page.transformation.kept(name, h, 1, y, lambda x: x).ravel()[0] for name in averages
+    }
     return {name: 1 - share ** (t / h) for name, share in kept.items()}

@@ -84,7 +84,9 @@ def read(transform: Any, x: PyTree, scale: Mapping[str, float | int]) -> Reading
         ) from error
     moves = len(program.outvars) - len(values)
     felt = set(range(moves))
-    while (more := felt | {moves + i for i in _feeding(program, felt)[0] if i < len(values)}) != felt:
+    while (
+        more := felt | {moves + i for i in _feeding(program, felt)[0] if i < len(values)}
+    ) != felt:
         felt = more
     kinks = _feeding(program, felt)[1]
 
@@ -103,7 +105,10 @@ def read(transform: Any, x: PyTree, scale: Mapping[str, float | int]) -> Reading
         if not any(_is_or_lies_in(name, key) for name in memories):
             raise unknown_name("state leaf", key, memories)
     exponents = {key: float(number(f"scale[{key!r}]", power)) for key, power in scale.items()}
-    powers = [next((p for key, p in exponents.items() if _is_or_lies_in(name, key)), 0.0) for name in names]
+    powers = [
+        next((p for key, p in exponents.items() if _is_or_lies_in(name, key)), 0.0)
+        for name in names
+    ]
     spelt = [jax.tree_util.keystr(path) for path in paths]
     leaves = tuple(Leaf(*each) for each in zip(names, spelt, roles, powers, strict=True))
     return Reading(leaves, tuple(sorted(kinks)))
@@ -120,7 +125,9 @@ def _felt_role(dtype: Any, path: str) -> str:
 
 def _feeding(program: Jaxpr, wanted: set[int]) -> tuple[set[int], set[str]]:
     """Which inputs of a program reach the wanted outputs, and through which kinks."""
-    live: set[Any] = {v for i, v in enumerate(program.outvars) if i in wanted and isinstance(v, Var)}
+    live: set[Any] = {
+        v for i, v in enumerate(program.outvars) if i in wanted and isinstance(v, Var)
+    }
     kinks: set[str] = set()
     for equation in reversed(program.eqns):
         outputs = {i for i, v in enumerate(equation.outvars) if v in live}
@@ -139,8 +146,14 @@ def _feeding(program: Jaxpr, wanted: set[int]) -> tuple[set[int], set[str]]:
 
 def _programs_in(equation: Any) -> list[Jaxpr]:
     """The programs that one operation runs: of `jit` its own, of a custom derivative, a loop or a branch theirs."""
-    leaves = jax.tree.leaves(list(equation.params.values()), is_leaf=lambda p: isinstance(p, ClosedJaxpr | Jaxpr))
-    return [p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in leaves if isinstance(p, ClosedJaxpr | Jaxpr)]
+    leaves = jax.tree.leaves(
+        list(equation.params.values()), is_leaf=lambda p: isinstance(p, ClosedJaxpr | Jaxpr)
+    )
+    return [
+        p.jaxpr if isinstance(p, ClosedJaxpr) else p
+        for p in leaves
+        if isinstance(p, ClosedJaxpr | Jaxpr)
+    ]
 
 
 def _is_float(variable: Any) -> bool:
@@ -152,10 +165,16 @@ def _names(paths: list[Any]) -> list[str]:
     names: list[str] = []
     for path in paths:
         last = max((i for i, key in enumerate(path) if hasattr(key, "name")), default=0)
-        words = [str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", "")))) for key in path[last:]]
+        words = [
+            str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", ""))))
+            for key in path[last:]
+        ]
         name = re.sub(r"\W+", "_", "_".join(words)).strip("_") or "leaf"
         name = f"leaf_{name}" if name[0].isdigit() or name == "x" else name
-        n = sum(other == name or re.fullmatch(re.escape(name) + r"_\d+", other) is not None for other in names)
+        n = sum(
+            other == name or re.fullmatch(re.escape(name) + r"_\d+", other) is not None
+            for other in names
+        )
         names.append(f"{name}_{n + 1}" if n else name)
     return names
 

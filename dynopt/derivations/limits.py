@@ -14,16 +14,25 @@ CLOCKS = 8  # whose derivatives the polynomial runs through
 SPAN, SPAN_COUNTED, SPAN_SINCE = 1 / 4, 1 / 32, 1 / 8
 
 
-def extrapolated(curve: Callable[[Array], PyTree], terms: int, span: ArrayLike, clocks: int = CLOCKS) -> list[PyTree]:
+def extrapolated(
+    curve: Callable[[Array], PyTree], terms: int, span: ArrayLike, clocks: int = CLOCKS
+) -> list[PyTree]:
     """The Taylor coefficients of h, h², ... at h = 0 of a curve that is known for 0 < h ≤ span.
 
     Its derivative is taken at Chebyshev points of that interval; the polynomial through them is extrapolated to 0.
     """
     span = jnp.asarray(span)
     places, powers = _polynomial(clocks)
-    slopes = jax.vmap(lambda h: jax.jvp(curve, (h,), (jnp.ones_like(h),))[1])(span * places.astype(span.dtype))
+    slopes = jax.vmap(lambda h: jax.jvp(curve, (h,), (jnp.ones_like(h),))[1])(
+        span * places.astype(span.dtype)
+    )
     return [
-        jax.tree.map(lambda d, k=k: jnp.tensordot(powers[k - 1].astype(d.dtype), d, 1) / (k * span ** (k - 1)), slopes)
+        jax.tree.map(
+            lambda d, k=k: (
+                jnp.tensordot(powers[k - 1].astype(d.dtype), d, 1) / (k * span ** (k - 1))
+            ),
+            slopes,
+        )
         for k in range(1, terms + 1)
     ]
 

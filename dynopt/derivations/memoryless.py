@@ -13,7 +13,7 @@ from ..checks import Scalar, concrete
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import Regularity, must_be_page
-from ..optimizers.wrapper import AbstractWrapper
+from ..optimizers.wrappers.base import AbstractWrapper
 from .expansion import settling_time, small_step
 from .slow_manifold import LONG_AGO, forgetting, gain_of_layer, lag, settled, velocity
 from .transformation import Transformation
@@ -70,17 +70,22 @@ class Memoryless(AbstractOptimizer):
                 f"dynopt.{type(optimizer).__name__}(dynopt.Memoryless(page), ...)."
             )
         if hasattr(optimizer, "optimizer"):
-            raise InvalidValue(f"{optimizer} is derived already; pass its page {optimizer.optimizer}.")  # pyright: ignore
+            inner = optimizer.optimizer  # pyright: ignore
+            raise InvalidValue(f"{optimizer} is derived already; pass its page {inner}.")
         self.optimizer = optimizer
         self.h = getattr(optimizer, "learning_rate", optimizer.h)
         inside = getattr(optimizer, "transformation", None)
         if like is None and inside is not None and inside.unravel is not None:
             like = inside.tree(jnp.zeros(inside.size))
         self.transformation = Transformation(FixedDecays(optimizer, self.h), self.h, like=like)
-        self.kept = forgetting(self.transformation, self.h, optimizer.name) if concrete(optimizer) else 0.0
+        self.kept = (
+            forgetting(self.transformation, self.h, optimizer.name) if concrete(optimizer) else 0.0
+        )
 
     name = property(lambda self: f"{self.optimizer.name}, memoryless")
-    fields = property(lambda self: self.transformation.fields, doc="The coordinates of phase space, x first.")
+    fields = property(
+        lambda self: self.transformation.fields, doc="The coordinates of phase space, x first."
+    )
     regularity = property(lambda self: Regularity(nonsmooth=self.transformation.reading.kinks))
 
     def init(self, x, grad):
@@ -88,7 +93,11 @@ class Memoryless(AbstractOptimizer):
 
     def init_flow(self, x, grad, order=1):
         y = self.init(x, grad)
-        return y if order == 1 else y._replace(x=x + self.h * gain_of_layer(self.transformation, y, grad))
+        return (
+            y
+            if order == 1
+            else y._replace(x=x + self.h * gain_of_layer(self.transformation, y, grad))
+        )
 
     def step(self, t, y, grad):
         return self.transformation.update(self.h, jnp.round(t / self.h).astype(int), y, grad)

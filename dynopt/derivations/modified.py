@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_page
-from ..optimizers.wrapper import AbstractAround
+from ..optimizers.wrappers.base import AbstractAround
 from . import series
 from .expansion import small_step, taylor, weights
 from .memoryless import Memoryless
@@ -57,19 +57,25 @@ class Modified(AbstractAround):
     def __init__(self, optimizer: AbstractOptimizer, order: int = 2):
         must_be_page(optimizer)
         if isinstance(optimizer, Modified):
-            raise InvalidValue(f"{optimizer} is modified already; pass its page {optimizer.optimizer}, with order=3.")
+            raise InvalidValue(
+                f"{optimizer} is modified already; pass its page {optimizer.optimizer}, with order=3."
+            )
         if optimizer.regularity.singular_start:
             raise InvalidValue(
                 f"the flow of {optimizer} divides by the time since its start, so that no series in h serves there; "
                 "take it as it is, or modify a page without, such as dynopt.Nesterov(0.01)."
             )
         if order not in (2, 3):
-            raise InvalidValue(f"`order` must be 2 or 3, the orders that are derived, got {order!r}; use 2.")
+            raise InvalidValue(
+                f"`order` must be 2 or 3, the orders that are derived, got {order!r}; use 2."
+            )
         self.optimizer = optimizer
         self.terms = int(order)
         if self.terms == 3 and (optimizer.regularity.averages or isinstance(optimizer, Memoryless)):
             start = "is" if isinstance(optimizer, Memoryless) else "starts from 0/0, where it is"
-            raise InvalidValue(f"`order` is 3, but {optimizer} {start} known to order 2 only; use order=2.")
+            raise InvalidValue(
+                f"`order` is 3, but {optimizer} {start} known to order 2 only; use order=2."
+            )
         if optimizer.regularity.nonsmooth:
             warnings.warn(
                 f"the map of {optimizer} has corners or branches ({', '.join(optimizer.regularity.nonsmooth)}); where a path crosses "
@@ -105,12 +111,21 @@ class Modified(AbstractAround):
     def flow(self, t, y, grad):
         t = jnp.asarray(t, y.x.dtype)
         f1 = partial(self.optimizer.flow, grad=grad)
-        speed = series.modified(f1, self._phi(lambda t, y, h: small_step(self.optimizer, h, t, y, grad)), self.h, self.terms)
+        speed = series.modified(
+            f1,
+            self._phi(lambda t, y, h: small_step(self.optimizer, h, t, y, grad)),
+            self.h,
+            self.terms,
+        )
         if not self.regularity.averages:
             return speed(t, y)
-        averages = jax.lax.cond(t > 0, lambda: self._averages(t, y), lambda: self._first_averages(y, grad))
+        averages = jax.lax.cond(
+            t > 0, lambda: self._averages(t, y), lambda: self._first_averages(y, grad)
+        )
         phi = self._phi(partial(self._step_that_ends, grad))
-        return speed(t, y)._replace(x=series.modified(phi(1), phi, self.h, self.terms)(t + self.h, averages).x)
+        return speed(t, y)._replace(
+            x=series.modified(phi(1), phi, self.h, self.terms)(t + self.h, averages).x
+        )
 
     def _phi(self, step):
         """φₖ of a step, which takes t, y and h."""
@@ -137,7 +152,9 @@ class Modified(AbstractAround):
 
         velocity = self.optimizer.flow(start, y._replace(**zeros), grad).x
         first, turn = jax.jvp(after_one_step, (y.x,), (velocity,))
-        return y._replace(**{name: getattr(first, name) - self.h / 2 * getattr(turn, name) for name in zeros})
+        return y._replace(
+            **{name: getattr(first, name) - self.h / 2 * getattr(turn, name) for name in zeros}
+        )
 
     def optax(self):
         return self.optimizer.optax()

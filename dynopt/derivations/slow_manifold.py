@@ -34,7 +34,9 @@ def settled(map: Transformation, y: Point, grad: Gradient) -> Point:
 
     def newton(s, g):
         after = map.update(0.0, LONG_AGO, s, lambda _: g)
-        return jax.tree.map(jnp.add, s, solve(map, s, lambda _: g, jax.tree.map(jnp.subtract, after, s)))
+        return jax.tree.map(
+            jnp.add, s, solve(map, s, lambda _: g, jax.tree.map(jnp.subtract, after, s))
+        )
 
     g = grad(y.x)
     empty, fixed = jax.lax.stop_gradient((jax.tree.map(jnp.zeros_like, y)._replace(x=y.x), g))
@@ -58,7 +60,10 @@ def gain_of_layer(map: Transformation, y: Point, grad: Gradient) -> Array:
 
     def filling(carry):
         s, before, _, k = carry
-        moved = [(jnp.abs(a - b) > 1e-15 * jnp.abs(a)).any() for a, b in zip(s[1:], before[1:], strict=True)]
+        moved = [
+            (jnp.abs(a - b) > 1e-15 * jnp.abs(a)).any()
+            for a, b in zip(s[1:], before[1:], strict=True)
+        ]
         return (k < LAYER) & jnp.stack([*moved, k == 0]).any()
 
     def one(carry):
@@ -80,13 +85,20 @@ def solve(map: Transformation, y: Point, grad: Gradient, right: Point) -> Point:
     for names in shapes.values():
 
         def sigma(memories, names=names):
-            after = map.update(0.0, LONG_AGO, y._replace(**dict(zip(names, memories, strict=True))), grad)
+            after = map.update(
+                0.0, LONG_AGO, y._replace(**dict(zip(names, memories, strict=True))), grad
+            )
             return jnp.stack([getattr(after, name) for name in names], -1)
 
         memories = tuple(getattr(y, name) for name in names)
-        units = [tuple(jnp.full_like(m, i == j) for j, m in enumerate(memories)) for i in range(len(names))]
+        units = [
+            tuple(jnp.full_like(m, i == j) for j, m in enumerate(memories))
+            for i in range(len(names))
+        ]
         jacobian = jnp.stack([jax.jvp(sigma, (memories,), (unit,))[1] for unit in units], -1)
-        forgets = jnp.broadcast_to(jnp.eye(len(names), dtype=jacobian.dtype), jacobian.shape) - jacobian
+        forgets = (
+            jnp.broadcast_to(jnp.eye(len(names), dtype=jacobian.dtype), jacobian.shape) - jacobian
+        )
         vector = jnp.stack([getattr(right, name) for name in names], -1)
         found = jnp.linalg.solve(forgets, vector[..., None])[..., 0]
         right = right._replace(**{name: found[..., i] for i, name in enumerate(names)})
@@ -106,7 +118,9 @@ def forgetting(map: Transformation, h: Scalar, name: str) -> float:
                 "memories fade, or the page itself, whose flow keeps them."
             )
     if not np.isfinite(seen["velocity"]).all() or not seen["velocity"].any() or not seen["steady"]:
-        raise InvalidValue(f"the steps of {name} depend on the step count for ever; use constant rates, no schedule.")
+        raise InvalidValue(
+            f"the steps of {name} depend on the step count for ever; use constant rates, no schedule."
+        )
     if not seen["tame"]:
         raise InvalidValue(
             f"the steps of {name} grow beyond bounds once its memory has settled, where it divides by almost 0; use a "
@@ -126,7 +140,9 @@ def _look(map: Transformation, h: Array, y: Point, grad: Gradient) -> dict[str, 
     again = map.update(0.0, LONG_AGO, rest, grad)
     kept = {name: jnp.abs(map.kept(name, 0.0, LONG_AGO, y, grad)).max() for name in map.fields[1:]}
     slowest = jnp.stack([jnp.zeros(()), *kept.values()]).max()
-    filled = 2 + 50 * slowest / (1 - slowest)  # steps, after which a cold start is forgotten and nothing should count
+    filled = 2 + 50 * slowest / (
+        1 - slowest
+    )  # steps, after which a cold start is forgotten and nothing should count
     final = velocity(map, rest, grad)
     return {
         "kept": kept,
@@ -135,7 +151,10 @@ def _look(map: Transformation, h: Array, y: Point, grad: Gradient) -> dict[str, 
         & jnp.allclose(final, velocity(map, rest, grad, LONG_AGO / 3), rtol=1e-9, atol=0),
         "tame": jnp.abs(final).max() < 1e6 * jnp.abs(velocity(map, y, grad, 3)).max(),
         "unsettled": {
-            name: (jnp.abs(getattr(again, name) - getattr(rest, name)) / (jnp.abs(getattr(rest, name)) + 1e-9)).max()
+            name: (
+                jnp.abs(getattr(again, name) - getattr(rest, name))
+                / (jnp.abs(getattr(rest, name)) + 1e-9)
+            ).max()
             for name in map.fields[1:]
         },
     }

@@ -36,10 +36,16 @@ class Transformation(eqx.Module):
     reading: Reading = eqx.field(static=True)
 
     def __init__(
-        self, family: Callable, h: ArrayLike, scale: Mapping[str, float | int] | None = None, like: PyTree = None
+        self,
+        family: Callable,
+        h: ArrayLike,
+        scale: Mapping[str, float | int] | None = None,
+        like: PyTree = None,
     ):
         if not callable(family):
-            raise InvalidType(f"`family` must be a function of h, got {family!r}; write lambda h: optax.sgd(h).")
+            raise InvalidType(
+                f"`family` must be a function of h, got {family!r}; write lambda h: optax.sgd(h)."
+            )
         try:
             inspect.signature(family).bind(h)
         except TypeError as error:
@@ -59,7 +65,9 @@ class Transformation(eqx.Module):
 
     @property
     def name(self) -> str:
-        name = getattr(self.family, "name", None) or getattr(self.family, "__name__", type(self.family).__name__)
+        name = getattr(self.family, "name", None) or getattr(
+            self.family, "__name__", type(self.family).__name__
+        )
         return str(name).strip("<>")
 
     @property
@@ -108,13 +116,17 @@ class Transformation(eqx.Module):
             elif leaf.role == "count":
                 whole = jnp.issubdtype(jnp.result_type(count), jnp.integer)
                 state[i] = state[i] + jnp.asarray(count, state[i].dtype if whole else None)
-        updates, after = transform.update(self.tree(grad(y.x)), jax.tree.unflatten(structure, state), x)
+        updates, after = transform.update(
+            self.tree(grad(y.x)), jax.tree.unflatten(structure, state), x
+        )
         moved = ravel_pytree(optax.apply_updates(x, updates))[0].reshape(y.x.shape)
         return self._point(h, moved, jax.tree.leaves(after))
 
     def _point(self, h: ArrayLike, x: Array, state: list[Array]) -> Point:
         pairs = zip(self.reading.leaves, state, strict=True)
-        memories = [v / h**leaf.power if leaf.power else v for leaf, v in pairs if leaf.role == "memory"]
+        memories = [
+            v / h**leaf.power if leaf.power else v for leaf, v in pairs if leaf.role == "memory"
+        ]
         return _point_type(self.fields)(x, *memories)
 
     def kept(self, name: str, h: ArrayLike, count: ArrayLike, y: Point, grad: Gradient) -> Array:
@@ -132,11 +144,15 @@ class Transformation(eqx.Module):
         state, structure = jax.tree.flatten(transform.init(tree))
 
         def after(i, n):
-            before = jax.tree.unflatten(structure, [n if j == i else value for j, value in enumerate(state)])
+            before = jax.tree.unflatten(
+                structure, [n if j == i else value for j, value in enumerate(state)]
+            )
             return jax.tree.leaves(transform.update(self.tree(grad(x)), before, tree)[1])[i]
 
         steps = jnp.arange(1000)
-        counted = {leaf.path: jnp.array(False) for leaf in self.reading.leaves if leaf.role == "count"}
+        counted = {
+            leaf.path: jnp.array(False) for leaf in self.reading.leaves if leaf.role == "count"
+        }
         for i, leaf in enumerate(self.reading.leaves):
             if leaf.role == "count" and state[i].ndim == 0:
                 n = jax.vmap(lambda n, i=i: after(i, n))(steps.astype(state[i].dtype))
@@ -145,7 +161,9 @@ class Transformation(eqx.Module):
 
 
 @eqx.filter_jit
-def _after_three_steps(look: Callable[..., PyTree], map: Transformation, h: Array, x: Array) -> PyTree:
+def _after_three_steps(
+    look: Callable[..., PyTree], map: Transformation, h: Array, x: Array
+) -> PyTree:
     """Compiled once for all values of what the family holds, as long as they are fields of it."""
     y = map.start(h, x)
     for k in range(3):
@@ -167,7 +185,8 @@ def _point_type(fields: tuple[str, ...]) -> Callable[..., Point]:
 def _unravel_as(structure, shapes):
     ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])[:-1]
     return lambda x: jax.tree.unflatten(
-        structure, [part.reshape(shape) for part, shape in zip(jnp.split(x, ends), shapes, strict=True)]
+        structure,
+        [part.reshape(shape) for part, shape in zip(jnp.split(x, ends), shapes, strict=True)],
     )
 
 

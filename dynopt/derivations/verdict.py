@@ -61,7 +61,9 @@ def judge(map: Transformation, h: Scalar) -> Verdict:
             )
     if fault := _fault(map, seen):
         return Verdict(False, fault)
-    averages = tuple(field for field in map.fields[1:] if map.reading.counts and seen["average"][field])
+    averages = tuple(
+        field for field in map.fields[1:] if map.reading.counts and seen["average"][field]
+    )
     return Verdict(bool(seen["smooth"]), "", averages, *_start(seen))
 
 
@@ -96,7 +98,9 @@ def _look(map: Transformation, h: Array, y: Point, grad: Gradient) -> dict[str, 
     plain = not map.reading.counts and not map.reading.scaled
     at_zero = coefficient(curve, 1, x.dtype) if plain else y
     eight, six = (extrapolated(curve, 1, long, n)[0] for n in (CLOCKS, CLOCKS - 2))
-    apart = jax.tree.map(lambda a, b: jnp.abs(a - b).max() / jnp.maximum(jnp.abs(a).max(), 1e-300), eight, six)
+    apart = jax.tree.map(
+        lambda a, b: jnp.abs(a - b).max() / jnp.maximum(jnp.abs(a).max(), 1e-300), eight, six
+    )
     strays = [astray(tiny * h) for tiny in TINY]
     shares, first_shares = kept(long, y), kept(long, start)
 
@@ -106,7 +110,8 @@ def _look(map: Transformation, h: Array, y: Point, grad: Gradient) -> dict[str, 
 
     return {
         "counted": map.counted(h, x, grad),
-        "smooth": plain & jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(at_zero)]).all(),
+        "smooth": plain
+        & jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(at_zero)]).all(),
         "short": leap(short),
         "long": leap(long),
         "apart": apart._asdict(),
@@ -164,10 +169,18 @@ def _fault(map: Transformation, seen: dict[str, Any]) -> str:
     said = []
     for kind, fields in found.items():
         paths = [f"`{leaf.path}`" for leaf in map.reading.leaves if leaf.name in fields]
-        what = f"the state lea{'ves' if len(paths) > 1 else 'f'} {' and '.join(paths)}" if paths else "the position"
+        what = (
+            f"the state lea{'ves' if len(paths) > 1 else 'f'} {' and '.join(paths)}"
+            if paths
+            else "the position"
+        )
         many = len(paths) > 1
-        words = {"is": "are", "s": "", "its": "their"} if many else {"is": "is", "s": "s", "its": "its"}
-        words["schedules"] = "; write schedules in the time k*h, not in the count k" if map.reading.counts else ""
+        words = (
+            {"is": "are", "s": "", "its": "their"} if many else {"is": "is", "s": "s", "its": "its"}
+        )
+        words["schedules"] = (
+            "; write schedules in the time k*h, not in the count k" if map.reading.counts else ""
+        )
         words["or_else"] = "" if "jumps" in found else ", or wrap the page in dynopt.Memoryless"
         said.append(CAUSES[kind].format(what, name=fields[0], **words))
     return f"{map.said} has no flow: {'; '.join(said)}." if said else ""

@@ -23,7 +23,7 @@ from . import precision as precision
 from . import bound as bound
 from . import steepest as steepest
 from . import panels as panels
-from .picture import Picture as Picture
+from .drawing.picture import Picture as Picture
 
 catalogue: dict[str, ModuleType] = {
     "paths": paths,

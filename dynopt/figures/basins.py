@@ -14,19 +14,21 @@ from matplotlib.patches import Patch
 from ..analysis import Basins
 from ..analysis.basins import RTOL
 from ..errors import InvalidValue
-from . import hatched, legends, runs
-from .captions import called
-from .measure import frame, size_of, wrapped
-from .picture import Picture, must_be_axes, several, write_title
-from .runs import Cast
-from .style import context, ground, ink, mixed, quiet
-from .views import mark_plainly
-from .words import counted, listed, number, percent, plain, setting
+from .drawing import hatched, legends, runs
+from .drawing.axes import mark_plainly
+from .drawing.captions import called
+from .drawing.measure import frame, size_of, wrapped
+from .drawing.picture import Picture, must_be_axes, several, write_title
+from .drawing.runs import Cast
+from .drawing.style import context, ground, ink, mixed, quiet
+from .drawing.words import counted, listed, number, percent, plain, setting
 
 DARKER = 0.62  # share of ink where map and flow end in different minimizers
 
 
-def draw(results: Basins | list[Basins], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Basins | list[Basins], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """One panel of the gradient flow, and one of each map: the colour says which minimizer (star) a start ends in.
 
     Dark are the starts from which the map ends elsewhere than the gradient flow, hatched those from which it diverges.
@@ -54,16 +56,26 @@ def draw(results: Basins | list[Basins], *, ax: Axes | None = None, style: str =
 def describe(results: Basins | list[Basins]) -> str:
     """The picture in one sentence with its numbers."""
     seen = _of_one_grid(results)
-    said = [f"{name} from {percent(one.disagreement)}{_failing(one)}" for one, _, name, _ in runs.cast(seen)]
-    stars, starts = len(np.asarray(seen[0].problem.minimizers)), f"{len(seen[0].x)} × {len(seen[0].y)} starts"
+    said = [
+        f"{name} from {percent(one.disagreement)}{_failing(one)}"
+        for one, _, name, _ in runs.cast(seen)
+    ]
+    stars, starts = (
+        len(np.asarray(seen[0].problem.minimizers)),
+        f"{len(seen[0].x)} × {len(seen[0].y)} starts",
+    )
     where = f"Basins of the {stars} known minimizers of {called(seen[0])} for {starts}, by the gradient flow and maps"
     return f"{where}; starts from which the map ends elsewhere are dark: {listed(said)}."
 
 
 def _page(seen: list[Basins], style: str) -> Picture:
     picture, people, panels = Picture(style, describe(seen)), runs.cast(seen), len(seen) + 1
-    across = panels if panels < 4 or (style == "slides" and panels == 4) else 2 if panels == 4 else 3
-    axes = np.ravel(picture.subplots(-(-panels // across), across, sharex=True, sharey=True, squeeze=False))
+    across = (
+        panels if panels < 4 or (style == "slides" and panels == 4) else 2 if panels == 4 else 3
+    )
+    axes = np.ravel(
+        picture.subplots(-(-panels // across), across, sharex=True, sharey=True, squeeze=False)
+    )
     _paint(axes[0], seen[0], seen[0].flow, "flow", np.ones_like(seen[0].differs))
     for ax, each in zip(axes[1:], people, strict=False):
         _paint(ax, each.result, each.result.map, f"map {each.key}", ~each.result.differs)
@@ -72,17 +84,30 @@ def _page(seen: list[Basins], style: str) -> Picture:
     for ax in axes[:panels][-across:]:
         ax.tick_params(labelbottom=True)
     picture.write_caption(_caption(seen))
-    wide, size, small = picture.get_figwidth(), size_of("axes.titlesize"), size_of("legend.fontsize")
+    wide, size, small = (
+        picture.get_figwidth(),
+        size_of("axes.titlesize"),
+        size_of("legend.fontsize"),
+    )
     text = wrapped(_title(people), 72 * wide - 2 * size, size)
     rows = legends.rows([], _keys(seen), 72 * wide - 2 * size, small)
-    picture.suptitle(text + "\n" * (len(rows) + 1), x=8 / 72 / wide, ha="left", fontsize=size, color=ink())
+    picture.suptitle(
+        text + "\n" * (len(rows) + 1), x=8 / 72 / wide, ha="left", fontsize=size, color=ink()
+    )
     for ax, name in zip(axes, ["gradient flow", *map(_named, people)], strict=False):
         write_title(ax, name, 72 * 0.8 * wide / across, 4.0)
     _fit(picture, axes, np.ptp(seen[0].y) / np.ptp(seen[0].x))
     for i, row in enumerate(rows):
         height = (text.count("\n") + 1.9) * 1.2 * size + 1.6 * i * small
         place = 8 / 72 / wide, 1 - height / 72 / picture.get_figheight()
-        keys = legends.row(picture, row, place, loc="upper left", bbox_transform=picture.transSubfigure, fontsize=small)
+        keys = legends.row(
+            picture,
+            row,
+            place,
+            loc="upper left",
+            bbox_transform=picture.transSubfigure,
+            fontsize=small,
+        )
         keys.set_in_layout(False)
         picture.add_artist(keys)
     return picture
@@ -122,7 +147,10 @@ def _paint(ax: Axes, seen: Basins, labels: np.ndarray, gid: str, bright: np.ndar
 
 def tones(number: int) -> list[str]:
     """A colour for each minimizer: told apart by all eyes and in grey, since each is darker than the one before."""
-    return [mixed(to_hex(color), ground(), 0.25) for color in colormaps["viridis"](np.linspace(0.97, 0.35, number))]
+    return [
+        mixed(to_hex(color), ground(), 0.25)
+        for color in colormaps["viridis"](np.linspace(0.97, 0.35, number))
+    ]
 
 
 def nowhere() -> str:
@@ -149,7 +177,10 @@ def _keys(seen: list[Basins]) -> list[Line2D | Patch]:
 def _title(people: Sequence[Cast]) -> str:
     """Which map strays from the gradient flow's basins most, and which least."""
     shares = {each.name: each.result.disagreement for each in people}
-    far, near = max(shares, key=lambda name: shares[name]), min(shares, key=lambda name: shares[name])
+    far, near = (
+        max(shares, key=lambda name: shares[name]),
+        min(shares, key=lambda name: shares[name]),
+    )
     said = f"{far} ends elsewhere than the gradient flow from {percent(shares[far])} of all starts"
     said += f", {near} from {percent(shares[near])}" if near != far else ""
     return plain(said)
@@ -165,9 +196,18 @@ def _failing(seen: Basins) -> str:
 
 def _caption(seen: list[Basins]) -> list[str]:
     first = seen[0]
-    (left, right), (low, high) = ((number(axis[0]), number(axis[-1])) for axis in (first.x, first.y))
-    steps = listed(sorted({counted(one.steps, "step") for one in seen}, key=lambda said: int(said.split()[0])))
-    shares = listed([f"{name} {percent(one.disagreement)}{_failing(one)}" for one, _, name, _ in runs.cast(seen)])
+    (left, right), (low, high) = (
+        (number(axis[0]), number(axis[-1])) for axis in (first.x, first.y)
+    )
+    steps = listed(
+        sorted({counted(one.steps, "step") for one in seen}, key=lambda said: int(said.split()[0]))
+    )
+    shares = listed(
+        [
+            f"{name} {percent(one.disagreement)}{_failing(one)}"
+            for one, _, name, _ in runs.cast(seen)
+        ]
+    )
     return [
         f"{plain(called(first))}, {len(first.x)} × {len(first.y)} starts on [{left}, {right}] × [{low}, {high}].",
         f"{'; '.join(setting(one.optimizer) for one in seen)}.",
@@ -178,6 +218,10 @@ def _caption(seen: list[Basins]) -> list[str]:
 
 def _of_one_grid(results: Basins | list[Basins]) -> list[Basins]:
     seen = several(results, Basins, "analysis.basins", "x")
-    if any(not (np.array_equal(one.x, seen[0].x) and np.array_equal(one.y, seen[0].y)) for one in seen):
-        raise InvalidValue("the results are on several grids; pass analysis.basins of one window and number of points.")
+    if any(
+        not (np.array_equal(one.x, seen[0].x) and np.array_equal(one.y, seen[0].y)) for one in seen
+    ):
+        raise InvalidValue(
+            "the results are on several grids; pass analysis.basins of one window and number of points."
+        )
     return seen

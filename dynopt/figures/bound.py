@@ -8,19 +8,24 @@ from matplotlib.axes import Axes
 
 from ..analysis import Gap
 from ..errors import InvalidType, InvalidValue
-from . import legends, runs
-from .captions import called, claim, conditions, dotted
-from .descent import MOST, finite_values
-from .picture import Panel, Picture, drawn, several
-from .style import ink
-from .views import every, log_view, mark_decades
-from .words import listed, number, percent
+from .drawing import legends, runs
+from .drawing.axes import every, log_view, mark_decades
+from .drawing.captions import called, claim, conditions, dotted
+from .drawing.descent import MOST, finite_values
+from .drawing.picture import Panel, Picture, drawn, several
+from .drawing.style import ink
+from .drawing.words import listed, number, percent
 
 Bound = Callable[[np.ndarray], np.ndarray]
 
 
 def draw(
-    results: Gap | list[Gap], bound: Bound, *, name: str = "the bound", ax: Axes | None = None, style: str = "notebook"
+    results: Gap | list[Gap],
+    bound: Bound,
+    *,
+    name: str = "the bound",
+    ax: Axes | None = None,
+    style: str = "notebook",
 ) -> Picture | Axes:
     """f(x(t)) - f* from the first step on, beneath bound(t): dots are the map, a line is the flow.
 
@@ -32,7 +37,9 @@ def draw(
     function.
     """
     gaps = _known(results, bound)
-    return drawn(partial(paint, bound=bound, name=name), partial(describe, bound=bound), gaps, ax, style)
+    return drawn(
+        partial(paint, bound=bound, name=name), partial(describe, bound=bound), gaps, ax, style
+    )
 
 
 def describe(results: Gap | list[Gap], bound: Bound) -> str:
@@ -53,13 +60,19 @@ def paint(ax: Axes, gaps: list[Gap], bound: Bound, name: str = "the bound") -> P
     across = min(t[0] for t in times), max(t[-1] for t in times)
     t = np.geomspace(*across, 200)
     limit = _limit(bound, t)
-    maps = [(np.asarray(gap.map.t, float)[gap.map.finite][1:], _above(gap, gap.map)[1:]) for gap in gaps]
+    maps = [
+        (np.asarray(gap.map.t, float)[gap.map.finite][1:], _above(gap, gap.map)[1:]) for gap in gaps
+    ]
     low, high = log_view([*heights, *(seen for _, seen in maps), limit[-1:]]) or (0.1, 1.0)
     ax.set(xscale="log", yscale="log", xlim=(across[0], across[1] * 1.1), ylim=(low, 3 * high))
     ax.plot(t, limit, color=ink(), linewidth=1.2, linestyle=legends.DOTTED, zorder=2, gid="bound")
-    for (_, look, _, key), when, height, (at, seen) in zip(people, times, heights, maps, strict=True):
+    for (_, look, _, key), when, height, (at, seen) in zip(
+        people, times, heights, maps, strict=True
+    ):
         runs.curve(ax, when, height, look, f"flow {key}")
-        runs.dots(ax, at[:: every(len(at), MOST)], seen[:: every(len(at), MOST)], look, f"map {key}")
+        runs.dots(
+            ax, at[:: every(len(at), MOST)], seen[:: every(len(at), MOST)], look, f"map {key}"
+        )
     mark_decades(ax.xaxis)
     mark_decades(ax.yaxis)
     ax.set(xlabel="time  t = k h", ylabel="loss above minimum  f(x) − f*")
@@ -75,9 +88,13 @@ def paint(ax: Axes, gaps: list[Gap], bound: Bound, name: str = "the bound") -> P
 def _known(results: Gap | list[Gap], bound: Bound) -> list[Gap]:
     gaps = several(results, Gap, "analysis.gap")
     if not callable(bound):
-        raise InvalidType(f"`bound` must be a function of the times, got {bound!r}; pass lambda t: 2 / t**2, say.")
+        raise InvalidType(
+            f"`bound` must be a function of the times, got {bound!r}; pass lambda t: 2 / t**2, say."
+        )
     if gaps[0].problem.minimum is None:
-        raise InvalidValue(f"the minimum of {called(gaps[0])} is not known; pass Problem(..., minimum=0.0), say.")
+        raise InvalidValue(
+            f"the minimum of {called(gaps[0])} is not known; pass Problem(..., minimum=0.0), say."
+        )
     return gaps
 
 
@@ -93,7 +110,9 @@ def _limit(bound: Bound, t: np.ndarray) -> np.ndarray:
             f"`bound` must give a number for each time, got {bound(t)!r} for {t.size}; pass lambda t: 2 / t**2, say."
         ) from None
     if not (limit > 0).all():
-        raise InvalidValue(f"a bound must be positive, got {limit.min():.4g}; pass lambda t: 2 / t**2, say.")
+        raise InvalidValue(
+            f"a bound must be positive, got {limit.min():.4g}; pass lambda t: 2 / t**2, say."
+        )
     return limit
 
 
@@ -116,7 +135,9 @@ def _said(share: float) -> str:
 
 def _title(gaps: list[Gap], bound: Bound, name: str) -> str:
     shares = _shares(gaps, bound)
-    over = [who if flow > 1 else f"the map of {who}" for who, flow, map in shares if max(flow, map) > 1]
+    over = [
+        who if flow > 1 else f"the map of {who}" for who, flow, map in shares if max(flow, map) > 1
+    ]
     who, *most = max(shares, key=lambda share: max(share[1:]))
     said = (
         f"{listed(over)} {'breaks' if len(over) == 1 else 'break'} {name}"

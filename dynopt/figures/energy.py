@@ -8,17 +8,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from ..analysis import Energy
-from . import descent, legends, runs
-from .captions import called, claim, largest
-from .descent import Descent
-from .picture import Panel, Picture, drawn, several
-from .style import ground, ink
-from .words import counted, ending, listed, number, plain
+from .drawing import descent, legends, runs
+from .drawing.captions import called, claim, largest
+from .drawing.descent import Descent
+from .drawing.picture import Panel, Picture, drawn, several
+from .drawing.style import ground, ink
+from .drawing.words import counted, ending, listed, number, plain
 
 MOST = 50  # dots along one run
 
 
-def draw(results: Energy | list[Energy], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Energy | list[Energy], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """The energy along map and flow: dots are the map, a line is the flow, and a cross marks each rise.
 
     Where the minimum f* is known, E - f* on a logarithmic axis, as no energy is below the loss; else E, on a
@@ -53,12 +55,19 @@ def paint(ax: Axes, energies: list[Energy]) -> Panel:
     """Draw in the axes, and say what stands around them."""
     pairs = _pairs(energies)
     descents = _descents(pairs)
-    panel = descent.paint(ax, descents, "energy", ("E(t, y)", "E − f*"), _title(pairs, descents), MOST)
+    panel = descent.paint(
+        ax, descents, "energy", ("E(t, y)", "E − f*"), _title(pairs, descents), MOST
+    )
     lines = {line.get_gid(): line for line in ax.lines}
     for pair, (_, _, _, key) in zip(pairs, runs.cast(descents), strict=True):
         for energy in pair:
             run = energy.trajectory
-            _cross(ax, lines[f"{run.kind} {key}"], np.asarray(energy.violation)[run.finite], f"{run.kind} {key}")
+            _cross(
+                ax,
+                lines[f"{run.kind} {key}"],
+                np.asarray(energy.violation)[run.finite],
+                f"{run.kind} {key}",
+            )
     rises = sum(map(_rises, energies))
     panel.keys = [*panel.keys, *[legends.key("a rise", **_crosses())] * bool(rises)]
     panel.caption = [*panel.caption, *_told(pairs, descents)]
@@ -71,7 +80,10 @@ def _pairs(energies: list[Energy]) -> list[list[Energy]]:
     for energy in energies:
         for pair in pairs:
             kinds = [other.trajectory.kind for other in pair]
-            if repr(pair[0].optimizer) == repr(energy.optimizer) and energy.trajectory.kind not in kinds:
+            if (
+                repr(pair[0].optimizer) == repr(energy.optimizer)
+                and energy.trajectory.kind not in kinds
+            ):
                 pair.append(energy)
                 break
         else:
@@ -84,7 +96,9 @@ def _descents(pairs: list[list[Energy]]) -> list[Descent]:
     for pair in pairs:
         ran = {energy.trajectory.kind: energy.trajectory for energy in pair}
         values = {energy.trajectory.kind: _heights(energy) for energy in pair}
-        made.append(Descent(pair[0].optimizer, pair[0].problem, ran.get("map"), ran.get("flow"), values))
+        made.append(
+            Descent(pair[0].optimizer, pair[0].problem, ran.get("map"), ran.get("flow"), values)
+        )
     return made
 
 
@@ -115,10 +129,15 @@ def _cross(ax: Axes, line: Line2D, violation: np.ndarray, gid: str) -> None:
     x, y = (np.asarray(values, float) for values in line.get_data())
     risen = np.flatnonzero(violation > 0)
     if risen.size:
-        ways = np.stack([np.stack([x[risen - 1], y[risen - 1]], 1), np.stack([x[risen], y[risen]], 1)], 1)
+        ways = np.stack(
+            [np.stack([x[risen - 1], y[risen - 1]], 1), np.stack([x[risen], y[risen]], 1)], 1
+        )
         thin = 0.6 * mpl.rcParams["lines.linewidth"]
         ax.add_collection(
-            LineCollection(list(ways), colors=[line.get_color()], linewidths=thin, zorder=3.5, gid=f"way {gid}"), False
+            LineCollection(
+                list(ways), colors=[line.get_color()], linewidths=thin, zorder=3.5, gid=f"way {gid}"
+            ),
+            False,
         )
         ax.plot(x[risen], y[risen], zorder=6, gid=f"rise {gid}", **_crosses())
 
@@ -129,7 +148,9 @@ def _title(pairs: list[list[Energy]], descents: list[Descent]) -> str:
     rising = {kind: _rising(pairs, people, kind) for kind in ("map", "flow")}
     said = [_raise(kind, found) for kind, found in rising.items() if found]
     lasting = [
-        (pair, each) for pair, each in zip(pairs, people, strict=True) if all(not ending(e.trajectory) for e in pair)
+        (pair, each)
+        for pair, each in zip(pairs, people, strict=True)
+        if all(not ending(e.trajectory) for e in pair)
     ]
     flows = any(e.trajectory.kind == "flow" for pair, _ in lasting for e in pair)
     if rising["map"] and not rising["flow"] and flows:
@@ -176,5 +197,11 @@ def _told(pairs: list[list[Energy]], descents: list[Descent]) -> list[str]:
     for kind in ("map", "flow"):
         for name, energy in _rising(pairs, people, kind).items():
             whose = f"the flow of {name}" if kind == "flow" else name
-            said.append(f"{whose} {counted(_rises(energy), 'time')} by at most {number(largest(energy.violation))}")
-    return [plain(f"Crosses mark each rise of the energy since the point before: {'; '.join(said)}.")] if said else []
+            said.append(
+                f"{whose} {counted(_rises(energy), 'time')} by at most {number(largest(energy.violation))}"
+            )
+    return (
+        [plain(f"Crosses mark each rise of the energy since the point before: {'; '.join(said)}.")]
+        if said
+        else []
+    )

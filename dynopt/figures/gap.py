@@ -4,13 +4,15 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..analysis import Gap
-from . import errors, runs
-from .captions import called, claim, failures, largest, own_error
-from .picture import Panel, Picture, drawn, several
-from .words import ending, number
+from .drawing import error_curves as errors, runs
+from .drawing.captions import called, claim, failures, largest, own_error
+from .drawing.picture import Panel, Picture, drawn, several
+from .drawing.words import ending, number
 
 
-def draw(results: Gap | list[Gap], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Gap | list[Gap], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """The gap |x_map(t) - x_flow(t)| along the run, on a logarithmic axis, above the solver's own error (dotted).
 
     - `results`: one or several `analysis.gap` of one problem. - `ax`: axes to draw in, instead of a new `Picture`.
@@ -41,7 +43,11 @@ def paint(ax: Axes, gaps: list[Gap]) -> Panel:
 
 def _title(gaps: list[Gap]) -> str:
     """Who strays farthest, and who least."""
-    whole = {name: largest(g.error) for g, _, name, _ in runs.cast(gaps) if not ending(g.map) and not ending(g.flow)}
+    whole = {
+        name: largest(g.error)
+        for g, _, name, _ in runs.cast(gaps)
+        if not ending(g.map) and not ending(g.flow)
+    }
     if not whole:
         return claim(gaps, "" if failures(gaps) else "no gap could be measured")
     far, near = max(whole, key=lambda name: whole[name]), min(whole, key=lambda name: whole[name])

@@ -8,22 +8,26 @@ from matplotlib.lines import Line2D
 
 from ..analysis import Inside
 from ..errors import InvalidValue
-from . import legends, runs
-from .captions import called, claim
-from .measure import frame, size_of, width
+from .drawing import legends, runs
+from .drawing.axes import linear_view, mark_plainly
+from .drawing.captions import called, claim
+from .drawing.measure import frame, size_of, width
+from .drawing.picture import Panel, Picture, drawn, single
+from .drawing.style import ground, ink, mixed, quiet, readable
+from .drawing.words import counted, number, plain, setting
 from .paths import HIGH
-from .picture import Panel, Picture, drawn, single
-from .style import ground, ink, mixed, quiet, readable
-from .views import linear_view, mark_plainly
-from .window import Window
-from .words import counted, number, plain, setting
+from .plane.window import Window
 
-SEATS = [(x, y) for x in (-24, 0, 24) for y in (-12, 0, 12) if x or y]  # points, from a tail to its number
+SEATS = [
+    (x, y) for x in (-24, 0, 24) for y in (-12, 0, 12) if x or y
+]  # points, from a tail to its number
 BESIDE = np.array(SEATS + [(1.6 * x, 1.6 * y) for x, y in SEATS])
 SMALL = 1e-9  # of the step: a part that is smaller is not there
 
 
-def draw(results: Inside | list[Inside], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Inside | list[Inside], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """Each step as an arrow, taken apart: a thin arrow for its memory, from whose tip a pale one, the gradient's part,
     leads to the end of the step. A dotted line of the same length points along -∇f.
 
@@ -76,8 +80,12 @@ def paint(ax: Axes, results: list[Inside]) -> Panel:
         keys += [legends.key("memory's part", color=ink(), linewidth=1.2)]
         keys += [legends.key("gradient's part", color=pale, linewidth=2.4)]
     keys += [legends.key("along −∇f", linestyle=legends.DOTTED)]
-    caption = [f"{plain(called(seen))}. {setting(seen.optimizer)}. Steps {seen.k[0]} to {seen.k[-1]}, {seen.x.dtype}."]
-    return Panel(title=_title(seen), names=runs.handles([each]), keys=keys, caption=caption, shape=HIGH)
+    caption = [
+        f"{plain(called(seen))}. {setting(seen.optimizer)}. Steps {seen.k[0]} to {seen.k[-1]}, {seen.x.dtype}."
+    ]
+    return Panel(
+        title=_title(seen), names=runs.handles([each]), keys=keys, caption=caption, shape=HIGH
+    )
 
 
 def _planar(results: Inside | list[Inside]) -> Inside:
@@ -99,7 +107,9 @@ def _window(points: np.ndarray) -> Window:
     return (x - across, x + across), (y - HIGH * across, y + HIGH * across)
 
 
-def _number(ax: Axes, at: np.ndarray, text: str, arrows: np.ndarray, written: list[np.ndarray]) -> None:
+def _number(
+    ax: Axes, at: np.ndarray, text: str, arrows: np.ndarray, written: list[np.ndarray]
+) -> None:
     """Beside the tail of a step, where arrows (n, 2 ends, 2) and the numbers before leave most room in the frame."""
     box, (low, high) = frame(ax), np.stack([ax.get_xlim(), ax.get_ylim()], 1)
     points = min(np.array([box.width, box.height]) / (high - low))  # per unit of position
@@ -107,9 +117,18 @@ def _number(ax: Axes, at: np.ndarray, text: str, arrows: np.ndarray, written: li
     along = np.linspace(0, 1, 65)[:, None, None]
     inked = ((1 - along) * arrows[:, 0] + along * arrows[:, 1]).reshape(-1, 2)
     apart = np.abs((np.concatenate([inked, *written]) - at) * points - BESIDE[:, None]) - half
-    clear = np.linalg.norm(np.maximum(apart, 0), axis=-1).min(1) - 0.1 * np.linalg.norm(BESIDE, axis=-1)
-    fits = ((at - low) * points + BESIDE > half).all(1) & ((high - at) * points - BESIDE > half).all(1)
-    style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "color": quiet()}
+    clear = np.linalg.norm(np.maximum(apart, 0), axis=-1).min(1) - 0.1 * np.linalg.norm(
+        BESIDE, axis=-1
+    )
+    fits = ((at - low) * points + BESIDE > half).all(1) & (
+        (high - at) * points - BESIDE > half
+    ).all(1)
+    style: dict[str, Any] = {
+        "textcoords": "offset points",
+        "ha": "center",
+        "va": "center",
+        "color": quiet(),
+    }
     seat = BESIDE[np.where(fits, clear, -np.inf).argmax()]
     written.append(at + (seat + half * np.mgrid[-1:2, -1:2].reshape(2, -1).T) / points)
     ax.annotate(text, tuple(at), xytext=tuple(seat), gid=text, zorder=5, **style)
@@ -123,7 +142,11 @@ def _shares(seen: Inside) -> np.ndarray:
 
 def _turned(seen: Inside, i: int, digits: int = 3) -> str:
     round_off = np.degrees(1e3 * np.finfo(seen.x.dtype).eps)
-    return f"turns {number(seen.turn[i], digits)}° from −∇f" if seen.turn[i] > round_off else "points along −∇f"
+    return (
+        f"turns {number(seen.turn[i], digits)}° from −∇f"
+        if seen.turn[i] > round_off
+        else "points along −∇f"
+    )
 
 
 def _title(seen: Inside) -> str:

@@ -3,13 +3,15 @@
 from matplotlib.axes import Axes
 
 from ..analysis import LocalError
-from . import errors, runs
-from .captions import called, claim, failures, largest, own_error
-from .picture import Panel, Picture, drawn, several
-from .words import ending, number
+from .drawing import error_curves as errors, runs
+from .drawing.captions import called, claim, failures, largest, own_error
+from .drawing.picture import Panel, Picture, drawn, several
+from .drawing.words import ending, number
 
 
-def draw(results: LocalError | list[LocalError], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: LocalError | list[LocalError], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """The error of each step, restarted on the map, on a logarithmic axis, above the solver's own error (dotted).
 
     - `results`: one or several `analysis.local_error` of one problem. - `ax`: axes to draw in, instead of a new

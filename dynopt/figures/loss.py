@@ -4,16 +4,18 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..analysis import Gap
-from . import descent, runs
-from .captions import called, claim
-from .descent import Descent
-from .picture import Panel, Picture, drawn, several
-from .words import counted, ending, listed, number
+from .drawing import descent, runs
+from .drawing.captions import called, claim
+from .drawing.descent import Descent
+from .drawing.picture import Panel, Picture, drawn, several
+from .drawing.words import counted, ending, listed, number
 
 TIE = 0.01  # of the lowest loss: runs so near share the first place
 
 
-def draw(results: Gap | list[Gap], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Gap | list[Gap], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """The loss along map and flow: dots are the map, a line is the flow.
 
     Where the minimum f* is known, f(x) - f* on a logarithmic axis; else f(x), on a logarithmic axis only if it is
@@ -32,8 +34,12 @@ def describe(results: Gap | list[Gap]) -> str:
     gaps = several(results, Gap, "analysis.gap")
     said = []
     for gap, _, name, _ in runs.cast(gaps):
-        map, flow = (number(values[-1]) if values.size else "nothing finite" for values in _heights(gap))
-        said.append(f"{name} {ending(gap.map) or f'ends at {map}'}, its flow {ending(gap.flow) or f'ends at {flow}'}")
+        map, flow = (
+            number(values[-1]) if values.size else "nothing finite" for values in _heights(gap)
+        )
+        said.append(
+            f"{name} {ending(gap.map) or f'ends at {map}'}, its flow {ending(gap.flow) or f'ends at {flow}'}"
+        )
     first = _heights(gaps[0])[0][:1]
     begin = f", from {number(first[0])}" if first.size else ""
     what = f"Loss{' above the minimum' * _known(gaps)} on {called(gaps[0])}"
@@ -50,7 +56,9 @@ def _descents(gaps: list[Gap]) -> list[Descent]:
     for gap in gaps:
         map, flow = _heights(gap)
         values = {"map": map, "flow": flow}
-        made.append(Descent(gap.optimizer, gap.problem, gap.map, gap.flow, values, gap.solver_error))
+        made.append(
+            Descent(gap.optimizer, gap.problem, gap.map, gap.flow, values, gap.solver_error)
+        )
     return made
 
 
@@ -60,19 +68,26 @@ def _known(gaps: list[Gap]) -> bool:
 
 def _heights(gap: Gap) -> list[np.ndarray]:
     """The finite losses of map and flow, above the minimum if that is known."""
-    return [descent.finite_values(run, run.loss, gap.problem.minimum) for run in (gap.map, gap.flow)]
+    return [
+        descent.finite_values(run, run.loss, gap.problem.minimum) for run in (gap.map, gap.flow)
+    ]
 
 
 def _title(gaps: list[Gap]) -> str:
     """From where to where, or who is lowest at the end."""
     what = "f\xa0−\xa0f*" if _known(gaps) else "f"
-    whole = {name: _heights(g) for g, _, name, _ in runs.cast(gaps) if not ending(g.map) and not ending(g.flow)}
+    whole = {
+        name: _heights(g)
+        for g, _, name, _ in runs.cast(gaps)
+        if not ending(g.map) and not ending(g.flow)
+    }
     if not all(map.size and flow.size for map, flow in whole.values()) or not whole:
         return claim(gaps, "")
     if len(whole) == 1:
         ((name, (map, flow)),) = whole.items()
         return claim(
-            gaps, f"{name} takes {what} from {number(map[0])} to {number(map[-1])}, its flow to {number(flow[-1])}"
+            gaps,
+            f"{name} takes {what} from {number(map[0])} to {number(map[-1])}, its flow to {number(flow[-1])}",
         )
     ends = {name: map[-1] for name, (map, _) in whole.items()}
     least = min(ends.values())
@@ -81,5 +96,7 @@ def _title(gaps: list[Gap]) -> str:
     when = f"after {counted(steps.pop(), 'step')}" if len(steps) == 1 else "at the end"
     if len(lowest) == len(gaps):
         return claim(gaps, f"{when} all maps have come to {what} = {number(least)}")
-    whose = f"the map of {lowest[0]} is" if len(lowest) == 1 else f"the maps of {listed(lowest)} are"
+    whose = (
+        f"the map of {lowest[0]} is" if len(lowest) == 1 else f"the maps of {listed(lowest)} are"
+    )
     return claim(gaps, f"{when} {whose} lowest, with {what} = {number(least)}")

@@ -11,14 +11,14 @@ from matplotlib.lines import Line2D
 from ..analysis import Gap
 from ..derivations import Modified
 from ..errors import InvalidValue
-from . import legends, runs
-from .captions import called, claim, conditions, dotted, failures, largest, solved
-from .landscape import on_contours
-from .picture import Panel, Picture, drawn, of_one_problem, several
-from .runs import Cast
-from .style import ground, mixed
-from .window import PLANE, just_seen
-from .words import counted, ending, listed, number, point
+from .drawing import legends, runs
+from .drawing.captions import called, claim, conditions, dotted, failures, largest, solved
+from .drawing.picture import Panel, Picture, drawn, of_one_problem, several
+from .drawing.runs import Cast
+from .drawing.style import ground, mixed
+from .drawing.words import counted, ending, listed, number, point
+from .plane.landscape import on_contours
+from .plane.window import PLANE, just_seen
 
 HARDLY = 0.8  # of the distance to the flow: a modified flow that is farther from the dots than this is hardly nearer
 MOST = 50  # dots along one path
@@ -42,11 +42,17 @@ class Pair(NamedTuple):
     @property
     def lasted(self) -> bool:
         """Whether all three runs reached their end."""
-        return not any(map(ending, (self.flow.result.map, self.flow.result.flow, self.modified.result.flow)))
+        return not any(
+            map(ending, (self.flow.result.map, self.flow.result.flow, self.modified.result.flow))
+        )
 
 
 def draw(
-    gaps: Gap | list[Gap], modified_gaps: Gap | list[Gap], *, ax: Axes | None = None, style: str = "notebook"
+    gaps: Gap | list[Gap],
+    modified_gaps: Gap | list[Gap],
+    *,
+    ax: Axes | None = None,
+    style: str = "notebook",
 ) -> Picture | Axes:
     """Map, flow and modified flow over the contours of the loss: the dots of the map lie on the modified flow.
 
@@ -78,23 +84,33 @@ def describe(gaps: Gap | list[Gap], modified_gaps: Gap | list[Gap]) -> str:
     gaps, modified = _paired(gaps, modified_gaps)
     said = []
     for pair in _pairs(gaps, modified):
-        run, ends = pair.flow.result, [(pair.flow.result.flow, "flow"), (pair.modified.result.flow, "modified flow")]
+        run, ends = (
+            pair.flow.result,
+            [(pair.flow.result.flow, "flow"), (pair.modified.result.flow, "modified flow")],
+        )
         last = np.stack(runs.at(run.map, PLANE), 1)[-1:]
         where = f"ends at {point(last[0])}" if len(last) else "has no finite start"
         lost = [f"its {which} {ending(flow)}" for flow, which in ends if ending(flow)]
-        lines = [f"at most {number(pair.within)} from its modified flow and {number(pair.away)} from its flow"]
+        lines = [
+            f"at most {number(pair.within)} from its modified flow and {number(pair.away)} from its flow"
+        ]
         said.append(f"{pair.name} {ending(run.map) or ', '.join([where, *(lost or lines)])}")
     start = point(np.asarray(gaps[0].map.y.x[0], float))
     what = f"Contours of {called(gaps[0])} with map (dots), flow (thin dashed lines) and modified flow (full lines)"
     return f"{what} from {start}: {'; '.join(said)}."
 
 
-def paint(ax: Axes, gaps: list[Gap], modified: list[Gap], scale: bool = False, fill: float | None = None) -> Panel:
+def paint(
+    ax: Axes, gaps: list[Gap], modified: list[Gap], scale: bool = False, fill: float | None = None
+) -> Panel:
     """Draw in the axes, and say what stands around them; `scale` and `fill` are those of `paths.paint`."""
     pairs = _pairs(gaps, modified)
 
     def lines(_: list[float]) -> list[Line2D]:
-        thin = [runs.flow_of(ax, pair.flow, PLANE, color=_pale(pair), **_thin(), zorder=2.5) for pair in pairs]
+        thin = [
+            runs.flow_of(ax, pair.flow, PLANE, color=_pale(pair), **_thin(), zorder=2.5)
+            for pair in pairs
+        ]
         full = [runs.flow_of(ax, pair.modified, PLANE, linestyle="-") for pair in pairs]
         dots = [runs.map_of(ax, pair.flow, PLANE, MOST) for pair in pairs]
         for dot in dots:
@@ -170,7 +186,10 @@ def _pairs(gaps: list[Gap], modified: list[Gap]) -> list[Pair]:
 def _title(gaps: list[Gap], pairs: list[Pair]) -> str:
     """Whose dots lie on the modified flow, whose only nearer to it, and whose not; after the runs that failed."""
     known = [pair for pair in pairs if pair.lasted and np.isfinite([pair.within, pair.away]).all()]
-    seen, groups = SMALL * just_seen(gaps, near=True), {"on": [], "nearer": [], "hardly nearer": [], "no nearer": []}
+    seen, groups = (
+        SMALL * just_seen(gaps, near=True),
+        {"on": [], "nearer": [], "hardly nearer": [], "no nearer": []},
+    )
     for pair in known:
         near = pair.within <= HARDLY * pair.away
         farther = "hardly nearer" if pair.within < pair.away else "no nearer"
@@ -193,7 +212,9 @@ def _lie(where: str, pairs: Sequence[Pair], of: int) -> str:
     if any(near == far for near, far in said):
         said = [(number(p.within, 4), number(p.away, 4)) for p in pairs]
     within, away = map(listed, zip(*said, strict=True))
-    flow, modified = ("their flows", "their modified flows") if many else ("its flow", "its modified flow")
+    flow, modified = (
+        ("their flows", "their modified flows") if many else ("its flow", "its modified flow")
+    )
     if where in ("hardly nearer", "no nearer"):
         return f"the dots of {names} lie {where} to {modified} ({within}) than to {flow} ({away})"
     lie = "on" if where == "on" else "nearer to"
@@ -205,7 +226,9 @@ def _lie(where: str, pairs: Sequence[Pair], of: int) -> str:
 
 def _caption(gaps: list[Gap], modified: list[Gap]) -> list[str]:
     """The conditions of both, and what the modified flow is."""
-    orders = sorted({gap.optimizer.terms for gap in modified if isinstance(gap.optimizer, Modified)})
+    orders = sorted(
+        {gap.optimizer.terms for gap in modified if isinstance(gap.optimizer, Modified)}
+    )
     terms = "\xa0+\xa0h²\xa0f₃" if 3 in orders else ""
     series = f"y′\xa0=\xa0f₁\xa0+\xa0h\xa0f₂{terms}"
     which = f"Flow: y′\xa0=\xa0f₁; modified flow, of order {listed([str(n) for n in orders])}: {series}."

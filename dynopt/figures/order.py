@@ -10,19 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ..analysis import Order
-from . import legends, runs
-from .beside import Name
-from .captions import called
-from .picture import Panel, Picture, drawn, say, several
-from .style import Look, ground
-from .triangle import draw as draw_triangle
-from .views import finite, log_view, mark_decades
-from .words import listed, number, plain, power, setting
+from .drawing import legends, runs
+from .drawing.axes import finite, log_view, mark_decades
+from .drawing.captions import called
+from .drawing.labels import Name
+from .drawing.picture import Panel, Picture, drawn, say, several
+from .drawing.style import Look, ground
+from .drawing.triangle import draw as draw_triangle
+from .drawing.words import listed, number, plain, power, setting
 
 FAR = 1e3  # times the largest gap of a fit: so much is shown of gaps that are left out
 
 
-def draw(results: Order | list[Order], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Order | list[Order], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """Largest gap against h, both logarithmic, with the straight line whose slope is the order.
 
     Solid marks belong to the fit, hollow ones do not; the triangles have the slopes that the pages declare; dotted
@@ -40,13 +42,14 @@ def describe(results: Order | list[Order]) -> str:
     """The picture in one sentence with its numbers."""
     orders = several(results, Order, "analysis.order")
     said = measured_slopes(orders)
-    return (
-        f"Largest gap between map and flow on {called(orders[0])} against the step h, slopes of the logarithms: {said}."
-    )
+    return f"Largest gap between map and flow on {called(orders[0])} against the step h, slopes of the logarithms: {said}."
 
 
 def measured_slopes(orders: list[Order]) -> str:
-    return "; ".join(f"{_measured(o, name)} (expected {number(o.expected)})" for o, _, name, _ in runs.cast(orders))
+    return "; ".join(
+        f"{_measured(o, name)} (expected {number(o.expected)})"
+        for o, _, name, _ in runs.cast(orders)
+    )
 
 
 def paint(ax: Axes, orders: list[Order], brief: bool = False) -> Panel:
@@ -64,7 +67,10 @@ def paint(ax: Axes, orders: list[Order], brief: bool = False) -> Panel:
     ax.set_ylabel("largest gap  |x_map − x_flow|")
     named = [each._replace(name=_measured(each.result, each.name)) for each in people]
     said = [_measured(order, "" if brief else name).strip(": ") for order, _, name, _ in people]
-    beside = [Name(plain(text), each.look.color, _spots(each.result)) for text, each in zip(said, people, strict=True)]
+    beside = [
+        Name(plain(text), each.look.color, _spots(each.result))
+        for text, each in zip(said, people, strict=True)
+    ]
     return Panel(
         title=title(orders),
         names=runs.handles(named),
@@ -79,8 +85,12 @@ def _set_axes(ax: Axes, orders: list[Order]) -> bool:
     """Limits around the gaps, with room for a name to the right, and down to the round-off if that is near."""
     ax.set_xscale("log", nonpositive="mask")
     ax.set_yscale("log", nonpositive="mask")
-    fitted = finite([o.error[o.window[0] : o.window[1] + 1] for o in orders if o.window is not None])
-    shown = [o.error[o.error <= FAR * fitted.max(initial=0)] if fitted.size else o.error for o in orders]
+    fitted = finite(
+        [o.error[o.window[0] : o.window[1] + 1] for o in orders if o.window is not None]
+    )
+    shown = [
+        o.error[o.error <= FAR * fitted.max(initial=0)] if fitted.size else o.error for o in orders
+    ]
     across, up = log_view([o.h for o in orders], margin=0.05), log_view(shown)
     left, right = across or (0.01, 1.0)
     bottom, top = up or (0.1, 10.0)
@@ -103,7 +113,14 @@ def _points(ax: Axes, order: Order, look: Look, key: str) -> None:
     }
     thin = 0.65 * mpl.rcParams["lines.linewidth"]
     ax.plot(order.h, order.error, markerfacecolor=ground(), zorder=4, gid=f"gaps {key}", **marks)
-    ax.plot(order.h, order.floor, linestyle=legends.DOTTED, linewidth=thin, color=look.color, gid=f"floor {key}")
+    ax.plot(
+        order.h,
+        order.floor,
+        linestyle=legends.DOTTED,
+        linewidth=thin,
+        color=look.color,
+        gid=f"floor {key}",
+    )
     if order.window is not None:
         inside = slice(order.window[0], order.window[1] + 1)
         h, error = order.h[inside], order.error[inside]
@@ -118,7 +135,11 @@ def _spots(order: Order) -> list[tuple[float, float]]:
     if order.window is not None:
         inside[order.window[0] : order.window[1] + 1] = True
     drawable = np.isfinite(order.error) & (order.error > 0)
-    return [(order.h[i], order.error[i]) for group in (inside, ~inside) for i in np.flatnonzero(group & drawable)]
+    return [
+        (order.h[i], order.error[i])
+        for group in (inside, ~inside)
+        for i in np.flatnonzero(group & drawable)
+    ]
 
 
 def _measured(order: Order, name: str) -> str:
@@ -126,14 +147,20 @@ def _measured(order: Order, name: str) -> str:
     if order.window is None:
         return f"{name}: no slope"
     digits = int(np.clip(np.ceil(-np.log10(max(order.stderr, 1e-9))), 2, 4))
-    spread = f"{order.stderr:.{digits}f}" if order.stderr >= 0.5 * 10**-digits else f"<{10**-digits:.{digits}f}"
+    spread = (
+        f"{order.stderr:.{digits}f}"
+        if order.stderr >= 0.5 * 10**-digits
+        else f"<{10**-digits:.{digits}f}"
+    )
     return f"{name} {order.slope:.{digits}f} ± {spread}"
 
 
 def _keys(ax: Axes, orders: list[Order]) -> list[Line2D]:
     marks = [legends.key("in the fit", marker="o", linestyle="-")]
     if any(o.window is None or o.window != (0, len(o.h) - 1) for o in orders):
-        marks.append(legends.key("left out", marker="o", markerfacecolor=ground(), linestyle="none"))
+        marks.append(
+            legends.key("left out", marker="o", markerfacecolor=ground(), linestyle="none")
+        )
     return marks + [legends.dotted("round-off")] * int(_floor(orders) > ax.get_ylim()[0])
 
 
@@ -160,7 +187,9 @@ def refined(orders: list[Order]) -> list[str]:
         for o, _, name, _ in runs.cast(orders)
     ]
     own = number(max(o.solver_error for o in orders))
-    return [f"Refined to {listed(how)}, all times of the flow held fixed; the flow errs by at most {own}."]
+    return [
+        f"Refined to {listed(how)}, all times of the flow held fixed; the flow errs by at most {own}."
+    ]
 
 
 def title(orders: list[Order]) -> str:
@@ -171,12 +200,20 @@ def title(orders: list[Order]) -> str:
         groups.setdefault(power(order.slope) if readable else "", {})[name] = order
     unread, said = groups.pop("", {}), []
     for found, members in sorted(groups.items(), key=lambda item: -len(item[1])):
-        whom = f" for {listed(list(members))}" if len(members) < len(orders) or len(orders) == 1 else ""
-        said.append(f"{'' if said else 'the gap closes '}like {found}{whom}{_why(found, list(members.values()))}")
+        whom = (
+            f" for {listed(list(members))}"
+            if len(members) < len(orders) or len(orders) == 1
+            else ""
+        )
+        said.append(
+            f"{'' if said else 'the gap closes '}like {found}{whom}{_why(found, list(members.values()))}"
+        )
     lost = [name for name, o in unread.items() if np.isfinite(o.error).sum() < 3]
     hidden = [name for name in unread if name not in lost]
     if lost:
-        said.append(f"{listed(lost)} diverge{'s' * (len(lost) == 1)} on too many clocks for a slope")
+        said.append(
+            f"{listed(lost)} diverge{'s' * (len(lost) == 1)} on too many clocks for a slope"
+        )
     if hidden:
         said.append(f"round-off hides the slope of {listed(hidden)}")
     text = "; ".join(said)
@@ -187,7 +224,12 @@ def _why(found: str, members: list[Order]) -> str:
     """What the page declares, if that is something else, and whether the fit can tell the two; and a cold start."""
     declared = sorted({power(o.expected) for o in members} - {found})
     cold = all(
-        o.expected == 0.5 and getattr(o.optimizer, "initial_scale", None) == 0 and o.slope < 0.75 for o in members
+        o.expected == 0.5 and getattr(o.optimizer, "initial_scale", None) == 0 and o.slope < 0.75
+        for o in members
     )
-    scatter = ", within the scatter" * all(abs(o.slope - o.expected) <= 2 * o.stderr for o in members)
-    return (f" (declared {listed(declared)}{scatter})" if declared else "") + ": its memory starts at 0" * cold
+    scatter = ", within the scatter" * all(
+        abs(o.slope - o.expected) <= 2 * o.stderr for o in members
+    )
+    return (
+        f" (declared {listed(declared)}{scatter})" if declared else ""
+    ) + ": its memory starts at 0" * cold

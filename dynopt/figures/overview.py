@@ -6,14 +6,15 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from ..analysis import Gap, LocalError, Order
-from . import descent, gap, legends, local_error, loss, order, paths, phase, runs
-from .captions import called, conditions, dotted, largest, solved
-from .measure import frame, size_of
-from .picture import Panel, Picture, finish, of_one_problem, several, write_title
-from .projection import Plane, plane_of
-from .residual import Residual, sentences, within
-from .style import context, ink
-from .words import listed, number, plain
+from . import gap, local_error, loss, order, paths, phase
+from .drawing import descent, legends, runs
+from .drawing.captions import called, conditions, dotted, largest, solved
+from .drawing.measure import frame, size_of
+from .drawing.picture import Panel, Picture, finish, of_one_problem, several, write_title
+from .drawing.style import context, ink
+from .drawing.words import listed, number, plain
+from .plane.projection import Plane, plane_of
+from .plane.residual import Residual, sentences, within
 
 Paints = dict[str, Callable[[Axes], Panel]]
 ABOVE, BELOW = ["paths", "loss", "phase"], ["gap", "local_error", "order"]
@@ -46,7 +47,9 @@ def draw(
         picture.set_size_inches(2 * float(wide), 2 * float(high))
         axes: dict[str, Axes] = picture.subplot_mosaic(_places(paints))  # pyright: ignore
         panels = {name: paint(axes[name]) for name, paint in paints.items() if name != "paths"}
-        projected = [] if plane is None else sentences(gaps[0], plane, found, hollow=not within(found))
+        projected = (
+            [] if plane is None else sentences(gaps[0], plane, found, hollow=not within(found))
+        )
         lines = len(_rows_of_names(picture, panels, unseen=2 * ("paths" in paints)))
         _write_around(picture, gaps, local, orders, projected, lines)
         for name, panel in panels.items():
@@ -65,7 +68,9 @@ def draw(
         return picture
 
 
-def describe(gaps: Gap | list[Gap], local_errors: LocalError | list[LocalError], orders: Order | list[Order]) -> str:
+def describe(
+    gaps: Gap | list[Gap], local_errors: LocalError | list[LocalError], orders: Order | list[Order]
+) -> str:
     """The page in one sentence with its numbers."""
     gaps, local, orders = _of_one_problem(gaps, local_errors, orders)
     panels = listed([name.replace("_", " ") for name in _paints(gaps, local, orders)])
@@ -125,12 +130,20 @@ def _places(paints: Paints) -> list[list[str]]:
 
 
 def _write_around(
-    picture: Picture, gaps: list[Gap], local: list[LocalError], orders: list[Order], projected: list[str], lines: int
+    picture: Picture,
+    gaps: list[Gap],
+    local: list[LocalError],
+    orders: list[Order],
+    projected: list[str],
+    lines: int,
 ) -> None:
     """The page's title, with so many lines left free for the names, and its caption."""
     restarted = [solved(local).replace("The flow", "Each restarted flow")] if local else []
     counts = runs.counts(gaps)
-    dots = [*dotted(gaps, counts, runs.MOST, " on paths and orbits"), *dotted(gaps, counts, descent.MOST, " elsewhere")]
+    dots = [
+        *dotted(gaps, counts, runs.MOST, " on paths and orbits"),
+        *dotted(gaps, counts, descent.MOST, " elsewhere"),
+    ]
     refined = order.refined(orders) if orders else []
     picture.write_caption([*conditions(gaps), *restarted, *projected, *dots, *refined])
     size, left = 1.25 * size_of("axes.titlesize"), 8 / 72 / picture.get_figwidth()
@@ -142,15 +155,25 @@ def _write_names(picture: Picture, panels: dict[str, Panel]) -> None:
     """The names and keys that all panels share, under the page's title."""
     size, small = 1.25 * size_of("axes.titlesize"), size_of("legend.fontsize")
     for i, handles in enumerate(_rows_of_names(picture, panels)):
-        place = 8 / 72 / picture.get_figwidth(), 1 - (1.75 + 1.3 * i) * size / 72 / picture.get_figheight()
+        place = (
+            8 / 72 / picture.get_figwidth(),
+            1 - (1.75 + 1.3 * i) * size / 72 / picture.get_figheight(),
+        )
         row = legends.row(
-            picture, handles, place, loc="upper left", bbox_transform=picture.transSubfigure, fontsize=small
+            picture,
+            handles,
+            place,
+            loc="upper left",
+            bbox_transform=picture.transSubfigure,
+            fontsize=small,
         )
         row.set_in_layout(False)
         picture.add_artist(row)
 
 
-def _rows_of_names(picture: Picture, panels: dict[str, Panel], unseen: int = 0) -> list[list[Artist]]:
+def _rows_of_names(
+    picture: Picture, panels: dict[str, Panel], unseen: int = 0
+) -> list[list[Artist]]:
     """Names and keys in as many rows as the page is wide; room is left for so many keys that are not there yet."""
     keys = {str(key.get_label()): key for panel in panels.values() for key in panel.keys}
     size = size_of("legend.fontsize")

@@ -13,18 +13,20 @@ from matplotlib.artist import Artist
 from ..checks import whole
 from ..errors import InvalidType, InvalidValue
 from . import paths
-from .captions import solved
-from .measure import frame, size_of, width
-from .picture import Panel, Picture, write_title
-from .projection import plane_of
-from .style import context
+from .drawing.captions import solved
+from .drawing.measure import frame, size_of, width
+from .drawing.picture import Panel, Picture, write_title
+from .drawing.style import context
+from .plane.projection import plane_of
 
 WIDE = 0.62  # of the width of a picture of its own, for each panel
 HIGH = 0.8
 ROOM = 0.9  # of a frame's width, before names take their place
 
 
-def draw(panels: Sequence[tuple[Any, ...]], *, columns: int = 2, style: str = "notebook") -> Picture:
+def draw(
+    panels: Sequence[tuple[Any, ...]], *, columns: int = 2, style: str = "notebook"
+) -> Picture:
     """Draw each panel as its figure does, under a title of its own, with one caption for all.
 
     - `panels`: pairs of a figure and its results, such as `(figures.paths, runs)`; a third member is a title to take
@@ -38,8 +40,13 @@ def draw(panels: Sequence[tuple[Any, ...]], *, columns: int = 2, style: str = "n
     2
     """
     if not isinstance(panels, list | tuple):
-        raise InvalidType(f"`panels` must be a list of panels, got {panels!r}; pass [(figures.loss, runs)], say.")
-    panels, columns = [_checked(panel) for panel in panels], whole("columns", columns, least=1, like=2)
+        raise InvalidType(
+            f"`panels` must be a list of panels, got {panels!r}; pass [(figures.loss, runs)], say."
+        )
+    panels, columns = (
+        [_checked(panel) for panel in panels],
+        whole("columns", columns, least=1, like=2),
+    )
     if not panels:
         raise InvalidValue("`panels` is empty; pass pairs such as (figures.loss, runs).")
     with context(style):
@@ -49,7 +56,10 @@ def draw(panels: Sequence[tuple[Any, ...]], *, columns: int = 2, style: str = "n
         picture.set_size_inches(wide * max(1, WIDE * columns), high * max(1, HIGH * rows))
         axes = [picture.add_subplot(rows, columns, i + 1) for i in range(len(panels))]
         paints = [_paint(figure, results) for figure, results, _ in panels]
-        painted = [paint(ax, results) for paint, (_, results, _), ax in zip(paints, panels, axes, strict=True)]
+        painted = [
+            paint(ax, results)
+            for paint, (_, results, _), ax in zip(paints, panels, axes, strict=True)
+        ]
         picture.write_caption(_caption([results for _, results, _ in panels], painted))
         keys: dict[tuple[str, ...], Artist] = {}
         for (_, _, title), ax, panel in zip(panels, axes, painted, strict=True):
@@ -57,7 +67,9 @@ def draw(panels: Sequence[tuple[Any, ...]], *, columns: int = 2, style: str = "n
             keys |= {_looks(key): key for key in [*panel.names, *panel.keys]}
         _write_keys(picture, list(keys.values()))
         picture.lay_out()
-        for paint, (figure, results, title), ax, panel in zip(paints, panels, axes, painted, strict=True):
+        for paint, (figure, results, title), ax, panel in zip(
+            paints, panels, axes, painted, strict=True
+        ):
             if figure is paths:  # again, with a window as wide as the frame that the rest leaves
                 fill = frame(ax).height / frame(ax).width
                 ax.clear()
@@ -98,9 +110,15 @@ def _write_keys(picture: Picture, keys: list[Artist]) -> None:
     """Names and keys of all panels in one block above them, in as many columns as the page is wide."""
     size, room = size_of("legend.fontsize"), 72 * picture.get_figwidth() - 16
     needed = [width(str(key.get_label()), size) + 5.5 * size for key in keys]
-    fitting = [n for n in range(1, len(keys) + 1) if sum(max(part) for part in np.array_split(needed, n)) <= room]
+    fitting = [
+        n
+        for n in range(1, len(keys) + 1)
+        if sum(max(part) for part in np.array_split(needed, n)) <= room
+    ]
     look: dict[str, Any] = {"frameon": False, "handlelength": 3.2, "fontsize": size}
-    block = picture.legend(handles=keys, loc="outside upper left", ncols=max(fitting, default=1), **look)
+    block = picture.legend(
+        handles=keys, loc="outside upper left", ncols=max(fitting, default=1), **look
+    )
     block.set_gid("names")
 
 
@@ -115,7 +133,11 @@ def _checked(panel: Any) -> tuple[ModuleType, list[Any], str]:
     results, *title = rest
     if title and not isinstance(title[0], str):
         raise InvalidType(f"the title of a panel must be text, got {title[0]!r}; put it in quotes.")
-    return figure, list(results) if isinstance(results, list | tuple) else [results], title[0] if title else ""
+    return (
+        figure,
+        list(results) if isinstance(results, list | tuple) else [results],
+        title[0] if title else "",
+    )
 
 
 def _stands_alone(figure: Any) -> bool:

@@ -10,22 +10,27 @@ from matplotlib.lines import Line2D
 
 from ..analysis import Gap
 from ..errors import InvalidValue
-from . import legends, runs
-from .captions import called, claim, conditions, dotted, largest
-from .landscape import on_contours
-from .picture import Panel, Picture, drawn, several
-from .projection import Plane, plane_of
-from .residual import Residual, missed, named, residuals, sentences, within
-from .style import ground
-from .window import PLANE, just_seen
-from .words import ending, listed, number, point
+from .drawing import legends, runs
+from .drawing.captions import called, claim, conditions, dotted, largest
+from .drawing.picture import Panel, Picture, drawn, several
+from .drawing.style import ground
+from .drawing.words import ending, listed, number, point
+from .plane.landscape import on_contours
+from .plane.projection import Plane, plane_of
+from .plane.residual import Residual, missed, named, residuals, sentences, within
+from .plane.window import PLANE, just_seen
 
 WALL = 0.62  # the frame's height over its width on a slide
 HIGH = 0.7  # the same, beside the longer words of a projection
 
 
 def draw(
-    results: Gap | list[Gap], *, plane: Any = None, origin: Any = None, ax: Axes | None = None, style: str = "notebook"
+    results: Gap | list[Gap],
+    *,
+    plane: Any = None,
+    origin: Any = None,
+    ax: Axes | None = None,
+    style: str = "notebook",
 ) -> Picture | Axes:
     """Paths of map and flow over the contours of the loss: dots are the map, a line is the flow.
 
@@ -66,9 +71,13 @@ def _described(gaps: list[Gap], plane: Plane | None, found: list[Residual]) -> s
     for gap, _, name, _ in runs.cast(gaps):
         last = np.stack(runs.at(gap.map, PLANE), 1)[-1:]
         where = f"ends at {point(last[0])}" if len(last) else "has no finite start"
-        said.append(f"{name} {ending(gap.map) or f'{where}, at most {number(largest(gap.error))} from its flow'}")
+        said.append(
+            f"{name} {ending(gap.map) or f'{where}, at most {number(largest(gap.error))} from its flow'}"
+        )
     start = point(np.asarray(gaps[0].map.y.x[0], float))
-    what = f"Contours of {called(gaps[0])} with the paths of map (dots) and flow (lines) from {start}"
+    what = (
+        f"Contours of {called(gaps[0])} with the paths of map (dots) and flow (lines) from {start}"
+    )
     return f"{what}: {'; '.join(said)}."
 
 
@@ -82,7 +91,11 @@ def _projected(gaps: list[Gap], plane: Plane, found: list[Residual]) -> str:
             away += f" and {number(own.distance)} off the plane"
         said.append(f"{own.name} {ending(gap.map) or f'{where}, {away}'}")
     start = point(np.asarray(gaps[0].map.y.x[0], float))
-    differ = "are the losses of the paths" if within(found) else f"differ from the losses of the paths{missed(found)}"
+    differ = (
+        "are the losses of the paths"
+        if within(found)
+        else f"differ from the losses of the paths{missed(found)}"
+    )
     what = f"Paths of map (dots) and flow (lines) on {called(gaps[0])} from {start}, projected on the plane"
     return f"{what} {named(plane)}; {'; '.join(said)}; the contours {differ}."
 
@@ -119,7 +132,9 @@ def paint(
 
     def lines(levels: list[float]) -> list[Line2D]:
         drawn = []
-        for i in sorted(range(len(gaps)), key=lambda i: _bulk(gaps[i], plane or PLANE), reverse=True):
+        for i in sorted(
+            range(len(gaps)), key=lambda i: _bulk(gaps[i], plane or PLANE), reverse=True
+        ):
             drawn += runs.orbit(ax, people[i], plane or PLANE)
             hollow.extend(_hollow(ax, drawn[-1], found[i].far_off(levels)) if found else [])
         return drawn
@@ -146,23 +161,40 @@ def _hollow(ax: Axes, dots: Line2D, which: np.ndarray) -> list[Line2D]:
     every = np.arange(len(which)) % int(str(dots.get_markevery())) == 0
     if not (which & every).any():
         return []
-    look = {"marker": dots.get_marker(), "color": dots.get_color(), "linestyle": "none", "zorder": 4.1}
+    look = {
+        "marker": dots.get_marker(),
+        "color": dots.get_color(),
+        "linestyle": "none",
+        "zorder": 4.1,
+    }
     x, y = np.asarray(dots.get_xydata())[which & every].T
-    return ax.plot(x, y, **look, markerfacecolor=ground(), markeredgewidth=1.0, gid=f"off {dots.get_gid()}")
+    return ax.plot(
+        x, y, **look, markerfacecolor=ground(), markeredgewidth=1.0, gid=f"off {dots.get_gid()}"
+    )
 
 
 def title(gaps: list[Gap], plane: Plane | None = None) -> str:
     """Which maps keep so near to their flows that the eye sees no difference, and which stray."""
     seen = just_seen(gaps, plane=plane)
-    apart = {name: largest(g.error) for g, _, name, _ in runs.cast(gaps) if not ending(g.map) and not ending(g.flow)}
-    near, far = ({n: d for n, d in apart.items() if (d <= seen) == close} for close in (True, False))
+    apart = {
+        name: largest(g.error)
+        for g, _, name, _ in runs.cast(gaps)
+        if not ending(g.map) and not ending(g.flow)
+    }
+    near, far = (
+        {n: d for n, d in apart.items() if (d <= seen) == close} for close in (True, False)
+    )
     said = []
     if near:
         keep, whose = ("keeps", "its flow") if len(near) == 1 else ("keep", "their flows")
-        said.append(f"{listed(list(near))} {keep} within {number(max(near.values()), 2)} of {whose}")
+        said.append(
+            f"{listed(list(near))} {keep} within {number(max(near.values()), 2)} of {whose}"
+        )
     if far:
         farthest = max(far, key=lambda name: far[name])
-        stray, whose = ("strays", " from its flow") if len(far) == 1 else ("stray", " from their flows")
+        stray, whose = (
+            ("strays", " from its flow") if len(far) == 1 else ("stray", " from their flows")
+        )
         by = number(far[farthest], 2) + (f" ({farthest})" if len(far) > 1 else "")
         said.append(f"{listed(list(far))} {stray}{'' if near else whose} by up to {by}")
     return claim(gaps, "; ".join(said))

@@ -6,20 +6,25 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..analysis import Gap
+from ..checks import whole
 from ..errors import InvalidValue
-from ..trajectories import Status, whole
-from . import legends, runs
-from .captions import called, claim, conditions, dotted
-from .picture import Panel, Picture, drawn, several
-from .style import ground, ink, mixed
-from .views import linear_view, mark_exit, mark_plainly
-from .words import counted, ending, listed, names, number, subscript
+from ..runs.trajectory import Status
+from .drawing import legends, runs
+from .drawing.axes import linear_view, mark_exit, mark_plainly
+from .drawing.captions import called, claim, conditions, dotted
+from .drawing.picture import Panel, Picture, drawn, several
+from .drawing.style import ground, ink, mixed
+from .drawing.words import counted, ending, listed, names, number, subscript
 
 LOST = (Status.diverged, Status.nonfinite)  # what the window is not made for
 
 
 def draw(
-    results: Gap | list[Gap], *, coordinate: int = 0, ax: Axes | None = None, style: str = "notebook"
+    results: Gap | list[Gap],
+    *,
+    coordinate: int = 0,
+    ax: Axes | None = None,
+    style: str = "notebook",
 ) -> Picture | Axes:
     """One coordinate of position and velocity, (xᵢ, pᵢ): dots are the map, a line is the flow.
 
@@ -30,7 +35,13 @@ def draw(
     **Raises:** `InvalidValue` if no result has a velocity, or there is no such coordinate.
     """
     gaps = moving(results, coordinate)
-    return drawn(partial(paint, coordinate=coordinate), partial(describe, coordinate=coordinate), gaps, ax, style)
+    return drawn(
+        partial(paint, coordinate=coordinate),
+        partial(describe, coordinate=coordinate),
+        gaps,
+        ax,
+        style,
+    )
 
 
 def describe(results: Gap | list[Gap], coordinate: int = 0) -> str:
@@ -39,7 +50,9 @@ def describe(results: Gap | list[Gap], coordinate: int = 0) -> str:
     said = []
     for gap, _, name, _ in runs.cast(gaps):
         map, flow = (_velocity(run, coordinate) for run in (gap.map, gap.flow))
-        turned = f"turns back {counted(_turns(map), 'time')}, its flow {counted(_turns(flow), 'time')}"
+        turned = (
+            f"turns back {counted(_turns(map), 'time')}, its flow {counted(_turns(flow), 'time')}"
+        )
         said.append(f"{name} {turned}, fastest at {number(np.abs(map).max(initial=0))}")
     i = subscript(coordinate + 1)
     what = f"Position x{i} against velocity p{i} on {called(gaps[0])}"
@@ -51,11 +64,17 @@ def moving(results: Gap | list[Gap], coordinate: int = 0) -> list[Gap]:
     gaps = several(results, Gap, "analysis.gap")
     dim = gaps[0].problem.dim
     if whole("coordinate", coordinate, least=0) >= dim:
-        raise InvalidValue(f"`coordinate` is {coordinate} but there are only {dim}; pass a number from 0 to {dim - 1}.")
+        raise InvalidValue(
+            f"`coordinate` is {coordinate} but there are only {dim}; pass a number from 0 to {dim - 1}."
+        )
     found = [gap for gap in gaps if hasattr(gap.map.y, "p")]
     if not found:
-        without = f"{listed(names([g.optimizer for g in gaps]))} {'have' if len(gaps) > 1 else 'has'}"
-        raise InvalidValue(f"a phase plane shows velocities, which {without} not; pass a gap of Momentum.")
+        without = (
+            f"{listed(names([g.optimizer for g in gaps]))} {'have' if len(gaps) > 1 else 'has'}"
+        )
+        raise InvalidValue(
+            f"a phase plane shows velocities, which {without} not; pass a gap of Momentum."
+        )
     return found
 
 
@@ -63,7 +82,9 @@ def paint(ax: Axes, gaps: list[Gap], coordinate: int = 0) -> Panel:
     """Draw in the axes, and say what stands around them."""
     plane, people = runs.Coordinates(("x", coordinate), ("p", coordinate)), runs.cast(gaps)
     ax.axhline(0, color=mixed(ink(), ground(), 0.5), linewidth=0.8, zorder=1, gid="rest")
-    healthy = [runs.at(run, plane) for gap in gaps for run in (gap.flow, gap.map) if run.status not in LOST]
+    healthy = [
+        runs.at(run, plane) for gap in gaps for run in (gap.flow, gap.map) if run.status not in LOST
+    ]
     starts = [[v[:1] for v in runs.at(gap.map, plane)] for gap in gaps]
     ax.set_xlim(linear_view([x for x, _ in healthy + starts]))
     ax.set_ylim(linear_view([p for _, p in healthy + starts]))

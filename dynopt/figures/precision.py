@@ -7,16 +7,18 @@ from matplotlib.axes import Axes
 
 from ..analysis import Precision
 from ..errors import InvalidValue
-from . import legends, runs
-from .beside import Name
-from .captions import called
-from .picture import Panel, Picture, drawn, single
-from .style import ground, ink, mixed
-from .views import log_view, mark_decades
-from .words import number, plain, setting
+from .drawing import legends, runs
+from .drawing.axes import log_view, mark_decades
+from .drawing.captions import called
+from .drawing.labels import Name
+from .drawing.picture import Panel, Picture, drawn, single
+from .drawing.style import ground, ink, mixed
+from .drawing.words import number, plain, setting
 
 
-def draw(results: Precision | list[Precision], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Precision | list[Precision], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """Gap at the end against h, both logarithmic: solid marks are float64, hollow ones float32.
 
     - `results`: one `analysis.precision`. - `ax`: axes to draw in, instead of a new `Picture`. - `style`: "notebook",
@@ -31,23 +33,39 @@ def describe(results: Precision | list[Precision]) -> str:
     """The picture in one sentence with its numbers."""
     seen = _moving(results)
     last = f"in float64 it falls to {number(float(np.nanmin(seen.double)))}"
-    return (
-        f"Gap of {seen.optimizer.name} at t = {number(seen.time)} on {called(seen)} against h: {_turned(seen)}; {last}."
-    )
+    return f"Gap of {seen.optimizer.name} at t = {number(seen.time)} on {called(seen)} against h: {_turned(seen)}; {last}."
 
 
 def paint(ax: Axes, results: list[Precision]) -> Panel:
     """Draw in the axes, and say what stands around them."""
     (each,) = runs.cast(results)
     seen, look, _, key = each
-    (left, right), up = log_view([seen.h], margin=0.05) or (0.1, 1.0), log_view([seen.single, seen.double])
-    ax.set(xscale="log", yscale="log", xlim=(left, right * (right / left) ** 0.15), ylim=up or (0.1, 1.0))
+    (left, right), up = (
+        log_view([seen.h], margin=0.05) or (0.1, 1.0),
+        log_view([seen.single, seen.double]),
+    )
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlim=(left, right * (right / left) ** 0.15),
+        ylim=up or (0.1, 1.0),
+    )
     thin: dict[str, Any] = {"color": mixed(ink(), ground(), 0.6), "linewidth": 0.8}
     ax.axvline(seen.turn, zorder=1, gid="turn", **thin)
-    marks: dict[str, Any] = {"marker": look.marker, "color": look.color, "markeredgecolor": look.color}
+    marks: dict[str, Any] = {
+        "marker": look.marker,
+        "color": look.color,
+        "markeredgecolor": look.color,
+    }
     ax.plot(seen.h, seen.double, linestyle=look.line, zorder=3, gid=f"double {key}", **marks)
     ax.plot(
-        seen.h, seen.single, linestyle=legends.DOTTED, markerfacecolor=ground(), zorder=4, gid=f"single {key}", **marks
+        seen.h,
+        seen.single,
+        linestyle=legends.DOTTED,
+        markerfacecolor=ground(),
+        zorder=4,
+        gid=f"single {key}",
+        **marks,
     )
     mark_decades(ax.xaxis)
     mark_decades(ax.yaxis)
@@ -79,7 +97,9 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
 def _moving(results: Precision | list[Precision]) -> Precision:
     seen = single(results, Precision, "analysis.precision")
     if not seen.double.any():
-        raise InvalidValue(f"{seen.optimizer!r} is at rest on {called(seen)}, so there is no gap; pass another `x0`.")
+        raise InvalidValue(
+            f"{seen.optimizer!r} is at rest on {called(seen)}, so there is no gap; pass another `x0`."
+        )
     return seen
 
 

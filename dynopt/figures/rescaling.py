@@ -10,21 +10,23 @@ from matplotlib.lines import Line2D
 
 from ..analysis import Rescaling
 from ..errors import InvalidValue
-from ..trajectories import Trajectory
-from . import descent, legends, runs
-from .captions import called, claim, conditions, dotted, largest
-from .descent import Descent
-from .picture import Panel, Picture, drawn, several
-from .runs import Cast
-from .style import ground, ink, mixed
-from .views import every, mark_exit
-from .words import RAISED, ending, listed, number, plain
+from ..runs.trajectory import Trajectory
+from .drawing import descent, legends, runs
+from .drawing.axes import every, mark_exit
+from .drawing.captions import called, claim, conditions, dotted, largest
+from .drawing.descent import Descent
+from .drawing.picture import Panel, Picture, drawn, several
+from .drawing.runs import Cast
+from .drawing.style import ground, ink, mixed
+from .drawing.words import RAISED, ending, listed, number, plain
 
 MOST = 25  # dots along one run
 SAME = 1e-6  # of the longest coordinate: a path that is nearer than this is called the same
 
 
-def draw(results: Rescaling | list[Rescaling], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Rescaling | list[Rescaling], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """The loss of three maps, step by step: dots are the run in x, rings the run in z with the corrected rate, shown
     in x, and pale dots that with the same rate. The rings lie on the dots where steps are a power of the gradient.
 
@@ -55,14 +57,28 @@ def describe(results: Rescaling | list[Rescaling]) -> str:
 def paint(ax: Axes, seen: list[Rescaling]) -> Panel:
     """Draw in the axes, and say what stands around them."""
     people, known = runs.cast(seen), seen[0].problem.minimum is not None
-    descents = [Descent(r.optimizer, r.problem, run, None, {"map": _heights(r, run)}) for r in seen for run in _runs(r)]
+    descents = [
+        Descent(r.optimizer, r.problem, run, None, {"map": _heights(r, run)})
+        for r in seen
+        for run in _runs(r)
+    ]
     descent.set_axis(ax, descents, known)
     runs.span(ax, "step", [np.arange(len(r.map.t)) for r in seen])
     for each in people:
         rings = {**_rings(), "markeredgecolor": mixed(each.look.color, ink(), 0.55)}
-        pale = {"marker": each.look.marker, "color": mixed(each.look.color, ground(), 0.45), **_pale()}
+        pale = {
+            "marker": each.look.marker,
+            "color": mixed(each.look.color, ground(), 0.45),
+            **_pale(),
+        }
         _points(ax, each, each.result.same_rate, "same rate", pale)
-        own = _points(ax, each, each.result.map, "map", runs.marks(each.look) | {"color": each.look.color, "zorder": 4})
+        own = _points(
+            ax,
+            each,
+            each.result.map,
+            "map",
+            runs.marks(each.look) | {"color": each.look.color, "zorder": 4},
+        )
         _points(ax, each, each.result.corrected, "corrected", rings)
         mark_exit(ax, own, each.look.color)
     ax.set_xlabel("step k")
@@ -77,7 +93,11 @@ def paint(ax: Axes, seen: list[Rescaling]) -> Panel:
         title=_title(seen),
         names=runs.handles(people),
         keys=keys,
-        caption=[*conditions(seen), *_told(people), *dotted(seen, [int(r.map.finite.sum()) for r in seen], MOST)],
+        caption=[
+            *conditions(seen),
+            *_told(people),
+            *dotted(seen, [int(r.map.finite.sum()) for r in seen], MOST),
+        ],
     )
 
 
@@ -107,7 +127,9 @@ def _end(seen: Rescaling) -> str:
 def _points(ax: Axes, each: Cast, run: Trajectory, kind: str, look: dict[str, Any]) -> Line2D:
     """The losses of a run over its steps."""
     values = _heights(each.result, run)
-    (line,) = ax.plot(np.arange(len(values)), values, linestyle="none", gid=f"{kind} {each.key}", **look)
+    (line,) = ax.plot(
+        np.arange(len(values)), values, linestyle="none", gid=f"{kind} {each.key}", **look
+    )
     line.set_markevery(every(len(values), MOST))
     return line
 
@@ -164,12 +186,20 @@ def _title(seen: list[Rescaling]) -> str:
 
 def _told(people: Sequence[Cast]) -> list[str]:
     """How far apart the positions are, in numbers."""
-    near = [f"{c.name} {ending(c.result.corrected) or number(largest(c.result.distance))}" for c in people]
-    far = [f"{c.name} {ending(c.result.same_rate) or number(largest(c.result.same_rate_distance))}" for c in people]
+    near = [
+        f"{c.name} {ending(c.result.corrected) or number(largest(c.result.distance))}"
+        for c in people
+    ]
+    far = [
+        f"{c.name} {ending(c.result.same_rate) or number(largest(c.result.same_rate_distance))}"
+        for c in people
+    ]
     factors = listed([f"for {c.name} by {_power(1 + float(c.result.power))}" for c in people])
     return [
         plain(f"The rate in z is that in x divided {factors}."),
-        plain(f"Largest |x\xa0−\xa0λz|: {', '.join(near)} at the corrected rate; {', '.join(far)} at the same."),
+        plain(
+            f"Largest |x\xa0−\xa0λz|: {', '.join(near)} at the corrected rate; {', '.join(far)} at the same."
+        ),
     ]
 
 

@@ -9,17 +9,19 @@ from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 
 from ..analysis import Stability
-from .beside import Name
-from .measure import frame, size_of, width
-from .picture import Panel, Picture, drawn, single
-from .style import field, ground, ink, looks, mixed, quiet
-from .views import linear_view, mark_plainly
-from .words import number, plain
+from .drawing.axes import linear_view, mark_plainly
+from .drawing.labels import Name
+from .drawing.measure import frame, size_of, width
+from .drawing.picture import Panel, Picture, drawn, single
+from .drawing.style import field, ground, ink, looks, mixed, quiet
+from .drawing.words import number, plain
 
 LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of the radius, which have a line
 
 
-def draw(results: Stability | list[Stability], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Stability | list[Stability], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """The spectral radius over learning rate × curvature and one other option, with its boundary and its optimum.
 
     The darker, the slower; contours are labelled with the radius, by which each step multiplies what is left of the
@@ -51,14 +53,20 @@ def paint(ax: Axes, results: list[Stability]) -> Panel:
     _field(ax, rates, seen)
     hatched = _hatch(ax, seen)
     line: dict[str, Any] = {"linewidth": 1.3 * mpl.rcParams["lines.linewidth"], "zorder": 4}
-    (edge,) = ax.plot(seen.boundary * seen.curvature, seen.value, color=ink(), gid="boundary", **line)
-    (best,) = ax.plot(rates, seen.optimal, color=own.color, linestyle=own.line, gid="optimal", **line)
+    (edge,) = ax.plot(
+        seen.boundary * seen.curvature, seen.value, color=ink(), gid="boundary", **line
+    )
+    (best,) = ax.plot(
+        rates, seen.optimal, color=own.color, linestyle=own.line, gid="optimal", **line
+    )
     edge.set_label("critical: radius 1")
     best.set_label(plain(f"fastest {seen.option}"))
     mark_plainly(ax.xaxis)
     ax.set_xlabel("learning rate × curvature  η λ")
     ax.set_ylabel(plain(seen.option))
-    ends = [Name(str(one.get_label()), str(one.get_color()), _spots(ax, one)) for one in (best, edge)]
+    ends = [
+        Name(str(one.get_label()), str(one.get_color()), _spots(ax, one)) for one in (best, edge)
+    ]
     text = _claim(seen)
     return Panel(
         title=plain(text[:1].upper() + text[1:]),
@@ -88,15 +96,23 @@ def _field(ax: Axes, rates: np.ndarray, seen: Stability) -> None:
     room = 2 * width("0.95", size) / frame(ax).width * (rates[-1] - rates[0])
     places = [place for level in levels if (place := _plateau(rates, seen, level, room))]
     if places:
-        ax.clabel(lines, fmt=number, fontsize=size, colors=[quiet()], inline_spacing=3, manual=places)
+        ax.clabel(
+            lines, fmt=number, fontsize=size, colors=[quiet()], inline_spacing=3, manual=places
+        )
 
 
-def _plateau(rates: np.ndarray, seen: Stability, level: float, room: float) -> tuple[float, float] | None:
+def _plateau(
+    rates: np.ndarray, seen: Stability, level: float, room: float
+) -> tuple[float, float] | None:
     """The middle of the row along which the radius stays nearest to the level, if that leaves room for its number."""
     near = np.abs(seen.radius - level) < 0.01
     row = int(np.argmax(near.sum(1)))
     along = rates[near[row]]
-    return (float(along.mean()), float(seen.value[row])) if along.size and np.ptp(along) > room else None
+    return (
+        (float(along.mean()), float(seen.value[row]))
+        if along.size and np.ptp(along) > room
+        else None
+    )
 
 
 def _hatch(ax: Axes, seen: Stability) -> PolyCollection:
@@ -109,7 +125,9 @@ def _hatch(ax: Axes, seen: Stability) -> PolyCollection:
         "hatch": "//",
         "linewidth": 0,
     }
-    return ax.fill_betweenx(seen.value, edge, right, label="unstable: radius above 1", zorder=2, gid="unstable", **look)
+    return ax.fill_betweenx(
+        seen.value, edge, right, label="unstable: radius above 1", zorder=2, gid="unstable", **look
+    )
 
 
 def _spots(ax: Axes, line: Line2D) -> list[tuple[float, float]]:
@@ -118,12 +136,17 @@ def _spots(ax: Axes, line: Line2D) -> list[tuple[float, float]]:
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     inside = np.flatnonzero((x > left) & (x < right) & (y > low) & (y < high))
     shares = (0.5, 0.35, 0.65, 0.2, 0.8, 0.1, 0.9) if inside.size else ()
-    return [(float(x[i]), float(y[i])) for i in (inside[int(share * (inside.size - 1))] for share in shares)]
+    return [
+        (float(x[i]), float(y[i]))
+        for i in (inside[int(share * (inside.size - 1))] for share in shares)
+    ]
 
 
 def _claim(seen: Stability) -> str:
     """How far the option moves the critical learning rate."""
-    (v, critical), (w, then) = ((number(seen.value[i], 2), number(seen.boundary[i] * seen.curvature)) for i in (0, -1))
+    (v, critical), (w, then) = (
+        (number(seen.value[i], 2), number(seen.boundary[i] * seen.curvature)) for i in (0, -1)
+    )
     name, option = type(seen.optimizer).__name__, seen.option
     return f"{name} is stable up to η\xa0λ\xa0=\xa0{critical} with {option} {v}, up to {then} with {option} {w}"
 

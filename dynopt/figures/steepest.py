@@ -7,10 +7,10 @@ from ..analysis import Steepest
 from ..analysis.steepest import length
 from ..errors import InvalidValue
 from ..optimizers import SGD, Muon, Signum
-from . import legends, runs
-from .picture import Panel, Picture, drawn, single
-from .style import ground, ink, look, mixed, quiet, readable
-from .words import number, point
+from .drawing import legends, runs
+from .drawing.picture import Panel, Picture, drawn, single
+from .drawing.style import ground, ink, look, mixed, quiet, readable
+from .drawing.words import number, point
 
 OPTIMIZERS = {
     "euclidean": ("Gradient descent", SGD(1.0)),
@@ -20,7 +20,9 @@ OPTIMIZERS = {
 TURNS = 721  # points around the ball
 
 
-def draw(results: Steepest | list[Steepest], *, ax: Axes | None = None, style: str = "notebook") -> Picture | Axes:
+def draw(
+    results: Steepest | list[Steepest], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
     """The ball of directions of length 1, -∇f, the steepest of them, and the line on which all are as steep.
 
     The plane is that of the two coordinates; for other shapes it is that which -∇f and the steepest direction span,
@@ -47,16 +49,27 @@ def paint(ax: Axes, results: list[Steepest]) -> Panel:
     basis = _basis(seen)
     turn = np.linspace(0, 2 * np.pi, TURNS)
     around = np.stack([np.cos(turn), np.sin(turn)], 1)
-    ball = around / np.array([length(np.tensordot(u, basis, 1), seen.norm) for u in around])[:, None]
+    ball = (
+        around / np.array([length(np.tensordot(u, basis, 1), seen.norm) for u in around])[:, None]
+    )
     tip, down = (np.array([np.vdot(b, v) for b in basis]) for v in (seen.direction, -seen.gradient))
     down = down / np.linalg.norm(down)
     reach = 1.25 * np.abs(ball).max()
-    ax.fill(*ball.T, facecolor=mixed(quiet(), ground(), 0.85), edgecolor=quiet(), linewidth=1, zorder=1, gid="ball")
+    ax.fill(
+        *ball.T,
+        facecolor=mixed(quiet(), ground(), 0.85),
+        edgecolor=quiet(),
+        linewidth=1,
+        zorder=1,
+        gid="ball",
+    )
     level = tip + np.outer([-3 * reach, 3 * reach], [-down[1], down[0]])
     ax.plot(*level.T, linestyle=legends.DOTTED, color=quiet(), zorder=2, gid="level")
     called, page = OPTIMIZERS[seen.norm]
     color = readable(look(page).color)
-    runs.arrow(ax, (0, 0), down / length(np.tensordot(down, basis, 1), seen.norm), ink(), 1.2, "downhill")
+    runs.arrow(
+        ax, (0, 0), down / length(np.tensordot(down, basis, 1), seen.norm), ink(), 1.2, "downhill"
+    )
     runs.arrow(ax, (0, 0), tip, color, 3.0, "steepest", 2)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
     ax.set_aspect("equal", anchor="W")
@@ -69,7 +82,9 @@ def paint(ax: Axes, results: list[Steepest]) -> Panel:
         legends.key("as steep", linestyle=legends.DOTTED),
     ]
     title = f"{called}: slope {number(seen.slope)}, and {number(_along(seen))} along −∇f"
-    caption = [f"Directions of length 1 in the {seen.norm} norm; ∇f\xa0=\xa0{_rows(seen.gradient)}, float64."]
+    caption = [
+        f"Directions of length 1 in the {seen.norm} norm; ∇f\xa0=\xa0{_rows(seen.gradient)}, float64."
+    ]
     return Panel(title=title, names=[], keys=keys, caption=caption, shape=1.0)
 
 
@@ -80,7 +95,9 @@ def _rows(gradient: np.ndarray) -> str:
 def _planar(results: Steepest | list[Steepest]) -> Steepest:
     seen = single(results, Steepest, "analysis.steepest")
     if seen.gradient.size < 2:
-        raise InvalidValue("balls are drawn in a plane, but the gradient is one number; pass one of two or more.")
+        raise InvalidValue(
+            "balls are drawn in a plane, but the gradient is one number; pass one of two or more."
+        )
     return seen
 
 

@@ -9,20 +9,22 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
 from ..analysis import Sensitivity
-from ..trajectories import Status
-from . import hatched
-from .captions import called
-from .contours import scale_beside
-from .picture import Panel, drawn, single
-from .style import field, ink, looks
-from .views import linear_view, mark_decades, mark_plainly
-from .words import number, plain
+from ..runs.trajectory import Status
+from .drawing import hatched
+from .drawing.axes import linear_view, mark_decades, mark_plainly
+from .drawing.captions import called
+from .drawing.picture import Panel, drawn, single
+from .drawing.style import field, ink, looks
+from .drawing.words import number, plain
+from .plane.contours import scale_beside
 
 DECADES = 16  # below the loss at the start that are told apart
 LEAST = 1e-280  # height; matplotlib takes less for nothing
 
 
-def draw(results: Sensitivity | list[Sensitivity], *, ax: Axes | None = None, style: str = "notebook"):
+def draw(
+    results: Sensitivity | list[Sensitivity], *, ax: Axes | None = None, style: str = "notebook"
+):
     """A map of the loss at the end of each run, the lighter the lower, and a ring where it is lowest.
 
     Hatched are the runs that diverged; the line is the boundary of theory, beyond which no known minimizer attracts.
@@ -48,7 +50,9 @@ def paint(ax: Axes, results: list[Sensitivity]) -> Panel:
     rates, values = seen.learning_rate, seen.value
     if len(rates) > 1:
         ax.set_xlim(rates[0], rates[-1])
-    ax.set_ylim(*(linear_view([values]) if len(values) < 2 else (float(values[0]), float(values[-1]))))
+    ax.set_ylim(
+        *(linear_view([values]) if len(values) < 2 else (float(values[0]), float(values[-1])))
+    )
     ax.grid(False)
     _cells(ax, seen)
     failed, names = _failed(seen), [*_boundary(ax, seen), *_lowest(ax, seen)]
@@ -59,7 +63,9 @@ def paint(ax: Axes, results: list[Sensitivity]) -> Panel:
     ax.set_xlabel("learning rate  η")
     ax.set_ylabel(plain(seen.option))
     text = _claim(seen)
-    return Panel(title=plain(text[:1].upper() + text[1:]), names=names, keys=keys, caption=_caption(seen))
+    return Panel(
+        title=plain(text[:1].upper() + text[1:]), names=names, keys=keys, caption=_caption(seen)
+    )
 
 
 def _cells(ax: Axes, seen: Sensitivity) -> None:
@@ -70,10 +76,17 @@ def _cells(ax: Axes, seen: Sensitivity) -> None:
     top = float(_above(seen, seen.start))
     low = max(float(np.nanmin(heights)), top / 10**DECADES)
     top = max(top, 2 * low)
-    look: dict[str, Any] = {"cmap": field(), "norm": LogNorm(low, top), "shading": "nearest", "rasterized": True}
+    look: dict[str, Any] = {
+        "cmap": field(),
+        "norm": LogNorm(low, top),
+        "shading": "nearest",
+        "rasterized": True,
+    }
     shown = np.ma.masked_invalid(np.clip(heights, low, top))
     cells = ax.pcolormesh(seen.learning_rate, seen.value, shown, zorder=1, gid="loss", **look)
-    decades = [10.0**e for e in range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(top))) + 1)]
+    decades = [
+        10.0**e for e in range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(top))) + 1)
+    ]
     label = f"loss{' above minimum' * (seen.problem.minimum is not None)} after {seen.steps} steps"
     scale_beside(ax, cells, [low, *(d for d in decades if low < d < top), top], label)
 
@@ -92,8 +105,18 @@ def _lowest(ax: Axes, seen: Sensitivity) -> list[Line2D]:
         return []
     (own,), (i, j) = looks([seen.optimizer]), _best(seen)
     size = 1.9 * mpl.rcParams["lines.markersize"]
-    ring: dict[str, Any] = {"marker": "o", "markersize": size, "markerfacecolor": "none", "linestyle": "none"}
-    ring |= {"markeredgecolor": own.color, "markeredgewidth": 0.2 * size, "label": "lowest", "zorder": 5}
+    ring: dict[str, Any] = {
+        "marker": "o",
+        "markersize": size,
+        "markerfacecolor": "none",
+        "linestyle": "none",
+    }
+    ring |= {
+        "markeredgecolor": own.color,
+        "markeredgewidth": 0.2 * size,
+        "label": "lowest",
+        "zorder": 5,
+    }
     return ax.plot([seen.learning_rate[j]], [seen.value[i]], gid="lowest", clip_on=False, **ring)
 
 
@@ -127,9 +150,14 @@ def _claim(seen: Sensitivity) -> str:
         return f"no run of {_who(seen)} reaches its end"
     i, j = _best(seen)
     at = f"learning rate {number(seen.learning_rate[j])} and {seen.option} {number(seen.value[i])}"
-    lowest, heights = number(max(seen.loss[i, j] - (seen.problem.minimum or 0), 0.0)), _heights(seen)
+    lowest, heights = (
+        number(max(seen.loss[i, j] - (seen.problem.minimum or 0), 0.0)),
+        _heights(seen),
+    )
     others = int((heights == heights[i, j]).sum()) - 1
-    return f"{_who(seen)} comes lowest with {at}, to {lowest}" + f", as {others} others do" * (others > 0)
+    return f"{_who(seen)} comes lowest with {at}, to {lowest}" + f", as {others} others do" * (
+        others > 0
+    )
 
 
 def _shares(seen: Sensitivity) -> list[str]:
@@ -147,6 +175,8 @@ def _caption(seen: Sensitivity) -> list[str]:
         f"{len(seen.learning_rate)} × {len(seen.value)} runs of {seen.steps} steps, {seen.loss.dtype}.",
     ]
     if np.isfinite(seen.boundary).any():
-        lines.append(f"Boundary: beyond it no known minimizer attracts; λ = {number(seen.curvature)} at the flattest.")
+        lines.append(
+            f"Boundary: beyond it no known minimizer attracts; λ = {number(seen.curvature)} at the flattest."
+        )
     (shares,) = _shares(seen)
     return [*lines, f"{shares[:1].upper() + shares[1:]}."]

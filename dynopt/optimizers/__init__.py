@@ -7,7 +7,10 @@ from .momentum import Momentum as Momentum, MomentumState as MomentumState
 from .rmsprop import RMSprop as RMSprop, RMSpropState as RMSpropState
 from .sgd import SGD as SGD, SGDState as SGDState
 from .nesterov import Nesterov as Nesterov, NesterovState as NesterovState
-from .nesterov_convex import NesterovConvex as NesterovConvex, NesterovConvexState as NesterovConvexState
+from .nesterov_convex import (
+    NesterovConvex as NesterovConvex,
+    NesterovConvexState as NesterovConvexState,
+)
 from .adagrad import AdaGrad as AdaGrad, AdaGradState as AdaGradState
 from .adamw import AdamW as AdamW, AdamWState as AdamWState
 from .nadam import NAdam as NAdam, NAdamState as NAdamState
@@ -17,12 +20,13 @@ from .lion import Lion as Lion, LionState as LionState
 from .muon import Muon as Muon, MuonState as MuonState
 from .schedule_free import ScheduleFree as ScheduleFree, ScheduleFreeState as ScheduleFreeState
 
-# Pages around pages.
-from .accumulated import Accumulated as Accumulated
-from .averaged import Averaged as Averaged
-from .layerwise import Layerwise as Layerwise
-from .schedule import Schedule as Schedule
-from .with_gradient import WithGradient as WithGradient
+from .wrappers import (
+    Accumulated as Accumulated,
+    Averaged as Averaged,
+    Layerwise as Layerwise,
+    Schedule as Schedule,
+    WithGradient as WithGradient,
+)
 
 catalogue: dict[str, type[AbstractOptimizer]] = {
     "sgd": SGD, "momentum": Momentum, "rmsprop": RMSprop, "adam": Adam,

@@ -56,7 +56,9 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
     initial_accumulator_value = property(lambda self: self.s0 / self.h)
     eps = property(lambda self: self.floor / self.h)
     regularity = property(
-        lambda self: Regularity(order=0.5, initial_layer=True) if seen(self.s0) == 0 else Regularity()
+        lambda self: (
+            Regularity(order=0.5, initial_layer=True) if seen(self.s0) == 0 else Regularity()
+        )
     )
 
     def init(self, x, grad):

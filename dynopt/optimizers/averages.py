@@ -27,7 +27,10 @@ def _forgetting_rate(h: ArrayLike, tau: Scalar) -> Array:
     u = jnp.asarray(h / tau)
     small = u < 0.01
     large_u = jnp.where(small, 0.5, u)
-    series = 1 + u * (1 / 2 + u * (1 / 3 + u * (1 / 4 + u * (1 / 5 + u * (1 / 6 + u * (1 / 7 + u * (1 / 8 + u / 9)))))))
+    series = 1 + u * (
+        1 / 2
+        + u * (1 / 3 + u * (1 / 4 + u * (1 / 5 + u * (1 / 6 + u * (1 / 7 + u * (1 / 8 + u / 9))))))
+    )
     return jnp.where(small, series, -jnp.log1p(-large_u) / large_u) / tau
 
 

@@ -43,7 +43,9 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         known = [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
         for name in kwargs:
             if name not in known:
-                raise unknown_name(f"option of {cls.__name__}", name, known, ALSO_KNOWN_AS.get(name.casefold()))
+                raise unknown_name(
+                    f"option of {cls.__name__}", name, known, ALSO_KNOWN_AS.get(name.casefold())
+                )
         return super().__new__(cls)
 
     @abc.abstractmethod
@@ -71,16 +73,27 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
         **Raises:** `InvalidValue` if none is known.
         """
-        raise InvalidValue(f"no energy is known for {self!r}; pass a page that declares one, such as dynopt.SGD(0.1).")
+        raise InvalidValue(
+            f"no energy is known for {self!r}; pass a page that declares one, such as dynopt.SGD(0.1)."
+        )
 
     name = property(lambda self: type(self).__name__, doc="What it is called in pictures.")
     elementwise = property(
-        lambda self: True, doc="Whether it treats every coordinate by itself, so that any shape fits."
+        lambda self: True,
+        doc="Whether it treats every coordinate by itself, so that any shape fits.",
     )
-    evaluations = property(lambda self: 1, doc="How many gradients, each over its part of the data, one step takes.")
-    positions = property(lambda self: ("x",), doc="Which fields of a point of phase space are positions.")
-    regularity = property(lambda self: Regularity(), doc="How regular the map is as the step size shrinks.")
-    order = property(lambda self: self.regularity.order, doc="The power of `h` with which the gap closes.")
+    evaluations = property(
+        lambda self: 1, doc="How many gradients, each over its part of the data, one step takes."
+    )
+    positions = property(
+        lambda self: ("x",), doc="Which fields of a point of phase space are positions."
+    )
+    regularity = property(
+        lambda self: Regularity(), doc="How regular the map is as the step size shrinks."
+    )
+    order = property(
+        lambda self: self.regularity.order, doc="The power of `h` with which the gap closes."
+    )
 
     def at(self: Page, h) -> Page:
         """The same flow on another clock; smooth in `h` down to `h = 0`, where the map is the identity."""
@@ -107,7 +120,9 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
     def __repr__(self) -> str:
         names = [p for p in inspect.signature(type(self).__init__).parameters if p != "self"]
-        return f"{type(self).__name__}({', '.join(f'{n}={shown(getattr(self, n))}' for n in names)})"
+        return (
+            f"{type(self).__name__}({', '.join(f'{n}={shown(getattr(self, n))}' for n in names)})"
+        )
 
     def init_flow(self, x: Array, grad: Gradient, order: int = 1) -> State:
         """The flow's first point of phase space: that of the map, unless the page says that `order` needs another."""
@@ -133,7 +148,11 @@ def shown(value: Any) -> str:
 def arguments(page: AbstractOptimizer) -> dict[str, Any]:
     """What the page was made from; nothing if it does not remember."""
     names = [p for p in inspect.signature(type(page).__init__).parameters if p != "self"]
-    return {name: getattr(page, name) for name in names} if all(hasattr(page, name) for name in names) else {}
+    return (
+        {name: getattr(page, name) for name in names}
+        if all(hasattr(page, name) for name in names)
+        else {}
+    )
 
 
 def renewed(page: Page, **fields: Any) -> Page:

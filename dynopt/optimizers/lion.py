@@ -65,20 +65,30 @@ class Lion(AbstractOptimizer[LionState]):
     def step(self, t, y, grad):
         x, m = y
         g = grad(x)
-        x = x - self.h * (signs.sign(self.b1 * m + (1 - self.b1) * g, self.smoothing) + self.weight_decay * x)
+        x = x - self.h * (
+            signs.sign(self.b1 * m + (1 - self.b1) * g, self.smoothing) + self.weight_decay * x
+        )
         m = m + self.h * (g - m) / self.tau
         return LionState(x, m)
 
     def flow(self, t, y, grad):
         x, m = y
         g = grad(x)
-        dx = -signs.sign(self.b1 * m + (1 - self.b1) * g, jnp.maximum(self.smoothing, 1e-4)) - self.weight_decay * x
+        dx = (
+            -signs.sign(self.b1 * m + (1 - self.b1) * g, jnp.maximum(self.smoothing, 1e-4))
+            - self.weight_decay * x
+        )
         dm = (g - m) / self.tau
         return LionState(dx, dm)
 
     def optax(self):
-        smooth = {"mode": "smooth", "smooth_beta": 1 / jnp.maximum(self.smoothing, 1e-30)}  # also where it is traced
-        sign = optax.scale_by_lion(self.b1, self.b2, **({} if seen(self.smoothing) == 0 else smooth))
+        smooth = {
+            "mode": "smooth",
+            "smooth_beta": 1 / jnp.maximum(self.smoothing, 1e-30),
+        }  # also where it is traced
+        sign = optax.scale_by_lion(
+            self.b1, self.b2, **({} if seen(self.smoothing) == 0 else smooth)
+        )
         return optax.chain(sign, optax.add_decayed_weights(self.weight_decay), optax.scale(-self.h))
 
     def energy(self, t, y, loss):

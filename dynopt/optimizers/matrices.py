@@ -51,11 +51,15 @@ def matrix_shapes(x0: PyTree) -> tuple[tuple[int, ...], ...]:
     return tuple(jnp.shape(leaf) for _, leaf in leaves)
 
 
-def orthogonal(m: Array, shapes: tuple[tuple[int, ...], ...] | None, sign: Callable[[Matrix], Matrix]) -> Array:
+def orthogonal(
+    m: Array, shapes: tuple[tuple[int, ...], ...] | None, sign: Callable[[Matrix], Matrix]
+) -> Array:
     """√max(1, columns/rows) times the `sign` of a matrix, or of each of those that lie in one vector."""
     if m.ndim == 1 and shapes is not None:
         ends = [sum(map(prod, shapes[: i + 1])) for i in range(len(shapes) - 1)]
-        parts = (part.reshape(shape) for part, shape in zip(jnp.split(m, ends), shapes, strict=True))
+        parts = (
+            part.reshape(shape) for part, shape in zip(jnp.split(m, ends), shapes, strict=True)
+        )
         return jnp.concatenate([orthogonal(part, None, sign).ravel() for part in parts])
     ((rows, columns),) = matrix_shapes(m)
     return max(1, columns / rows) ** 0.5 * sign(m)

@@ -67,7 +67,10 @@ class Muon(AbstractOptimizer[MuonState]):
         x, m = y
         g = grad(x)
         m = m + self.h * (g - m) / self.tau
-        ahead, now = unbiased(m, g, t + 2 * self.h, self.h, self.tau), weight(t + self.h, self.h, self.tau)
+        ahead, now = (
+            unbiased(m, g, t + 2 * self.h, self.h, self.tau),
+            weight(t + self.h, self.h, self.tau),
+        )
         x = x - self.h * self.msign(self.beta * ahead + self.h / self.tau * ratio(g, now))
         return MuonState(x, m)
 
@@ -82,9 +85,13 @@ class Muon(AbstractOptimizer[MuonState]):
         return orthogonal(m, self.shapes, polar_factor if self.exact else newton_schulz)
 
     def optax(self):
-        return optax.contrib.muon(self.learning_rate, *(CONVERGENT if self.exact else QUINTIC), self.beta)
+        return optax.contrib.muon(
+            self.learning_rate, *(CONVERGENT if self.exact else QUINTIC), self.beta
+        )
 
     def energy(self, t, y, loss):
         if not self.exact:
-            raise InvalidValue(f"an energy is known of the polar factor only, not of {self!r}; pass exact=True.")
+            raise InvalidValue(
+                f"an energy is known of the polar factor only, not of {self!r}; pass exact=True."
+            )
         return loss(y.x) + self.tau * jnp.sum(y.m * self.msign(y.m))

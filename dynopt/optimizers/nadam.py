@@ -67,7 +67,10 @@ class NAdam(AbstractOptimizer[NAdamState]):
         g = grad(x)
         m = m + self.h * (g - m) / self.tau1
         v = v + self.h * (g**2 - v) / self.tau2
-        ahead, now = unbiased(m, g, t + 2 * self.h, self.h, self.tau1), weight(t + self.h, self.h, self.tau1)
+        ahead, now = (
+            unbiased(m, g, t + 2 * self.h, self.h, self.tau1),
+            weight(t + self.h, self.h, self.tau1),
+        )
         m_hat = self.b1 * ahead + self.h / self.tau1 * ratio(g, now)
         v_hat = unbiased(v, g**2, t + self.h, self.h, self.tau2)
         x = x - self.h * ratio(m_hat, jnp.sqrt(v_hat) + self.eps)

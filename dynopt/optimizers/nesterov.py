@@ -55,7 +55,9 @@ class Nesterov(AbstractOptimizer[NesterovState]):
     @classmethod
     def strongly_convex(cls, learning_rate, curvature):
         """The page for losses whose curvatures are at least `curvature` everywhere."""
-        root: Any = (positive("learning_rate", learning_rate) * positive("curvature", curvature)) ** 0.5
+        root: Any = (
+            positive("learning_rate", learning_rate) * positive("curvature", curvature)
+        ) ** 0.5
         return cls(learning_rate, (1 - root) / (1 + root))
 
     learning_rate = property(lambda self: self.h**2)

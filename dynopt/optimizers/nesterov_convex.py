@@ -81,10 +81,17 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
 
         def update(updates, state: Any, params=None):
             k, trace = state
-            trace = jax.tree.map(lambda u, g: (k / (k + 3)).astype(g.dtype) * (u + g), trace, updates)
-            return jax.tree.map(lambda u, g: -self.learning_rate * (g + u), trace, updates), (k + 1, trace)
+            trace = jax.tree.map(
+                lambda u, g: (k / (k + 3)).astype(g.dtype) * (u + g), trace, updates
+            )
+            return jax.tree.map(lambda u, g: -self.learning_rate * (g + u), trace, updates), (
+                k + 1,
+                trace,
+            )
 
-        return optax.GradientTransformation(lambda params: (jnp.array(0), jax.tree.map(jnp.zeros_like, params)), update)
+        return optax.GradientTransformation(
+            lambda params: (jnp.array(0), jax.tree.map(jnp.zeros_like, params)), update
+        )
 
     def energy(self, t, y, loss):
         return loss(y.x) + jnp.sum(y.p**2) / 2

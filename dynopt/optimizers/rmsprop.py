@@ -48,7 +48,9 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     initial_scale: Scalar
     bias_correction: bool = eqx.field(static=True)
 
-    def __init__(self, learning_rate, decay=0.9, eps=1e-8, initial_scale=0.0, bias_correction=False):
+    def __init__(
+        self, learning_rate, decay=0.9, eps=1e-8, initial_scale=0.0, bias_correction=False
+    ):
         self.h = positive("learning_rate", learning_rate)
         self.tau = self.h / (1 - decay_rate("decay", decay))
         self.eps = nonnegative("eps", eps)
@@ -66,7 +68,11 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     def regularity(self):
         if self.bias_correction:
             return Regularity(averages={"v": self.tau})
-        return Regularity(order=0.5, initial_layer=True) if seen(self.initial_scale) == 0 else Regularity()
+        return (
+            Regularity(order=0.5, initial_layer=True)
+            if seen(self.initial_scale) == 0
+            else Regularity()
+        )
 
     def init(self, x, grad):
         return RMSpropState(x, jnp.full_like(x, self.initial_scale))
@@ -88,7 +94,11 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
         return RMSpropState(dx, dv)
 
     def optax(self):
-        return optax.rmsprop(self.h, self.decay, self.eps, self.initial_scale, bias_correction=self.bias_correction)
+        return optax.rmsprop(
+            self.h, self.decay, self.eps, self.initial_scale, bias_correction=self.bias_correction
+        )
 
     def energy(self, t, y, loss):
-        return loss(y.x) + (not self.bias_correction) * 2 * self.tau * jnp.sum(jnp.sqrt(y.v + self.eps))
+        return loss(y.x) + (not self.bias_correction) * 2 * self.tau * jnp.sum(
+            jnp.sqrt(y.v + self.eps)
+        )

@@ -81,7 +81,9 @@ class Signum(AbstractOptimizer[SignumState]):
         return SignumState(dx, dm)
 
     def optax(self):
-        sign = optax.stateless(lambda m, _: jax.tree.map(lambda m: signs.sign(m, self.smoothing), m))
+        sign = optax.stateless(
+            lambda m, _: jax.tree.map(lambda m: signs.sign(m, self.smoothing), m)
+        )
         return optax.chain(optax.ema(self.beta, debias=False), sign, optax.scale(-self.h))
 
     def energy(self, t, y, loss):

@@ -8,13 +8,22 @@ from collections.abc import Callable
 from .problem import Problem as Problem
 from .over_data import MeanLoss as MeanLoss
 from .quadratic import Quadratic as Quadratic, quadratic as quadratic
-from .valleys import booth as booth, matyas as matyas, rosenbrock as rosenbrock, ravine as ravine, beale as beale
+from .valleys import (
+    booth as booth,
+    matyas as matyas,
+    rosenbrock as rosenbrock,
+    ravine as ravine,
+    beale as beale,
+)
 from .humps import saddle as saddle, himmelblau as himmelblau
 from .humps import three_hump_camel as three_hump_camel, six_hump_camel as six_hump_camel
 from .traps import styblinski_tang as styblinski_tang, goldstein_price as goldstein_price
 from .traps import mccormick as mccormick, easom as easom
 from .ripples import rastrigin as rastrigin, ackley as ackley, levy as levy, griewank as griewank
-from .regression import logistic_regression as logistic_regression, softmax_regression as softmax_regression
+from .regression import (
+    logistic_regression as logistic_regression,
+    softmax_regression as softmax_regression,
+)
 from .deep_linear import DeepLinear as DeepLinear, deep_linear as deep_linear
 from .tanh_network import tanh_network as tanh_network
 

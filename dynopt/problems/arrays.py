@@ -43,13 +43,19 @@ def _array(name: str, value: Any) -> Any:
     try:
         array: Any = value if isinstance(value, Tracer) else np.array(value)
     except (TypeError, ValueError):
-        raise InvalidType(f"`{name}` must be one array of numbers, got {reprlib.repr(value)}; pass floats.") from None
-    return array.astype(float) if array.dtype == np.longdouble and array.dtype.itemsize > 8 else array
+        raise InvalidType(
+            f"`{name}` must be one array of numbers, got {reprlib.repr(value)}; pass floats."
+        ) from None
+    return (
+        array.astype(float) if array.dtype == np.longdouble and array.dtype.itemsize > 8 else array
+    )
 
 
 def _frozen(name: str, array: Any, value: Any) -> Any:
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise InvalidType(f"`{name}` must hold real numbers, got {array.dtype} in {reprlib.repr(value)}; pass floats.")
+        raise InvalidType(
+            f"`{name}` must hold real numbers, got {array.dtype} in {reprlib.repr(value)}; pass floats."
+        )
     if isinstance(array, Tracer):
         return array
     finite = np.isfinite(array)

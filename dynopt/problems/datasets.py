@@ -28,19 +28,27 @@ def labelled(data: Any, known: tuple[str, ...], sizes: tuple[int, ...]) -> tuple
         deviation = features.std(0)
         return (features - features.mean(0)) / np.where(deviation > 0, deviation, 1), labels
     if not isinstance(data, tuple | list) or len(data) != 2:
-        raise InvalidType(f"`data` must be a name or (features, labels), got {reprlib.repr(data)}; pass such a pair.")
+        raise InvalidType(
+            f"`data` must be a name or (features, labels), got {reprlib.repr(data)}; pass such a pair."
+        )
     features = reals("features", data[0])
     if np.ndim(features) != 2 or 0 in np.shape(features):
-        raise InvalidValue(f"`features` have shape {np.shape(features)}; pass (examples, features), a row for each.")
+        raise InvalidValue(
+            f"`features` have shape {np.shape(features)}; pass (examples, features), a row for each."
+        )
     return features, _as_labels(data[1], len(features))
 
 
 def clouds(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """In the plane, around evenly spaced points of a circle, overlapping: always the same ones."""
-    draw = np.random.RandomState(0)  # the one generator whose numbers numpy promises never to change
+    draw = np.random.RandomState(
+        0
+    )  # the one generator whose numbers numpy promises never to change
     labels = np.repeat(np.arange(len(sizes)), sizes)
     angle = 2 * np.pi * labels / len(sizes)
-    return 1.5 * np.stack([np.cos(angle), np.sin(angle)], -1) + draw.normal(size=(len(labels), 2)), labels
+    return 1.5 * np.stack([np.cos(angle), np.sin(angle)], -1) + draw.normal(
+        size=(len(labels), 2)
+    ), labels
 
 
 def _bundled(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -56,16 +64,24 @@ def _bundled(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _as_labels(labels: Any, examples: int) -> np.ndarray:
     if not concrete(labels):
-        raise InvalidType("`labels` are traced, so nobody can count the classes; make the problem outside of jax.jit.")
+        raise InvalidType(
+            "`labels` are traced, so nobody can count the classes; make the problem outside of jax.jit."
+        )
     labels = numbers("labels", labels)
     if labels.shape != (examples,):
-        raise InvalidValue(f"`labels` have shape {labels.shape}; pass ({examples},), one for each row of `features`.")
+        raise InvalidValue(
+            f"`labels` have shape {labels.shape}; pass ({examples},), one for each row of `features`."
+        )
     odd = np.flatnonzero((labels < 0) | (labels != np.floor(labels)))
     if odd.size:
-        raise InvalidValue(f"`labels` is {labels[odd[0]]} at example {odd[0]}; pass whole numbers from 0 on.")
+        raise InvalidValue(
+            f"`labels` is {labels[odd[0]]} at example {odd[0]}; pass whole numbers from 0 on."
+        )
     present = np.unique(labels)
     gap = next((c for c, label in enumerate(present) if c != label), len(present))
     if gap < max(2, len(present)):
         found = f"{present[-1]:g} is the largest"
-        raise InvalidValue(f"`labels` never are {gap}, though {found}; pass 0 ... classes-1, each at least once.")
+        raise InvalidValue(
+            f"`labels` never are {gap}, though {found}; pass 0 ... classes-1, each at least once."
+        )
     return labels.astype(int)

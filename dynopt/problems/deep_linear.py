@@ -41,7 +41,9 @@ class DeepLinear(eqx.Module):
 
         All are 0 at a balanced start. One step of gradient descent changes them by O(η²), and so a run by O(η).
         """
-        return tuple(chain(after, after.T) - chain(before.T, before) for before, after in pairwise(x))
+        return tuple(
+            chain(after, after.T) - chain(before.T, before) for before, after in pairwise(x)
+        )
 
     def modes(self, x) -> Array:
         """u, how much of each singular pair is learned: the diagonal of Uᵀ W_L ... W₁ V; it grows from u₀ to s."""
@@ -64,7 +66,9 @@ class DeepLinear(eqx.Module):
         **Raises:** `InvalidValue` for other starts and depths, of which this is not the solution.
         """
         if len(x0) != 2:
-            raise InvalidValue(f"this closed form is that of two layers, got {len(x0)}; use deep_linear(depth=2).")
+            raise InvalidValue(
+                f"this closed form is that of two layers, got {len(x0)}; use deep_linear(depth=2)."
+            )
         first, second = map(jnp.asarray, x0)
         u0 = self.modes((first, second))
         if concrete((self, first, second)):
@@ -91,9 +95,13 @@ class DeepLinear(eqx.Module):
         for name, off in (("not balanced", unbalanced), ("not in the pairs of the target", astray)):
             if (np.abs(off) > within).any():
                 off = float(np.abs(off).max())
-                raise InvalidValue(f"`x0` is {name}, off by {off:.2g}; pass the start of deep_linear(), or integrate.")
+                raise InvalidValue(
+                    f"`x0` is {name}, off by {off:.2g}; pass the start of deep_linear(), or integrate."
+                )
         if (np.asarray(u0) < -within).any():
-            raise InvalidValue(f"`x0` has the mode {float(u0.min()):.2g}; pass a start whose modes are >= 0.")
+            raise InvalidValue(
+                f"`x0` has the mode {float(u0.min()):.2g}; pass a start whose modes are >= 0."
+            )
 
 
 def deep_linear(target: Any = (3.0, 1.0), depth=2, width=None, start=0.01) -> Problem:
@@ -121,13 +129,19 @@ def deep_linear(target: Any = (3.0, 1.0), depth=2, width=None, start=0.01) -> Pr
     target, start = reals("target", target), positive("start", start)
     target = np.diag(target) if np.ndim(target) == 1 else target
     if np.ndim(target) != 2 or 0 in np.shape(target):
-        raise InvalidValue(f"`target` has shape {np.shape(target)}; pass a matrix, or a list for its diagonal.")
+        raise InvalidValue(
+            f"`target` has shape {np.shape(target)}; pass a matrix, or a list for its diagonal."
+        )
     left, strengths, right = np.linalg.svd(target, full_matrices=False)
     depth = whole("depth", depth, least=2)
     width = len(strengths) if width is None else whole("width", width, least=1)
     scale = start ** (1 / depth)
     within = np.eye(width, len(strengths))
-    layers = (scale * within @ right, *[scale * np.eye(width)] * (depth - 2), scale * left @ within.T)
+    layers = (
+        scale * within @ right,
+        *[scale * np.eye(width)] * (depth - 2),
+        scale * left @ within.T,
+    )
     return Problem(
         DeepLinear(jnp.asarray(left), jnp.asarray(strengths), jnp.asarray(right.T)),
         layers,

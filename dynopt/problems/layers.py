@@ -6,7 +6,9 @@ from jaxtyping import Array
 
 def affine(a, layer) -> Array:
     """a W + b for the rows of `a` and a layer of weights W and biases b."""
-    return jnp.matmul(a, layer["w"], precision="highest") + (layer["b"][None] if layer["w"].ndim == 2 else layer["b"])
+    return jnp.matmul(a, layer["w"], precision="highest") + (
+        layer["b"][None] if layer["w"].ndim == 2 else layer["b"]
+    )
 
 
 def chain(*matrices) -> Array:

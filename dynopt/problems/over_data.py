@@ -49,7 +49,9 @@ class MeanLoss(eqx.Module):
         """
         k = whole("k", k, least=1)
         if self.examples % k:
-            raise InvalidValue(f"`k` is {k}, which does not divide the {self.examples} examples; use {self._near(k)}.")
+            raise InvalidValue(
+                f"`k` is {k}, which does not divide the {self.examples} examples; use {self._near(k)}."
+            )
         size = self.examples // k
         begin = jnp.mod(i, k) * size
         part = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, begin, size), self.data)
@@ -66,19 +68,25 @@ def as_data(data: Any) -> PyTree[Array]:
 
     **Raises:** `InvalidType` if they are not real numbers; `InvalidValue` if there are none, or not as many in each.
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(data, is_leaf=lambda v: type(v) is list and is_plain(v))
+    leaves, structure = jax.tree_util.tree_flatten_with_path(
+        data, is_leaf=lambda v: type(v) is list and is_plain(v)
+    )
     named = {"`data" + jax.tree_util.keystr(path) + "`": leaf for path, leaf in leaves}
     named = {name: numbers(name.strip("`"), leaf) for name, leaf in named.items()}
     for name, leaf in named.items():
         if np.ndim(leaf) == 0:
-            raise InvalidValue(f"{name} is one number; pass an array whose first axis counts the examples.")
+            raise InvalidValue(
+                f"{name} is one number; pass an array whose first axis counts the examples."
+            )
     if not named or any(np.size(leaf) == 0 for leaf in named.values()):
         raise InvalidValue("`data` is empty; pass arrays of at least one example.")
     (first, leader), *others = named.items()
     for name, leaf in others:
         if len(leaf) != len(leader):
             unlike = f"{name} has {len(leaf)} examples but {first} has {len(leader)}"
-            raise InvalidValue(f"{unlike}; pass arrays with as many rows each, one for each example.")
+            raise InvalidValue(
+                f"{unlike}; pass arrays with as many rows each, one for each example."
+            )
     return jax.tree.unflatten(structure, map(jnp.asarray, named.values()))
 
 
@@ -94,7 +102,9 @@ def must_be_mean(loss: MeanLoss, x0: PyTree, name: str) -> None:
     if not concrete(values) or not np.isfinite(values).all():
         return
     over_all, parts = float(values[0]), float(values[1] + values[2]) / 2
-    if abs(over_all - parts) > np.sqrt(jnp.finfo(values[0].dtype).eps) * max(abs(float(value)) for value in values):
+    if abs(over_all - parts) > np.sqrt(jnp.finfo(values[0].dtype).eps) * max(
+        abs(float(value)) for value in values
+    ):
         raise ProblemError(
             f"the loss of {name} must be a mean over its examples: over {2 * half} of them it is {over_all:.4g}, but "
             f"the mean over their halves is {parts:.4g}; divide it by their number, `.mean()` in place of `.sum()`."
@@ -106,4 +116,6 @@ def _like(x: PyTree, data: PyTree[Array]) -> PyTree[Array]:
     dtype = jnp.result_type(*jax.tree.leaves(x))
     if not jnp.issubdtype(dtype, jnp.floating):
         return data
-    return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, data)
+    return jax.tree.map(
+        lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, data
+    )

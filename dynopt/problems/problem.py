@@ -57,9 +57,22 @@ class Problem(eqx.Module):
     window: Window | None = eqx.field(static=True)
     source: str = eqx.field(static=True)
 
-    def __init__(self, loss, x0, *, data=None, name=None, minimizers=None, minimum=None, window=None, source=""):
+    def __init__(
+        self,
+        loss,
+        x0,
+        *,
+        data=None,
+        name=None,
+        minimizers=None,
+        minimum=None,
+        window=None,
+        source="",
+    ):
         if not callable(loss):
-            raise InvalidType(f"`loss` must be a function of the position, got {loss!r}; pass a callable.")
+            raise InvalidType(
+                f"`loss` must be a function of the position, got {loss!r}; pass a callable."
+            )
         self.loss = loss if data is None else MeanLoss(loss, as_data(data))
         self.x0 = _as_position(x0)
         self.name = _as_text("name", name if name is not None else _name(loss))
@@ -104,14 +117,21 @@ class Problem(eqx.Module):
                 raise InvalidValue(f"{here}, axes of the batch first; pass starts of that shape.")
         return x0, batch
 
-    def _beside_own(self, x0: Any) -> tuple[PyTree, list[tuple[str, tuple[int, ...], tuple[int, ...]]]]:
+    def _beside_own(
+        self, x0: Any
+    ) -> tuple[PyTree, list[tuple[str, tuple[int, ...], tuple[int, ...]]]]:
         """`x0` as a tree like the problem's own start; the name, shape and own shape of each leaf."""
         x0 = self.x0 if x0 is None else _as_position(x0)
         got, want = jax.tree.structure(x0), jax.tree.structure(self.x0)
         if got != want:
-            raise InvalidValue(f"`x0` is {got} but {self.name} wants {want}; pass a start of that structure.")
+            raise InvalidValue(
+                f"`x0` is {got} but {self.name} wants {want}; pass a start of that structure."
+            )
         leaves = zip(jax.tree_util.tree_leaves_with_path(x0), jax.tree.leaves(self.x0), strict=True)
-        return x0, [(f"x0{jax.tree_util.keystr(path)}", np.shape(leaf), np.shape(own)) for (path, leaf), own in leaves]
+        return x0, [
+            (f"x0{jax.tree_util.keystr(path)}", np.shape(leaf), np.shape(own))
+            for (path, leaf), own in leaves
+        ]
 
     def __repr__(self) -> str:
         return f"Problem({self.name}, dim={self.dim})"
@@ -127,7 +147,9 @@ def must_be_problem(value: Any) -> None:
 
 def cited(constructor: Callable) -> str:
     """What the docstring of a problem gives as its source."""
-    return " ".join((inspect.getdoc(constructor) or "").partition("Source: ")[2].split()).rstrip(".")
+    return " ".join((inspect.getdoc(constructor) or "").partition("Source: ")[2].split()).rstrip(
+        "."
+    )
 
 
 def _as_position(x0: Any) -> PyTree:
@@ -149,14 +171,18 @@ def _nonempty(x0: PyTree) -> PyTree:
 def _as_points(minimizers: Any, dim: int) -> np.ndarray:
     points = np.atleast_2d(reals("minimizers", minimizers))
     if points.ndim != 2 or points.shape[1] != dim:
-        raise InvalidValue(f"`minimizers` have shape {np.shape(minimizers)}; pass (number, {dim}), one row for each.")
+        raise InvalidValue(
+            f"`minimizers` have shape {np.shape(minimizers)}; pass (number, {dim}), one row for each."
+        )
     return points
 
 
 def as_window(window: Any) -> Window:
     sides = reals("window", window)
     if sides.shape != (2, 2) or not (sides[:, 0] < sides[:, 1]).all():
-        raise InvalidValue(f"`window` is {window!r}; pass ((x_low, x_high), (y_low, y_high)) with low < high.")
+        raise InvalidValue(
+            f"`window` is {window!r}; pass ((x_low, x_high), (y_low, y_high)) with low < high."
+        )
     (left, right), (bottom, top) = sides.tolist()
     return (left, right), (bottom, top)
 
@@ -184,7 +210,9 @@ def probe(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
         value = loss(x)
         if isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
             return value
-        raise ProblemError(f"{who} must return one number, returned {reprlib.repr(value)}; return a jax scalar.")
+        raise ProblemError(
+            f"{who} must return one number, returned {reprlib.repr(value)}; return a jax scalar."
+        )
 
     try:
         value = jax.eval_shape(look, x0)
@@ -192,15 +220,23 @@ def probe(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
         if known := untraceable(error):
             raise ProblemError(f"{who} {known[0]}{_line(error, written)}; {known[1]}.") from error
         if isinstance(error, TypeError) and _wants_other_arguments(written, called.count(",") + 1):
-            takes = "one argument, the position" if written is loss else "two arguments, the position and the data"
+            takes = (
+                "one argument, the position"
+                if written is loss
+                else "two arguments, the position and the data"
+            )
             raise ProblemError(f"{who} must take {takes}: it is called as {called}.") from error
         if not isinstance(error, ProblemError):
             error.add_note(f"while evaluating {who}")
         raise
     if value.shape != ():
-        raise ProblemError(f"{who} must return one number, returned shape {value.shape}; sum it or take its mean.")
+        raise ProblemError(
+            f"{who} must return one number, returned shape {value.shape}; sum it or take its mean."
+        )
     if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ProblemError(f"{who} must return a real number, returned {value.dtype}; multiply by 1.0, or take .real.")
+        raise ProblemError(
+            f"{who} must return a real number, returned {value.dtype}; multiply by 1.0, or take .real."
+        )
 
 
 def _line(error: Exception, loss: Callable) -> str:
@@ -209,9 +245,15 @@ def _line(error: Exception, loss: Callable) -> str:
         file = inspect.getfile(inspect.unwrap(loss) if inspect.isroutine(loss) else type(loss))
     except (TypeError, OSError):
         return ""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == file
+    ]
     # the file of a notebook's cell has a made-up name
-    return (f" on line {lines[-1]}" + f" of {Path(file).name}" * Path(file).is_file()) if lines else ""
+    return (
+        (f" on line {lines[-1]}" + f" of {Path(file).name}" * Path(file).is_file()) if lines else ""
+    )
 
 
 def _wants_other_arguments(loss: Callable, given: int) -> bool:

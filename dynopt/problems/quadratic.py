@@ -50,8 +50,14 @@ class Quadratic(eqx.Module):
 
         is (x, p) ← M (x, p) with M = [[1 - ηλ, hμ], [-hλ, μ]] and det M = μ: factor (Mᵏ)₁₁.
         """
-        lam, h, mu = self.eigenvalues, learning_rate**0.5, momentum * jnp.ones_like(self.eigenvalues)
-        matrix = jnp.stack([jnp.stack([1 - learning_rate * lam, h * mu], -1), jnp.stack([-h * lam, mu], -1)], -2)
+        lam, h, mu = (
+            self.eigenvalues,
+            learning_rate**0.5,
+            momentum * jnp.ones_like(self.eigenvalues),
+        )
+        matrix = jnp.stack(
+            [jnp.stack([1 - learning_rate * lam, h * mu], -1), jnp.stack([-h * lam, mu], -1)], -2
+        )
         return self._follow(lambda k: _power(matrix, k)[:, 0, 0], k, x0)
 
     def gradient_flow(self, t, x0) -> Array:
@@ -73,7 +79,9 @@ class Quadratic(eqx.Module):
     def _follow(self, factor: Callable[[Array], Array], when, x0) -> Array:
         x0 = jnp.asarray(x0) * 1.0
         z = _times(self.basis.T, x0)
-        path = jnp.vectorize(lambda when: _times(self.basis, factor(when) * z), signature="()->(dim)")
+        path = jnp.vectorize(
+            lambda when: _times(self.basis, factor(when) * z), signature="()->(dim)"
+        )
         return path(when).astype(x0.dtype)
 
 
@@ -97,7 +105,9 @@ def quadratic(eigenvalues: Any = (1.0, 10.0), rotation: Any = None) -> Problem:
     """
     lam = jnp.atleast_1d(jnp.asarray(reals("eigenvalues", eigenvalues)))
     if lam.ndim != 1 or lam.size == 0:
-        raise InvalidValue(f"`eigenvalues` has shape {lam.shape}; pass a list of numbers, one for each dimension.")
+        raise InvalidValue(
+            f"`eigenvalues` has shape {lam.shape}; pass a list of numbers, one for each dimension."
+        )
     basis = _as_basis(rotation, lam.size, lam.dtype)
     bowl = not isinstance(lam, Tracer) and bool((lam >= 0).all())
     return Problem(
@@ -117,16 +127,22 @@ def _as_basis(rotation: Any, dim: int, dtype) -> Array:
     if np.ndim(rotation) == 0:
         angle = number("rotation", rotation)
         if dim != 2:
-            raise InvalidValue(f"`rotation` is an angle but there are {dim} eigenvalues; pass a ({dim}, {dim}) matrix.")
+            raise InvalidValue(
+                f"`rotation` is an angle but there are {dim} eigenvalues; pass a ({dim}, {dim}) matrix."
+            )
         c, s = jnp.cos(angle), jnp.sin(angle)
         return jnp.array([[c, -s], [s, c]], dtype)
     matrix = reals("rotation", rotation)
     if matrix.shape != (dim, dim):
-        raise InvalidValue(f"`rotation` has shape {matrix.shape}; pass ({dim}, {dim}), one column for each eigenvalue.")
+        raise InvalidValue(
+            f"`rotation` has shape {matrix.shape}; pass ({dim}, {dim}), one column for each eigenvalue."
+        )
     if not isinstance(matrix, Tracer):
         off = np.abs(matrix.T @ matrix - np.eye(dim)).max()
         if off > np.sqrt(jnp.finfo(matrix.dtype).eps):
-            raise InvalidValue(f"`rotation` is not orthogonal by {off:.1g}; pass numpy.linalg.qr(rotation)[0].")
+            raise InvalidValue(
+                f"`rotation` is not orthogonal by {off:.1g}; pass numpy.linalg.qr(rotation)[0]."
+            )
     return jnp.asarray(matrix, dtype)
 
 
@@ -148,7 +164,9 @@ def _power(matrix: Array, k: Array) -> Array:
         power, square = carry
         rest = k >> bit
         power = jnp.where(rest & 1 == 1, _times(power, square), power)
-        square = jnp.where(rest > 1, _times(square, square), square)  # no further: a growing M would overflow
+        square = jnp.where(
+            rest > 1, _times(square, square), square
+        )  # no further: a growing M would overflow
         return power, square
 
     one = jnp.broadcast_to(jnp.eye(2, dtype=matrix.dtype), matrix.shape)
@@ -158,7 +176,9 @@ def _power(matrix: Array, k: Array) -> Array:
 def _damped(t: Array, a: Scalar, lam: Array) -> Array:
     """The solution of x″ + a x′ + λ x = 0 with x(0) = 1, x′(0) = 0."""
     square = a**2 / 4 - lam
-    near = jnp.abs(square * t**2) < 1  # no regime yet: one series in z = (a²/4 - λ) t² serves all three
+    near = (
+        jnp.abs(square * t**2) < 1
+    )  # no regime yet: one series in z = (a²/4 - λ) t² serves all three
     z = jnp.where(near, square * t**2, 0)
     cosh = sinh = jnp.ones_like(z)
     for n in range(9, 0, -1):
@@ -169,4 +189,6 @@ def _damped(t: Array, a: Scalar, lam: Array) -> Array:
     fast = jnp.exp(-2 * w * t)
     under = jnp.exp(-a * t / 2) * (jnp.cos(w * t) + a / (2 * w) * jnp.sin(w * t))
     over = jnp.exp(-slow * t) * (1 + fast + a / (2 * w) * (1 - fast)) / 2
-    return jnp.where(near, jnp.exp(-a * t / 2) * (cosh + a * t / 2 * sinh), jnp.where(square < 0, under, over))
+    return jnp.where(
+        near, jnp.exp(-a * t / 2) * (cosh + a * t / 2 * sinh), jnp.where(square < 0, under, over)
+    )

@@ -75,8 +75,14 @@ def logistic_regression(data: Any = "clouds", penalty=0.01) -> Problem:
     penalty = nonnegative("penalty", penalty)
     features, labels = labelled(data, ("breast_cancer",), sizes=TWO)
     if labels.max() > 1:
-        raise InvalidValue(f"`labels` go up to {labels.max()}; pass 0 and 1, or use softmax_regression.")
-    best = _newton(features, labels, float(penalty)) if concrete((features, penalty)) and penalty > 0 else None
+        raise InvalidValue(
+            f"`labels` go up to {labels.max()}; pass 0 and 1, or use softmax_regression."
+        )
+    best = (
+        _newton(features, labels, float(penalty))
+        if concrete((features, penalty)) and penalty > 0
+        else None
+    )
     return Problem(
         LogisticLoss(jnp.asarray(penalty, float)),
         {"w": np.zeros(features.shape[1]), "b": 0.0},
@@ -135,7 +141,9 @@ def _ridge(penalty: Array, w):
 
 def _newton(features, labels, penalty: float) -> tuple[np.ndarray, float] | None:
     """The minimizer (b, w) of the logistic loss and the minimum, by Newton's method in steps that go down."""
-    a = np.column_stack([np.ones(len(features)), features]).astype(float)  # in the order of a flattened position
+    a = np.column_stack([np.ones(len(features)), features]).astype(
+        float
+    )  # in the order of a flattened position
     sign, ridge = 2.0 * labels - 1, penalty * (np.arange(a.shape[1]) > 0)
 
     def f(x):

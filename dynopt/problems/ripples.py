@@ -37,7 +37,9 @@ def rastrigin(n=2) -> Problem:
 
 
 def _rastrigin(x):
-    return (x**2 + 20 * jnp.sin(jnp.pi * x) ** 2).sum()  # 1 - cos 2u = 2 sin² u keeps its digits near 0
+    return (
+        x**2 + 20 * jnp.sin(jnp.pi * x) ** 2
+    ).sum()  # 1 - cos 2u = 2 sin² u keeps its digits near 0
 
 
 def ackley(n=2) -> Problem:
@@ -71,7 +73,9 @@ def ackley(n=2) -> Problem:
 def _ackley(x):
     mean = (x**2).mean()
     away = mean > 0
-    radius = jnp.where(away, jnp.sqrt(jnp.where(away, mean, 1)), 0)  # two where: the root has no derivative at 0
+    radius = jnp.where(
+        away, jnp.sqrt(jnp.where(away, mean, 1)), 0
+    )  # two where: the root has no derivative at 0
     ripple = -2 * (jnp.sin(jnp.pi * x) ** 2).mean()  # the mean of cos 2πx, less 1
     return -20 * jnp.expm1(-0.2 * radius) - math.e * jnp.expm1(ripple)
 

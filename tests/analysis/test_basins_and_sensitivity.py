@@ -43,7 +43,10 @@ def test_how_many_of_40401_starts_end_elsewhere_than_the_gradient_flow(fine, pag
 def test_the_symmetric_wells_part_in_the_middle():
     """f = (x² - 1)²/4 + y²: from the right to the right, and the axis itself to neither."""
     twin = Problem(
-        lambda x: (x[0] ** 2 - 1) ** 2 / 4 + x[1] ** 2, [1.0, 1.0], minimizers=[[1, 0], [-1, 0]], name="twin"
+        lambda x: (x[0] ** 2 - 1) ** 2 / 4 + x[1] ** 2,
+        [1.0, 1.0],
+        minimizers=[[1, 0], [-1, 0]],
+        name="twin",
     )
     seen = analysis.basins(SGD(0.05), twin, 400, window=((-2, 2), (-1, 1)), points=9)
     expected = np.broadcast_to(np.array([1, 1, 1, 1, -1, 0, 0, 0, 0]), (9, 9))
@@ -66,8 +69,18 @@ def test_runs_that_diverge_reach_no_minimizer():
 @pytest.mark.parametrize(
     "problem, options, kind, says",
     [
-        (problems.rosenbrock(3), {}, InvalidValue, "basins are seen in a plane, but rosenbrock has 3 coordinates"),
-        (Problem(lambda x: x @ x, [1.0, 1.0], name="bare"), {}, InvalidValue, "bare knows no minimizers"),
+        (
+            problems.rosenbrock(3),
+            {},
+            InvalidValue,
+            "basins are seen in a plane, but rosenbrock has 3 coordinates",
+        ),
+        (
+            Problem(lambda x: x @ x, [1.0, 1.0], name="bare"),
+            {},
+            InvalidValue,
+            "bare knows no minimizers",
+        ),
         (mixture("booth", [1.0, 1.0], "bare"), {}, InvalidValue, "bare knows no minimizers"),
         (well, {"points": 1}, InvalidValue, "`points` must be a whole number of at least 2"),
         (well, {"window": (0, 1)}, InvalidValue, "`window` is"),
@@ -80,14 +93,19 @@ def test_what_has_no_basins_in_a_plane_is_refused(as_users_see_it, problem, opti
 
 
 def test_too_many_points_and_many_pages_in_one_are_refused(as_users_see_it):
-    with pytest.raises(InvalidValue, match="`points` is 5000 along each side, more than 4096; pass points=201, say"):
+    with pytest.raises(
+        InvalidValue, match="`points` is 5000 along each side, more than 4096; pass points=201, say"
+    ):
         analysis.basins(SGD(0.01), well, 10, points=5000)
     with pytest.raises(InvalidType, match="holds 2 pages in one"):
         analysis.basins(eqx.filter_vmap(SGD)(np.array([0.1, 0.2])), well, 10)
 
 
 def test_a_flow_is_taken_over_from_the_same_grid_alone(fine):
-    with pytest.raises(InvalidValue, match="`flow` is of himmelblau on another grid; pass basins of himmelblau with"):
+    with pytest.raises(
+        InvalidValue,
+        match="`flow` is of himmelblau on another grid; pass basins of himmelblau with",
+    ):
         analysis.basins(SGD(0.01), well, 10, flow=fine)
     bare = Problem(well.loss, well.x0, minimizers=well.minimizers, name="bare")
     with pytest.raises(InvalidValue, match="bare knows no window; pass window="):
@@ -113,7 +131,9 @@ def test_on_a_quadratic_runs_rise_beyond_the_boundary_and_only_there(swept):
     ratio = swept.learning_rate / swept.boundary[:, None]
     risen = ~(swept.loss <= swept.start)
     assert risen[ratio > 1.02].all() and not risen[ratio < 0.98].any()
-    assert (swept.result[ratio > 1.2] == Status.diverged).all() and (swept.result[ratio < 1] == Status.ok).all()
+    assert (swept.result[ratio > 1.2] == Status.diverged).all() and (
+        swept.result[ratio < 1] == Status.ok
+    ).all()
 
 
 def test_each_run_is_that_of_iterate_with_its_rate_and_value(swept):
@@ -128,7 +148,10 @@ def test_of_several_minimizers_the_flattest_holds_the_map_longest():
     tops = [np.linalg.eigvalsh(hessian)[-1] for hessian in map(_hessian, well.minimizers)]
     assert seen.curvature == pytest.approx(min(tops), rel=1e-9)
     np.testing.assert_allclose(seen.boundary, np.array([2, 3]) / min(tops), rtol=1e-9)
-    assert seen.learning_rate[-1] == pytest.approx(3 * 3.8 / min(tops)) and len(seen.learning_rate) == 96
+    assert (
+        seen.learning_rate[-1] == pytest.approx(3 * 3.8 / min(tops))
+        and len(seen.learning_rate) == 96
+    )
 
 
 def _hessian(x):
@@ -150,7 +173,13 @@ def test_where_theory_has_no_boundary_there_is_none(page, option):
     [
         (SGD(0.1), "momentum", {}, InvalidValue, "has no option besides its rate"),
         (Momentum(0.1), "friction", {}, UnknownName, "no second option of Momentum 'friction'"),
-        (Momentum(0.1), "momentum", {"values": [0.5, 0.1]}, InvalidValue, "`values` must be a row of rising numbers"),
+        (
+            Momentum(0.1),
+            "momentum",
+            {"values": [0.5, 0.1]},
+            InvalidValue,
+            "`values` must be a row of rising numbers",
+        ),
         (
             Momentum(0.1),
             "momentum",

@@ -33,7 +33,11 @@ def test_the_heavy_ball_is_stable_up_to_two_plus_two_mu_over_eta(mu):
 
 @pytest.mark.parametrize(
     "page",
-    [RMSprop(H, eps=0.0), RMSprop(H, 0.5, eps=0.0, initial_scale=3.0), RMSprop(H, eps=0.0, bias_correction=True)],
+    [
+        RMSprop(H, eps=0.0),
+        RMSprop(H, 0.5, eps=0.0, initial_scale=3.0),
+        RMSprop(H, eps=0.0, bias_correction=True),
+    ],
 )
 def test_rmsprop_is_stable_up_to_two_over_eta_relative_to_its_preconditioner(page):
     assert critical_curvature(page) == pytest.approx(2 / H, rel=1e-11)
@@ -43,7 +47,9 @@ def test_rmsprop_is_stable_up_to_two_over_eta_relative_to_its_preconditioner(pag
 @pytest.mark.parametrize("b2", [0.9, 0.999])
 def test_adam_is_stable_up_to_two_plus_two_b1_over_one_minus_b1_eta(b1, b2):
     """38/η at the defaults."""
-    assert critical_curvature(Adam(H, b1, b2, eps=0.0)) == pytest.approx((2 + 2 * b1) / (1 - b1) / H, rel=1e-11)
+    assert critical_curvature(Adam(H, b1, b2, eps=0.0)) == pytest.approx(
+        (2 + 2 * b1) / (1 - b1) / H, rel=1e-11
+    )
 
 
 def test_eps_adds_to_the_preconditioner():
@@ -69,7 +75,9 @@ def test_any_optax_transformation_is_linearised(family, expected):
 
 def test_the_twin_of_a_page_leaves_at_the_same_curvature():
     page = Momentum(H, 0.8)
-    assert critical_curvature(Optax(lambda h: page.optax(), H)) == pytest.approx(critical_curvature(page), rel=1e-11)
+    assert critical_curvature(Optax(lambda h: page.optax(), H)) == pytest.approx(
+        critical_curvature(page), rel=1e-11
+    )
 
 
 def test_a_modified_page_has_the_same_map():
@@ -100,16 +108,22 @@ def test_a_map_that_is_stable_everywhere_has_no_bound():
 
 def test_gradient_descent_multiplies_by_one_minus_eta_lambda():
     curvature = np.array([[-50.0, 0.0, 30.0], [100.0, 150.0, 300.0]])
-    np.testing.assert_allclose(spectral_radius(SGD(H), curvature), np.abs(1 - H * curvature), rtol=1e-14, atol=1e-16)
+    np.testing.assert_allclose(
+        spectral_radius(SGD(H), curvature), np.abs(1 - H * curvature), rtol=1e-14, atol=1e-16
+    )
 
 
 def test_the_heavy_ball_has_the_eigenvalues_of_its_companion_matrix():
     """Roots of z² - (1 + μ - ηλ) z + μ: of modulus √μ while it swings."""
     for mu, curvature in ((0.5, 3.0), (0.5, 150.0), (0.5, 290.0), (0.9, 0.1), (0.9, 350.0)):
         roots = np.roots([1, -(1 + mu - H * curvature), mu])
-        assert spectral_radius(Momentum(H, mu), curvature) == pytest.approx(np.abs(roots).max(), rel=1e-12)
+        assert spectral_radius(Momentum(H, mu), curvature) == pytest.approx(
+            np.abs(roots).max(), rel=1e-12
+        )
         if (1 - np.sqrt(mu)) ** 2 < H * curvature < (1 + np.sqrt(mu)) ** 2:
-            assert spectral_radius(Momentum(H, mu), curvature) == pytest.approx(np.sqrt(mu), rel=1e-13)
+            assert spectral_radius(Momentum(H, mu), curvature) == pytest.approx(
+                np.sqrt(mu), rel=1e-13
+            )
 
 
 def test_polyaks_choice_is_the_square_root_of_the_condition_number():
@@ -117,8 +131,12 @@ def test_polyaks_choice_is_the_square_root_of_the_condition_number():
     m, L = 1.0, 100.0
     best = (np.sqrt(L / m) - 1) / (np.sqrt(L / m) + 1)
     page = Momentum((2 / (np.sqrt(m) + np.sqrt(L))) ** 2, best**2)
-    np.testing.assert_allclose(spectral_radius(page, np.geomspace(1.01, 99.0, 20)), best, rtol=1e-12)
-    np.testing.assert_allclose(spectral_radius(page, [m, L]), best, rtol=1e-7)  # double roots lose half of the digits
+    np.testing.assert_allclose(
+        spectral_radius(page, np.geomspace(1.01, 99.0, 20)), best, rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        spectral_radius(page, [m, L]), best, rtol=1e-7
+    )  # double roots lose half of the digits
 
 
 def test_the_best_step_of_gradient_descent_is_two_over_m_plus_l():
@@ -175,13 +193,19 @@ class Normalised(SGD):
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        (Sign(H), r"the map of Sign\(learning_rate=0.01\) answers to no small gradient, .* use a smooth step"),
+        (
+            Sign(H),
+            r"the map of Sign\(learning_rate=0.01\) answers to no small gradient, .* use a smooth step",
+        ),
         (
             Climbing(H),
             r"the map of Climbing\(.*\) is unstable at every curvature near 0, as if it climbed, so none is the first",
         ),
         (Normalised(H), r"the map of Normalised\(.*\) has no derivative at rest"),
-        (Adam(H, b2=0.0), r"the map of Adam\(.*\) has no derivative at rest .* use a decay above 0"),
+        (
+            Adam(H, b2=0.0),
+            r"the map of Adam\(.*\) has no derivative at rest .* use a decay above 0",
+        ),
     ],
     ids=["sign", "climbing", "normalised", "no memory"],
 )
@@ -193,7 +217,9 @@ def test_where_no_curvature_is_critical_one_sentence_says_why(page, words):
 def test_wrong_input_is_refused(as_users_see_it):
     with pytest.raises(InvalidType, match="`optimizer` must be a page such as dynopt.SGD"):
         critical_curvature(optax.adam(0.1))  # pyright: ignore
-    with pytest.raises(InvalidType, match="`curvature` must be numbers, got 'sharp'; pass for example 10.0"):
+    with pytest.raises(
+        InvalidType, match="`curvature` must be numbers, got 'sharp'; pass for example 10.0"
+    ):
         spectral_radius(SGD(H), "sharp")
     with pytest.raises(InvalidValue, match="`curvature` must be finite"):
         spectral_radius(SGD(H), [1.0, np.nan])

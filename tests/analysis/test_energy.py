@@ -38,7 +38,9 @@ def rates(page, y):
     """dE/dt along the flow, by automatic differentiation, at every point."""
 
     def one(t, y):
-        return jax.jvp(lambda t, y: page.energy(t, y, f), (t, y), (jnp.ones_like(t), page.flow(t, y, grad)))[1]
+        return jax.jvp(
+            lambda t, y: page.energy(t, y, f), (t, y), (jnp.ones_like(t), page.flow(t, y, grad))
+        )[1]
 
     return jax.vmap(one)(t, y)
 
@@ -68,7 +70,9 @@ def test_corrected_rmsprop_falls_at_the_sum_of_squared_gradients_over_its_root()
     """d/dt f = -Σ g²/√(v̂+ε)."""
     page = RMSprop(0.01, eps=1e-3, bias_correction=True)
     v_hat = v / (1 - np.exp(-t / page.tau))[:, None]
-    np.testing.assert_allclose(rates(page, RMSpropState(x, v)), -np.sum(g**2 / np.sqrt(v_hat + 1e-3), 1), rtol=1e-10)
+    np.testing.assert_allclose(
+        rates(page, RMSpropState(x, v)), -np.sum(g**2 / np.sqrt(v_hat + 1e-3), 1), rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.95, 0.8), (0.5, 0.0)])
@@ -86,7 +90,9 @@ def test_the_energy_is_that_of_the_page_at_every_point(name):
     page = catalogue[name](0.02)
     run = iterate(page, bowl, 20)
     seen = analysis.energy(page, bowl, run)
-    expected = [page.energy(t, type(run.y)(*y), bowl.loss) for t, *y in zip(run.t[:6], *run.y, strict=False)]
+    expected = [
+        page.energy(t, type(run.y)(*y), bowl.loss) for t, *y in zip(run.t[:6], *run.y, strict=False)
+    ]
     np.testing.assert_allclose(seen.energy[:6], expected, rtol=1e-13)
     np.testing.assert_array_equal(seen.t, run.t)
     rise = np.diff(seen.energy, prepend=seen.energy[0])
@@ -115,7 +121,9 @@ def test_rises_within_round_off_are_none():
     assert (np.diff(seen.energy) > 0).any() and (seen.violation == 0).all()
 
 
-@pytest.mark.parametrize(("lift", "flow_rises", "map_rises"), [(1e-4, 0, 1), (1e-2, 1, 1), (1e-16, 0, 0)])
+@pytest.mark.parametrize(
+    ("lift", "flow_rises", "map_rises"), [(1e-4, 0, 1), (1e-2, 1, 1), (1e-16, 0, 0)]
+)
 def test_for_a_flow_so_are_rises_within_the_tolerance_of_its_solver(lift, flow_rises, map_rises):
     flow, map = integrate(SGD(0.01), line, 6, rtol=1e-4), iterate(SGD(0.01), line, 6)
     lifted = np.array([1, 1, 1, 1 + lift, 1, 1, 1])[:, None]
@@ -153,7 +161,9 @@ def test_a_failed_run_keeps_its_beginning_and_is_nan_from_there():
 def test_what_comes_after_the_first_failure_does_not_count():
     run = iterate(SGD(0.1), line, 6)
     broken = eqx.tree_at(lambda run: run.loss, run, run.loss.at[3].set(jnp.nan))
-    np.testing.assert_array_equal(np.isnan(analysis.energy(SGD(0.1), line, broken).energy), np.arange(7) >= 3)
+    np.testing.assert_array_equal(
+        np.isnan(analysis.energy(SGD(0.1), line, broken).energy), np.arange(7) >= 3
+    )
 
 
 def test_energies_batch_and_differentiate():
@@ -162,12 +172,18 @@ def test_energies_batch_and_differentiate():
         return analysis.energy(page, line, iterate(page, line, 6)).energy[-1]
 
     learning_rates = jnp.array([0.1, 0.2, 0.3])
-    np.testing.assert_allclose(eqx.filter_vmap(last)(learning_rates), 0.5 * (1 - learning_rates) ** 12, rtol=1e-12)
+    np.testing.assert_allclose(
+        eqx.filter_vmap(last)(learning_rates), 0.5 * (1 - learning_rates) ** 12, rtol=1e-12
+    )
     np.testing.assert_allclose(jax.jit(jax.jacfwd(last))(0.1), -6 * 0.9**11, rtol=1e-12)
 
 
 def test_a_position_of_many_leaves_has_an_energy():
-    tree = Problem(lambda x: (x["a"] ** 2).sum() + x["b"] ** 2, {"a": np.ones(2), "b": np.array(1.0)}, name="tree")
+    tree = Problem(
+        lambda x: (x["a"] ** 2).sum() + x["b"] ** 2,
+        {"a": np.ones(2), "b": np.array(1.0)},
+        name="tree",
+    )
     seen = analysis.energy(Momentum(0.01), tree, iterate(Momentum(0.01), tree, 3))
     assert seen.energy[0] == 3.0
 
@@ -180,7 +196,10 @@ def test_float32_stays_float32():
 
 def test_it_prints_how_often_it_rose():
     said = repr(analysis.energy(SGD(3.0), line, iterate(SGD(3.0), line, 6)))
-    assert said == "Energy(map of SGD(learning_rate=3) on line, rises 6 of 6 times by at most 1.54e+03)"
+    assert (
+        said
+        == "Energy(map of SGD(learning_rate=3) on line, rises 6 of 6 times by at most 1.54e+03)"
+    )
     said = repr(analysis.energy(SGD(0.1), line, iterate(SGD(0.1), line, 6)))
     assert said == "Energy(map of SGD(learning_rate=0.1) on line, rises 0 of 6 times)"
 
@@ -199,13 +218,19 @@ def test_a_page_without_an_energy_says_so():
 def test_a_run_of_something_else_is_refused(as_users_see_it):
     run = iterate(SGD(0.1), line, 6)
     with pytest.raises(
-        InvalidValue, match=r"`trajectory` is of SGD\(.*\) on line, .* are Adam\(.*; pass those of the run"
+        InvalidValue,
+        match=r"`trajectory` is of SGD\(.*\) on line, .* are Adam\(.*; pass those of the run",
     ):
         analysis.energy(Adam(0.1), line, run)
-    with pytest.raises(InvalidValue, match="`trajectory` is of SGD.* on line, but .* and bowl; pass those of the run"):
+    with pytest.raises(
+        InvalidValue,
+        match="`trajectory` is of SGD.* on line, but .* and bowl; pass those of the run",
+    ):
         analysis.energy(SGD(0.1), bowl, run)
     for page, problem in ((SGD(0.2), line), (SGD(0.1), Problem(line.loss, [1.0], name="other"))):
-        with pytest.raises(InvalidValue, match=r"`trajectory` is of SGD\(learning_rate=0.1\) on line, but"):
+        with pytest.raises(
+            InvalidValue, match=r"`trajectory` is of SGD\(learning_rate=0.1\) on line, but"
+        ):
             analysis.energy(page, problem, run)
     assert (analysis.energy(SGD(jnp.float32(0.1)), line, run).violation == 0).all()
     batch = eqx.filter_vmap(lambda rate: iterate(SGD(rate), line, 6))(jnp.array([0.1, 0.2]))

@@ -17,7 +17,7 @@ from losses import fitting, mixture
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, analysis, iterate, problems
 from dynopt.errors import InvalidValue, SolverFailure
-from dynopt.trajectories import as_vector, fitted
+from dynopt.runs.prepare import as_vector, fitted
 
 STEPS = 50
 bowl = mixture("bowl", [1.0, -1.0])
@@ -53,7 +53,9 @@ def test_the_gap_stays_below_the_textbook_bound():
     assert (np.asarray(gap.error) <= bound).all() and gap.largest > 0
 
 
-@pytest.mark.parametrize(("name", "problem"), CASES, ids=[f"{name}-{problem.name}" for name, problem in CASES])
+@pytest.mark.parametrize(
+    ("name", "problem"), CASES, ids=[f"{name}-{problem.name}" for name, problem in CASES]
+)
 def test_the_solvers_error_is_below_a_thousandth_of_the_gap(name, problem):
     """And its estimate is honest: an independent solver at its own tightest tolerance agrees to a few times it."""
     page = warm[name].refine(10) if problem.name == "rosenbrock" else warm[name]
@@ -66,7 +68,13 @@ def test_the_solvers_error_is_below_a_thousandth_of_the_gap(name, problem):
     page, start, end = fitted(page, problem.start(), jnp.float64), problem.start(), float(gap.t[-1])
     y0, field = first_point(page, problem.loss, start), partial(velocity, page, problem.loss, start)
     reference = solve_ivp(
-        lambda t, y: field(np.asarray(t, float), y), (0, end), y0, "DOP853", t_eval=[end], rtol=1e-12, atol=1e-14
+        lambda t, y: field(np.asarray(t, float), y),
+        (0, end),
+        y0,
+        "DOP853",
+        t_eval=[end],
+        rtol=1e-12,
+        atol=1e-14,
     )
     assert np.linalg.norm(reference.y[:2, -1] - gap.flow.y.x[-1]) <= 1e-3 * gap.largest
 
@@ -92,7 +100,8 @@ def test_a_loose_tolerance_is_tightened_until_it_serves():
 def test_a_gap_that_cannot_be_certified_says_so(monkeypatch):
     monkeypatch.setattr(sys.modules["dynopt.analysis.gap"], "SHARE", 1e-20)
     with pytest.warns(
-        UserWarning, match="the solver's own error, .*, is more than a thousandth of the gap of SGD.* on bowl"
+        UserWarning,
+        match="the solver's own error, .*, is more than a thousandth of the gap of SGD.* on bowl",
     ):
         assert not analysis.gap(SGD(0.1), bowl, STEPS).certified
 
@@ -127,7 +136,9 @@ def test_a_flow_too_stiff_for_the_finer_solution_is_compared_with_a_looser_one(t
 @pytest.mark.parametrize("share, told", [(0.05, False), (0.2, True)])
 def test_in_float32_a_gap_is_doubted_if_a_tenth_of_it_is_the_solvers(share, told, monkeypatch):
     gap, module = analysis.gap(SGD(0.1), single, STEPS), sys.modules["dynopt.analysis.gap"]
-    monkeypatch.setattr(module, "distance", lambda a, b: gap.error * (1 if a.kind == "map" else share))
+    monkeypatch.setattr(
+        module, "distance", lambda a, b: gap.error * (1 if a.kind == "map" else share)
+    )
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         analysis.gap(SGD(0.1), single, STEPS)
@@ -148,15 +159,24 @@ def test_a_diverged_map_keeps_the_gap_of_its_beginning():
     gap = analysis.gap(SGD(0.6), bowl, 4000, throw=False)
     seen = np.isfinite(gap.error)
     assert np.isnan(gap.error[~seen]).all() and np.isfinite(gap.largest)
-    assert seen[:20].all() and not seen[-1] and gap.map.status.name == "diverged" and gap.flow.status.name == "ok"
+    assert (
+        seen[:20].all()
+        and not seen[-1]
+        and gap.map.status.name == "diverged"
+        and gap.flow.status.name == "ok"
+    )
     with pytest.raises(SolverFailure):
         analysis.gap(SGD(0.6), bowl, 4000)
 
 
 def test_gap_and_local_error_print_their_claim():
-    assert repr(analysis.gap(SGD(0.1), line, 40)) == "Gap(SGD(learning_rate=0.1) on line, largest 0.0192)"
     assert (
-        repr(analysis.local_error(SGD(0.1), line, 40)) == "LocalError(SGD(learning_rate=0.1) on line, largest 0.00484)"
+        repr(analysis.gap(SGD(0.1), line, 40))
+        == "Gap(SGD(learning_rate=0.1) on line, largest 0.0192)"
+    )
+    assert (
+        repr(analysis.local_error(SGD(0.1), line, 40))
+        == "LocalError(SGD(learning_rate=0.1) on line, largest 0.00484)"
     )
 
 
@@ -170,21 +190,27 @@ def test_the_local_error_of_gradient_descent_on_a_quadratic():
     np.testing.assert_array_equal(seen.t, seen.map.t[:-1])
     assert (seen.solver_error <= 1e-9 * seen.error).all()
     wide = analysis.local_error(SGD(0.5), line, 40)  # so wide a step that the solver must divide it
-    np.testing.assert_allclose(wide.error[:5], (np.exp(-0.5) - 0.5) * 0.5 ** np.arange(5), rtol=1e-10)
+    np.testing.assert_allclose(
+        wide.error[:5], (np.exp(-0.5) - 0.5) * 0.5 ** np.arange(5), rtol=1e-10
+    )
 
 
 def test_where_the_map_has_overflowed_there_is_no_local_error():
     quartic = Problem(lambda x: jnp.sum(x**4), [2.0], name="quartic")
     seen = analysis.local_error(SGD(1.0), quartic, 30, throw=False)
     assert np.isinf(seen.map.y.x).any()
-    assert np.isfinite(seen.error[0]) and np.isnan(seen.error[-1]) and not np.isinf(seen.error).any()
+    assert (
+        np.isfinite(seen.error[0]) and np.isnan(seen.error[-1]) and not np.isinf(seen.error).any()
+    )
 
 
 @pytest.mark.parametrize("name", FIRST)
 def test_one_step_errs_by_h_squared(name):
     """At the same places and times, the 20 after 20 steps, h → h/2 divides the error of one step by 4 (slope 2)."""
     page, smooth = warm[name].refine(4), problems.beale()
-    errors = [analysis.local_error(page.refine(n), smooth, 80).error[20 * n : 40 * n : n] for n in (1, 2)]
+    errors = [
+        analysis.local_error(page.refine(n), smooth, 80).error[20 * n : 40 * n : n] for n in (1, 2)
+    ]
     slopes = np.log2(np.divide(*errors))
     assert abs(np.median(slopes) - 2) < 0.05
 
@@ -197,7 +223,9 @@ def test_rmsprop_from_zero_errs_by_more_in_its_first_step():
 def test_no_step_has_no_local_error():
     with pytest.raises(InvalidValue, match="`steps` must be a whole number of at least 1, got 0"):
         analysis.local_error(SGD(0.1), line, 0)
-    with pytest.raises(InvalidValue, match="`max_steps` must be a whole number of at least 1, got 0"):
+    with pytest.raises(
+        InvalidValue, match="`max_steps` must be a whole number of at least 1, got 0"
+    ):
         analysis.local_error(SGD(0.1), line, 2, max_steps=0)
 
 

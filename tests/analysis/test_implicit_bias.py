@@ -26,7 +26,10 @@ def test_gradient_descent_descends_a_quarter_of_h_times_the_squared_gradient():
 @pytest.mark.parametrize("mu", [0.5, 0.9])
 def test_heavy_ball_descends_it_more_strongly_than_gradient_descent_of_its_speed(mu):
     """By (1+μ)/(1-μ)."""
-    ball, descent = implicit_bias(Momentum(h, mu), rosenbrock, x), implicit_bias(SGD(h / (1 - mu)), rosenbrock, x)
+    ball, descent = (
+        implicit_bias(Momentum(h, mu), rosenbrock, x),
+        implicit_bias(SGD(h / (1 - mu)), rosenbrock, x),
+    )
     assert ball.scalar / descent.scalar == pytest.approx((1 + mu) / (1 - mu), rel=1e-10)
     assert np.abs(ball.rest).max() < 1e-10 * np.abs(ball.correction).max()
 
@@ -48,7 +51,9 @@ def test_the_two_parts_are_the_correction_and_a_large_eps_leaves_a_rest():
     bias, modified = implicit_bias(page, rosenbrock, x), Modified(Memoryless(page))
     grad = jax.grad(rosenbrock.loss)
     y = modified.init(x, grad)
-    first, second = jax.jit(lambda y: [o.flow(0.0, y, grad).x for o in (modified.optimizer, modified)])(y)
+    first, second = jax.jit(
+        lambda y: [o.flow(0.0, y, grad).x for o in (modified.optimizer, modified)]
+    )(y)
     np.testing.assert_allclose(bias.gradient + bias.rest, second - first, rtol=1e-9)
     assert np.abs(bias.rest).max() > 1e-3 * np.abs(bias.correction).max()
 
@@ -61,18 +66,27 @@ def test_a_coordinate_without_a_gradient_does_no_harm_unless_a_root_has_no_deriv
 
 
 def test_positions_may_be_pytrees():
-    bowl = Problem(lambda x: (x["a"] ** 2).sum() + 2 * (x["b"] ** 2).sum(), {"a": np.ones(2), "b": np.ones((1, 1))})
+    bowl = Problem(
+        lambda x: (x["a"] ** 2).sum() + 2 * (x["b"] ** 2).sum(),
+        {"a": np.ones(2), "b": np.ones((1, 1))},
+    )
     bias = implicit_bias(SGD(h), bowl)
     np.testing.assert_allclose(bias.correction["b"], [[-8 * h]], rtol=1e-12)  # -(h/2) 4 · 4
 
 
 def test_a_modified_page_is_asked_for_its_own_map():
-    assert implicit_bias(Modified(SGD(h)), rosenbrock, x).scalar == implicit_bias(SGD(h), rosenbrock, x).scalar
+    assert (
+        implicit_bias(Modified(SGD(h)), rosenbrock, x).scalar
+        == implicit_bias(SGD(h), rosenbrock, x).scalar
+    )
 
 
 def test_it_prints_the_scalar_as_a_product():
     said = repr(implicit_bias(SGD(h), rosenbrock, x))
-    assert said == f"ImplicitBias(0.005 × {float(g @ g) / 2:.4g}, SGD(learning_rate=0.01) on rosenbrock)"
+    assert (
+        said
+        == f"ImplicitBias(0.005 × {float(g @ g) / 2:.4g}, SGD(learning_rate=0.01) on rosenbrock)"
+    )
 
 
 def test_the_position_must_fit():

@@ -34,13 +34,17 @@ booth = problems.booth()
 # --- inside one step
 
 
-@pytest.mark.parametrize("page", [SGD(0.01), Momentum(0.01), Nesterov(0.01), RMSprop(0.1), Adam(0.1)], ids=repr)
+@pytest.mark.parametrize(
+    "page", [SGD(0.01), Momentum(0.01), Nesterov(0.01), RMSprop(0.1), Adam(0.1)], ids=repr
+)
 def test_the_parts_of_a_step_add_up_to_it(page):
     seen = analysis.inside(page, booth, first=3, steps=4)
     x = np.asarray(iterate(page, booth, 7).x)
     np.testing.assert_allclose(seen.step, np.diff(x, axis=0)[3:], atol=1e-14)
     np.testing.assert_array_equal(seen.x, x[3:7])
-    np.testing.assert_allclose(seen.downhill, [-jax.grad(booth.loss)(p) for p in x[3:7]], rtol=1e-12)
+    np.testing.assert_allclose(
+        seen.downhill, [-jax.grad(booth.loss)(p) for p in x[3:7]], rtol=1e-12
+    )
     assert seen.k.tolist() == [3, 4, 5, 6]
 
 
@@ -57,7 +61,9 @@ def test_heavy_ball_rolls_on_by_mu_times_its_last_step():
 
 
 def test_the_angle_is_that_to_minus_the_gradient():
-    seen = analysis.inside(Signum(0.1, 0.0), Problem(lambda x: x[0], [0.0, 0.0], name="slide"), steps=1)
+    seen = analysis.inside(
+        Signum(0.1, 0.0), Problem(lambda x: x[0], [0.0, 0.0], name="slide"), steps=1
+    )
     assert seen.turn[0] == pytest.approx(0.0, abs=1e-5)
     plane = Problem(lambda x: x[0] + 1e-9 * x[1], [0.0, 0.0], name="plane")
     assert analysis.inside(Signum(0.1, 0.0), plane, steps=1).turn[0] == pytest.approx(45.0)
@@ -72,7 +78,10 @@ def test_a_step_of_gradient_descent_points_along_minus_the_gradient_to_the_last_
 def test_steps_are_counted_from_zero(as_users_see_it):
     with pytest.raises(InvalidValue, match="`steps` must be a whole number of at least 1"):
         analysis.inside(SGD(0.01), booth, steps=0)
-    assert repr(analysis.inside(SGD(0.01), booth)) == "Inside(SGD(learning_rate=0.01) on booth, steps 0 to 2)"
+    assert (
+        repr(analysis.inside(SGD(0.01), booth))
+        == "Inside(SGD(learning_rate=0.01) on booth, steps 0 to 2)"
+    )
 
 
 def test_weight_decay_needs_no_gradient_and_is_counted_in():
@@ -83,7 +92,8 @@ def test_weight_decay_needs_no_gradient_and_is_counted_in():
 def test_a_step_that_is_nothing_without_its_gradient_cannot_be_taken_apart():
     page = Optax(lambda h: optax.stateless(lambda g, x: -h * g / jnp.linalg.norm(g)), 0.1)
     with pytest.raises(
-        InvalidValue, match=r"without a gradient step 2 of Optax\(.*cannot be taken apart; pass a later"
+        InvalidValue,
+        match=r"without a gradient step 2 of Optax\(.*cannot be taken apart; pass a later",
     ):
         analysis.inside(page, booth, first=2)
 
@@ -113,13 +123,21 @@ def test_the_slopes_are_minus_the_dual_norms():
 
 
 def test_the_optimizers_step_along_the_steepest_direction():
-    bowl = Problem(lambda x: (x**2).sum() / 2 + (x**4).sum(), jnp.array([[1.0, -2.0], [0.3, 0.7]]), name="bowl")
+    bowl = Problem(
+        lambda x: (x**2).sum() / 2 + (x**4).sum(), jnp.array([[1.0, -2.0], [0.3, 0.7]]), name="bowl"
+    )
     g = np.asarray(jax.grad(bowl.loss)(bowl.x0))
-    for page, norm in ((SGD(0.01), "euclidean"), (Signum(0.01, 0.0), "max"), (Muon(0.01, beta=0.0), "spectral")):
+    for page, norm in (
+        (SGD(0.01), "euclidean"),
+        (Signum(0.01, 0.0), "max"),
+        (Muon(0.01, beta=0.0), "spectral"),
+    ):
         step = np.asarray(jnp.diff(iterate(page, bowl, 1).x, axis=0)).reshape(2, 2)
         d = analysis.steepest(g, norm).direction
         share = np.vdot(step, d) / np.linalg.norm(step) / np.linalg.norm(d)
-        assert share == pytest.approx(1, abs=2e-3 if norm == "spectral" else 1e-12)  # Muon takes five rounds for msign
+        assert share == pytest.approx(
+            1, abs=2e-3 if norm == "spectral" else 1e-12
+        )  # Muon takes five rounds for msign
 
 
 def test_of_a_matrix_without_full_rank_only_what_is_there_moves():
@@ -129,7 +147,9 @@ def test_of_a_matrix_without_full_rank_only_what_is_there_moves():
 
 def test_tiny_and_huge_gradients_have_one_too():
     for size in (1e-200, 1e200):
-        np.testing.assert_allclose(analysis.steepest([3 * size, -4 * size]).direction, [-0.6, 0.8], rtol=1e-14)
+        np.testing.assert_allclose(
+            analysis.steepest([3 * size, -4 * size]).direction, [-0.6, 0.8], rtol=1e-14
+        )
 
 
 def test_a_traced_gradient_is_refused_by_name():
@@ -141,9 +161,24 @@ def test_a_traced_gradient_is_refused_by_name():
     "gradient, norm, kind, says",
     [
         ([1.0, 2.0], "taxi", UnknownName, "no norm 'taxi'"),
-        ([1.0, 2.0], "spectral", InvalidValue, r"one of matrices, but `gradient` has shape \(2,\); pass a matrix"),
-        ([0.0, 0.0], "max", InvalidValue, "must be finite and not 0; pass a point that is no minimizer"),
-        ("uphill", "max", InvalidType, "`gradient` must be an array, got 'uphill'; pass for example"),
+        (
+            [1.0, 2.0],
+            "spectral",
+            InvalidValue,
+            r"one of matrices, but `gradient` has shape \(2,\); pass a matrix",
+        ),
+        (
+            [0.0, 0.0],
+            "max",
+            InvalidValue,
+            "must be finite and not 0; pass a point that is no minimizer",
+        ),
+        (
+            "uphill",
+            "max",
+            InvalidType,
+            "`gradient` must be an array, got 'uphill'; pass for example",
+        ),
     ],
 )
 def test_what_has_no_steepest_direction_is_refused(as_users_see_it, gradient, norm, kind, says):
@@ -165,20 +200,29 @@ def test_on_the_bowl_the_gap_at_the_end_is_that_of_euler():
 def test_in_float32_rosenbrock_turns_back_at_a_hundred_thousandth():
     seen = analysis.precision(SGD(4e-4), problems.rosenbrock(), 0.5, 8)
     assert seen.turn == pytest.approx(1.25e-5)
-    assert seen.single.min() == pytest.approx(7.8e-5, rel=0.2) and seen.single[-1] == pytest.approx(1.1e-3, rel=0.2)
+    assert seen.single.min() == pytest.approx(7.8e-5, rel=0.2) and seen.single[-1] == pytest.approx(
+        1.1e-3, rel=0.2
+    )
     assert (np.diff(seen.double) < 0).all()
 
 
-@pytest.mark.parametrize("page, flows", [(SGD(0.1), 1), (Modified(SGD(0.1)), 3)], ids=["one flow", "a flow each"])
+@pytest.mark.parametrize(
+    "page, flows", [(SGD(0.1), 1), (Modified(SGD(0.1)), 3)], ids=["one flow", "a flow each"]
+)
 def test_a_flow_is_solved_once_unless_it_knows_the_step(page, flows, monkeypatch):
     room, solved = sys.modules["dynopt.analysis.precision"], []
-    monkeypatch.setattr(room, "integrate", lambda *given, **how: solved.append(given) or integrate(*given, **how))
+    monkeypatch.setattr(
+        room, "integrate", lambda *given, **how: solved.append(given) or integrate(*given, **how)
+    )
     analysis.precision(page, Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl"), 1.0, 3)
     assert len(solved) == 2 * flows  # at a looser tolerance, too
 
 
 def test_precision_needs_float64(as_users_see_it):
-    with jax.enable_x64(False), pytest.raises(EnvironmentProblem, match="float64 is off; call jax.config.update"):
+    with (
+        jax.enable_x64(False),
+        pytest.raises(EnvironmentProblem, match="float64 is off; call jax.config.update"),
+    ):
         analysis.precision(SGD(0.1), booth, 1.0)
 
 
@@ -187,8 +231,16 @@ def test_wrong_input_of_precision_is_refused(as_users_see_it):
         (("sgd", booth, 1.0), InvalidType, "'sgd'"),
         ((SGD(0.1), "booth", 1.0), InvalidType, "'booth'"),
         ((SGD(0.1), booth, -1.0), InvalidValue, "`time` is -1; use a positive number.$"),
-        ((SGD(0.1), booth, 1.0, 2), InvalidValue, "whole number from 3 to 20, got 2; pass refinements=8, say"),
-        ((SGD(0.1), booth, 1.0, 21), InvalidValue, "whole number from 3 to 20, got 21; pass refinements=8, say"),
+        (
+            (SGD(0.1), booth, 1.0, 2),
+            InvalidValue,
+            "whole number from 3 to 20, got 2; pass refinements=8, say",
+        ),
+        (
+            (SGD(0.1), booth, 1.0, 21),
+            InvalidValue,
+            "whole number from 3 to 20, got 21; pass refinements=8, say",
+        ),
     ):
         with pytest.raises(kind, match=says):
             analysis.precision(*given)

@@ -11,7 +11,18 @@ import pytest
 from losses import MIXED, fitting, mixture
 
 import dynopt
-from dynopt import SGD, Adam, Modified, Momentum, Problem, RMSprop, Status, analysis, integrate, problems
+from dynopt import (
+    SGD,
+    Adam,
+    Modified,
+    Momentum,
+    Problem,
+    RMSprop,
+    Status,
+    analysis,
+    integrate,
+    problems,
+)
 from dynopt.analysis.order import _line, _window
 from dynopt.errors import InvalidValue, SolverFailure
 from dynopt.optimizers import catalogue
@@ -67,11 +78,15 @@ def test_no_default_page_pretends_to_order_one():
     assert analysis.order(RMSprop(0.01), smooth).pairwise.max() < 0.6
 
 
-@pytest.mark.parametrize(("page", "solves"), [(SGD(0.01), 2), (Modified(SGD(0.01)), 6)], ids=["sgd", "modified"])
+@pytest.mark.parametrize(
+    ("page", "solves"), [(SGD(0.01), 2), (Modified(SGD(0.01)), 6)], ids=["sgd", "modified"]
+)
 def test_one_flow_serves_all_clocks_unless_it_knows_the_step(page, solves, monkeypatch):
     """Once at each of two tolerances; and it is, to the last bit, the flow that each clock would have had."""
     room, asked = sys.modules["dynopt.analysis.order"], []
-    monkeypatch.setattr(room, "integrate", lambda page, *a, **k: asked.append(page) or integrate(page, *a, **k))
+    monkeypatch.setattr(
+        room, "integrate", lambda page, *a, **k: asked.append(page) or integrate(page, *a, **k)
+    )
     shared = analysis.order(page, smooth, refinements=3)
     assert len(asked) == solves
     monkeypatch.setattr(room, "flows_differ", lambda *_: True)
@@ -89,7 +104,9 @@ def test_the_flow_is_held_fixed_and_the_times_are_common():
 def test_the_solvers_error_is_far_below_each_fitted_gap():
     measured = analysis.order(Adam(0.01), smooth)
     first, last = measured.window
-    assert (measured.error > 1000 * measured.solver_error)[first : last + 1].all() and measured.solver_error > 0
+    assert (measured.error > 1000 * measured.solver_error)[
+        first : last + 1
+    ].all() and measured.solver_error > 0
 
 
 def test_the_floor_is_round_off():
@@ -97,7 +114,9 @@ def test_the_floor_is_round_off():
     double = analysis.order(SGD(0.01), smooth, refinements=4)
     assert (double.floor > 0).all() and (double.floor < 1e-12).all()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # two of the four gaps are too near the floor, as another test says
+        warnings.simplefilter(
+            "ignore"
+        )  # two of the four gaps are too near the floor, as another test says
         coarse = analysis.order(SGD(0.01), single, refinements=4)
     assert (coarse.floor > 1e7 * double.floor).all()
 
@@ -109,7 +128,9 @@ def test_float32_warns_when_round_off_leaves_no_slope():
 
 
 def test_a_map_that_diverges_is_not_called_round_off():
-    with pytest.warns(UserWarning, match=r"too few for a slope; 8 are not finite; use a smaller `learning_rate`"):
+    with pytest.warns(
+        UserWarning, match=r"too few for a slope; 8 are not finite; use a smaller `learning_rate`"
+    ):
         assert analysis.order(SGD(1.0), problems.rosenbrock()).window is None
 
 
@@ -121,7 +142,9 @@ def test_float32_is_quiet_where_the_gap_is_plain():
 
 
 @pytest.mark.parametrize("finest, solver_error", [(1e-12, 1e-9), (1e-10, 1e-7)])
-def test_a_flow_too_stiff_for_a_fine_solution_is_solved_more_loosely(finest, solver_error, monkeypatch):
+def test_a_flow_too_stiff_for_a_fine_solution_is_solved_more_loosely(
+    finest, solver_error, monkeypatch
+):
     module = sys.modules["dynopt.analysis.order"]
     solve, asked = module.integrate, []
 
@@ -141,7 +164,8 @@ def test_slopes_that_still_move_are_told():
     """At these rates the gap on x⁸ shrinks faster than the step."""
     steep = Problem(lambda x: (x**8).sum() / 8, [1.0], name="steep")
     with pytest.warns(
-        UserWarning, match=r"slopes of SGD.* on steep still move, from 1\.\d+ to 1\.\d+, so its order has not"
+        UserWarning,
+        match=r"slopes of SGD.* on steep still move, from 1\.\d+ to 1\.\d+, so its order has not",
     ):
         measured = analysis.order(SGD(0.2), steep, refinements=4)
     assert measured.window is not None and np.ptp(measured.pairwise[measured.window[0] :]) > 0.1
@@ -160,12 +184,18 @@ def test_the_line_is_least_squares():
     (slope, _), covariance = np.polyfit(x, y, 1, cov="unscaled")
     residual = y - np.polyval(np.polyfit(x, y, 1), x)
     got = _line(x, y, slice(0, 5))
-    np.testing.assert_allclose(got, (slope, np.sqrt(covariance[0, 0] * (residual @ residual) / 3)), rtol=1e-12)
+    np.testing.assert_allclose(
+        got, (slope, np.sqrt(covariance[0, 0] * (residual @ residual) / 3)), rtol=1e-12
+    )
 
 
 def test_it_prints_the_claim():
     text = repr(analysis.order(SGD(0.01), smooth, refinements=4))
-    assert text.startswith("Order(1.0") and "±" in text and "expected 1, SGD(learning_rate=0.01) on smooth)" in text
+    assert (
+        text.startswith("Order(1.0")
+        and "±" in text
+        and "expected 1, SGD(learning_rate=0.01) on smooth)" in text
+    )
 
 
 @pytest.mark.parametrize(("option", "words"), [({"refinements": 2}, "`refinements` must be a whole number from 3 to 20, got 2"), ({"time": -1.0}, "`time` is -1"), ({"time": 0}, "`time` is 0"), ({"time": 1e7}, "so the finest of 8 clocks would take")])  # fmt: skip

@@ -24,14 +24,18 @@ class Loss(eqx.Module):
         return jnp.sum(jnp.cosh(a - b)) + 2 * (a[0] * b - 1) ** 2 + self.tilt * a[1]
 
 
-valley = Problem(Loss(jnp.asarray(0.5)), {"a": np.array([1.0, -0.5]), "b": np.array(0.3)}, name="valley")
+valley = Problem(
+    Loss(jnp.asarray(0.5)), {"a": np.array([1.0, -0.5]), "b": np.array(0.3)}, name="valley"
+)
 LINEAR = {"sgd": lambda rate: SGD(rate), "momentum": lambda rate: Momentum(rate, 0.8)}
 SIGNED = {
     "adam": lambda rate: Adam(rate, 0.8, 0.9, eps=0.0),
     "signum": lambda rate: Signum(rate, 0.7),
     "rmsprop": lambda rate: RMSprop(rate, 0.8, eps=0.0, bias_correction=True),
 }
-POWERS = {name: (page, 2.0) for name, page in LINEAR.items()} | {name: (page, 1.0) for name, page in SIGNED.items()}
+POWERS = {name: (page, 2.0) for name, page in LINEAR.items()} | {
+    name: (page, 1.0) for name, page in SIGNED.items()
+}
 
 
 @pytest.mark.parametrize("name", POWERS)
@@ -49,7 +53,10 @@ def test_the_rate_in_z_acts_in_x_as_the_square_of_the_scale_or_the_scale_times_i
 
 def test_the_distances_are_those_of_the_runs_as_they_are_seen_in_x():
     seen = analysis.rescaling(SGD(0.01), valley, STEPS, 3.0)
-    for run, distance in ((seen.corrected, seen.distance), (seen.same_rate, seen.same_rate_distance)):
+    for run, distance in (
+        (seen.corrected, seen.distance),
+        (seen.same_rate, seen.same_rate_distance),
+    ):
         np.testing.assert_array_equal(distance, jnp.linalg.norm(run.y.x - seen.map.y.x, axis=-1))
         np.testing.assert_allclose(run.x["a"][0], valley.x0["a"], rtol=1e-15)
         np.testing.assert_allclose(run.loss[0], seen.map.loss[0], rtol=1e-15)
@@ -63,7 +70,10 @@ def test_a_power_of_two_is_made_up_for_bit_by_bit():
 
 def test_with_a_floor_under_the_root_no_rate_makes_up_for_the_scale():
     """The negative control: Adam with ε = 1, and AdaGrad from a sum that is not 0."""
-    for page, least in ((Adam(0.05, eps=1.0), 1e-3), (AdaGrad(0.5, initial_accumulator_value=10.0), 1e-3)):
+    for page, least in (
+        (Adam(0.05, eps=1.0), 1e-3),
+        (AdaGrad(0.5, initial_accumulator_value=10.0), 1e-3),
+    ):
         seen = analysis.rescaling(page, valley, STEPS, 3.0)
         assert 0 < seen.power < 1 and seen.distance.max() > least
 
@@ -91,15 +101,22 @@ def test_every_scale_is_served_by_one_program():
 
 
 def test_a_batch_of_scales_is_one_call():
-    seen = eqx.filter_vmap(lambda scale: analysis.rescaling(SGD(0.01), valley, STEPS, scale))(jnp.array(SCALES))
+    seen = eqx.filter_vmap(lambda scale: analysis.rescaling(SGD(0.01), valley, STEPS, scale))(
+        jnp.array(SCALES)
+    )
     assert seen.distance.shape == (3, STEPS + 1) and seen.distance.max() < 1e-12
     np.testing.assert_allclose(seen.factor, np.array(SCALES) ** 2, rtol=1e-15)
 
 
 def test_single_precision_stays_single():
-    single = Problem(valley.loss, {"a": np.array([1, -0.5], np.float32), "b": np.array(0.3, np.float32)})
+    single = Problem(
+        valley.loss, {"a": np.array([1, -0.5], np.float32), "b": np.array(0.3, np.float32)}
+    )
     seen = analysis.rescaling(SGD(0.01), single, STEPS, 3.0)
-    assert seen.distance.dtype == seen.corrected.y.x.dtype == jnp.float32 and seen.distance.max() < 1e-5
+    assert (
+        seen.distance.dtype == seen.corrected.y.x.dtype == jnp.float32
+        and seen.distance.max() < 1e-5
+    )
 
 
 def test_pages_around_pages_are_made_anew_with_what_is_around_them():
@@ -112,7 +129,9 @@ def test_pages_around_pages_are_made_anew_with_what_is_around_them():
     for page in pages:
         seen = analysis.rescaling(page, valley, STEPS, 3.0)
         assert seen.distance.max() < 1e-12 < seen.same_rate_distance.max()
-        made_anew = repr(page).replace("0.01", "0.00111111111111").replace("0.05", "0.00555555555556")
+        made_anew = (
+            repr(page).replace("0.01", "0.00111111111111").replace("0.05", "0.00555555555556")
+        )
         assert repr(seen.corrected_optimizer) == made_anew
 
 
@@ -140,7 +159,9 @@ def test_a_run_that_leaves_is_an_error_or_a_result():
 def test_it_prints_both_distances():
     seen = analysis.rescaling(SGD(0.01), valley, STEPS, 0.5)
     most = f"{float(seen.same_rate_distance.max()):.3g}"
-    said = "Rescaling(SGD(learning_rate=0.01) on valley with x = 0.5 z, 0 apart with the rate / 0.25, "
+    said = (
+        "Rescaling(SGD(learning_rate=0.01) on valley with x = 0.5 z, 0 apart with the rate / 0.25, "
+    )
     assert repr(seen) == f"{said}{most} with the same)"
 
 
@@ -149,7 +170,12 @@ def test_what_cannot_be_rescaled_is_refused_in_one_sentence(as_users_see_it):
         analysis.rescaling(SGD(0.1), valley, STEPS, 0.0)
     with pytest.raises(InvalidType, match="`optimizer` must be a page"):
         analysis.rescaling("sgd", valley, STEPS, 3.0)  # pyright: ignore
-    with pytest.raises(InvalidValue, match="is not made from a `learning_rate`; pass a page such as"):
+    with pytest.raises(
+        InvalidValue, match="is not made from a `learning_rate`; pass a page such as"
+    ):
         analysis.rescaling(Memoryless(Momentum(0.1)), valley, STEPS, 3.0)
-    with pytest.raises(InvalidValue, match=r"the first step of Schedule.* does not move.* a page that moves at once"):
+    with pytest.raises(
+        InvalidValue,
+        match=r"the first step of Schedule.* does not move.* a page that moves at once",
+    ):
         analysis.rescaling(Schedule(SGD(0.01), lambda k: k / 10), valley, STEPS, 3.0)

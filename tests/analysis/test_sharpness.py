@@ -24,7 +24,10 @@ class Bowl(eqx.Module):
 
 def bowl(eigenvalues) -> Problem:
     normal = np.random.default_rng(0).normal(size=len(eigenvalues))
-    return Problem(Bowl(jnp.asarray(eigenvalues), jnp.asarray(normal / np.linalg.norm(normal))), np.ones(len(normal)))
+    return Problem(
+        Bowl(jnp.asarray(eigenvalues), jnp.asarray(normal / np.linalg.norm(normal))),
+        np.ones(len(normal)),
+    )
 
 
 def test_of_a_quadratic_it_is_the_largest_eigenvalue_not_the_largest_in_size():
@@ -50,14 +53,20 @@ def test_by_products_it_is_never_more(spread):
 def test_by_products_it_differentiates_too():
     """∂/∂s of the largest eigenvalue s² · 4 / 2 of ∇²(s² x · A x / 4), at s = 1."""
     stiff = bowl(np.r_[4.0, np.ones(1000)])
-    assert jax.grad(lambda s: sharpness(Problem(lambda x: s**2 / 2 * stiff.loss(x), stiff.x0)))(1.0) == pytest.approx(4)
+    assert jax.grad(lambda s: sharpness(Problem(lambda x: s**2 / 2 * stiff.loss(x), stiff.x0)))(
+        1.0
+    ) == pytest.approx(4)
 
 
 def test_it_is_that_of_the_position():
     x, y = at = np.array([-1.2, 1.0])
     hessian = np.array([[1200 * x**2 - 400 * y + 2, -400 * x], [-400 * x, 200]])
-    assert sharpness(problems.rosenbrock(), at) == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-13)
-    assert sharpness(problems.rosenbrock()) == sharpness(problems.rosenbrock(), problems.rosenbrock().x0)
+    assert sharpness(problems.rosenbrock(), at) == pytest.approx(
+        np.linalg.eigvalsh(hessian)[-1], rel=1e-13
+    )
+    assert sharpness(problems.rosenbrock()) == sharpness(
+        problems.rosenbrock(), problems.rosenbrock().x0
+    )
 
 
 def test_gradient_descent_bears_it_up_to_the_critical_curvature():
@@ -75,15 +84,22 @@ def test_it_batches_along_a_run_and_differentiates():
     np.testing.assert_allclose(along, [sharpness(well, x) for x in run.x], rtol=1e-13)
     slope = jax.grad(lambda x: sharpness(well, x))(run.x[0])
     step = 1e-5 * jnp.array([1.0, 0.0])
-    assert slope[0] == pytest.approx((sharpness(well, run.x[0] + step) - sharpness(well, run.x[0] - step)) / 2e-5)
+    assert slope[0] == pytest.approx(
+        (sharpness(well, run.x[0] + step) - sharpness(well, run.x[0] - step)) / 2e-5
+    )
 
 
 def test_a_position_of_many_leaves_and_float32_are_kept():
-    tree = Problem(lambda x: (3 * x["a"] ** 2).sum() + x["b"] ** 2, {"a": jnp.ones(2, "float32"), "b": jnp.float32(1)})
+    tree = Problem(
+        lambda x: (3 * x["a"] ** 2).sum() + x["b"] ** 2,
+        {"a": jnp.ones(2, "float32"), "b": jnp.float32(1)},
+    )
     assert sharpness(tree) == 6 and sharpness(tree).dtype == jnp.float32
     for dim in (2, 1001):
         half = Problem(lambda x: 3 * x[0] ** 2, jnp.ones(dim, "bfloat16"))
-        assert sharpness(half) == pytest.approx(6, rel=1e-2) and sharpness(half).dtype == jnp.bfloat16
+        assert (
+            sharpness(half) == pytest.approx(6, rel=1e-2) and sharpness(half).dtype == jnp.bfloat16
+        )
 
 
 def test_what_is_no_problem_or_no_position_is_refused(as_users_see_it):

@@ -26,7 +26,9 @@ def test_the_best_momentum_is_one_minus_the_root_of_eta_lambda_squared(heavy):
     np.testing.assert_array_equal(np.isnan(heavy.optimal), rate >= 2 + 2 * MU[-1])
 
 
-def test_the_radius_is_the_root_of_mu_while_it_swings_and_that_of_the_companion_matrix_elsewhere(heavy):
+def test_the_radius_is_the_root_of_mu_while_it_swings_and_that_of_the_companion_matrix_elsewhere(
+    heavy,
+):
     mu, rate = MU[:, None], heavy.learning_rate * 5
     swings = ((1 - np.sqrt(mu)) ** 2 < rate) & (rate < (1 + np.sqrt(mu)) ** 2)
     root = np.sqrt(np.abs((1 + mu - rate) ** 2 - 4 * mu))
@@ -38,14 +40,19 @@ def test_the_radius_is_the_root_of_mu_while_it_swings_and_that_of_the_companion_
 def test_the_optimum_has_the_least_radius(heavy):
     for j in (5, 60, 120):
         nearby = np.clip(heavy.optimal[j] + np.linspace(-0.02, 0.02, 9), 0, 0.98)
-        seen = [analysis.spectral_radius(Momentum(heavy.learning_rate[j], mu), 5.0) for mu in nearby]
+        seen = [
+            analysis.spectral_radius(Momentum(heavy.learning_rate[j], mu), 5.0) for mu in nearby
+        ]
         best = analysis.spectral_radius(Momentum(heavy.learning_rate[j], heavy.optimal[j]), 5.0)
         assert best <= min(seen) + 1e-7
 
 
 def test_the_axes_reach_a_tenth_beyond_the_optimizers_own_bound():
     seen = analysis.stability(Momentum(0.1, momentum=0.5), curvature=2.0)
-    assert seen.learning_rate[-1] == pytest.approx(1.1 * 3 / 2, rel=1e-10) and seen.learning_rate[0] > 0
+    assert (
+        seen.learning_rate[-1] == pytest.approx(1.1 * 3 / 2, rel=1e-10)
+        and seen.learning_rate[0] > 0
+    )
     assert seen.value[0] == 0 and 0.99 < seen.value[-1] < 1 and seen.radius.shape == (121, 160)
 
 

@@ -11,7 +11,14 @@ import jupytext
 import nbformat
 
 SOLUTION = {"grade": False, "locked": False, "schema_version": 3, "solution": True, "task": False}
-CHECK = {"grade": True, "locked": True, "points": 1, "schema_version": 3, "solution": False, "task": False}
+CHECK = {
+    "grade": True,
+    "locked": True,
+    "points": 1,
+    "schema_version": 3,
+    "solution": False,
+    "task": False,
+}
 
 
 def pair(path: Path) -> None:
@@ -38,7 +45,11 @@ def parts(cell):
     """The cell, or if it is text one for each heading."""
     if cell.cell_type != "markdown":
         return [cell]
-    return [nbformat.v4.new_markdown_cell(text.strip()) for text in re.split(r"\n(?=##)", cell.source) if text.strip()]
+    return [
+        nbformat.v4.new_markdown_cell(text.strip())
+        for text in re.split(r"\n(?=##)", cell.source)
+        if text.strip()
+    ]
 
 
 if __name__ == "__main__":

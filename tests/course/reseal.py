@@ -35,7 +35,9 @@ def reseal(chapter: str) -> None:
     for name, exercise in tomllib.loads(text).items():
         own: Solution = solutions(chapter)[name]
         if "seal" in exercise:
-            answers = [own.right(), *(answered(wrong) for wrong, _ in own.wrong)][: 1 + len(exercise["mistakes"])]
+            answers = [own.right(), *(answered(wrong) for wrong, _ in own.wrong)][
+                : 1 + len(exercise["mistakes"])
+            ]
             values = [sealed_value(exercise["check"], answer) for answer in answers]
             seals += [check.seal(name, value, **own.tolerance) for value in values]
     anew = iter(seals)

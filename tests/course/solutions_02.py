@@ -33,12 +33,20 @@ SOLUTIONS = {
     ),
     "02-b": Solution(
         lambda: (analysis.precision(SGD(4e-4), VALLEY, 0.5, 8).turn,),
-        [(3.125e-6, "has risen again"), (4e-4, "truncation still rules"), (7.7e-5, "the step is asked for")],
+        [
+            (3.125e-6, "has risen again"),
+            (4e-4, "truncation still rules"),
+            (7.7e-5, "the step is asked for"),
+        ],
         relative=0.45,
     ),
     "02-c": Solution(
         lambda: (H, np.abs(1 - H + H**2 / 2 - np.exp(-H))),
-        [((H, H**2), "one step of Heun does better"), ((H, H), "Euler's, after"), ((H, H**4), "One too many")],
+        [
+            ((H, H**2), "one step of Heun does better"),
+            ((H, H), "Euler's, after"),
+            ((H, H**4), "One too many"),
+        ],
         absolute=0.15,
     ),
 }

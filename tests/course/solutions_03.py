@@ -36,7 +36,11 @@ SOLUTIONS = {
     ),
     "03-b": Solution(
         lambda: (bisect(0.01, 1.0),),
-        [(1 / 18, "no longer falls"), (0.2, "one coordinate alone"), (18.0, "the rate is asked for")],
+        [
+            (1 / 18, "no longer falls"),
+            (0.2, "one coordinate alone"),
+            (18.0, "the rate is asked for"),
+        ],
         relative=0.01,
     ),
     "03-c": Solution(

@@ -6,7 +6,9 @@ from solving import Solution
 
 from dynopt import SGD, Modified, Problem, analysis, integrate, iterate, problems
 
-FLOOR = Problem(lambda x: (1 + x[0] ** 2) * x[1] ** 2 / 2, [1.0, 2.0], name="level floor", minimum=0.0)
+FLOOR = Problem(
+    lambda x: (1 + x[0] ** 2) * x[1] ** 2 / 2, [1.0, 2.0], name="level floor", minimum=0.0
+)
 H = np.array([0.02, 0.01, 0.005])
 
 
@@ -29,7 +31,11 @@ def curvature_gained() -> float:
 SOLUTIONS = {
     "04-a": Solution(
         modified_order,
-        [((H, H), "wrap the page in Modified"), ((H, H**3), "one correction more"), ((H**2, H), "are swapped")],
+        [
+            ((H, H), "wrap the page in Modified"),
+            ((H, H**3), "one correction more"),
+            ((H**2, H), "are swapped"),
+        ],
         absolute=0.1,
     ),
     "04-b": Solution(
@@ -39,7 +45,11 @@ SOLUTIONS = {
     ),
     "04-c": Solution(
         lambda: (curvature_gained(),),
-        [(0.01898, "Mind the sign"), (-0.0491, "difference of the positions"), (1.0285, "the difference is asked for")],
+        [
+            (0.01898, "Mind the sign"),
+            (-0.0491, "difference of the positions"),
+            (1.0285, "the difference is asked for"),
+        ],
         relative=0.03,
     ),
 }

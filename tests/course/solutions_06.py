@@ -63,7 +63,11 @@ SOLUTIONS = {
     ),
     "06-c": Solution(
         refined,
-        [((H**2, H), "slope against η"), ((H, H**2), "are swapped, or"), ((H[::-1], H), "in the same direction")],
+        [
+            ((H**2, H), "slope against η"),
+            ((H, H**2), "are swapped, or"),
+            ((H[::-1], H), "in the same direction"),
+        ],
         absolute=0.1,
     ),
 }

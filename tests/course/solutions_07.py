@@ -9,7 +9,9 @@ BOWL = problems.booth()
 
 
 def end(scale: float):
-    return iterate(RMSprop(0.05, eps=1e-8), Problem(lambda x: scale * BOWL.loss(x), BOWL.x0), 100).x[-1]
+    return iterate(
+        RMSprop(0.05, eps=1e-8), Problem(lambda x: scale * BOWL.loss(x), BOWL.x0), 100
+    ).x[-1]
 
 
 def first_factor() -> float:

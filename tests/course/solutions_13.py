@@ -13,7 +13,9 @@ A, SLOPE = np.array([[3.0, 1.0], [1.0, 2.0]]), np.array([1.0, -1.0])
 
 def corners() -> float:
     """A linear function on a cube is least in a corner."""
-    return min(np.dot([2.0, -3.0, 6.0], corner) for corner in itertools.product([-1.0, 1.0], repeat=3))
+    return min(
+        np.dot([2.0, -3.0, 6.0], corner) for corner in itertools.product([-1.0, 1.0], repeat=3)
+    )
 
 
 def rotations():

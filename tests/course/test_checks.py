@@ -30,7 +30,15 @@ def test_a_seal_opens_within_its_tolerance_and_only_there(value, tolerance, kind
 def test_a_seal_knows_sign_number_order_and_exercise():
     seal = check.seal("x", [2.0, -3.0], relative=0.01)
     check.close("x", np.array([[2.0], [-3.0]]), seal=seal)
-    for wrong in ([-2.0, -3.0], [-3.0, 2.0], [2.0], [2.0, -3.0, 0.0], [math.nan, -3.0], [math.inf, -3.0], [0.0, -3.0]):
+    for wrong in (
+        [-2.0, -3.0],
+        [-3.0, 2.0],
+        [2.0],
+        [2.0, -3.0, 0.0],
+        [math.nan, -3.0],
+        [math.inf, -3.0],
+        [0.0, -3.0],
+    ):
         with pytest.raises(check.WrongAnswer):
             check.close("x", wrong, seal=seal)
     with pytest.raises(check.WrongAnswer):
@@ -48,9 +56,14 @@ def test_no_answer_stands_in_plain_sight():
     """A seal is a phase and a hash, and answers far apart may share the phase."""
     stamp = "[0-9a-f]{16}"
     assert re.fullmatch(rf"relative 0.02 \d{{5}}:{stamp}", check.seal("x", 2.71828, relative=0.02))
-    assert re.fullmatch(rf"absolute 0.1 \d{{5}}:{stamp} \d{{5}}:{stamp}", check.seal("x", [1, 2], absolute=0.1))
+    assert re.fullmatch(
+        rf"absolute 0.1 \d{{5}}:{stamp} \d{{5}}:{stamp}", check.seal("x", [1, 2], absolute=0.1)
+    )
     assert re.fullmatch(rf"choice {stamp}", check.seal("x", "B"))
-    phases = {check.seal("x", 2.0 * (1.02 / 0.98) ** n, relative=0.02).split(":")[0] for n in range(-50, 50)}
+    phases = {
+        check.seal("x", 2.0 * (1.02 / 0.98) ** n, relative=0.02).split(":")[0]
+        for n in range(-50, 50)
+    }
     assert len(phases) <= 2  # one, and one step of rounding beside it
 
 
@@ -61,12 +74,21 @@ def test_a_slope_is_fitted_to_the_logarithms(capsys):
     assert capsys.readouterr().out == "✓ x: a slope of 2.05\n"
     with pytest.raises(check.WrongAnswer, match="x: a slope of 1 is not it. Look again."):
         check.slope("x", h, h, seal=seal, hint="Look again.")
-    with pytest.raises(InvalidValue, match="needs three different steps h and as many errors, got 2 different and 2"):
+    with pytest.raises(
+        InvalidValue,
+        match="needs three different steps h and as many errors, got 2 different and 2",
+    ):
         check.slope("x", h[:2], h[:2], seal=seal)
     with pytest.raises(InvalidValue, match="got 1 different and 3"):
         check.slope("x", [0.1] * 3, h, seal=seal)
-    for steps, errors in ((h, [1.0, 0.1, 0.0]), (h, [1.0, 0.1, math.nan]), ([math.inf, 0.1, 0.01], h)):
-        with pytest.raises(InvalidValue, match="some `h` or `error` is not positive and finite; leave those out"):
+    for steps, errors in (
+        (h, [1.0, 0.1, 0.0]),
+        (h, [1.0, 0.1, math.nan]),
+        ([math.inf, 0.1, 0.01], h),
+    ):
+        with pytest.raises(
+            InvalidValue, match="some `h` or `error` is not positive and finite; leave those out"
+        ):
             check.slope("x", steps, errors, seal=seal)
 
 
@@ -75,7 +97,9 @@ def test_a_choice_is_a_word_whatever_its_case(capsys):
     check.choice("x", " b ", seal=seal)
     with pytest.raises(check.WrongAnswer, match='x: "A" is not it'):
         check.choice("x", "A", seal=seal)
-    with pytest.raises(check.NoAnswer, match="x: `answer` must be text, got 2; pass one of the letters"):
+    with pytest.raises(
+        check.NoAnswer, match="x: `answer` must be text, got 2; pass one of the letters"
+    ):
         check.choice("x", 2, seal=seal)
 
 
@@ -90,7 +114,10 @@ def test_a_bound_holds_everywhere(capsys):
         check.below("x", [0.0, 1.0, 2.0], [0.0, 4.0, 5.0], seal=tight, hint="No.")
     with pytest.raises(check.WrongAnswer, match="x: at index 1, 4 is not below 3. No."):
         check.below("x", [1.0, 4.0], [1.0, 3.0], hint="No.")
-    with pytest.raises(check.WrongAnswer, match="at index 0, 4 is not below 1. Are the two in this order, the smaller"):
+    with pytest.raises(
+        check.WrongAnswer,
+        match="at index 0, 4 is not below 1. Are the two in this order, the smaller",
+    ):
         check.below("x", [4.0, 4.0], [1.0, 3.0], hint="No.")
     with pytest.raises(check.WrongAnswer, match="x: 4 is not below 3. Are the two"):
         check.below("x", 4.0, 3.0, hint="No.")
@@ -98,7 +125,9 @@ def test_a_bound_holds_everywhere(capsys):
         check.below("x", [math.nan], 1.0, hint="No.")
     with pytest.raises(InvalidValue, match="there are no numbers to compare"):
         check.below("x", [], 1.0, hint="No.")
-    with pytest.raises(InvalidValue, match="2 numbers stand beside 3; pass as many, or one bound for all"):
+    with pytest.raises(
+        InvalidValue, match="2 numbers stand beside 3; pass as many, or one bound for all"
+    ):
         check.below("x", [1.0, 2.0], [1.0, 2.0, 3.0], hint="No.")
 
 
@@ -128,7 +157,9 @@ def test_what_is_no_function_is_refused(as_users_see_it):
 
 
 def test_dots_are_no_answer_yet():
-    with pytest.raises(check.Unanswered, match="01-a waits for your answer: put it in place of the dots."):
+    with pytest.raises(
+        check.Unanswered, match="01-a waits for your answer: put it in place of the dots."
+    ):
         check.close("01-a", ...)
     with pytest.raises(check.Unanswered):
         check.close("01-a", [1.0, ...])
@@ -144,7 +175,9 @@ def test_a_notebook_shows_the_sentence_alone():
     assert check.Unanswered("01-a waits.")._render_traceback_() == ["○ 01-a waits."]
     assert check.NoAnswer("01-a: no.")._render_traceback_() == ["✗ 01-a: no."]
     assert issubclass(check.NoAnswer, InvalidType)
-    assert issubclass(check.WrongAnswer, DynoptError) and issubclass(check.WrongAnswer, AssertionError)
+    assert issubclass(check.WrongAnswer, DynoptError) and issubclass(
+        check.WrongAnswer, AssertionError
+    )
 
 
 def test_mistyped_names_and_other_checks_are_refused():
@@ -163,8 +196,14 @@ def test_rows_of_a_matrix_may_be_given_one_by_one(capsys):
 
 
 def test_a_check_without_a_seal_or_with_what_is_none_is_refused():
-    for ask in (check.close, check.choice, lambda name, answer, **o: check.slope(name, answer, answer, **o)):
-        with pytest.raises(InvalidValue, match="a hint alone tells no right answer; pass seal=check.seal"):
+    for ask in (
+        check.close,
+        check.choice,
+        lambda name, answer, **o: check.slope(name, answer, answer, **o),
+    ):
+        with pytest.raises(
+            InvalidValue, match="a hint alone tells no right answer; pass seal=check.seal"
+        ):
             ask("mine", 0.5, hint="No.")
         with pytest.raises(InvalidValue, match="'nonsense' is no seal; make one by check.seal"):
             ask("mine", 0.5, seal="nonsense")
@@ -176,10 +215,13 @@ def test_a_check_without_a_seal_or_with_what_is_none_is_refused():
         check.choice("mine", "B", seal=MINE)
 
 
-@pytest.mark.parametrize("wrong", ["0.5", None, object(), {1.0}, [[1.0], [1.0, 2.0]], 1 + 2j, ["1", "2"]])
+@pytest.mark.parametrize(
+    "wrong", ["0.5", None, object(), {1.0}, [[1.0], [1.0, 2.0]], 1 + 2j, ["1", "2"]]
+)
 def test_what_is_no_number_is_refused(wrong):
     with pytest.raises(
-        check.NoAnswer, match="mine: `answer` must be a number, or a row of them, got .*; pass 0.5, say"
+        check.NoAnswer,
+        match="mine: `answer` must be a number, or a row of them, got .*; pass 0.5, say",
     ):
         check.close("mine", wrong, seal=MINE)
 

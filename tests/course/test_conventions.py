@@ -145,7 +145,9 @@ def adam(decay=0.0):
         m, v = memory
         x = x - ETA * decay * x
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        return x - ETA * (m / (1 - 0.9 ** (k + 1))) / (np.sqrt(v / (1 - 0.999 ** (k + 1))) + 1e-8), (m, v)
+        return x - ETA * (m / (1 - 0.9 ** (k + 1))) / (
+            np.sqrt(v / (1 - 0.999 ** (k + 1))) + 1e-8
+        ), (m, v)
 
     return update
 
@@ -158,7 +160,10 @@ def test_bias_correction():
         "v̂ = v/(1-ρᵏ), and the first step is η",
     )
     same(Adam(ETA), adam(), 0.0, 0.0)
-    for page, first in ((RMSprop(ETA, RHO), ETA / np.sqrt(1 - RHO)), (RMSprop(ETA, RHO, bias_correction=True), ETA)):
+    for page, first in (
+        (RMSprop(ETA, RHO), ETA / np.sqrt(1 - RHO)),
+        (RMSprop(ETA, RHO, bias_correction=True), ETA),
+    ):
         x = iterate(page, booth, 1).x
         np.testing.assert_allclose(np.abs(x[1] - x[0]), first, rtol=1e-8)
     assert default(optax.rmsprop, "bias_correction") is False
@@ -187,7 +192,9 @@ def test_length():
     steps = [np.diff(iterate(page, booth, 1).x, axis=0)[0] for page in (SGD(ETA), Signum(ETA, 0.0))]
     np.testing.assert_allclose(np.linalg.norm(steps[0]), ETA * np.linalg.norm(g), rtol=1e-9)
     np.testing.assert_allclose(np.abs(steps[1]), ETA, rtol=1e-9)
-    wide = Problem(lambda x: (x**2).sum() / 2, jnp.array([[3.0, 0.0, 1.0], [4.0, 5.0, -1.0]]), name="wide")
+    wide = Problem(
+        lambda x: (x**2).sum() / 2, jnp.array([[3.0, 0.0, 1.0], [4.0, 5.0, -1.0]]), name="wide"
+    )
     step = np.diff(iterate(Muon(ETA, 0.0, exact=True), wide, 1).x, axis=0).reshape(2, 3)
     np.testing.assert_allclose(np.linalg.svd(step, compute_uv=False), ETA * 1.5**0.5, rtol=1e-9)
     # textbooks: argmin of g·d + |d|²/(2η) is η |g|* d
@@ -217,20 +224,32 @@ def test_time():
         "x′ = -∇f with t = k η/(1-μ), or x′ = -∇f/(1-μ) with t = k η",
         "t = k √s",
     )
-    assert Momentum(ETA, MU).h == pytest.approx(ETA**0.5) and NesterovConvex(ETA).h == pytest.approx(ETA**0.5)
+    assert Momentum(ETA, MU).h == pytest.approx(ETA**0.5) and NesterovConvex(
+        ETA
+    ).h == pytest.approx(ETA**0.5)
     assert RMSprop(ETA).h == Adam(ETA).h == ETA
     page = Memoryless(Momentum(ETA, MU))
     y = page.init(jnp.array([1.0, 2.0]), lambda x: x)
-    np.testing.assert_allclose(page.h * page.flow(0.0, y, lambda x: x).x, -ETA / (1 - MU) * y.x, rtol=1e-11)
+    np.testing.assert_allclose(
+        page.h * page.flow(0.0, y, lambda x: x).x, -ETA / (1 - MU) * y.x, rtol=1e-11
+    )
 
 
 def test_every_convention_is_a_table_that_a_notebook_shows():
     for topic, convention in conventions.items():
         table = convention._repr_markdown_()
         rows = table.split("\n\n")[1].splitlines()
-        assert {row.count("|") for row in rows} == {4} and len(rows) == 2 + len(convention.rows) >= 4
+        assert {row.count("|") for row in rows} == {4} and len(rows) == 2 + len(
+            convention.rows
+        ) >= 4
         assert table.startswith("**Convention: ") and convention.question.endswith("?"), topic
-    assert "letters, time, momentum" in repr(conventions) and "optax.sgd" in repr(conventions["momentum"])
+    assert "letters, time, momentum" in repr(conventions) and "optax.sgd" in repr(
+        conventions["momentum"]
+    )
     with pytest.raises(UnknownName, match="no convention 'momentun'; did you mean momentum"):
         conventions["momentun"]
-    assert "momentun" not in conventions and conventions.get("momentun") is None and "time" in conventions
+    assert (
+        "momentun" not in conventions
+        and conventions.get("momentun") is None
+        and "time" in conventions
+    )

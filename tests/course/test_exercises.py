@@ -17,7 +17,11 @@ def solution(name):
 @pytest.mark.parametrize("chapter", check.chapters())
 def test_every_exercise_has_a_solution(chapter):
     letters = "a" if chapter == "00" else "abc"
-    assert list(solutions(chapter)) == list(check.exercises(chapter)) == [f"{chapter}-{letter}" for letter in letters]
+    assert (
+        list(solutions(chapter))
+        == list(check.exercises(chapter))
+        == [f"{chapter}-{letter}" for letter in letters]
+    )
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -31,7 +35,9 @@ def test_the_right_answer_passes_and_is_the_middle_of_what_does(name, capsys):
         for share, opens in ((-0.8, True), (0.8, True), (-1.2, False), (1.2, False)):
             width = own.relative * abs(value) if own.relative else own.absolute
             moved = list(value + share * width)
-            assert check.seals.opens(exercise.seal, name, moved) is opens, f"at {share} of the tolerance"
+            assert check.seals.opens(exercise.seal, name, moved) is opens, (
+                f"at {share} of the tolerance"
+            )
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -47,10 +47,14 @@ def test_there_is_a_notebook_for_every_chapter_of_exercises():
 
 
 def test_the_map_of_the_course_lists_every_lesson_with_its_title():
-    titles = [cells(path, "markdown")[0].source.splitlines()[0].removeprefix("# ") for path in LESSONS]
+    titles = [
+        cells(path, "markdown")[0].source.splitlines()[0].removeprefix("# ") for path in LESSONS
+    ]
     listed = re.findall(r"^\| (\d\d · [^|]+) \|", (FOLDER / "00-start-here.md").read_text(), re.M)
     assert listed == titles
-    assert len(titles) == 9 and "a course in nine lessons" in (FOLDER.parent / "README.md").read_text()
+    assert (
+        len(titles) == 9 and "a course in nine lessons" in (FOLDER.parent / "README.md").read_text()
+    )
 
 
 @every
@@ -62,7 +66,9 @@ def test_no_output_is_stored(path):
 @every
 def test_the_pair_is_in_step(path):
     pair = [cells(path), cells(path.with_suffix(".md"))]
-    notebook, text = ([(cell.cell_type, cell.source, dict(cell.metadata)) for cell in side] for side in pair)
+    notebook, text = (
+        [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in side] for side in pair
+    )
     assert notebook == text
     assert jupytext.read(path).metadata["jupytext"]["formats"] == "ipynb,md:myst"
 
@@ -88,9 +94,11 @@ def test_the_first_cell_sets_x64_and_prints_versions(path):
 
 @lesson
 def test_the_reader_predicts_before_seeing(path):
-    assert [cell.source.split("  #")[0] for cell in section(path, "Prediction") if cell.cell_type == "code"] == [
-        "prediction = ..."
-    ]
+    assert [
+        cell.source.split("  #")[0]
+        for cell in section(path, "Prediction")
+        if cell.cell_type == "code"
+    ] == ["prediction = ..."]
 
 
 @lesson
@@ -111,7 +119,10 @@ def test_every_picture_is_shown_by_the_library_with_its_alt_text(path):
         shown = [tree.body[-1].value] if tree.body and isinstance(tree.body[-1], ast.Expr) else []
         assert all(node in shown for node in drawn), "a picture is drawn but not shown"
     shown, about = dynopt.figures.Picture(alt='f < "1"')._repr_mimebundle_()
-    assert about == {"image/png": {"alt": 'f < "1"'}} and 'alt="f &lt; &quot;1&quot;"' in shown["text/html"]
+    assert (
+        about == {"image/png": {"alt": 'f < "1"'}}
+        and 'alt="f &lt; &quot;1&quot;"' in shown["text/html"]
+    )
 
 
 @lesson
@@ -160,14 +171,26 @@ def test_each_exercise_is_an_answer_and_one_line_that_checks_it(path):
         assert line.value.func.attr == check.exercises(chapter)[name].check
         answer = ast.parse(code[i - 1].source)
         assigned = {
-            node.id for node in ast.walk(answer) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            node.id
+            for node in ast.walk(answer)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
         assigned |= {node.name for node in answer.body if isinstance(node, ast.FunctionDef)}
-        given = [ast.unparse(argument) for argument in line.value.args[1:] if not isinstance(argument, ast.Constant)]
+        given = [
+            ast.unparse(argument)
+            for argument in line.value.args[1:]
+            if not isinstance(argument, ast.Constant)
+        ]
         assert given and set(given) <= assigned
-        assert cell.metadata["tags"] == ["raises-exception"], "a reader who runs all goes on to the next"
+        assert cell.metadata["tags"] == ["raises-exception"], (
+            "a reader who runs all goes on to the next"
+        )
         grade, asked_of = cell.metadata["nbgrader"], code[i - 1].metadata["nbgrader"]
         assert (grade["grade"], grade["locked"], grade["grade_id"]) == (True, True, f"{name}-check")
-        assert (asked_of["solution"], asked_of["locked"], asked_of["grade_id"]) == (True, False, f"{name}-answer")
+        assert (asked_of["solution"], asked_of["locked"], asked_of["grade_id"]) == (
+            True,
+            False,
+            f"{name}-answer",
+        )
         assert "..." in code[i - 1].source
     assert asked == list(check.exercises(chapter))

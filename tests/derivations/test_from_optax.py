@@ -10,7 +10,19 @@ import optax
 import pytest
 from optax import contrib
 
-from dynopt import SGD, Adam, Modified, Momentum, Optax, Problem, RMSprop, Trajectory, analysis, integrate, iterate
+from dynopt import (
+    SGD,
+    Adam,
+    Modified,
+    Momentum,
+    Optax,
+    Problem,
+    RMSprop,
+    Trajectory,
+    analysis,
+    integrate,
+    iterate,
+)
 from dynopt.errors import InvalidType, InvalidValue, UnknownName
 
 
@@ -43,7 +55,9 @@ def ademamix(h):
 
 def decayed_ball(h):
     """A chain by hand: weight decay, then heavy ball in the time √η."""
-    return optax.chain(optax.add_decayed_weights(WD), optax.trace(decay=1 - 2 * h), optax.scale(-(h**2)))
+    return optax.chain(
+        optax.add_decayed_weights(WD), optax.trace(decay=1 - 2 * h), optax.scale(-(h**2))
+    )
 
 
 WORKED = {
@@ -84,8 +98,14 @@ def test_the_gap_to_the_derived_flow_closes_like_h(name):
     def field(t, flat):
         return np.concatenate(flow(page, t, type(y)(*np.split(flat, len(y)))))
 
-    known = solve_ivp(field, (0, times[-1]), np.concatenate(y), "DOP853", times, rtol=1e-9, atol=1e-12).y[:2].T
-    paths = [iterate(page.refine(n), smooth, 400).x[: 50 * n + 1 : n] for n in (4, 8)]  # one length, one compilation
+    known = (
+        solve_ivp(field, (0, times[-1]), np.concatenate(y), "DOP853", times, rtol=1e-9, atol=1e-12)
+        .y[:2]
+        .T
+    )
+    paths = [
+        iterate(page.refine(n), smooth, 400).x[: 50 * n + 1 : n] for n in (4, 8)
+    ]  # one length, one compilation
     coarse, fine = (np.linalg.norm(path - known, axis=1).max() for path in paths)
     assert page.order == 1 and np.log2(coarse / fine) == pytest.approx(1, abs=0.02)
 
@@ -114,7 +134,10 @@ def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
     ("family", "scale"),
     [
         (lambda h: optax.rmsprop(h, decay=1 - h / 0.1), {}),
-        (lambda h: optax.adagrad(jnp.sqrt(h), initial_accumulator_value=0.0), {"sum_of_squares": -1}),
+        (
+            lambda h: optax.adagrad(jnp.sqrt(h), initial_accumulator_value=0.0),
+            {"sum_of_squares": -1},
+        ),
     ],
     ids=["rmsprop from 0", "adagrad from 0"],
 )
@@ -154,7 +177,9 @@ def test_flow_of_adabelief():
     page, t = worked("adabelief"), 0.3
     x, m, v = y = somewhere(page)
     m_hat, v_hat = m / -np.expm1(-t / T1), v / -np.expm1(-t / T2)
-    known = type(y)(-m_hat / (np.sqrt(v_hat) + 1e-16), (grad(x) - m) / T1, ((grad(x) - m) ** 2 - v) / T2)
+    known = type(y)(
+        -m_hat / (np.sqrt(v_hat) + 1e-16), (grad(x) - m) / T1, ((grad(x) - m) ** 2 - v) / T2
+    )
     for derived, written in zip(flow(page, t, y), known, strict=True):
         np.testing.assert_allclose(derived, written, **CLOSE)
 
@@ -172,7 +197,9 @@ def test_flow_of_smoothed_lion():
 def test_nadam_follows_the_flow_of_adam():
     page, adam = worked("nadam"), Adam(0.0025, b1=1 - 0.0025 / T1, b2=1 - 0.0025 / T2)
     y = somewhere(page)
-    for derived, written in zip(flow(page, 0.3, y), flow(adam, 0.3, adam.init(x0, grad)._make(y)), strict=True):
+    for derived, written in zip(
+        flow(page, 0.3, y), flow(adam, 0.3, adam.init(x0, grad)._make(y)), strict=True
+    ):
         np.testing.assert_allclose(derived, written, **CLOSE)
 
 
@@ -198,9 +225,15 @@ def test_flow_of_a_chain_with_a_trace_that_grows_like_1_over_h():
     ("page", "family"),
     [
         (SGD(0.01), lambda h: optax.sgd(h)),
-        (RMSprop(0.01, initial_scale=1.0), lambda h: optax.rmsprop(h, decay=1 - h / 0.1, initial_scale=1.0)),
+        (
+            RMSprop(0.01, initial_scale=1.0),
+            lambda h: optax.rmsprop(h, decay=1 - h / 0.1, initial_scale=1.0),
+        ),
         (Adam(0.01), lambda h: optax.adam(h, b1=1 - h / 0.1, b2=1 - h / 10)),
-        (Adam(0.01), lambda h: optax.inject_hyperparams(optax.adam)(h, b1=1 - h / 0.1, b2=1 - h / 10)),
+        (
+            Adam(0.01),
+            lambda h: optax.inject_hyperparams(optax.adam)(h, b1=1 - h / 0.1, b2=1 - h / 10),
+        ),
     ],
     ids=["sgd", "rmsprop", "adam", "adam, injected"],
 )
@@ -219,11 +252,15 @@ def test_the_derived_flow_is_the_one_that_the_page_writes(page, family):
 def test_adagrad_conserves_the_loss_and_twice_the_roots_of_its_sums():
     """In the time k η², with s = η² S: x′ = -g/√s, s′ = g², so f + 2 Σ√s stays."""
     page = Optax(
-        lambda h: optax.adagrad(jnp.sqrt(h), initial_accumulator_value=0.04 / h), 0.01, scale={"sum_of_squares": -1}
+        lambda h: optax.adagrad(jnp.sqrt(h), initial_accumulator_value=0.04 / h),
+        0.01,
+        scale={"sum_of_squares": -1},
     )
     y = somewhere(page)
     np.testing.assert_allclose(flow(page, 0.3, y).sum_of_squares, grad(y.x) ** 2, **CLOSE)
-    _, rate = jax.jvp(lambda y: f(y.x) + 2 * jnp.sqrt(y.sum_of_squares).sum(), (y,), (flow(page, 0.3, y),))
+    _, rate = jax.jvp(
+        lambda y: f(y.x) + 2 * jnp.sqrt(y.sum_of_squares).sum(), (y,), (flow(page, 0.3, y),)
+    )
     assert abs(rate) < 1e-8
 
 
@@ -242,7 +279,9 @@ def test_masks_see_the_pytree():
         return optax.chain(optax.masked(optax.scale(3.0), {"w": True, "b": False}), optax.sgd(h))
 
     start = {"b": np.array([1.0]), "w": np.array([[2.0, -1.0]])}
-    problem = Problem(lambda x: (x["w"] ** 2).sum() / 2 + (x["b"] ** 2).sum() / 2, start, name="masked")
+    problem = Problem(
+        lambda x: (x["w"] ** 2).sum() / 2 + (x["b"] ** 2).sum() / 2, start, name="masked"
+    )
     page = Optax(family, 0.1, like=start)
     end = iterate(page, problem, 1).x
     np.testing.assert_allclose(end["w"][1], 0.7 * start["w"], rtol=1e-15)
@@ -297,11 +336,17 @@ def test_corners_are_named_and_modified_flows_warn_of_them():
     page = Optax(lambda h: optax.chain(optax.clip(1.0), optax.sign_sgd(h)), 0.01)
     assert page.regularity.nonsmooth == ("max", "min", "sign")
     np.testing.assert_allclose(flow(page, 0.0, page.init(x0, grad)).x, -np.sign(grad(x0)))
-    with pytest.warns(UserWarning, match=r"has corners or branches \(max, min, sign\); where a path crosses one"):
+    with pytest.warns(
+        UserWarning, match=r"has corners or branches \(max, min, sign\); where a path crosses one"
+    ):
         Modified(page)
     assert all(not worked(name).regularity.nonsmooth for name in WORKED)
-    by_the_largest = optax.stateless(lambda g, x: jax.tree.map(lambda g: g * jnp.exp(jnp.max(g) / 10), g))
-    assert Optax(lambda h: optax.chain(by_the_largest, optax.scale(-h)), 0.01).regularity.nonsmooth == ("reduce_max",)
+    by_the_largest = optax.stateless(
+        lambda g, x: jax.tree.map(lambda g: g * jnp.exp(jnp.max(g) / 10), g)
+    )
+    assert Optax(
+        lambda h: optax.chain(by_the_largest, optax.scale(-h)), 0.01
+    ).regularity.nonsmooth == ("reduce_max",)
 
 
 # What has no flow, and what is no family
@@ -361,5 +406,8 @@ def test_what_is_no_family_is_refused(family, options, error, words):
 
 
 def test_momentum_page_and_its_scaled_trace_agree():
-    page, twin = Momentum(0.0001, 0.98), Optax(lambda h: optax.sgd(h**2, momentum=1 - 2 * h), 0.01, scale={"trace": -1})
+    page, twin = (
+        Momentum(0.0001, 0.98),
+        Optax(lambda h: optax.sgd(h**2, momentum=1 - 2 * h), 0.01, scale={"trace": -1}),
+    )
     np.testing.assert_allclose(iterate(page, smooth, 20).x, iterate(twin, smooth, 20).x, rtol=1e-13)

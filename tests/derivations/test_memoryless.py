@@ -26,7 +26,7 @@ from dynopt import (
 )
 from dynopt.derivations.expansion import settling_time
 from dynopt.errors import InvalidType, InvalidValue
-from dynopt.trajectories import with_dtype
+from dynopt.runs.prepare import with_dtype
 
 f = Bowl(jnp.array([1.0, 4.0]), jnp.array(1.0))
 smooth = Problem(f, [-1.5, 1.0], name="smooth")
@@ -114,7 +114,9 @@ def bracket(b1, b2, share):
 def test_rmsprop(rho, eps=0.1):
     """x′ = -u - (h/2) (H u/R) (1 - (1+ρ)/(1-ρ) (1 - ε/R²)), R = √(g²+ε), u = g/R."""
     R = np.sqrt(g**2 + eps)
-    assert_follows(RMSprop(h, rho, eps), -g / R, -(H @ (g / R)) / R / 2 * bracket(0, rho, eps / R**2))
+    assert_follows(
+        RMSprop(h, rho, eps), -g / R, -(H @ (g / R)) / R / 2 * bracket(0, rho, eps / R**2)
+    )
 
 
 @pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.9, 0.5)])
@@ -185,7 +187,9 @@ def test_the_factor_of_heavy_ball_on_a_quadratic_is_a_series_of_legendre_polynom
 
 def test_the_map_is_untouched_and_its_clock_the_learning_rate():
     page = Memoryless(Momentum(0.01))
-    np.testing.assert_allclose(iterate(page, smooth, 10).x, iterate(Momentum(0.01), smooth, 10).x, rtol=1e-14)
+    np.testing.assert_allclose(
+        iterate(page, smooth, 10).x, iterate(Momentum(0.01), smooth, 10).x, rtol=1e-14
+    )
     assert page.h == pytest.approx(0.01) and page.refine(2).h == pytest.approx(0.005)
     assert repr(page) == "Memoryless(Momentum(learning_rate=0.01, momentum=0.9))"
 
@@ -204,7 +208,9 @@ class Scheduled(eqx.Module):
     def __call__(self, h):
         decay, warm_up = optax.cosine_decay_schedule(h, 100), optax.linear_schedule(0.0, h, 10)
         floor = optax.cosine_decay_schedule(h, 1000, alpha=0.1)
-        return optax.sgd(lambda k: self.share @ jnp.stack([h * jnp.cos(k * h), decay(k), warm_up(k), floor(k)]))
+        return optax.sgd(
+            lambda k: self.share @ jnp.stack([h * jnp.cos(k * h), decay(k), warm_up(k), floor(k)])
+        )
 
 
 @pytest.mark.parametrize(
@@ -231,26 +237,39 @@ def test_lion_without_its_memory_steps_by_the_sign_of_the_gradient(smoothing):
     page = Memoryless(Lion(1e-3, weight_decay=0.0, smoothing=smoothing))
     x = jnp.array([0.2, -0.3])
     velocity = page.flow(0.0, page.init_flow(x, lambda x: x), lambda x: x).x
-    np.testing.assert_allclose(velocity, -jnp.tanh(x / smoothing) if smoothing else -jnp.sign(x), rtol=1e-6)
+    np.testing.assert_allclose(
+        velocity, -jnp.tanh(x / smoothing) if smoothing else -jnp.sign(x), rtol=1e-6
+    )
 
 
 def test_the_manifold_is_known_to_second_order():
-    with pytest.raises(InvalidValue, match="`order` is 3, but Memoryless.* is known to order 2 only; use order=2"):
+    with pytest.raises(
+        InvalidValue, match="`order` is 3, but Memoryless.* is known to order 2 only; use order=2"
+    ):
         Modified(Memoryless(Momentum(0.1)), 3)
 
 
 def test_the_order_is_measured_once_the_memory_has_filled():
     """0.99ᵏ falls below a thousandth in 688 steps; a shorter time is refused, and 50 steps come after it by default."""
     page = Modified(Memoryless(RMSprop(0.0005, decay=0.99, eps=0.01)))
-    with pytest.raises(InvalidValue, match="`time` is 0.1, but the map of Modified.* comes to its flow at 0.344 only"):
+    with pytest.raises(
+        InvalidValue,
+        match="`time` is 0.1, but the map of Modified.* comes to its flow at 0.344 only",
+    ):
         analysis.order(page, smooth, time=0.1)
     measured = analysis.order(page, smooth, refinements=3)
-    assert measured.time == pytest.approx(738 * 0.0005) and measured.pairwise[-1] == pytest.approx(2, abs=0.2)
+    assert measured.time == pytest.approx(738 * 0.0005) and measured.pairwise[-1] == pytest.approx(
+        2, abs=0.2
+    )
 
 
 def test_masks_are_kept():
     def family(h):
-        return optax.chain(optax.trace(0.9), optax.masked(optax.scale(3.0), {"w": True, "b": False}), optax.scale(-h))
+        return optax.chain(
+            optax.trace(0.9),
+            optax.masked(optax.scale(3.0), {"w": True, "b": False}),
+            optax.scale(-h),
+        )
 
     start = {"b": np.array([1.0]), "w": np.array([[2.0, -1.0]])}
     page = Memoryless(Optax(family, h, like=start))

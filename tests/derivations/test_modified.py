@@ -8,10 +8,21 @@ import optax
 import pytest
 from losses import Bowl
 
-from dynopt import SGD, Adam, Modified, Momentum, Optax, Problem, RMSprop, analysis, integrate, iterate
+from dynopt import (
+    SGD,
+    Adam,
+    Modified,
+    Momentum,
+    Optax,
+    Problem,
+    RMSprop,
+    analysis,
+    integrate,
+    iterate,
+)
 from dynopt.derivations.expansion import weights
 from dynopt.errors import InvalidType, InvalidValue
-from dynopt.trajectories import with_dtype
+from dynopt.runs.prepare import with_dtype
 
 f = Bowl(jnp.array([1.0, 4.0]), jnp.array(1.0))
 grad, hessian = jax.jit(jax.grad(f)), jax.jit(jax.hessian(f))
@@ -87,7 +98,9 @@ def test_the_second_correction_of_gradient_descent():
     """-h² ((1/12) D³f[g, g] + (1/3) H² g)."""
     h, x = 0.1, jnp.array([0.7, -0.4])
     g, H = grad(x), hessian(x)
-    bent = jax.jit(lambda x, g: jax.jvp(lambda x: jax.jvp(grad, (x,), (g,))[1], (x,), (g,))[1])(x, g)
+    bent = jax.jit(lambda x, g: jax.jvp(lambda x: jax.jvp(grad, (x,), (g,))[1], (x,), (g,))[1])(
+        x, g
+    )
     two, three = (velocity(Modified(SGD(h), n), x) for n in (2, 3))
     np.testing.assert_allclose(three - two, -(h**2) * (bent / 12 + H @ H @ g / 3), rtol=1e-12)
 
@@ -98,7 +111,9 @@ def test_on_a_quadratic_the_terms_are_those_of_the_logarithm():
     bowl = Bowl(jnp.array([lam, lam]), jnp.array(0.0))
     for n in (2, 3):
         rate = velocity(Modified(SGD(h), n), jnp.ones(2), bowl)
-        np.testing.assert_allclose(rate, -sum(h ** (j - 1) * lam**j / j for j in range(1, n + 1)), rtol=1e-13)
+        np.testing.assert_allclose(
+            rate, -sum(h ** (j - 1) * lam**j / j for j in range(1, n + 1)), rtol=1e-13
+        )
 
 
 def test_the_modified_equation_of_the_heavy_ball():
@@ -112,7 +127,10 @@ def test_the_modified_equation_of_the_heavy_ball():
 
         def field(t, z, h=h, mu=mu):
             return np.concatenate(
-                [z[2:], -((1 - mu) / h * z[2:] + np.asarray(grad(jnp.asarray(z[:2])))) * 2 / (1 + mu)]
+                [
+                    z[2:],
+                    -((1 - mu) / h * z[2:] + np.asarray(grad(jnp.asarray(z[:2])))) * 2 / (1 + mu),
+                ]
             )
 
         start = np.asarray(smooth.start())
@@ -138,12 +156,16 @@ def test_a_composed_map_has_the_modified_equation_of_its_parts():
 
 
 def test_rmsprop_from_zero_keeps_its_half_order():
-    with pytest.warns(UserWarning, match="order 0.5 for its cold start, where no series in h converges"):
+    with pytest.warns(
+        UserWarning, match="order 0.5 for its cold start, where no series in h converges"
+    ):
         assert Modified(RMSprop(0.01)).order == 0.5
 
 
 def test_the_map_is_untouched():
-    np.testing.assert_array_equal(iterate(Modified(Adam(0.1)), smooth, 10).x, iterate(Adam(0.1), smooth, 10).x)
+    np.testing.assert_array_equal(
+        iterate(Modified(Adam(0.1)), smooth, 10).x, iterate(Adam(0.1), smooth, 10).x
+    )
 
 
 def test_refining_refines_the_page_inside():
@@ -154,13 +176,16 @@ def test_refining_refines_the_page_inside():
 @pytest.mark.parametrize("order", [4, 1, 2.5, "2"])
 def test_other_orders_are_refused(order):
     with pytest.raises(
-        InvalidValue, match=f"`order` must be 2 or 3, the orders that are derived, got {order!r}; use 2"
+        InvalidValue,
+        match=f"`order` must be 2 or 3, the orders that are derived, got {order!r}; use 2",
     ):
         Modified(SGD(0.1), order)
 
 
 def test_what_is_modified_stays_as_it_is():
-    with pytest.raises(InvalidValue, match="is modified already; pass its page SGD.*, with order=3"):
+    with pytest.raises(
+        InvalidValue, match="is modified already; pass its page SGD.*, with order=3"
+    ):
         Modified(Modified(SGD(0.1)))
 
 
@@ -181,7 +206,9 @@ def test_a_page_is_needed():
 def test_the_modified_equation_of_nesterov_damps_along_the_hessian():
     """((1+μ)/2) x″ + ((1-μ)/h) x′ + μ h H x′ + ∇f = O(h²) for optax's Nesterov in the time √η; O(h) without μ h H x′."""
 
-    page = Modified(Optax(lambda h: optax.sgd(h**2, momentum=1 - h, nesterov=True), 0.02, scale={"trace": -1}))
+    page = Modified(
+        Optax(lambda h: optax.sgd(h**2, momentum=1 - h, nesterov=True), 0.02, scale={"trace": -1})
+    )
 
     @eqx.filter_jit
     def left_over(page, x, trace):
@@ -192,6 +219,8 @@ def test_the_modified_equation_of_nesterov_damps_along_the_hessian():
         return jnp.linalg.norm(without + mu * h * hessian(y.x) @ speed.x), jnp.linalg.norm(without)
 
     somewhere = jax.random.normal(jax.random.key(0), (2, 2))
-    coarse, fine = (np.array(left_over(with_dtype(page.refine(n), jnp.float64), *somewhere)) for n in (1, 2))
+    coarse, fine = (
+        np.array(left_over(with_dtype(page.refine(n), jnp.float64), *somewhere)) for n in (1, 2)
+    )
     with_it, without = np.log2(coarse / fine)
     assert with_it == pytest.approx(2, abs=0.15) and without < 1.2

@@ -57,8 +57,12 @@ def looked_at(links):
     st.floats(0.1, 1),
     st.floats(0, 1),
 )
-def test_one_step_of_any_smooth_chain_misses_its_modified_flow_by_h_cubed(links, waves, start, tau, decay):
-    page = eqx.tree_at(lambda p: p.transformation.family, looked_at(links), Chain(links, tau, decay))
+def test_one_step_of_any_smooth_chain_misses_its_modified_flow_by_h_cubed(
+    links, waves, start, tau, decay
+):
+    page = eqx.tree_at(
+        lambda p: p.transformation.family, looked_at(links), Chain(links, tau, decay)
+    )
     waves = np.asarray(waves)
     loss = Waves(*map(jnp.asarray, (waves[:3], 2 * waves[3:9].reshape(3, 2), 3 * waves[9:])))
     problem = Problem(loss, start, name="waves")

@@ -1,7 +1,16 @@
 """Results to draw: made by hand, and one by `analysis`."""
 
 import pytest
-from scenes import PAGES, SCENES, STEPS, made_energies, made_gap, made_local_error, made_order, scene
+from scenes import (
+    PAGES,
+    SCENES,
+    STEPS,
+    made_energies,
+    made_gap,
+    made_local_error,
+    made_order,
+    scene,
+)
 
 from dynopt import SGD, Momentum, Status
 from dynopt.analysis import Energy, Gap, LocalError, Order, gap
@@ -20,7 +29,10 @@ def local_errors(gaps) -> dict[str, list[LocalError]]:
 
 @pytest.fixture(scope="session")
 def energies(gaps) -> dict[str, list[Energy]]:
-    return {name: [energy for gap in made for energy in made_energies(gap)] for name, made in gaps.items()}
+    return {
+        name: [energy for gap in made for energy in made_energies(gap)]
+        for name, made in gaps.items()
+    }
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, iterate
-from dynopt.analysis import Basins, Energy, Gap, LocalError, Order, Rescaling, Sensitivity, Stability
+from dynopt.analysis import (
+    Basins,
+    Energy,
+    Gap,
+    LocalError,
+    Order,
+    Rescaling,
+    Sensitivity,
+    Stability,
+)
 
 STEPS = 40
 PAGES = (SGD(0.01), Momentum(0.01), RMSprop(0.02), Adam(0.05))
@@ -40,7 +49,14 @@ SCENES = {
 def scene(name: str) -> Problem:
     which, start, minimizers, window = SCENES[name]
     minimum = None if minimizers is None else 0.0
-    return Problem(Mixture(jnp.eye(4)[which]), start, name=name, minimizers=minimizers, minimum=minimum, window=window)
+    return Problem(
+        Mixture(jnp.eye(4)[which]),
+        start,
+        name=name,
+        minimizers=minimizers,
+        minimum=minimum,
+        window=window,
+    )
 
 
 def flow_like(optimizer, problem: Problem, steps: int):
@@ -51,7 +67,10 @@ def flow_like(optimizer, problem: Problem, steps: int):
 
 
 def made_gap(optimizer, problem: Problem, steps: int = STEPS) -> Gap:
-    map, flow = iterate(optimizer, problem, steps, throw=False), flow_like(optimizer, problem, steps)
+    map, flow = (
+        iterate(optimizer, problem, steps, throw=False),
+        flow_like(optimizer, problem, steps),
+    )
     error = jnp.linalg.norm(map.y.x - flow.y.x, axis=-1)
     error = jnp.where(jnp.isfinite(error), error, jnp.nan)
     return Gap(map.t, error, jnp.full_like(error, 1e-9), map, flow, optimizer, problem)
@@ -59,16 +78,22 @@ def made_gap(optimizer, problem: Problem, steps: int = STEPS) -> Gap:
 
 def made_local_error(gap: Gap) -> LocalError:
     error = jnp.abs(jnp.diff(gap.error)) + 1e-6
-    return LocalError(gap.t[:-1], error, jnp.full_like(error, 1e-13), gap.map, gap.optimizer, gap.problem)
+    return LocalError(
+        gap.t[:-1], error, jnp.full_like(error, 1e-13), gap.map, gap.optimizer, gap.problem
+    )
 
 
-def made_order(optimizer, problem: Problem, slope: float, size: float = 1.0, left_out: int = 2) -> Order:
+def made_order(
+    optimizer, problem: Problem, slope: float, size: float = 1.0, left_out: int = 2
+) -> Order:
     h = float(optimizer.h) / 2 ** np.arange(7)
     error = size * h**slope * np.where(np.arange(7) < left_out, 1.3, 1.0)
     pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
     floor = 1e-15 / h
     own = {"time": 50 * float(optimizer.h), "optimizer": optimizer, "problem": problem}
-    return Order(h, error, pairwise, slope, 0.002, (left_out, 6), floor, 1e-13, optimizer.order, **own)
+    return Order(
+        h, error, pairwise, slope, 0.002, (left_out, 6), floor, 1e-13, optimizer.order, **own
+    )
 
 
 def made_energies(gap: Gap) -> list[Energy]:
@@ -80,7 +105,9 @@ def made_energies(gap: Gap) -> list[Energy]:
     return made
 
 
-def made_rescaling(gap: Gap, scale: float = 1 / 3, power: float = 1.0, away: float = 1e-15) -> Rescaling:
+def made_rescaling(
+    gap: Gap, scale: float = 1 / 3, power: float = 1.0, away: float = 1e-15
+) -> Rescaling:
     """The map, a little away, passes for the run at the corrected rate, and the flow for that at the same rate."""
     page, same = gap.optimizer, dataclasses.replace(gap.flow, kind="map")
     factor = scale ** (1 + power)
@@ -89,7 +116,9 @@ def made_rescaling(gap: Gap, scale: float = 1 / 3, power: float = 1.0, away: flo
     return Rescaling(gap.map, same, near, *apart, power, factor, scale, page, page, gap.problem)
 
 
-def made_stability(n: int = 41, m: int = 31, reach: float = 4.2, curvature: float = 1.0) -> Stability:
+def made_stability(
+    n: int = 41, m: int = 31, reach: float = 4.2, curvature: float = 1.0
+) -> Stability:
     """The heavy ball's, by its closed forms."""
     rate, value = np.linspace(0, reach, n + 1)[1:], np.linspace(0, 1, m, endpoint=False)
     trace = 1 + value[:, None] - rate
@@ -100,7 +129,9 @@ def made_stability(n: int = 41, m: int = 31, reach: float = 4.2, curvature: floa
     return Stability(rate / curvature, value, radius, (2 + 2 * value) / curvature, best, **own)
 
 
-def made_basins(optimizer, problem: Problem, away: float = 0.5, failing: bool = False, n: int = 21) -> Basins:
+def made_basins(
+    optimizer, problem: Problem, away: float = 0.5, failing: bool = False, n: int = 21
+) -> Basins:
     """The nearest minimizer, and for the map that of a start a little to the right."""
     x, y = np.linspace(-3, 3, n), np.linspace(-2, 2, n)
     grid, stars = np.stack(np.meshgrid(x, y), -1)[:, :, None], np.asarray(problem.minimizers)
@@ -117,7 +148,9 @@ def made_sensitivity(optimizer, problem: Problem, n: int = 31, m: int = 21) -> S
     beyond = rate > boundary[:, None]
     loss = np.where(beyond, np.inf, (1 - rate / (2 * boundary[:, None])) ** 50 + 1e-9)
     result = np.where(beyond, int(Status.diverged), int(Status.ok))
-    return Sensitivity(rate, value, loss, result, 2.0, boundary, 4.0, "momentum", optimizer, problem, 50)
+    return Sensitivity(
+        rate, value, loss, result, 2.0, boundary, 4.0, "momentum", optimizer, problem, 50
+    )
 
 
 def elsewhere(gap: Gap, problem: Problem) -> Gap:
@@ -128,7 +161,9 @@ def elsewhere(gap: Gap, problem: Problem) -> Gap:
 def with_runs(gap: Gap, change) -> Gap:
     """The same result with other arrays along map and flow; `change` takes and gives what grows with time."""
     runs = {
-        kind: dataclasses.replace(run, **dict(zip(("t", "y", "loss"), change((run.t, run.y, run.loss)), strict=True)))
+        kind: dataclasses.replace(
+            run, **dict(zip(("t", "y", "loss"), change((run.t, run.y, run.loss)), strict=True))
+        )
         for kind, run in (("map", gap.map), ("flow", gap.flow))
     }
     t, error, solver_error = change((gap.t, gap.error, gap.solver_error))

@@ -14,8 +14,8 @@ from dynopt import SGD, Adam, Momentum, Muon, Problem, Signum, analysis, figures
 from dynopt.analysis import Inside, Precision
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import bound, inside, panels, precision, steepest
-from dynopt.figures.style import STYLES, context, look, readable
-from dynopt.figures.words import number, percent
+from dynopt.figures.drawing.style import STYLES, context, look, readable
+from dynopt.figures.drawing.words import number, percent
 
 
 def made_precision() -> Precision:
@@ -28,7 +28,15 @@ def made_inside(page=None, memory=1.0) -> Inside:
     x = np.array([[0.0, 0.0], [1.0, 0.5], [1.5, 1.5]])
     part = memory * np.array([[0.0, 0.0], [0.8, 0.2], [0.3, 0.9]])
     down = np.array([[2.0, 1.0], [-1.0, 1.0], [0.5, 0.0]])
-    return Inside(np.arange(3), x, part, np.array([[1.0, 0.5], [-0.3, 0.8], [0.1, 0.1]]), down, page, scene("bowl"))
+    return Inside(
+        np.arange(3),
+        x,
+        part,
+        np.array([[1.0, 0.5], [-0.3, 0.8], [0.1, 0.1]]),
+        down,
+        page,
+        scene("bowl"),
+    )
 
 
 def two_over_t(t):
@@ -72,12 +80,18 @@ def test_the_arrows_are_the_parts_tip_to_tail():
     seen = made_inside()
     (ax,) = inside.draw(seen).axes
     for k in (1, 2):
-        np.testing.assert_allclose(arrow(ax, f"memory {k}"), [seen.x[k], seen.x[k] + seen.memory[k]])
-        np.testing.assert_allclose(arrow(ax, f"gradient {k}"), [seen.x[k] + seen.memory[k], seen.x[k] + seen.step[k]])
+        np.testing.assert_allclose(
+            arrow(ax, f"memory {k}"), [seen.x[k], seen.x[k] + seen.memory[k]]
+        )
+        np.testing.assert_allclose(
+            arrow(ax, f"gradient {k}"), [seen.x[k] + seen.memory[k], seen.x[k] + seen.step[k]]
+        )
         np.testing.assert_allclose(arrow(ax, f"step {k}"), [seen.x[k], seen.x[k] + seen.step[k]])
         tail, tip = np.asarray(found(ax, f"downhill {k}").get_xydata())
         assert np.linalg.norm(tip - tail) == pytest.approx(np.linalg.norm(seen.step[k]))
-        np.testing.assert_allclose((tip - tail) / np.linalg.norm(tip - tail), unit(seen.downhill[k]), atol=1e-12)
+        np.testing.assert_allclose(
+            (tip - tail) / np.linalg.norm(tip - tail), unit(seen.downhill[k]), atol=1e-12
+        )
     assert "memory 0" not in gids(ax), "the first step has no memory"
     assert ax.get_aspect() == 1
     assert words(ax).startswith("Step 2 is 87 % memory, and turns 68° from −∇f")
@@ -97,8 +111,12 @@ def test_no_arrow_crosses_the_number_of_a_step(page):
     picture = inside.draw(seen)
     (ax,) = picture.axes
     picture.savefig(BytesIO(), format="png")
-    segments = [arrow(ax, gid) for gid in gids(ax) if gid.startswith(("step", "memory", "gradient"))]
-    segments += [np.asarray(found(ax, gid).get_xydata()) for gid in gids(ax) if gid.startswith("downhill")]
+    segments = [
+        arrow(ax, gid) for gid in gids(ax) if gid.startswith(("step", "memory", "gradient"))
+    ]
+    segments += [
+        np.asarray(found(ax, gid).get_xydata()) for gid in gids(ax) if gid.startswith("downhill")
+    ]
     for k in seen.k:
         box = found(ax, f"k = {k}").get_window_extent()
         for segment in segments:
@@ -109,7 +127,9 @@ def test_numbers_do_not_cover_each_other():
     ax = inside.draw(analysis.inside(Momentum(0.01), problems.himmelblau(), steps=11)).axes[0]
     ax.figure.savefig(BytesIO())
     boxes = [text.get_window_extent() for text in ax.texts if text.get_text().startswith("k = ")]
-    assert len(boxes) == 11 and not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert len(boxes) == 11 and not any(
+        a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]
+    )
 
 
 def test_a_step_without_a_turn_points_along_minus_the_gradient():
@@ -120,7 +140,9 @@ def test_a_step_without_a_turn_points_along_minus_the_gradient():
 
 def test_arrows_need_a_plane(as_users_see_it):
     seen = analysis.inside(SGD(0.01), Problem(lambda x: x @ x, [1.0, 2.0, 3.0], name="bent"))
-    with pytest.raises(InvalidValue, match="arrows are drawn in a plane, but bent has 3 coordinates; pass two"):
+    with pytest.raises(
+        InvalidValue, match="arrows are drawn in a plane, but bent has 3 coordinates; pass two"
+    ):
         inside.draw(seen)
 
 
@@ -145,12 +167,16 @@ def test_what_is_at_rest_has_no_picture():
         (inside, analysis.inside(SGD(0.01), booth, x0=[1.0, 3.0])),
         (precision, analysis.precision(SGD(0.01), booth, 1.0, 3, x0=[1.0, 3.0])),
     ):
-        with pytest.raises(InvalidValue, match=r"SGD\(learning_rate=0.01\) is at rest on booth.*; pass another `x0`"):
+        with pytest.raises(
+            InvalidValue,
+            match=r"SGD\(learning_rate=0.01\) is at rest on booth.*; pass another `x0`",
+        ):
             figure.draw(seen)
 
 
 @pytest.mark.parametrize(
-    "norm, gradient", [("euclidean", [3.0, -1.0]), ("max", [3.0, -1.0]), ("spectral", [[2.0, 0.5], [0.3, -0.4]])]
+    "norm, gradient",
+    [("euclidean", [3.0, -1.0]), ("max", [3.0, -1.0]), ("spectral", [[2.0, 0.5], [0.3, -0.4]])],
 )
 def test_the_tip_is_on_the_ball_and_the_line_touches_it(norm, gradient):
     seen = analysis.steepest(gradient, norm)
@@ -164,7 +190,9 @@ def test_the_tip_is_on_the_ball_and_the_line_touches_it(norm, gradient):
     assert np.asarray(found(ax, "level").get_xydata()) @ down == pytest.approx([tip @ down] * 2)
 
 
-@pytest.mark.parametrize("norm, page", [("euclidean", SGD(1.0)), ("max", Signum(1.0)), ("spectral", Muon(1.0))])
+@pytest.mark.parametrize(
+    "norm, page", [("euclidean", SGD(1.0)), ("max", Signum(1.0)), ("spectral", Muon(1.0))]
+)
 def test_the_steepest_direction_has_the_colour_of_its_optimizer(norm, page):
     (ax,) = steepest.draw(analysis.steepest([[3.0, -1.0], [0.5, 2.0]], norm)).axes
     with context("notebook"):
@@ -188,22 +216,31 @@ def test_the_bound_is_drawn_above_the_losses_that_keep_it(as_users_see_it):
     line = np.asarray(found(ax, "bound").get_xydata())
     np.testing.assert_allclose(line[:, 1], two_over_t(line[:, 0]))
     np.testing.assert_array_equal(found(ax, "flow sgd").get_ydata(), gaps[0].flow.loss[1:])
-    shares = [float((run.loss[1:] / two_over_t(run.t[1:])).max()) for g in gaps for run in (g.flow, g.map)]
+    shares = [
+        float((run.loss[1:] / two_over_t(run.t[1:])).max()) for g in gaps for run in (g.flow, g.map)
+    ]
     assert max(shares) == max(shares[2:])
-    assert words(ax) == f"All keep below 2000/t²; Momentum comes nearest, to {100 * max(shares):.2f} % of it"
+    assert (
+        words(ax)
+        == f"All keep below 2000/t²; Momentum comes nearest, to {100 * max(shares):.2f} % of it"
+    )
     said = [percent(share) for share in shares]
     assert bound.describe(gaps, two_over_t).endswith(
         f"the flow of SGD comes to {said[0]} of it, the map to {said[1]} of it and "
         f"the flow of Momentum comes to {said[2]} of it, the map to {said[3]} of it."
     )
-    assert words(bound.draw(gaps[1], two_over_t).axes[0]).startswith("Momentum keeps below the bound, and comes to ")
+    assert words(bound.draw(gaps[1], two_over_t).axes[0]).startswith(
+        "Momentum keeps below the bound, and comes to "
+    )
     (ax,) = bound.draw(gaps, lambda t: 1e-9 * two_over_t(t), name="a hair").axes
     assert words(ax) == "SGD and Momentum break a hair"
     (ax,) = bound.draw(gaps, lambda t: 1e9).axes
     assert np.ptp(found(ax, "bound").get_ydata()) == 0
     with pytest.raises(InvalidValue, match="a bound must be positive, got -"):
         bound.draw(gaps, lambda t: -t)
-    with pytest.raises(InvalidType, match="`bound` must be a function of the times, got 3; pass lambda t"):
+    with pytest.raises(
+        InvalidType, match="`bound` must be a function of the times, got 3; pass lambda t"
+    ):
         bound.draw(gaps, 3)
     with pytest.raises(InvalidValue, match="the minimum of nowhere is not known"):
         bound.draw(made_gap(PAGES[0], scene("nowhere")), two_over_t)
@@ -217,22 +254,32 @@ def test_a_map_that_breaks_the_bound_alone_is_named():
     low, high = ax.get_ylim()
     assert low < gap.map.loss[1:].min() and gap.map.loss.max() < high
     lost = analysis.gap(SGD(2.5), problems.quadratic([1.0]), 2000, x0=[1.0], throw=False)
-    assert words(bound.draw(lost, lambda t: 1 + 0 * t).axes[0]).endswith("; the map of SGD breaks the bound")
+    assert words(bound.draw(lost, lambda t: 1 + 0 * t).axes[0]).endswith(
+        "; the map of SGD breaks the bound"
+    )
 
 
 def test_a_bound_of_another_shape_is_refused():
     gap = made_gap(PAGES[0], scene("bowl"))
     for wrong in (lambda t: [1.0, 2.0], lambda t: "low"):
         with pytest.raises(
-            InvalidType, match=r"`bound` must give a number for each time, got .* for \d+; pass lambda t"
+            InvalidType,
+            match=r"`bound` must give a number for each time, got .* for \d+; pass lambda t",
         ):
             bound.draw(gap, wrong)
 
 
 def test_paths_in_three_coordinates_are_projected_in_panels_too():
-    bent = Problem(lambda x: (x[0] - 1) ** 2 + 2 * x[1] ** 2 + (x[2] + x[0] * x[1]) ** 2, [0.0, 1.0, 2.0], name="bent")
+    bent = Problem(
+        lambda x: (x[0] - 1) ** 2 + 2 * x[1] ** 2 + (x[2] + x[0] * x[1]) ** 2,
+        [0.0, 1.0, 2.0],
+        name="bent",
+    )
     gap = analysis.gap(SGD(0.02), bent, 10)
-    alone, picture = figures.paths.draw(gap), panels.draw([(figures.paths, gap), (figures.loss, gap)])
+    alone, picture = (
+        figures.paths.draw(gap),
+        panels.draw([(figures.paths, gap), (figures.loss, gap)]),
+    )
     np.testing.assert_array_equal(
         found(picture.axes[0], "map sgd").get_xydata(), found(alone.axes[0], "map sgd").get_xydata()
     )
@@ -241,29 +288,43 @@ def test_paths_in_three_coordinates_are_projected_in_panels_too():
 
 def test_panels_are_the_pictures_side_by_side(as_users_see_it):
     gaps = [made_gap(page, scene("bowl")) for page in PAGES]
-    picture = panels.draw([(figures.paths, gaps[:2]), (figures.gap, gaps, "Own words"), (figures.loss, gaps[0])])
+    picture = panels.draw(
+        [(figures.paths, gaps[:2]), (figures.gap, gaps, "Own words"), (figures.loss, gaps[0])]
+    )
     picture.savefig(BytesIO(), format="png")
     assert picture.alt == " ".join(
-        [figures.paths.describe(gaps[:2]), f"Own words: {figures.gap.describe(gaps)}", figures.loss.describe(gaps[0])]
+        [
+            figures.paths.describe(gaps[:2]),
+            f"Own words: {figures.gap.describe(gaps)}",
+            figures.loss.describe(gaps[0]),
+        ]
     )
     caption = found(picture, "caption").get_text().replace("\n", " ")
     errors = [g.solver_error.max() for g in gaps]
     assert caption.count("The flow") == 1
-    assert caption.endswith(f"The flow by Tsit5 (rtol 10⁻¹¹) errs by at most {number(max(errors))}.")
+    assert caption.endswith(
+        f"The flow by Tsit5 (rtol 10⁻¹¹) errs by at most {number(max(errors))}."
+    )
     assert len([ax for ax in picture.axes if ax.get_title()]) == 3
     assert picture.axes[1].get_title() == "Own words"
     wide, alone = panels.draw([(figures.gap, gaps)] * 2), panels.draw([(figures.gap, gaps)])
     assert wide.get_figwidth() > alone.get_figwidth()
     with pytest.raises(InvalidValue, match="`panels` is empty"):
         panels.draw([])
-    with pytest.raises(InvalidType, match=r"its results alone, and these results; got 3 and 0 more, pass \(figures"):
+    with pytest.raises(
+        InvalidType, match=r"its results alone, and these results; got 3 and 0 more, pass \(figures"
+    ):
         panels.draw([3])
-    with pytest.raises(InvalidType, match="the title of a panel must be text, got 3; put it in quotes"):
+    with pytest.raises(
+        InvalidType, match="the title of a panel must be text, got 3; put it in quotes"
+    ):
         panels.draw([(figures.gap, gaps, 3)])
     with pytest.raises(InvalidType, match="`panels` must be a list of panels, got None"):
         panels.draw(None)
     for figure in (figures.bound, figures.overview):
-        with pytest.raises(InvalidType, match=rf"got {figure.__name__} and 1 more, pass \(figures.loss, runs\)"):
+        with pytest.raises(
+            InvalidType, match=rf"got {figure.__name__} and 1 more, pass \(figures.loss, runs\)"
+        ):
             panels.draw([(figure, gaps)])
 
 
@@ -271,7 +332,10 @@ def test_keys_of_one_word_in_two_colours_are_two():
     seen = [(inside, made_inside(page)) for page in (Momentum(0.01), Adam(0.1))]
     (legend,) = panels.draw(seen).legends
     keys = [
-        (text.get_text(), key.get_color()) for text, key in zip(legend.get_texts(), legend.get_lines(), strict=True)
+        (text.get_text(), key.get_color())
+        for text, key in zip(legend.get_texts(), legend.get_lines(), strict=True)
     ]
     assert len(keys) == len(set(keys))
-    assert [word for word, _ in keys].count("step") == 2 and [word for word, _ in keys].count("along −∇f") == 1
+    assert [word for word, _ in keys].count("step") == 2 and [word for word, _ in keys].count(
+        "along −∇f"
+    ) == 1

@@ -26,8 +26,8 @@ from scenes import (
 
 from dynopt import SGD, Momentum, Problem, figures
 from dynopt.figures import Picture, gap, loss, overview, paths, phase
-from dynopt.figures.runs import cast, handles
-from dynopt.figures.words import number
+from dynopt.figures.drawing.runs import cast, handles
+from dynopt.figures.drawing.words import number
 
 KEYS = ("sgd", "momentum", "rmsprop", "adam")
 
@@ -37,13 +37,19 @@ def frame(picture) -> Axes:
 
 
 def words(figure) -> str:
-    return " ".join(text.get_text().replace("\n", " ") for text in figure.findobj(Text) if text.get_visible())
+    return " ".join(
+        text.get_text().replace("\n", " ") for text in figure.findobj(Text) if text.get_visible()
+    )
 
 
 @pytest.fixture(scope="module")
 def pictures(gaps, local_errors, orders, energies) -> dict[str, Picture]:
     """Those of one list of runs."""
-    shown = {"local_error": local_errors["bowl"], "order": orders["bowl"], "energy": energies["bowl"]}
+    shown = {
+        "local_error": local_errors["bowl"],
+        "order": orders["bowl"],
+        "energy": energies["bowl"],
+    }
     drawn = {
         name: module.draw(shown.get(name, gaps["bowl"]))
         for name, module in figures.catalogue.items()
@@ -54,7 +60,14 @@ def pictures(gaps, local_errors, orders, energies) -> dict[str, Picture]:
 
 def test_the_catalogue_lists_the_pictures_in_teaching_order():
     runs = ["paths", "loss", "gap", "local_error", "order", "phase", "modified", "energy"]
-    assert list(figures.catalogue) == [*runs, "stability", "basins", "sweep", "rescaling", "overview"]
+    assert list(figures.catalogue) == [
+        *runs,
+        "stability",
+        "basins",
+        "sweep",
+        "rescaling",
+        "overview",
+    ]
     for module in figures.catalogue.values():
         assert callable(module.draw) and callable(module.describe) and module.draw.__doc__
 
@@ -89,19 +102,28 @@ def test_the_loss_is_counted_from_the_known_minimum_or_else_from_nothing(gaps):
 def test_gap_and_local_error_hold_the_errors_exactly(pictures, gaps, local_errors, i):
     for name, result in (("gap", gaps["bowl"][i]), ("local_error", local_errors["bowl"][i])):
         ax = frame(pictures[name])
-        np.testing.assert_array_equal(found(ax, f"{name.replace('_', ' ')} {KEYS[i]}").get_ydata(), result.error)
-        np.testing.assert_array_equal(found(ax, f"solver error {KEYS[i]}").get_ydata(), result.solver_error)
+        np.testing.assert_array_equal(
+            found(ax, f"{name.replace('_', ' ')} {KEYS[i]}").get_ydata(), result.error
+        )
+        np.testing.assert_array_equal(
+            found(ax, f"solver error {KEYS[i]}").get_ydata(), result.solver_error
+        )
 
 
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
 def test_the_order_holds_gaps_fit_and_floor_exactly(pictures, orders, i):
     ax, result = frame(pictures["order"]), orders["bowl"][i]
-    np.testing.assert_array_equal(found(ax, f"gaps {KEYS[i]}").get_xydata(), np.stack([result.h, result.error], 1))
+    np.testing.assert_array_equal(
+        found(ax, f"gaps {KEYS[i]}").get_xydata(), np.stack([result.h, result.error], 1)
+    )
     np.testing.assert_array_equal(found(ax, f"window {KEYS[i]}").get_ydata(), result.error[2:])
     np.testing.assert_array_equal(found(ax, f"floor {KEYS[i]}").get_ydata(), result.floor)
     h, fit = found(ax, f"fit {KEYS[i]}").get_data()
     np.testing.assert_allclose(np.diff(np.log(fit)) / np.diff(np.log(h)), result.slope)
-    assert found(ax, f"gaps {KEYS[i]}").get_markerfacecolor() != found(ax, f"window {KEYS[i]}").get_markerfacecolor()
+    assert (
+        found(ax, f"gaps {KEYS[i]}").get_markerfacecolor()
+        != found(ax, f"window {KEYS[i]}").get_markerfacecolor()
+    )
 
 
 @pytest.mark.parametrize("coordinate", [0, 1])
@@ -119,7 +141,9 @@ def test_the_phase_plane_holds_position_and_velocity(gaps, coordinate):
 def test_a_true_result_is_drawn_as_it_is(true_gap):
     picture = gap.draw(true_gap)
     np.testing.assert_array_equal(found(frame(picture), "gap momentum").get_ydata(), true_gap.error)
-    np.testing.assert_array_equal(found(frame(picture), "solver error momentum").get_ydata(), true_gap.solver_error)
+    np.testing.assert_array_equal(
+        found(frame(picture), "solver error momentum").get_ydata(), true_gap.solver_error
+    )
     solver, rtol = true_gap.flow.stats["solver"], true_gap.flow.stats["rtol"]
     assert f"The flow by {solver} (rtol {number(float(rtol))}) errs by at most" in words(picture)
 
@@ -129,9 +153,13 @@ def test_dots_are_the_map_and_a_line_is_the_flow(pictures, name):
     ax = frame(pictures[name])
     for gid in gids(ax):
         if gid.startswith("map "):
-            assert found(ax, gid).get_linestyle() == "None" and found(ax, gid).get_marker() != "None"
+            assert (
+                found(ax, gid).get_linestyle() == "None" and found(ax, gid).get_marker() != "None"
+            )
         if gid.startswith("flow "):
-            assert found(ax, gid).get_linestyle() != "None" and found(ax, gid).get_marker() == "None"
+            assert (
+                found(ax, gid).get_linestyle() != "None" and found(ax, gid).get_marker() == "None"
+            )
 
 
 def test_the_flow_is_smooth_between_its_points(gaps):
@@ -150,7 +178,9 @@ def test_every_picture_has_title_labels_with_units_names_caption_and_alt_text(pi
             assert ax.get_title() and ax.get_xlabel() and ax.get_ylabel()
         said = words(picture)
         assert "float64" in said
-        for optimizer in ("Momentum",) if name == "phase" else ("SGD", "Momentum", "RMSprop", "Adam"):
+        for optimizer in (
+            ("Momentum",) if name == "phase" else ("SGD", "Momentum", "RMSprop", "Adam")
+        ):
             assert optimizer in said
         assert "Momentum(learning_rate=0.01, momentum=0.9)" in said and "h\xa0=\xa00.1" in said
         assert "bowl" in picture.alt and picture.alt.endswith(".") and "\n" not in picture.alt
@@ -197,10 +227,14 @@ def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_said(diverged, gap
         picture = module.draw([diverged, gaps["bowl"][3]])
         ax = frame(picture)
         assert f"SGD diverged at step {k}" in ax.get_title().replace("\n", " ")
-        assert f"SGD diverged at step {k}" in words(picture) and f"diverged at step {k}" in picture.alt
+        assert (
+            f"SGD diverged at step {k}" in words(picture) and f"diverged at step {k}" in picture.alt
+        )
         assert f"exit {'gap' if module is gap else 'map'} sgd" in gids(ax)
     ax = frame(paths.draw(diverged))
-    np.testing.assert_array_equal(found(ax, "map sgd").get_xydata(), np.asarray(diverged.map.y.x)[diverged.map.finite])
+    np.testing.assert_array_equal(
+        found(ax, "map sgd").get_xydata(), np.asarray(diverged.map.y.x)[diverged.map.finite]
+    )
     assert found(ax, "end of map sgd").get_marker() == "x"
     assert ax.get_xlim() == (-3, 3) and ax.get_ylim() == (-3, 3)
     assert frame(loss.draw(diverged)).get_ylim()[1] < 1e6
@@ -209,7 +243,9 @@ def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_said(diverged, gap
 def test_starts_and_minimizers_are_marked(gaps):
     ax = frame(paths.draw(gaps["wells"]))
     np.testing.assert_array_equal(found(ax, "start").get_xydata(), [[0.0, -3.0]])
-    np.testing.assert_array_equal(found(ax, "minimizer").get_xydata(), gaps["wells"][0].problem.minimizers)
+    np.testing.assert_array_equal(
+        found(ax, "minimizer").get_xydata(), gaps["wells"][0].problem.minimizers
+    )
     assert "minimizer" not in gids(frame(paths.draw(gaps["nowhere"])))
 
 
@@ -221,7 +257,9 @@ def test_levels_are_round_and_evenly_spread_in_the_logarithm(gaps):
 
 
 def test_too_many_dots_are_thinned_in_view_only_and_the_caption_says_so(gaps):
-    long = with_runs(gaps["bowl"][0], lambda runs: jax.tree.map(lambda a: jnp.concatenate([a] * 10), runs))
+    long = with_runs(
+        gaps["bowl"][0], lambda runs: jax.tree.map(lambda a: jnp.concatenate([a] * 10), runs)
+    )
     picture = paths.draw(long)
     assert found(frame(picture), "map sgd").get_markevery() == 5
     assert len(found(frame(picture), "map sgd").get_xdata()) == 410
@@ -237,7 +275,11 @@ def test_the_solvers_error_is_drawn_if_near_and_else_told(gaps):
     sgd = gaps["bowl"][0]
     near, far = (replace(sgd, solver_error=sgd.solver_error * factor) for factor in (1e5, 1e-3))
     ax = frame(gap.draw(near))
-    assert ax.get_ylim()[0] < 1e-4 and "solver band sgd" in gids(ax) and "solver's own error" in words(gap.draw(near))
+    assert (
+        ax.get_ylim()[0] < 1e-4
+        and "solver band sgd" in gids(ax)
+        and "solver's own error" in words(gap.draw(near))
+    )
     ax = frame(gap.draw(far))
     assert ax.get_ylim()[0] > 1e-12 and "solver band sgd" not in gids(ax)
     assert "solver's own error, below the frame: at most 10⁻¹²" in words(gap.draw(far))
@@ -245,7 +287,12 @@ def test_the_solvers_error_is_drawn_if_near_and_else_told(gaps):
 
 def test_slopes_stand_beside_their_lines_with_their_errors(pictures):
     said = words(pictures["order"])
-    for text in ("SGD 1.000 ± 0.002", "Momentum 1.010 ± 0.002", "RMSprop 0.500 ± 0.002", "Adam 0.990 ± 0.002"):
+    for text in (
+        "SGD 1.000 ± 0.002",
+        "Momentum 1.010 ± 0.002",
+        "RMSprop 0.500 ± 0.002",
+        "Adam 0.990 ± 0.002",
+    ):
         assert text in said
     ax = frame(pictures["order"])
     for gid, slope in (("triangle 1", 1.0), ("triangle 0.5", 0.5)):
@@ -254,7 +301,9 @@ def test_slopes_stand_beside_their_lines_with_their_errors(pictures):
 
 
 def test_left_out_gaps_far_above_the_fit_do_not_press_it_flat(orders):
-    wild = dataclasses.replace(orders["bowl"][0], error=orders["bowl"][0].error * np.r_[1e40, 5, np.ones(5)])
+    wild = dataclasses.replace(
+        orders["bowl"][0], error=orders["bowl"][0].error * np.r_[1e40, 5, np.ones(5)]
+    )
     low, high = frame(figures.order.draw(wild)).get_ylim()
     assert high < 1e3 * wild.error[2] and low < wild.error[-1] < wild.error[1] < high
 
@@ -262,7 +311,9 @@ def test_left_out_gaps_far_above_the_fit_do_not_press_it_flat(orders):
 def test_where_map_and_flow_end_apart_a_key_says_what_both_look_like(gaps):
     """A name beside the end of one would be false of the other."""
     own = gaps["bowl"][0]
-    lower = dataclasses.replace(own, flow=dataclasses.replace(own.flow, loss=own.flow.loss.at[-1].set(1e-9)))
+    lower = dataclasses.replace(
+        own, flow=dataclasses.replace(own.flow, loss=own.flow.loss.at[-1].set(1e-9))
+    )
     for seen, named in ((own, True), (lower, False)):
         ax = frame(loss.draw([seen, gaps["bowl"][3]]))
         assert ("name SGD" in gids(ax)) == named
@@ -279,7 +330,9 @@ def test_the_solvers_error_ends_where_the_map_has_failed(diverged):
 def test_a_key_says_in_a_word_that_a_run_failed(diverged, gaps):
     picture = paths.draw([diverged, gaps["bowl"][3]])
     assert {"SGD (diverged)", "Adam"} <= set(keys(frame(picture)))
-    lost = dataclasses.replace(gaps["bowl"][0], flow=dataclasses.replace(diverged.flow, result=jnp.asarray(4)))
+    lost = dataclasses.replace(
+        gaps["bowl"][0], flow=dataclasses.replace(diverged.flow, result=jnp.asarray(4))
+    )
     assert "SGD (flow unsolved)" in [a.get_label() for a in handles(cast([lost]))]
 
 
@@ -294,11 +347,15 @@ def test_the_path_that_covers_least_lies_on_top(gaps):
 
 def test_steps_are_counted_in_whole_numbers(gaps):
     few = [
-        with_runs(gaps["bowl"][i], lambda runs, n=n: [jax.tree.map(lambda a: a[:n], a) for a in runs])
+        with_runs(
+            gaps["bowl"][i], lambda runs, n=n: [jax.tree.map(lambda a: a[:n], a) for a in runs]
+        )
         for i, n in ((0, 2), (3, 3))
     ]
     ax = frame(loss.draw(few))
-    assert ax.get_xlabel().startswith("step") and all(tick == round(tick) for tick in ax.get_xticks())
+    assert ax.get_xlabel().startswith("step") and all(
+        tick == round(tick) for tick in ax.get_xticks()
+    )
 
 
 def test_a_flow_that_was_solved_in_part_shapes_the_phase_plane(gaps):
@@ -323,24 +380,55 @@ def test_names_stand_at_the_ends_of_their_lines(pictures):
         assert found(ax, f"name {name}").get_text() == name
 
 
-def test_the_overview_holds_every_panel_and_leaves_out_what_is_not_there(gaps, local_errors, orders, pictures):
+def test_the_overview_holds_every_panel_and_leaves_out_what_is_not_there(
+    gaps, local_errors, orders, pictures
+):
     page = pictures["overview"]
-    assert {ax.get_gid() for ax in page.axes} == {"paths", "loss", "phase", "gap", "local_error", "order"}
+    assert {ax.get_gid() for ax in page.axes} == {
+        "paths",
+        "loss",
+        "phase",
+        "gap",
+        "local_error",
+        "order",
+    }
     panels = {ax.get_gid(): ax for ax in page.axes}
     for i, key in enumerate(KEYS):
-        np.testing.assert_array_equal(found(panels["paths"], f"map {key}").get_xydata(), gaps["bowl"][i].map.y.x)
-        np.testing.assert_array_equal(found(panels["gap"], f"gap {key}").get_ydata(), gaps["bowl"][i].error)
+        np.testing.assert_array_equal(
+            found(panels["paths"], f"map {key}").get_xydata(), gaps["bowl"][i].map.y.x
+        )
+        np.testing.assert_array_equal(
+            found(panels["gap"], f"gap {key}").get_ydata(), gaps["bowl"][i].error
+        )
     sgd = overview.draw(gaps["bowl"][0], local_errors["bowl"][0], orders["bowl"][0])
     assert {ax.get_gid() for ax in sgd.axes} == {"paths", "loss", "gap", "local_error", "order"}
     bare = overview.draw(gaps["bowl"][0], [], [])
     assert {ax.get_gid() for ax in bare.axes} == {"paths", "loss", "gap"}
 
 
-def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(gaps, local_errors, orders, energies):
-    shown = {"local_error": local_errors["bowl"], "order": orders["bowl"], "energy": energies["bowl"]}
-    shown |= {"stability": made_stability(), "rescaling": [made_rescaling(gap) for gap in gaps["bowl"]]}
-    stars = Problem(scene("wells").loss, [0.0, 0.0], name="stars", minimizers=[[1.0, 0.0], [-1.0, 0.0]], minimum=0.0)
-    shown |= {"basins": made_basins(SGD(0.1), stars), "sweep": made_sensitivity(Momentum(0.1), stars)}
+def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(
+    gaps, local_errors, orders, energies
+):
+    shown = {
+        "local_error": local_errors["bowl"],
+        "order": orders["bowl"],
+        "energy": energies["bowl"],
+    }
+    shown |= {
+        "stability": made_stability(),
+        "rescaling": [made_rescaling(gap) for gap in gaps["bowl"]],
+    }
+    stars = Problem(
+        scene("wells").loss,
+        [0.0, 0.0],
+        name="stars",
+        minimizers=[[1.0, 0.0], [-1.0, 0.0]],
+        minimum=0.0,
+    )
+    shown |= {
+        "basins": made_basins(SGD(0.1), stars),
+        "sweep": made_sensitivity(Momentum(0.1), stars),
+    }
     for name, module in figures.catalogue.items():
         if name in ("modified", "overview"):  # they take several lists
             continue
@@ -350,7 +438,9 @@ def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(gaps, local_er
         assert figure.axes == [ax, other] and not other.has_data() and other.get_title() == ""
         assert ax.get_title() and ax.has_data()
         assert (
-            figure.get_suptitle() == "" and figure.get_supxlabel() == "" and figure.get_size_inches().tolist() == [9, 4]
+            figure.get_suptitle() == ""
+            and figure.get_supxlabel() == ""
+            and figure.get_size_inches().tolist() == [9, 4]
         )
         figure.draw_without_rendering()
 

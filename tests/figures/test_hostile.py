@@ -32,7 +32,10 @@ def changed(made, **runs):
 def of_dim(made, n: int):
     """A result in n coordinates, all of them the first of the one given."""
     wide = [run.y._replace(x=jnp.repeat(run.y.x[:, :1], n, 1)) for run in (made.map, made.flow)]
-    runs = {k: dataclasses.replace(getattr(made, k), y=y) for k, y in zip(("map", "flow"), wide, strict=True)}
+    runs = {
+        k: dataclasses.replace(getattr(made, k), y=y)
+        for k, y in zip(("map", "flow"), wide, strict=True)
+    }
     return dataclasses.replace(
         made, problem=Problem(lambda x: (x**2).sum(), np.ones(n), name="high", minimum=0.0), **runs
     )
@@ -42,7 +45,9 @@ def of_dim(made, n: int):
 def test_paths_need_two_coordinates_and_the_others_are_for_any_dimension(n, gaps):
     made = of_dim(gaps["bowl"][0], n)
     if n == 1:
-        with pytest.raises(InvalidValue, match="high has 1 coordinate; draw loss, gap, local_error, order or phase"):
+        with pytest.raises(
+            InvalidValue, match="high has 1 coordinate; draw loss, gap, local_error, order or phase"
+        ):
             paths.draw(made)
     for picture in (loss.draw(made), gap.draw(made), local_error.draw(made_local_error(made))):
         assert saved(picture)
@@ -62,21 +67,26 @@ def test_a_position_of_many_leaves_is_drawn_if_it_has_two_numbers(gaps):
 def test_a_phase_plane_needs_a_velocity(gaps):
     with pytest.raises(InvalidValue, match="which SGD and Adam have not; pass a gap of Momentum"):
         phase.draw([gaps["bowl"][0], gaps["bowl"][3]])
-    with pytest.raises(InvalidValue, match="`coordinate` is 2 but there are only 2; pass a number from 0 to 1"):
+    with pytest.raises(
+        InvalidValue, match="`coordinate` is 2 but there are only 2; pass a number from 0 to 1"
+    ):
         phase.draw(gaps["bowl"], coordinate=2)
     with pytest.raises(InvalidValue, match="coordinate"):
         phase.draw(gaps["bowl"], coordinate=-1)
 
 
 def test_wrong_results_are_named(gaps, orders, as_users_see_it):
-    with pytest.raises(InvalidValue, match="`results` is empty; pass one or more results of analysis.gap"):
+    with pytest.raises(
+        InvalidValue, match="`results` is empty; pass one or more results of analysis.gap"
+    ):
         loss.draw([])
     with pytest.raises(InvalidType, match="must come from analysis.gap, got Order"):
         loss.draw(orders["bowl"][0])
     with pytest.raises(InvalidType, match="must come from analysis.order, got Gap"):
         order.draw([gaps["bowl"][0]])
     with pytest.raises(
-        InvalidValue, match="bowl in 2 coordinates and valley in 2 coordinates; draw one picture for each"
+        InvalidValue,
+        match="bowl in 2 coordinates and valley in 2 coordinates; draw one picture for each",
     ):
         paths.draw([gaps["bowl"][0], gaps["valley"][0]])
     with pytest.raises(InvalidValue, match="of several problems"):
@@ -102,7 +112,9 @@ def test_a_loss_of_zero_is_masked_and_an_empty_picture_speaks(gaps):
     at_rest = loss.draw(changed(gaps["bowl"][0], loss=jnp.zeros(41)))
     assert "at its minimum from the start" in found(at_rest.axes[0], "words").get_text()
     assert saved(at_rest)
-    nothing = gap.draw(dataclasses.replace(gaps["bowl"][0], error=jnp.zeros(41), solver_error=jnp.zeros(41)))
+    nothing = gap.draw(
+        dataclasses.replace(gaps["bowl"][0], error=jnp.zeros(41), solver_error=jnp.zeros(41))
+    )
     assert found(nothing.axes[0], "words").get_text() == "no gap above 0 to draw"
     assert saved(nothing)
 
@@ -113,7 +125,9 @@ def test_numbers_that_are_none_leave_a_picture_that_says_so(gaps):
     for module in (paths, loss, gap, phase):
         assert saved(module.draw(lost))
     assert found(loss.draw(lost).axes[0], "words").get_text() == "no finite loss to draw"
-    empty = dataclasses.replace(made_order(Adam(0.1), scene("bowl"), 1.0), error=np.full(7, np.nan), window=None)
+    empty = dataclasses.replace(
+        made_order(Adam(0.1), scene("bowl"), 1.0), error=np.full(7, np.nan), window=None
+    )
     assert found(order.draw(empty).axes[0], "words").get_text() == "no gap above 0 to draw"
     assert saved(order.draw(empty))
 
@@ -129,12 +143,19 @@ def test_huge_numbers_break_nothing(gaps, huge):
     )
     for module in (paths, loss, gap, phase):
         assert saved(module.draw(wild))
-    grown = dataclasses.replace(made_order(SGD(0.1), scene("bowl"), 1.0), error=np.geomspace(huge, 1, 7))
+    grown = dataclasses.replace(
+        made_order(SGD(0.1), scene("bowl"), 1.0), error=np.geomspace(huge, 1, 7)
+    )
     assert saved(order.draw(grown))
 
 
 @pytest.mark.parametrize(
-    "loss", [lambda x: jnp.log(x[0]) ** 2 + x[1] ** 2, lambda x: 0.0 * x.sum(), lambda x: 1e307 * (x**2).sum()]
+    "loss",
+    [
+        lambda x: jnp.log(x[0]) ** 2 + x[1] ** 2,
+        lambda x: 0.0 * x.sum(),
+        lambda x: 1e307 * (x**2).sum(),
+    ],
 )
 def test_a_loss_that_is_nowhere_or_everywhere_the_same_or_huge_has_a_ground(loss, gaps):
     odd = Problem(loss, [-2.0, 1.5], name="odd", window=((-3, 2), (-2, 3)))
@@ -155,7 +176,9 @@ def test_a_run_of_no_steps_is_a_picture(gaps):
 
 
 def test_float32_is_drawn_and_said(gaps):
-    made = with_runs(gaps["bowl"][0], lambda runs: jax.tree.map(lambda a: a.astype(jnp.float32), runs))
+    made = with_runs(
+        gaps["bowl"][0], lambda runs: jax.tree.map(lambda a: a.astype(jnp.float32), runs)
+    )
     assert saved(paths.draw(made)) and "float32" in paths.draw(made).get_supxlabel()
 
 

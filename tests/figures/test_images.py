@@ -21,10 +21,16 @@ def wordless(picture):
     return picture
 
 
-@pytest.mark.mpl_image_compare(baseline_dir="baseline", tolerance=4, remove_text=True, savefig_kwargs={"dpi": 50})
+@pytest.mark.mpl_image_compare(
+    baseline_dir="baseline", tolerance=4, remove_text=True, savefig_kwargs={"dpi": 50}
+)
 @pytest.mark.parametrize("name", SHOWN)
 def test_picture(name, gaps, local_errors, orders, energies):
-    shown = {"local_error": local_errors["wells"], "order": orders["wells"], "energy": energies["wells"]}
+    shown = {
+        "local_error": local_errors["wells"],
+        "order": orders["wells"],
+        "energy": energies["wells"],
+    }
     shown["stability"] = made_stability()
     picture = wordless(figures.catalogue[name].draw(shown.get(name, gaps["wells"])))
     canvas = FigureCanvasAgg(picture)

@@ -8,20 +8,8 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from scenes import made_stability
 
-from dynopt.figures import (
-    beside,
-    energy,
-    gap,
-    local_error,
-    loss,
-    measure,
-    order,
-    overview,
-    paths,
-    phase,
-    stability,
-    style,
-)
+from dynopt.figures import energy, gap, local_error, loss, order, overview, paths, phase, stability
+from dynopt.figures.drawing import labels as beside, measure, style
 
 
 def boxes(picture):
@@ -29,7 +17,11 @@ def boxes(picture):
     picture.draw_without_rendering()
     shown = [t for t in picture.findobj(Text) if t.get_visible() and t.get_text().strip()]
     drawn = [(t.get_text(), box_of(t)) for t in shown]
-    ticks = {t for ax in picture.findobj(lambda a: hasattr(a, "get_xticklabels")) for t in unseen_ticks(ax)}
+    ticks = {
+        t
+        for ax in picture.findobj(lambda a: hasattr(a, "get_xticklabels"))
+        for t in unseen_ticks(ax)
+    }
     return [(text, box) for (text, box), t in zip(drawn, shown, strict=True) if t not in ticks]
 
 
@@ -61,13 +53,19 @@ def overlapping(picture) -> list[tuple[str, str]]:
 
 def outside(picture) -> list[str]:
     wide, high = picture.get_size_inches() * picture.dpi
-    return [t for t, b in boxes(picture) if b.x0 < -1 or b.y0 < -1 or b.x1 > wide + 1 or b.y1 > high + 1]
+    return [
+        t for t, b in boxes(picture) if b.x0 < -1 or b.y0 < -1 or b.x1 > wide + 1 or b.y1 > high + 1
+    ]
 
 
 @pytest.mark.parametrize("name", ["valley", "nowhere"])
 def test_no_word_lies_on_another_or_outside(name, gaps, local_errors, orders, energies):
     pictures = [module.draw(gaps[name]) for module in (paths, loss, gap, phase)]
-    pictures += [local_error.draw(local_errors[name]), order.draw(orders[name]), energy.draw(energies[name])]
+    pictures += [
+        local_error.draw(local_errors[name]),
+        order.draw(orders[name]),
+        energy.draw(energies[name]),
+    ]
     for picture in pictures:
         assert overlapping(picture) == [] and outside(picture) == []
 
@@ -92,7 +90,9 @@ def test_names_by_slopes_lie_on_no_line(orders):
         picture.draw_without_rendering()
         ax = picture.axes[0]
         points = [
-            ax.transData.transform(line.get_xydata()) for line in ax.lines if str(line.get_gid()).startswith("gaps")
+            ax.transData.transform(line.get_xydata())
+            for line in ax.lines
+            if str(line.get_gid()).startswith("gaps")
         ]
         for text in ax.texts:
             box = text.get_window_extent()

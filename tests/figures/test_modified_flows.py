@@ -15,8 +15,9 @@ from test_labels import outside, overlapping
 
 from dynopt import SGD, Memoryless, Modified, Momentum, Optax, analysis
 from dynopt.errors import InvalidType, InvalidValue
-from dynopt.figures import gap, modified, style
-from dynopt.figures.words import names, number
+from dynopt.figures import gap, modified
+from dynopt.figures.drawing import style
+from dynopt.figures.drawing.words import names, number
 
 KEYS = ("sgd", "momentum", "rmsprop", "adam")
 
@@ -70,7 +71,9 @@ def test_the_title_has_the_numbers_of_the_gaps(true):
     within, far = (number(float(g.largest), 2) for g in (other, own))
     said = f"SGD within {within}, where its flow is {far} away"
     assert title(modified.draw(own, other)).endswith(said)
-    assert f"at most {number(float(other.largest))} from its modified flow" in modified.describe(own, other)
+    assert f"at most {number(float(other.largest))} from its modified flow" in modified.describe(
+        own, other
+    )
     assert f"and {number(float(own.largest))} from its flow" in modified.describe(own, other)
 
 
@@ -80,18 +83,27 @@ def test_map_flow_and_modified_flow_of_every_page(i, gaps):
     ax = modified.draw(made, mended(made)).axes[0]
     np.testing.assert_array_equal(found(ax, f"map {KEYS[i]}").get_xydata(), made.map.y.x)
     np.testing.assert_array_equal(found(ax, f"flow {KEYS[i]}").get_xydata(), made.flow.y.x)
-    np.testing.assert_array_equal(found(ax, f"flow {KEYS[i]}, modified").get_xydata(), mended(made).flow.y.x)
+    np.testing.assert_array_equal(
+        found(ax, f"flow {KEYS[i]}, modified").get_xydata(), mended(made).flow.y.x
+    )
 
 
 def test_the_modified_flow_is_the_optimizers_line_and_the_flow_a_quieter_one(gaps):
     made = gaps["bowl"][1]
     ax, own = modified.draw(made, mended(made)).axes[0], style.look(made.optimizer)
-    line, flow, dots = (found(ax, gid) for gid in ("flow momentum, modified", "flow momentum", "map momentum"))
+    line, flow, dots = (
+        found(ax, gid) for gid in ("flow momentum, modified", "flow momentum", "map momentum")
+    )
     assert line.get_color() == dots.get_color() == own.color != flow.get_color()
     assert dots.get_marker() == own.marker and dots.get_linestyle() == "None"
     assert line.get_linestyle() == "-" != own.line, "dashes tell the flow, not the optimizer"
-    assert flow.get_linewidth() < line.get_linewidth() and flow.get_zorder() < line.get_zorder() < dots.get_zorder()
-    assert sorted(keys(ax)) == sorted(["Momentum", "map", "modified flow", "flow", "start", "minimizer"])
+    assert (
+        flow.get_linewidth() < line.get_linewidth()
+        and flow.get_zorder() < line.get_zorder() < dots.get_zorder()
+    )
+    assert sorted(keys(ax)) == sorted(
+        ["Momentum", "map", "modified flow", "flow", "start", "minimizer"]
+    )
 
 
 def test_the_title_says_whose_dots_lie_on_it_nearer_and_not(gaps):
@@ -109,7 +121,10 @@ def test_the_title_says_whose_dots_lie_on_it_nearer_and_not(gaps):
     assert title(modified.draw(sgd, mended(sgd, 1.4))) == (
         "The dots of SGD lie no nearer to its modified flow (0.7) than to its flow (0.5)"
     )
-    four = [mended(g, share) for g, share in zip((sgd, momentum, rmsprop, adam), (0.02, 0.6, 2, 0.04), strict=True)]
+    four = [
+        mended(g, share)
+        for g, share in zip((sgd, momentum, rmsprop, adam), (0.02, 0.6, 2, 0.04), strict=True)
+    ]
     assert title(modified.draw([sgd, momentum, rmsprop, adam], four)) == (
         "The dots of SGD and Adam lie on their modified flows, within 0.01 and 0.02, where their flows are 0.5 and 0.5 "
         "away; those of Momentum lie nearer to its modified flow, within 0.3, where its flow is 0.5 away; those of "
@@ -122,12 +137,16 @@ def test_the_window_fits_the_runs(gaps):
     ax = modified.draw(made, mended(made)).axes[0]
     x = np.concatenate([made.map.y.x, made.flow.y.x])
     assert ax.get_xlim()[0] < x[:, 0].min() and x[:, 0].max() < ax.get_xlim()[1]
-    assert np.ptp(ax.get_xlim()) < 5 and "minimizer" not in caption(modified.draw(made, mended(made)))
+    assert np.ptp(ax.get_xlim()) < 5 and "minimizer" not in caption(
+        modified.draw(made, mended(made))
+    )
 
 
 def test_caption_and_alt_text_say_under_which_conditions(gaps):
     made = gaps["wells"][0]
-    picture = modified.draw(made, dataclasses.replace(mended(made), solver_error=made.solver_error * 7))
+    picture = modified.draw(
+        made, dataclasses.replace(mended(made), solver_error=made.solver_error * 7)
+    )
     said = caption(picture)
     assert "SGD(learning_rate=0.01), h = 0.01. 40 steps, float64." in said
     assert "Flow: y′ = f₁; modified flow, of order 2: y′ = f₁ + h f₂." in said
@@ -145,33 +164,50 @@ def test_a_run_that_failed_is_said_first(diverged, gaps):
     assert f"SGD diverged at step {k}" in picture.alt and "exit map sgd" in gids(picture.axes[0])
     lost = dataclasses.replace(
         mended(gaps["bowl"][0]),
-        flow=dataclasses.replace(diverged.map, kind="flow", stats=diverged.flow.stats | diverged.map.stats),
+        flow=dataclasses.replace(
+            diverged.map, kind="flow", stats=diverged.flow.stats | diverged.map.stats
+        ),
     )
     picture = modified.draw(gaps["bowl"][0], lost)
     assert title(picture).startswith("The modified flow of SGD diverged at t = ")
-    assert "its modified flow diverged at t = " in picture.alt and "exit flow sgd, modified" in gids(picture.axes[0])
+    assert (
+        "its modified flow diverged at t = " in picture.alt
+        and "exit flow sgd, modified" in gids(picture.axes[0])
+    )
 
 
 def test_what_does_not_belong_together_is_refused(gaps, as_users_see_it):
     sgd, momentum = gaps["bowl"][:2]
-    with pytest.raises(InvalidValue, match="there are 2 gaps but 1 modified gap; pass for each gap"):
+    with pytest.raises(
+        InvalidValue, match="there are 2 gaps but 1 modified gap; pass for each gap"
+    ):
         modified.draw([sgd, momentum], mended(sgd))
-    with pytest.raises(InvalidValue, match=r"a modified gap of Modified\(Momentum.* stands beside the gap of SGD"):
+    with pytest.raises(
+        InvalidValue, match=r"a modified gap of Modified\(Momentum.* stands beside the gap of SGD"
+    ):
         modified.draw([sgd, momentum], [mended(momentum), mended(sgd)])
-    with pytest.raises(InvalidValue, match=r"stands beside the gap of SGD.*; pass that of dynopt.Modified\(SGD"):
+    with pytest.raises(
+        InvalidValue, match=r"stands beside the gap of SGD.*; pass that of dynopt.Modified\(SGD"
+    ):
         modified.draw(sgd, sgd)
     with pytest.raises(InvalidValue, match="stands beside"):
         modified.draw(sgd, mended(dataclasses.replace(sgd, optimizer=SGD(0.02))))
     with pytest.raises(InvalidValue, match="several problems, bowl in 2 coordinates and valley"):
         modified.draw(sgd, mended(gaps["valley"][0]))
     short = made_gap(sgd.optimizer, sgd.problem, 39)
-    with pytest.raises(InvalidValue, match="ran 40 steps but its modified gap 39; measure both over the same steps"):
+    with pytest.raises(
+        InvalidValue, match="ran 40 steps but its modified gap 39; measure both over the same steps"
+    ):
         modified.draw(sgd, mended(short))
     moved = dataclasses.replace(sgd.map, y=sgd.map.y._replace(x=sgd.map.y.x + 1))
-    with pytest.raises(InvalidValue, match=r"starts at \(−2, 1.5\) but its modified gap at \(−1, 2.5\); measure both"):
+    with pytest.raises(
+        InvalidValue,
+        match=r"starts at \(−2, 1.5\) but its modified gap at \(−1, 2.5\); measure both",
+    ):
         modified.draw(sgd, dataclasses.replace(mended(sgd), map=moved))
     with pytest.raises(
-        InvalidValue, match="modified flows are drawn in a plane but high has 3 coordinates; draw the gap"
+        InvalidValue,
+        match="modified flows are drawn in a plane but high has 3 coordinates; draw the gap",
     ):
         modified.draw(of_dim(sgd, 3), mended(sgd))
     with pytest.raises(InvalidType, match="must come from analysis.gap, got SGD"):
@@ -226,4 +262,7 @@ def test_a_page_made_from_optax_looks_as_its_name_says():
 
     one, again, other = Optax(lamb, 0.1), Optax(lamb, 0.2), Optax(lars, 0.1)
     assert style.look(one) == style.look(again) != style.look(other)
-    assert style.keys([one, other]) == ["lamb", "lars"] and names([one, again]) == ["lamb (h 0.1)", "lamb (h 0.2)"]
+    assert style.keys([one, other]) == ["lamb", "lars"] and names([one, again]) == [
+        "lamb (h 0.1)",
+        "lamb (h 0.2)",
+    ]

@@ -13,9 +13,11 @@ from test_labels import outside, overlapping
 from dynopt import SGD, Adam, Momentum, Problem
 from dynopt.analysis import Gap
 from dynopt.errors import InvalidType, InvalidValue
-from dynopt.figures import Picture, contours, overview, paths, style
-from dynopt.figures.projection import plane_of
-from dynopt.figures.words import number, percent
+from dynopt.figures import Picture, overview, paths
+from dynopt.figures.drawing import style
+from dynopt.figures.drawing.words import number, percent
+from dynopt.figures.plane import contours
+from dynopt.figures.plane.projection import plane_of
 from dynopt.problems import quadratic
 
 PAGES = (SGD(0.1), Momentum(0.02), Adam(0.1))
@@ -67,12 +69,17 @@ def test_paths_are_projected_on_their_principal_directions(five, kind, shown):
     for gap, key in zip(five, ("sgd", "momentum", "adam"), strict=True):
         expected = (np.asarray(getattr(gap, kind).y.x) - x.mean(0)) @ basis.T
         seen = drawn(picture, f"{kind} {key}")
-        np.testing.assert_allclose(seen * np.sign(seen[0]), expected * np.sign(expected[0]), atol=1e-9)
+        np.testing.assert_allclose(
+            seen * np.sign(seen[0]), expected * np.sign(expected[0]), atol=1e-9
+        )
 
 
 def test_the_start_is_on_the_left_and_below(five, shown):
     assert (drawn(shown, "start") < 0).all()
-    mirrored = [with_runs(gap, lambda runs: (runs[0], jax.tree.map(jnp.negative, runs[1]), runs[2])) for gap in five]
+    mirrored = [
+        with_runs(gap, lambda runs: (runs[0], jax.tree.map(jnp.negative, runs[1]), runs[2]))
+        for gap in five
+    ]
     np.testing.assert_array_equal(drawn(paths.draw(mirrored), "start"), drawn(shown, "start"))
 
 
@@ -82,7 +89,9 @@ def test_the_flow_runs_along_its_projected_velocity(five, shown):
     z, corners = plane.project(five[1].flow.y.x), flow.get_path().vertices
     np.testing.assert_array_equal(corners[::3], z)
     tangent, velocity = corners[1::3] - z[:-1], (np.asarray(five[1].flow.y.p) @ plane.basis.T)[:-1]
-    np.testing.assert_allclose(tangent[:, 0] * velocity[:, 1] - tangent[:, 1] * velocity[:, 0], 0, atol=1e-12)
+    np.testing.assert_allclose(
+        tangent[:, 0] * velocity[:, 1] - tangent[:, 1] * velocity[:, 0], 0, atol=1e-12
+    )
     assert (tangent * velocity).sum(1).max() > 0
 
 
@@ -99,13 +108,20 @@ def test_the_residual_is_said_and_whose_it_is(five, shown):
     picture, x = shown, points(five)
     basis, _ = pca(x)
     rest = (x - x.mean(0)) - (x - x.mean(0)) @ basis.T @ basis
-    each = dict(zip(("SGD", "Momentum", "Adam"), np.split(np.linalg.norm(rest, axis=1), 3), strict=True))
+    each = dict(
+        zip(("SGD", "Momentum", "Adam"), np.split(np.linalg.norm(rest, axis=1), 3), strict=True)
+    )
     farthest = max(each, key=lambda name: each[name].max())
-    assert f"The paths lie up to {number(each[farthest].max(), 2)} ({farthest}) off it." in caption(picture)
+    assert f"The paths lie up to {number(each[farthest].max(), 2)} ({farthest}) off it." in caption(
+        picture
+    )
     star = np.linalg.norm(x.mean(0) - basis.T @ (basis @ x.mean(0)))
     assert f"The minimizer lies {number(star, 2)} off it." in caption(picture)
     for name, distance in each.items():
-        assert f"{number(distance.max())} off the plane" in picture.alt.split(f"{name} ends at")[1].split(";")[0]
+        assert (
+            f"{number(distance.max())} off the plane"
+            in picture.alt.split(f"{name} ends at")[1].split(";")[0]
+        )
 
 
 def test_contours_are_the_loss_of_lifted_points(five):
@@ -113,7 +129,9 @@ def test_contours_are_the_loss_of_lifted_points(five):
     assert plane is not None
     lifted = plane.origin + z @ plane.basis
     np.testing.assert_allclose(
-        contours.losses(five[0], z, plane), [float(five[0].problem.loss(jnp.asarray(x))) for x in lifted], rtol=1e-12
+        contours.losses(five[0], z, plane),
+        [float(five[0].problem.loss(jnp.asarray(x))) for x in lifted],
+        rtol=1e-12,
     )
     np.testing.assert_allclose(plane.project(lifted), z, atol=1e-12)
     np.testing.assert_allclose(plane.distance(lifted), 0, atol=1e-12)
@@ -137,13 +155,15 @@ def test_how_much_the_contours_miss_is_said(five, shown):
     most = max(missed, key=missed.__getitem__)
     said = f"{number(missed[most], 2)} ({most})"
     picture = shown
-    assert f"Contours are the loss in the plane, which differs from that on the paths by up to {said}" in caption(
-        picture
+    assert (
+        f"Contours are the loss in the plane, which differs from that on the paths by up to {said}"
+        in caption(picture)
     )
     assert f"the contours differ from the losses of the paths by up to {said}." in picture.alt
     last = contours.losses(five[0], plane.project(five[0].map.y.x[-1:]), plane)[0]  # pyright: ignore
     assert (
-        f"SGD ends at a loss of {number(float(five[0].map.loss[-1]))} over {number(last)} in the plane" in picture.alt
+        f"SGD ends at a loss of {number(float(five[0].map.loss[-1]))} over {number(last)} in the plane"
+        in picture.alt
     )
 
 
@@ -155,7 +175,9 @@ def test_dots_are_hollow_where_the_contours_are_wrong_by_more_than_one(five):
     loss, under = np.asarray(gap.map.loss), contours.losses(gap, plane.project(gap.map.y.x), plane)  # pyright: ignore
     wrong = np.abs(np.searchsorted(levels, loss) - np.searchsorted(levels, under)) > 1
     assert wrong.any() and not wrong.all()
-    np.testing.assert_array_equal(drawn(picture, "off map momentum"), drawn(picture, "map momentum")[wrong])
+    np.testing.assert_array_equal(
+        drawn(picture, "off map momentum"), drawn(picture, "map momentum")[wrong]
+    )
     assert found(ax, "off map momentum").get_markerfacecolor() == "#ffffff"
     assert "at hollow dots by more than a whole contour." in caption(picture)
 
@@ -187,21 +209,29 @@ def test_a_given_origin_is_where_the_axes_cross(five):
 def test_a_plane_may_be_given_in_two_coordinates(gaps):
     turned = np.array([[1.0, 1.0], [-1.0, 1.0]]) / 2**0.5
     picture = paths.draw(gaps["bowl"][0], plane=turned, origin=[0.0, 0.0])
-    np.testing.assert_allclose(drawn(picture, "map sgd"), gaps["bowl"][0].map.y.x @ turned.T, atol=1e-14)
-    assert "The paths lie in it. Contours are the loss in the plane, as on the paths." in caption(picture)
+    np.testing.assert_allclose(
+        drawn(picture, "map sgd"), gaps["bowl"][0].map.y.x @ turned.T, atol=1e-14
+    )
+    assert "The paths lie in it. Contours are the loss in the plane, as on the paths." in caption(
+        picture
+    )
     assert "off map sgd" not in gids(picture.axes[0]) and "lies" not in caption(picture)
 
 
 def test_a_tree_is_projected_as_one_vector(tree):
     picture, x = paths.draw(tree), points([tree])
     basis, _ = pca(x)
-    seen, expected = drawn(picture, "map momentum"), (np.asarray(tree.map.y.x) - x.mean(0)) @ basis.T
+    seen, expected = (
+        drawn(picture, "map momentum"),
+        (np.asarray(tree.map.y.x) - x.mean(0)) @ basis.T,
+    )
     np.testing.assert_allclose(np.abs(seen), np.abs(expected), atol=1e-9)
     u = {"w": np.array([[1.0, 0, 0], [0, 0, 0]]), "b": np.zeros(2)}
     v = {"w": np.zeros((2, 3)), "b": np.array([0.0, 1.0])}
     origin = jax.tree.map(np.zeros_like, u)
     as_tree, as_vector = (
-        paths.draw(tree, plane=plane, origin=origin) for plane in ((u, v), (np.eye(8)[2], np.eye(8)[1]))
+        paths.draw(tree, plane=plane, origin=origin)
+        for plane in ((u, v), (np.eye(8)[2], np.eye(8)[1]))
     )
     np.testing.assert_array_equal(drawn(as_tree, "map momentum"), drawn(as_vector, "map momentum"))
     np.testing.assert_array_equal(drawn(as_tree, "map momentum")[:, 0], tree.map.x["w"][:, 0, 0])
@@ -210,16 +240,48 @@ def test_a_tree_is_projected_as_one_vector(tree):
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
-        ({"plane": 3}, InvalidType, "`plane` must be two directions, got int; pass a pair, each shaped like"),
+        (
+            {"plane": 3},
+            InvalidType,
+            "`plane` must be two directions, got int; pass a pair, each shaped like",
+        ),
         ({"plane": AXES}, InvalidType, "`plane` must be two directions, got ndarray; pass a pair"),
-        ({"plane": {"u": AXES[0], "v": AXES[1]}}, InvalidType, "`plane` must be two directions, got dict; pass a pair"),
-        ({"plane": (AXES[0], AXES[1][:3])}, InvalidValue, r"`plane\[1\]` has shape \(3,\) but quadratic has 5 coordin"),
-        ({"plane": (AXES[0], {"a": 1.0})}, InvalidValue, r"`plane\[1\]` has another structure but quadratic has 5"),
+        (
+            {"plane": {"u": AXES[0], "v": AXES[1]}},
+            InvalidType,
+            "`plane` must be two directions, got dict; pass a pair",
+        ),
+        (
+            {"plane": (AXES[0], AXES[1][:3])},
+            InvalidValue,
+            r"`plane\[1\]` has shape \(3,\) but quadratic has 5 coordin",
+        ),
+        (
+            {"plane": (AXES[0], {"a": 1.0})},
+            InvalidValue,
+            r"`plane\[1\]` has another structure but quadratic has 5",
+        ),
         ({"plane": (AXES[0], "up")}, InvalidType, r"`plane\[1\]` must hold real numbers"),
-        ({"plane": (AXES[0] * np.nan, AXES[1])}, InvalidValue, r"`plane\[0\]` is nan at coordinate 0; pass finite"),
-        ({"plane": (AXES[0], 0 * AXES[0])}, InvalidValue, r"`plane\[1\]` is zero, which is no direction; pass one"),
-        ({"plane": (AXES[0], -2 * AXES[0])}, InvalidValue, "of `plane` are parallel and span a line; pass two that"),
-        ({"origin": [0.0, 0.0]}, InvalidValue, r"`origin` has shape \(2,\) but quadratic has 5 coordinates; pass it"),
+        (
+            {"plane": (AXES[0] * np.nan, AXES[1])},
+            InvalidValue,
+            r"`plane\[0\]` is nan at coordinate 0; pass finite",
+        ),
+        (
+            {"plane": (AXES[0], 0 * AXES[0])},
+            InvalidValue,
+            r"`plane\[1\]` is zero, which is no direction; pass one",
+        ),
+        (
+            {"plane": (AXES[0], -2 * AXES[0])},
+            InvalidValue,
+            "of `plane` are parallel and span a line; pass two that",
+        ),
+        (
+            {"origin": [0.0, 0.0]},
+            InvalidValue,
+            r"`origin` has shape \(2,\) but quadratic has 5 coordinates; pass it",
+        ),
     ],
 )
 def test_what_spans_no_plane_is_refused(five, given, error, says):
@@ -228,24 +290,37 @@ def test_what_spans_no_plane_is_refused(five, given, error, says):
 
 
 def test_an_origin_alone_chooses_nothing_in_two_coordinates(gaps):
-    with pytest.raises(InvalidValue, match="bowl has two coordinates and one plane; leave it out, or pass `plane`"):
+    with pytest.raises(
+        InvalidValue, match="bowl has two coordinates and one plane; leave it out, or pass `plane`"
+    ):
         paths.draw(gaps["bowl"], origin=[0.0, 0.0])
 
 
 def test_a_path_along_a_line_or_at_rest_still_has_a_plane():
     line = made_gap(SGD(0.3), quadratic([1.0, 1.0, 1.0]))
-    at_rest = made_gap(SGD(0.3), Problem(quadratic([1.0, 2.0, 3.0]).loss, [0.0, 0.0, 0.0], name="rest"))
+    at_rest = made_gap(
+        SGD(0.3), Problem(quadratic([1.0, 2.0, 3.0]).loss, [0.0, 0.0, 0.0], name="rest")
+    )
     no_steps = made_gap(SGD(0.1), quadratic([1.0, 2.0, 3.0]), 0)
-    bent = made_gap(SGD(0.1), Problem(lambda x: x[0] + x[1] ** 2 * x[0] + 0 * x[2], [0.0, 0.0, 0.0], name="bent"))
+    bent = made_gap(
+        SGD(0.1),
+        Problem(lambda x: x[0] + x[1] ** 2 * x[0] + 0 * x[2], [0.0, 0.0, 0.0], name="bent"),
+    )
     for gap in (line, at_rest, no_steps, bent):
         plane = plane_of([gap])
         assert plane is not None
         np.testing.assert_allclose(plane.basis @ plane.basis.T, np.eye(2), atol=1e-12)
         picture = paths.draw(gap)
         picture.savefig(BytesIO(), dpi=30)
-        assert "NaN" not in picture.alt + caption(picture) and "The paths lie in it." in caption(picture)
-    assert "along the principal direction and a direction across it: 100\xa0% + 0\xa0%" in caption(paths.draw(line))
-    assert "along the gradient at the start and a direction across it." in caption(paths.draw(no_steps))
+        assert "NaN" not in picture.alt + caption(picture) and "The paths lie in it." in caption(
+            picture
+        )
+    assert "along the principal direction and a direction across it: 100\xa0% + 0\xa0%" in caption(
+        paths.draw(line)
+    )
+    assert "along the gradient at the start and a direction across it." in caption(
+        paths.draw(no_steps)
+    )
     assert "variance" not in caption(paths.draw(no_steps))
 
 
@@ -257,13 +332,15 @@ def test_a_run_that_failed_takes_no_part_in_the_plane(five):
     np.testing.assert_allclose(plane.origin, kept.mean(0), atol=1e-12)
     np.testing.assert_allclose(np.abs(plane.basis), np.abs(pca(kept)[0]), atol=1e-6)
     picture = paths.draw([lost, five[1]])
-    assert "of the variance of the paths that reached their end. The paths that reached their end lie" in caption(
-        picture
+    assert (
+        "of the variance of the paths that reached their end. The paths that reached their end lie"
+        in caption(picture)
     )
     n = int(lost.map.finite.sum())
     assert len(drawn(picture, "map sgd")) == n and "exit map sgd" in gids(picture.axes[0])
     both = dataclasses.replace(
-        lost, flow=dataclasses.replace(lost.map, kind="flow", stats=lost.flow.stats | lost.map.stats)
+        lost,
+        flow=dataclasses.replace(lost.map, kind="flow", stats=lost.flow.stats | lost.map.stats),
     )
     start = plane_of([both])
     assert start is not None and (start.origin == np.asarray(lost.map.y.x[0])).all()
@@ -278,7 +355,9 @@ def test_nothing_finite_is_a_picture(five):
 
 def test_float32_is_projected(five):
     made = with_runs(five[0], lambda runs: jax.tree.map(lambda a: a.astype(jnp.float32), runs))
-    np.testing.assert_allclose(drawn(paths.draw(made), "map sgd"), drawn(paths.draw(five[0]), "map sgd"), atol=1e-5)
+    np.testing.assert_allclose(
+        drawn(paths.draw(made), "map sgd"), drawn(paths.draw(five[0]), "map sgd"), atol=1e-5
+    )
 
 
 def test_the_same_runs_give_the_same_bytes(five):
@@ -294,19 +373,23 @@ def test_many_coordinates_and_many_steps_are_quick():
     random = np.random.default_rng(0)
     sizes = 1.0 / np.arange(1, 31) ** 2
     x = (random.normal(size=(n, 30)) * sizes) @ np.linalg.qr(random.normal(size=(dim, 30)))[0].T
-    from dynopt.figures.projection import _singular
+    from dynopt.figures.plane.projection import _singular
 
     vectors, found_ = _singular(x - x.mean(0))
     exact, (first, second) = pca(x)
     assert first > second
     np.testing.assert_allclose(np.abs((vectors[:2] * exact).sum(1)), 1, atol=1e-12)
-    np.testing.assert_allclose(found_[:2], np.linalg.svd(x - x.mean(0), compute_uv=False)[:2], rtol=1e-12)
+    np.testing.assert_allclose(
+        found_[:2], np.linalg.svd(x - x.mean(0), compute_uv=False)[:2], rtol=1e-12
+    )
 
 
 def test_the_overview_shows_the_projection_and_says_so(five, shown):
     page = overview.draw(five, [made_local_error(gap) for gap in five], [])
     panels = {ax.get_gid(): ax for ax in page.axes}
-    np.testing.assert_array_equal(found(panels["paths"], "map sgd").get_xydata(), drawn(shown, "map sgd"))
+    np.testing.assert_array_equal(
+        found(panels["paths"], "map sgd").get_xydata(), drawn(shown, "map sgd")
+    )
     assert "Plane through the mean along the two principal directions" in caption(page)
 
 

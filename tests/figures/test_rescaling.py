@@ -10,15 +10,18 @@ from test_labels import outside, overlapping
 
 from dynopt import SGD, Adam, Momentum, Problem, analysis
 from dynopt.errors import InvalidType, InvalidValue
-from dynopt.figures import rescaling, style
-from dynopt.figures.words import number
+from dynopt.figures import rescaling
+from dynopt.figures.drawing import style
+from dynopt.figures.drawing.words import number
 
 KEYS = ("sgd", "momentum", "rmsprop", "adam")
 
 
 @pytest.fixture(scope="module")
 def made(gaps):
-    return [made_rescaling(g, power=p) for g, p in zip(gaps["bowl"], (1.0, 1.0, 0.0, 0.0), strict=True)]
+    return [
+        made_rescaling(g, power=p) for g, p in zip(gaps["bowl"], (1.0, 1.0, 0.0, 0.0), strict=True)
+    ]
 
 
 def title(picture) -> str:
@@ -32,23 +35,33 @@ def caption(picture) -> str:
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
 def test_dots_are_the_run_in_x_rings_and_pale_dots_those_in_z(i, made):
     ax, steps = rescaling.draw(made).axes[0], np.arange(STEPS + 1)
-    for kind, run in (("map", made[i].map), ("corrected", made[i].corrected), ("same rate", made[i].same_rate)):
+    for kind, run in (
+        ("map", made[i].map),
+        ("corrected", made[i].corrected),
+        ("same rate", made[i].same_rate),
+    ):
         line = found(ax, f"{kind} {KEYS[i]}")
         np.testing.assert_array_equal(line.get_xdata(), steps)
         np.testing.assert_array_equal(line.get_ydata(), run.loss)
         assert line.get_linestyle() == "None"
-    dots, rings, pale = (found(ax, f"{kind} {KEYS[i]}") for kind in ("map", "corrected", "same rate"))
+    dots, rings, pale = (
+        found(ax, f"{kind} {KEYS[i]}") for kind in ("map", "corrected", "same rate")
+    )
     own = style.look(made[i].optimizer)
     assert dots.get_color() == own.color and dots.get_marker() == pale.get_marker() == own.marker
     assert rings.get_markerfacecolor() == "none" and rings.get_markersize() > dots.get_markersize()
-    assert pale.get_zorder() < dots.get_zorder() < rings.get_zorder() and pale.get_color() != own.color
+    assert (
+        pale.get_zorder() < dots.get_zorder() < rings.get_zorder() and pale.get_color() != own.color
+    )
 
 
 def test_rings_lie_on_dots_where_steps_are_a_power_of_the_gradient():
     """Gradient descent at nine times its rate in z = 3x, as it was measured."""
     seen = analysis.rescaling(SGD(0.01), scene("bowl"), STEPS, 1 / 3)
     picture = rescaling.draw(seen)
-    dots, rings, pale = (found(picture.axes[0], f"{kind} sgd") for kind in ("map", "corrected", "same rate"))
+    dots, rings, pale = (
+        found(picture.axes[0], f"{kind} sgd") for kind in ("map", "corrected", "same rate")
+    )
     np.testing.assert_allclose(rings.get_ydata(), dots.get_ydata(), rtol=1e-12)
     assert (pale.get_ydata() > 2 * np.asarray(dots.get_ydata()))[10:].all()
     assert title(picture) == "In z = x/λ, λ = 1/3, SGD takes the same path at 9 times the rate"
@@ -72,7 +85,10 @@ def test_the_title_says_at_which_rate_each_takes_the_same_path(made):
 
 def test_a_larger_unit_wants_a_smaller_rate(gaps):
     seen = made_rescaling(gaps["bowl"][0], scale=3.0)
-    assert title(rescaling.draw(seen)) == "In z = x/λ, λ = 3, SGD takes the same path at 1/9 of the rate"
+    assert (
+        title(rescaling.draw(seen))
+        == "In z = x/λ, λ = 3, SGD takes the same path at 1/9 of the rate"
+    )
 
 
 def test_caption_and_alt_text_give_the_distances(made):
@@ -82,18 +98,26 @@ def test_caption_and_alt_text_give_the_distances(made):
     said = f"Largest |x − λz|: SGD 10⁻¹⁵, Adam 10⁻¹⁵ at the corrected rate; SGD {far[0]}, Adam {far[1]} at the same."
     assert said in caption(picture)
     assert "The rate in z is that in x divided for SGD by λ² and for Adam by λ." in caption(picture)
-    assert "40 steps each, float64." in caption(picture) and "Every 2nd iterate has a dot." in caption(picture)
+    assert "40 steps each, float64." in caption(
+        picture
+    ) and "Every 2nd iterate has a dot." in caption(picture)
     assert (
         f"its run in z at 9 times the rate is at most 10⁻¹⁵ away, that at the same rate is up to {far[0]}"
         in picture.alt
     )
-    assert picture.alt == rescaling.describe([sgd, adam]) and picture.alt.endswith(".") and "\n" not in picture.alt
+    assert (
+        picture.alt == rescaling.describe([sgd, adam])
+        and picture.alt.endswith(".")
+        and "\n" not in picture.alt
+    )
 
 
 def test_the_loss_is_drawn_above_the_minimum_where_that_is_known(gaps, made):
     deep = Problem(scene("bowl").loss, [-2.0, 1.5], name="deep", minimum=-5.0)
     ax = rescaling.draw(dataclasses.replace(made[0], problem=deep)).axes[0]
-    np.testing.assert_array_equal(found(ax, "corrected sgd").get_ydata(), np.asarray(made[0].map.loss) + 5)
+    np.testing.assert_array_equal(
+        found(ax, "corrected sgd").get_ydata(), np.asarray(made[0].map.loss) + 5
+    )
     assert ax.get_ylabel() == "loss above minimum  f(x) − f*"
     ax = rescaling.draw(made_rescaling(gaps["nowhere"][0])).axes[0]
     assert ax.get_ylabel() == "loss  f(x)"
@@ -102,7 +126,9 @@ def test_the_loss_is_drawn_above_the_minimum_where_that_is_known(gaps, made):
 def test_runs_that_fail_are_said(diverged, gaps):
     k = int(diverged.map.stats["first_bad_step"])
     picture = rescaling.draw(made_rescaling(diverged))
-    assert title(picture) == f"SGD diverged at step {k}" and f"SGD diverged at step {k}" in picture.alt
+    assert (
+        title(picture) == f"SGD diverged at step {k}" and f"SGD diverged at step {k}" in picture.alt
+    )
     assert len(found(picture.axes[0], "map sgd").get_ydata()) == int(diverged.map.finite.sum())
     lost = dataclasses.replace(made_rescaling(gaps["bowl"][0]), same_rate=diverged.map)
     picture = rescaling.draw(lost)
@@ -119,7 +145,9 @@ def test_no_word_lies_on_another_or_outside(look, made):
 
 
 def test_results_that_do_not_belong_together_are_refused(made, gaps, as_users_see_it):
-    with pytest.raises(InvalidValue, match="by several scales, 0.333333 and 3; draw one picture for each"):
+    with pytest.raises(
+        InvalidValue, match="by several scales, 0.333333 and 3; draw one picture for each"
+    ):
         rescaling.draw([made[0], made_rescaling(gaps["bowl"][3], scale=3.0)])
     with pytest.raises(InvalidValue, match="several problems"):
         rescaling.draw([made[0], made_rescaling(gaps["valley"][0])])

@@ -16,7 +16,8 @@ from scenes import PAGES, found
 
 from dynopt import SGD, optimizers
 from dynopt.errors import UnknownName
-from dynopt.figures import Picture, gap, loss, order, paths, phase, style
+from dynopt.figures import Picture, gap, loss, order, paths, phase
+from dynopt.figures.drawing import style
 
 
 def test_gradient_descent_is_blue_circles():
@@ -31,7 +32,9 @@ def test_all_pages_differ_in_colour_in_line_and_in_marker():
 
 def test_a_new_page_gets_a_look_of_its_own_without_edits(monkeypatch):
     pages = [type(f"Page{i}", (SGD,), {}) for i in range(20)]
-    monkeypatch.setattr(optimizers, "catalogue", optimizers.catalogue | {p.__name__.lower(): p for p in pages})
+    monkeypatch.setattr(
+        optimizers, "catalogue", optimizers.catalogue | {p.__name__.lower(): p for p in pages}
+    )
     looks = [style.look(page(0.1)) for page in (*optimizers.catalogue.values(),)]
     assert len(set(looks)) == len(looks) == 34
     assert style.keys([pages[3](0.1)]) == ["page3"]
@@ -46,7 +49,9 @@ def test_a_page_outside_the_catalogue_always_looks_the_same():
 def test_a_third_run_of_one_optimizer_can_still_be_seen():
     """The second is paler than the first, the third darker: shades of grey, too, tell them apart."""
     with style.context("notebook"):
-        tones = [style._luminance(look.color) for look in style.looks([SGD(h) for h in (0.1, 0.2, 0.3)])]
+        tones = [
+            style._luminance(look.color) for look in style.looks([SGD(h) for h in (0.1, 0.2, 0.3)])
+        ]
     assert tones[2] < tones[0] < tones[1] and 1.05 / (max(tones) + 0.05) > 1.7
 
 
@@ -54,7 +59,11 @@ def test_an_optimizer_looks_the_same_in_every_picture(gaps, orders):
     own = style.look(gaps["bowl"][1].optimizer)
     for module in (loss, phase):
         ax = module.draw(gaps["bowl"]).axes[0]
-        assert found(ax, "map momentum").get_color() == found(ax, "flow momentum").get_color() == own.color
+        assert (
+            found(ax, "map momentum").get_color()
+            == found(ax, "flow momentum").get_color()
+            == own.color
+        )
         assert found(ax, "map momentum").get_marker() == own.marker
     line = found(gap.draw(gaps["bowl"]).axes[0], "gap momentum")
     assert (line.get_color(), line.get_marker()) == (own.color, own.marker)
@@ -83,7 +92,9 @@ def test_the_users_settings_leave_the_picture_alone(name, gaps):
         "font.family": "no such font",
         "font.size": 99,
     }
-    with mpl.rc_context(hostile | {"lines.linewidth": 9, "savefig.bbox": "tight", "axes.unicode_minus": False}):
+    with mpl.rc_context(
+        hostile | {"lines.linewidth": 9, "savefig.bbox": "tight", "axes.unicode_minus": False}
+    ):
         loss.draw(gaps["bowl"], style=name).savefig(odd)
     assert plain.getvalue() == odd.getvalue()
 
@@ -118,7 +129,11 @@ def test_the_same_results_give_the_same_bytes(format, gaps):
 
 def test_styles_differ_and_slides_are_dark(gaps):
     notebook, _, slides = blank = [Picture(name) for name in style.STYLES]
-    assert sum(to_rgb(slides.get_facecolor())) < 0.4 and to_rgb(notebook.get_facecolor()) == (1, 1, 1)
+    assert sum(to_rgb(slides.get_facecolor())) < 0.4 and to_rgb(notebook.get_facecolor()) == (
+        1,
+        1,
+        1,
+    )
     assert len({tuple(picture.get_size_inches()) for picture in blank}) == 3
     assert tuple(paths.draw(gaps["bowl"], style="slides").get_size_inches()) == (12, 6.75)
 
@@ -161,7 +176,9 @@ def test_pictures_need_no_pyplot_and_no_display():
         "print([m for m in sys.modules if 'pyplot' in m or 'tkinter' in m])\n"
     )
     env = {"MPLBACKEND": "TkAgg", "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env)
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env
+    )
     assert said.stdout.strip() == "[]" and "findfont" not in said.stderr
 
 

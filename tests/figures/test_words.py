@@ -9,7 +9,7 @@ from scenes import made_order, scene
 
 from dynopt import SGD, Adam, Momentum, RMSprop
 from dynopt.figures import gap, local_error, loss, order, paths, phase
-from dynopt.figures.words import number
+from dynopt.figures.drawing.words import number
 
 
 def title(ax) -> str:
@@ -65,12 +65,17 @@ def test_the_loss_names_who_is_lowest(gaps):
         f"After 40 steps the map of {lowest} is lowest, with f − f* = {number(ends[lowest])}"
     )
     one = gaps["valley"][0]
-    first, last, flow = (number(float(v)) for v in (one.map.loss[0], one.map.loss[-1], one.flow.loss[-1]))
+    first, last, flow = (
+        number(float(v)) for v in (one.map.loss[0], one.map.loss[-1], one.flow.loss[-1])
+    )
     assert title(loss.draw(one)) == f"SGD takes f − f* from {first} to {last}, its flow to {flow}"
 
 
 def test_nobody_is_lowest_where_all_end_together(gaps):
-    same = [dataclasses.replace(g, map=dataclasses.replace(g.map, loss=gaps["bowl"][0].map.loss)) for g in gaps["bowl"]]
+    same = [
+        dataclasses.replace(g, map=dataclasses.replace(g.map, loss=gaps["bowl"][0].map.loss))
+        for g in gaps["bowl"]
+    ]
     assert title(loss.draw(same)).startswith("After 40 steps all maps have come to f − f* = ")
 
 
@@ -79,8 +84,13 @@ def test_the_paths_say_who_keeps_to_its_flow(gaps):
     assert title(paths.draw(near)) == "SGD keeps within 0.01 of its flow"
     assert title(paths.draw(far)) == "SGD strays from its flow by up to 0.9"
     adam = dataclasses.replace(gaps["bowl"][3], error=jnp.full(41, 0.5))
-    assert title(paths.draw([near, adam])) == "SGD keeps within 0.01 of its flow; Adam strays by up to 0.5"
-    assert title(paths.draw([far, adam])) == "SGD and Adam stray from their flows by up to 0.9 (SGD)"
+    assert (
+        title(paths.draw([near, adam]))
+        == "SGD keeps within 0.01 of its flow; Adam strays by up to 0.5"
+    )
+    assert (
+        title(paths.draw([far, adam])) == "SGD and Adam stray from their flows by up to 0.9 (SGD)"
+    )
 
 
 def test_the_local_error_names_the_worst_step(local_errors):
@@ -96,7 +106,9 @@ def test_the_phase_plane_counts_the_swings(gaps):
     signs = np.sign(p[p != 0])
     turns = int((signs[1:] != signs[:-1]).sum())
     assert turns > 1
-    assert title(phase.draw(gaps["bowl"], coordinate=1)).startswith(f"Momentum turns back {turns} times along x₂, ")
+    assert title(phase.draw(gaps["bowl"], coordinate=1)).startswith(
+        f"Momentum turns back {turns} times along x₂, "
+    )
 
 
 @pytest.mark.parametrize("module", [paths, loss, gap, phase])
@@ -111,7 +123,9 @@ def test_two_runs_of_one_optimizer_are_told_apart_by_what_differs(gaps):
     slow, fast = gaps["bowl"][0], dataclasses.replace(gaps["bowl"][0], optimizer=SGD(0.02))
     picture = gap.draw([slow, fast])
     assert "SGD (learning_rate 0.02)" in picture.alt
-    first, second = (next(a for a in picture.axes[0].lines if a.get_gid() == g) for g in ("gap sgd", "gap sgd 2"))
+    first, second = (
+        next(a for a in picture.axes[0].lines if a.get_gid() == g) for g in ("gap sgd", "gap sgd 2")
+    )
     assert first.get_marker() == second.get_marker() and first.get_color() != second.get_color()
 
 

@@ -12,9 +12,11 @@ from dynopt import SGD, Adam, Momentum, Problem, iterate, problems
 from dynopt.errors import InvalidValue
 from dynopt.optimizers import AbstractOptimizer, Accumulated, Schedule, WithGradient
 from dynopt.problems import MeanLoss
-from dynopt.trajectories import as_vector
+from dynopt.runs.prepare import as_vector
 
-PAGES: tuple[AbstractOptimizer, ...] = tuple(page for page in pages.warm(0.01).values() if page.elementwise)
+PAGES: tuple[AbstractOptimizer, ...] = tuple(
+    page for page in pages.warm(0.01).values() if page.elementwise
+)
 PARTS = (2, 7, 8)
 
 
@@ -46,7 +48,10 @@ def test_one_step_by_parts_is_the_step_of_the_whole_batch(digits):
         points = [later(page, x, grad) for page in PAGES]
         whole = [page.step(2 * page.h, y, grad) for page, y in zip(PAGES, points, strict=True)]
         parts = [
-            [Accumulated(page, k).step(2 * page.h, y, grad) for k in (PARTS if page == PAGES[0] else (7,))]
+            [
+                Accumulated(page, k).step(2 * page.h, y, grad)
+                for k in (PARTS if page == PAGES[0] else (7,))
+            ]
             for page, y in zip(PAGES, points, strict=True)
         ]
         return points, whole, parts
@@ -68,7 +73,10 @@ def test_one_part_of_the_digits_alone_would_be_another_step(digits):
 def test_the_mean_over_parts_is_summed_in_their_order(digits):
     x, _, grad = as_vector(digits.loss, digits.start())
     mean, parts = jax.jit(
-        lambda x: (Accumulated(SGD(0.1), 7).mean(grad)(x), jax.lax.map(lambda i: part(grad, x, i, 7), jnp.arange(7)))
+        lambda x: (
+            Accumulated(SGD(0.1), 7).mean(grad)(x),
+            jax.lax.map(lambda i: part(grad, x, i, 7), jnp.arange(7)),
+        )
     )(x)
     total = np.zeros_like(x)
     for one in np.asarray(parts):
@@ -101,7 +109,9 @@ def test_the_sum_has_the_dtype_of_the_position(dtype):
     x, _, grad = as_vector(problem.loss, start)
     traced = jax.make_jaxpr(Accumulated(SGD(0.1), 4).mean(grad))(x)
     (loop,) = [equation for equation in traced.eqns if equation.primitive.name == "scan"]
-    assert [out.aval.dtype for out in loop.outvars] == [dtype] and traced.out_avals[0].dtype == dtype
+    assert [out.aval.dtype for out in loop.outvars] == [dtype] and traced.out_avals[
+        0
+    ].dtype == dtype
 
 
 def test_optax_accumulates_to_the_same_step_in_double_precision_and_to_another_by_default():
@@ -127,7 +137,9 @@ def test_optax_accumulates_to_the_same_step_in_double_precision_and_to_another_b
 
 
 def test_a_number_of_parts_that_does_not_divide_the_examples_is_refused():
-    with pytest.raises(InvalidValue, match=r"`k` is 7, which does not divide the 60 examples; use 6 or 10\."):
+    with pytest.raises(
+        InvalidValue, match=r"`k` is 7, which does not divide the 60 examples; use 6 or 10\."
+    ):
         iterate(Accumulated(SGD(0.1), 7), clouds(), 1)
 
 
@@ -204,7 +216,10 @@ def test_twins_around_accumulation_count_steps_not_parts(around):
     problem, page = shallow(), around(Accumulated(Adam(0.1), 3))
     x, _, grad = as_vector(problem.loss, problem.start())
     twin, params = page.optax(), x
-    state, update = twin.init(params), jax.jit(lambda i, s, p: twin.update(part(grad, p, i, 3), s, p))
+    state, update = (
+        twin.init(params),
+        jax.jit(lambda i, s, p: twin.update(part(grad, p, i, 3), s, p)),
+    )
     for i in range(3 * 5):
         change, state = update(i % 3, state, params)
         params = params + change

@@ -81,7 +81,9 @@ def test_adagrads_error_is_proportional_to_the_square_of_its_rate():
     for eta in (0.1, 0.05, 0.025):
         page = AdaGrad(eta, 0.04 / eta**2)
         flow = pages.flowed(page, grad, start, [0.0, time]).x[-1] if flow is None else flow
-        errors.append(np.linalg.norm(pages.mapped(page, grad, start, round(time / eta**2)).x[-1] - flow))
+        errors.append(
+            np.linalg.norm(pages.mapped(page, grad, start, round(time / eta**2)).x[-1] - flow)
+        )
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 2, atol=0.1)
 
 
@@ -109,7 +111,9 @@ def test_adamw_under_a_constant_gradient_settles_at_one_over_its_decay(decay):
     page, eta = AdamW(0.01, eps=0.0, weight_decay=decay), 0.01
     seen = pages.mapped(page, uphill, [0.7], 500).x[:, 0]
     k = np.arange(501)
-    np.testing.assert_allclose(seen, (0.7 + 1 / decay) * (1 - eta * decay) ** k - 1 / decay, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        seen, (0.7 + 1 / decay) * (1 - eta * decay) ** k - 1 / decay, rtol=1e-12, atol=1e-13
+    )
     t = np.linspace(0, 5, 11)
     flow = pages.flowed(page, uphill, [0.7], t).x[:, 0]
     np.testing.assert_allclose(flow, (0.7 + 1 / decay) * np.exp(-decay * t) - 1 / decay, rtol=1e-9)
@@ -137,7 +141,8 @@ def test_nadam_map_and_flow():
         np.testing.assert_allclose(seen, x, rtol=1e-12)
     y = NAdamState(*map(jnp.asarray, (start, m, v)))
     np.testing.assert_array_equal(
-        np.stack(page.flow(0.07, y, grad)), np.stack(Adam(0.01, 0.9, 0.99, 1e-3).flow(0.07, y, grad))
+        np.stack(page.flow(0.07, y, grad)),
+        np.stack(Adam(0.01, 0.9, 0.99, 1e-3).flow(0.07, y, grad)),
     )
 
 
@@ -165,7 +170,9 @@ def test_adabelief_map_and_flow():
         g = numpy_grad(x)
         mean = 0.9 * mean + 0.1 * g
         spread = 0.99 * spread + 0.01 * (g - mean) ** 2 + 1e-4
-        x = x - 0.01 * mean / (1 - 0.9 ** (k + 1)) / (np.sqrt(spread / (1 - 0.99 ** (k + 1))) + 1e-3)
+        x = x - 0.01 * mean / (1 - 0.9 ** (k + 1)) / (
+            np.sqrt(spread / (1 - 0.99 ** (k + 1))) + 1e-3
+        )
         np.testing.assert_allclose(seen, x, rtol=1e-11)
     g, t = numpy_grad(start), 0.07
     tau1, tau2, floor = 0.01 / 0.1, 0.01 / 0.01, 1e-4 / 0.01
@@ -222,5 +229,7 @@ def test_adam_goes_to_the_worst_point_where_amsgrad_does_not():
 
 def test_a_memory_that_starts_far_below_the_gradient_costs_adagrad_half_its_order():
     """With S₀ = 0.1 and gradients of 10, h is far from below s(0)/g² in all of eight refinements."""
-    booth = Problem(lambda x: (x[0] + 2 * x[1] - 7) ** 2 + (2 * x[0] + x[1] - 5) ** 2, [-8.0, 7.0], name="booth")
+    booth = Problem(
+        lambda x: (x[0] + 2 * x[1] - 7) ** 2 + (2 * x[0] + x[1] - 5) ** 2, [-8.0, 7.0], name="booth"
+    )
     assert analysis.order(AdaGrad(0.001), booth).pairwise[0] == pytest.approx(0.5, abs=0.05)

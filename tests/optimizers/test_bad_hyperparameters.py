@@ -5,7 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynopt import SGD, Accumulated, AdaGrad, Adam, AdamW, Lion, Momentum, Muon, Nesterov, RMSprop, Signum
+from dynopt import (
+    SGD,
+    Accumulated,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Lion,
+    Momentum,
+    Muon,
+    Nesterov,
+    RMSprop,
+    Signum,
+)
 from dynopt.errors import DynoptError, InvalidType, InvalidValue, UnknownName
 from dynopt.optimizers import catalogue
 
@@ -69,14 +81,38 @@ def test_negative_eps(cls):
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda: AdamW(0.1, weight_decay=-1), InvalidValue, r"`weight_decay` is -1, which is outside \[0, inf\)"),
-        (lambda: AdaGrad(0.1, -1.0), InvalidValue, "`initial_accumulator_value` is -1, which is outside"),
+        (
+            lambda: AdamW(0.1, weight_decay=-1),
+            InvalidValue,
+            r"`weight_decay` is -1, which is outside \[0, inf\)",
+        ),
+        (
+            lambda: AdaGrad(0.1, -1.0),
+            InvalidValue,
+            "`initial_accumulator_value` is -1, which is outside",
+        ),
         (lambda: Lion(0.1, smoothing=-1), InvalidValue, "`smoothing` is -1, which is outside"),
-        (lambda: Signum(0.1, beta=1), InvalidValue, "`beta` is 1, which is outside .* 1 never forgets"),
+        (
+            lambda: Signum(0.1, beta=1),
+            InvalidValue,
+            "`beta` is 1, which is outside .* 1 never forgets",
+        ),
         (lambda: Muon(0.1, exact="yes"), InvalidType, "`exact` must be True or False, got 'yes'"),
-        (lambda: Nesterov.strongly_convex(0.1, 0.0), InvalidValue, "`curvature` is 0; use a positive number"),
-        (lambda: Nesterov.strongly_convex(0.1, 20.0), InvalidValue, "`momentum` is -0.17.*, which is outside"),
-        (lambda: Accumulated(SGD(0.1), 0), InvalidValue, "`k` must be a whole number of at least 1, got 0"),
+        (
+            lambda: Nesterov.strongly_convex(0.1, 0.0),
+            InvalidValue,
+            "`curvature` is 0; use a positive number",
+        ),
+        (
+            lambda: Nesterov.strongly_convex(0.1, 20.0),
+            InvalidValue,
+            "`momentum` is -0.17.*, which is outside",
+        ),
+        (
+            lambda: Accumulated(SGD(0.1), 0),
+            InvalidValue,
+            "`k` must be a whole number of at least 1, got 0",
+        ),
         (lambda: Accumulated(SGD(0.1), "4"), InvalidType, "`k` must be a whole number, got '4'"),
     ],
 )
@@ -86,7 +122,9 @@ def test_options_of_single_pages(make, error, words):
 
 
 def test_a_corrected_start_must_be_cold():
-    with pytest.raises(InvalidValue, match="`bias_correction` corrects a start from 0, got `initial_scale` = 0.5"):
+    with pytest.raises(
+        InvalidValue, match="`bias_correction` corrects a start from 0, got `initial_scale` = 0.5"
+    ):
         RMSprop(0.1, initial_scale=0.5, bias_correction=True)
 
 
@@ -115,7 +153,8 @@ def test_options_of_other_libraries_and_other_pages(cls, option, words):
 @pytest.mark.parametrize("page", [RMSprop(0.01), Adam(0.01)], ids=repr)
 def test_a_step_longer_than_the_memory_is_refused(page):
     with pytest.raises(
-        InvalidValue, match="the step `h` = 0.2 is longer than the memory time `tau1?` = 0.1; use h <= 0.1"
+        InvalidValue,
+        match="the step `h` = 0.2 is longer than the memory time `tau1?` = 0.1; use h <= 0.1",
     ):
         page.at(0.2)
 

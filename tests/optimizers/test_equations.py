@@ -35,21 +35,26 @@ def test_sgd_map():
 
 def test_sgd_flow_is_minus_the_gradient():
     page = SGD(0.1)
-    np.testing.assert_allclose(page.flow(0.0, page.init(start, grad), grad).x, -numpy_grad(start), rtol=1e-15)
+    np.testing.assert_allclose(
+        page.flow(0.0, page.init(start, grad), grad).x, -numpy_grad(start), rtol=1e-15
+    )
 
 
 def test_sgd_misses_half_h_squared_times_the_acceleration_in_one_step():
     """(h²/2) |x″| = (h²/2) |∇²f ∇f|."""
     h = 1e-4
     error = analysis.local_error(SGD(h), problem, 1).error[0]
-    acceleration = np.linalg.norm(np.asarray(jax.hessian(f)(jnp.asarray(start))) @ numpy_grad(start))
+    acceleration = np.linalg.norm(
+        np.asarray(jax.hessian(f)(jnp.asarray(start))) @ numpy_grad(start)
+    )
     np.testing.assert_allclose(error, h**2 / 2 * acceleration, rtol=2e-3)
 
 
 def test_sgd_energy_falls_at_the_squared_gradient():
     page = SGD(0.1)
     np.testing.assert_allclose(
-        rate_of_energy(page, 0.0, page.init(jnp.asarray(start), grad)), -np.sum(numpy_grad(start) ** 2)
+        rate_of_energy(page, 0.0, page.init(jnp.asarray(start), grad)),
+        -np.sum(numpy_grad(start) ** 2),
     )
 
 
@@ -84,7 +89,9 @@ def test_momentum_flow_is_a_damped_mass():
 def test_momentum_energy_is_drained_by_friction():
     page = Momentum(0.01, 0.8)
     y = page.init(jnp.asarray(start), grad)._replace(p=jnp.array([0.3, -0.2]))
-    np.testing.assert_allclose(rate_of_energy(page, 0.0, y), -page.friction * np.sum(np.asarray(y.p) ** 2), rtol=1e-13)
+    np.testing.assert_allclose(
+        rate_of_energy(page, 0.0, y), -page.friction * np.sum(np.asarray(y.p) ** 2), rtol=1e-13
+    )
 
 
 def test_velocity_is_the_central_difference_at_half_steps():
@@ -117,7 +124,10 @@ def test_momentum_at_fixed_mu_tends_to_a_faster_gradient_flow():
     """η → 0 with μ = 0.9 fixed: the gradient flow, sped up by 1/(1-μ); errors halve with η."""
     bowl = Problem(lambda x: jnp.sum(jnp.array([1.0, 3.0]) * x**2) / 2, [1.0, 1.0], name="bowl")
     exact = np.exp(-np.array([1.0, 3.0]))
-    errors = [np.linalg.norm(iterate(Momentum(0.1 / n, 0.9), bowl, n).x[-1] - exact) for n in (800, 1600, 3200)]
+    errors = [
+        np.linalg.norm(iterate(Momentum(0.1 / n, 0.9), bowl, n).x[-1] - exact)
+        for n in (800, 1600, 3200)
+    ]
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.05)
 
 
@@ -149,7 +159,9 @@ def test_rmsprop_flow(corrected):
 def test_corrected_rmsprop_flow_starts_as_if_v_were_g_squared():
     page = RMSprop(0.01, 0.9, 1e-3, bias_correction=True)
     g = numpy_grad(start)
-    np.testing.assert_allclose(page.flow(0.0, page.init(jnp.asarray(start), grad), grad).x, -g / np.sqrt(g**2 + 1e-3))
+    np.testing.assert_allclose(
+        page.flow(0.0, page.init(jnp.asarray(start), grad), grad).x, -g / np.sqrt(g**2 + 1e-3)
+    )
 
 
 def test_rmsprop_first_step_is_eta_over_the_root_of_one_minus_rho():
@@ -173,7 +185,9 @@ def test_rmsprop_energy_rate(corrected):
     v, g = np.array([0.5, 0.2]), numpy_grad(start)
     rate = rate_of_energy(page, t, RMSpropState(jnp.asarray(start), jnp.asarray(v)))
     v_hat = v / (1 - np.exp(-t / page.tau))
-    expected = -np.sum(g**2 / np.sqrt(v_hat + 1e-3)) if corrected else -np.sum(v / np.sqrt(v + 1e-3))
+    expected = (
+        -np.sum(g**2 / np.sqrt(v_hat + 1e-3)) if corrected else -np.sum(v / np.sqrt(v + 1e-3))
+    )
     np.testing.assert_allclose(rate, expected, rtol=1e-12)
 
 
@@ -211,14 +225,20 @@ def test_adam_flow_at_zero_is_its_limit():
     """m̂ → g and v̂ → g², so x′ → -g/(|g| + ε), from the right as at 0 itself."""
     page, g = Adam(0.01, eps=1e-3), numpy_grad(start)
     limit = -g / (np.abs(g) + 1e-3)
-    np.testing.assert_allclose(page.flow(0.0, page.init(jnp.asarray(start), grad), grad).x, limit, rtol=1e-15)
+    np.testing.assert_allclose(
+        page.flow(0.0, page.init(jnp.asarray(start), grad), grad).x, limit, rtol=1e-15
+    )
     for t in (1e-12, 1e-9, 1e-6):
-        y = AdamState(jnp.asarray(start), jnp.asarray(g * t / page.tau1), jnp.asarray(g**2 * t / page.tau2))
+        y = AdamState(
+            jnp.asarray(start), jnp.asarray(g * t / page.tau1), jnp.asarray(g**2 * t / page.tau2)
+        )
         np.testing.assert_allclose(page.flow(t, y, grad).x, limit, rtol=20 * t + 1e-12)
 
 
 def test_adam_first_step_is_eta_in_every_coordinate():
-    np.testing.assert_allclose(path(Adam(0.01, eps=0.0), 1)[1] - start, -0.01 * np.sign(numpy_grad(start)), rtol=1e-13)
+    np.testing.assert_allclose(
+        path(Adam(0.01, eps=0.0), 1)[1] - start, -0.01 * np.sign(numpy_grad(start)), rtol=1e-13
+    )
 
 
 def test_adam_at_fixed_betas_tends_to_the_sign_like_flow():
@@ -229,7 +249,8 @@ def test_adam_at_fixed_betas_tends_to_the_sign_like_flow():
 
     exact = float(np.real(lambertw(np.exp(1 - 0.5))))
     errors = [
-        abs(float(iterate(Adam(0.5 / n, 0.9, 0.99, eps=1.0), bowl, n).x[-1, 0]) - exact) for n in (2000, 4000, 8000)
+        abs(float(iterate(Adam(0.5 / n, 0.9, 0.99, eps=1.0), bowl, n).x[-1, 0]) - exact)
+        for n in (2000, 4000, 8000)
     ]
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.1)
 
@@ -247,14 +268,18 @@ def test_adam_energy_may_rise_beyond_the_condition():
     page = Adam(0.001, b1=0.99, b2=0.6)  # tau1 = 40 tau2
     rates = []
     for scale in np.logspace(-2, 2, 41):
-        y = AdamState(jnp.asarray(start), jnp.array([1.0, 1.0]) * scale, jnp.array([1.0, 1.0]) * scale**2)
+        y = AdamState(
+            jnp.asarray(start), jnp.array([1.0, 1.0]) * scale, jnp.array([1.0, 1.0]) * scale**2
+        )
         rates.append(float(rate_of_energy(page, 5.0, y)))
     assert max(rates) > 0
 
 
 def test_adam_is_corrected_rmsprop_when_b1_is_zero_and_eps_is_zero():
     ours = path(Adam(0.01, b1=0.0, b2=0.9, eps=0.0), 10)
-    np.testing.assert_allclose(ours, path(RMSprop(0.01, 0.9, eps=0.0, bias_correction=True), 10), rtol=1e-14)
+    np.testing.assert_allclose(
+        ours, path(RMSprop(0.01, 0.9, eps=0.0, bias_correction=True), 10), rtol=1e-14
+    )
 
 
 def test_adam_without_memory_is_sign_descent():
@@ -301,7 +326,9 @@ def test_step_is_the_semi_implicit_euler_step_of_flow(page):
     """Memory by h·flow, then position by h·flow at the new memory (for SGD, plain Euler)."""
     y = page.init(jnp.asarray(start), grad)
     for k in range(20):
-        memory = [m + page.h * d for m, d in zip(y[1:], page.flow(k * page.h, y, grad)[1:], strict=True)]
+        memory = [
+            m + page.h * d for m, d in zip(y[1:], page.flow(k * page.h, y, grad)[1:], strict=True)
+        ]
         between = type(y)(y.x, *memory)
         x = y.x + page.h * page.flow(k * page.h, between, grad).x
         y = page.step(k * page.h, y, grad)

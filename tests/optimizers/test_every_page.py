@@ -52,7 +52,9 @@ def largest(tree):
     return max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize("page", [*known.plain(0.01).values(), *known.warm(0.01, known.WARM).values()], ids=repr)
+@pytest.mark.parametrize(
+    "page", [*known.plain(0.01).values(), *known.warm(0.01, known.WARM).values()], ids=repr
+)
 def test_step_is_optax_for_ten_steps(page, library_path):
     y = page.init(start(page), grad)
     for k, x in enumerate(library_path(page.optax(), grad, start(page), 10)):
@@ -65,7 +67,11 @@ def test_default_hyperparameters_are_those_of_optax(page):
     name = type(page).__name__
     theirs = inspect.signature(TWINS.get(name) or getattr(optax, name.lower())).parameters
     for name, ours in inspect.signature(type(page).__init__).parameters.items():
-        if ours.default is not inspect.Parameter.empty and name not in ("momentum", "smoothing", "exact"):
+        if ours.default is not inspect.Parameter.empty and name not in (
+            "momentum",
+            "smoothing",
+            "exact",
+        ):
             assert ours.default == theirs[name].default, name
 
 
@@ -91,16 +97,22 @@ def test_refining_leaves_the_flow_alone(page):
     assert float(page.refine(7).h) == pytest.approx(page.h / 7, rel=1e-15)
 
 
-@pytest.mark.parametrize("page", [*known.plain(0.01).values(), *known.warm(0.01, known.WARM).values()], ids=repr)
+@pytest.mark.parametrize(
+    "page", [*known.plain(0.01).values(), *known.warm(0.01, known.WARM).values()], ids=repr
+)
 def test_energy_never_rises_along_the_flow_or_the_page_says_that_none_is_known(page):
-    if "none is known" in " ".join((inspect.getdoc(type(page)) or "").split()) or page == dynopt.Muon(0.01):
+    if "none is known" in " ".join(
+        (inspect.getdoc(type(page)) or "").split()
+    ) or page == dynopt.Muon(0.01):
         with pytest.raises(InvalidValue, match="energy is known"):
             page.energy(0.0, somewhere(page, 0), bend)
         return
 
     @jax.jit
     def rate(t, y):
-        return jax.jvp(lambda t, y: page.energy(t, y, bend), (t, y), (1.0, page.flow(t, y, grad)))[1]
+        return jax.jvp(lambda t, y: page.energy(t, y, bend), (t, y), (1.0, page.flow(t, y, grad)))[
+            1
+        ]
 
     rates = np.array([rate(0.05 * (seed + 1), somewhere(page, seed)) for seed in range(20)])
     conserved = type(page).__name__ == "AdaGrad"
@@ -111,7 +123,9 @@ def test_energy_never_rises_along_the_flow_or_the_page_says_that_none_is_known(p
 def test_the_repr_is_what_one_types(page):
     again = eval(repr(page), vars(optimizers))
     assert repr(again) == repr(page)
-    assert jax.tree.all(jax.tree.map(lambda a, b: np.isclose(a, b, rtol=1e-11, atol=0), again, page))
+    assert jax.tree.all(
+        jax.tree.map(lambda a, b: np.isclose(a, b, rtol=1e-11, atol=0), again, page)
+    )
 
 
 @warm_pages
@@ -135,7 +149,9 @@ def test_step_and_flow_keep_the_dtype(page, dtype):
         assert {leaf.dtype for leaf in jax.tree.leaves(point)} == {jnp.dtype(dtype)}
 
 
-@pytest.mark.parametrize("page", [page for page in known.plain(0.01).values() if page.elementwise], ids=repr)
+@pytest.mark.parametrize(
+    "page", [page for page in known.plain(0.01).values() if page.elementwise], ids=repr
+)
 def test_a_page_is_elementwise_in_any_shape(page):
     square = jnp.array([[1.3, -0.7], [0.4, 0.2]])
 
@@ -156,7 +172,8 @@ def test_a_page_fits_on_a_page(page):
 def test_the_docstring_teaches_in_the_fixed_order(page):
     text = inspect.getdoc(type(page))
     places = [
-        text.index(word) for word in ("The map", "The flow", "The clock", "Energy:", "Elsewhere:", ">>>", "Source:")
+        text.index(word)
+        for word in ("The map", "The flow", "The clock", "Energy:", "Elsewhere:", ">>>", "Source:")
     ]
     assert places == sorted(places)
 

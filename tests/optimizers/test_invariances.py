@@ -8,9 +8,11 @@ from hypothesis import given, settings, strategies as st
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop
 from dynopt.optimizers import catalogue
-from dynopt.trajectories import iterate
+from dynopt.runs.iterate import iterate
 
-settings.register_profile("theorems", deadline=None, derandomize=True, max_examples=25, database=None)
+settings.register_profile(
+    "theorems", deadline=None, derandomize=True, max_examples=25, database=None
+)
 settings.load_profile("theorems")
 
 STEPS = 20
@@ -49,7 +51,16 @@ def _path(page, x, M, s, c, b):
 
 def path(page, x, M=None, s=0.0, c=1.0, b=0.0):
     arrays = jax.tree.map(jnp.asarray, page)
-    return np.asarray(_path(arrays, jnp.asarray(x), jnp.eye(3) if M is None else jnp.asarray(M), jnp.full(3, s), c, b))
+    return np.asarray(
+        _path(
+            arrays,
+            jnp.asarray(x),
+            jnp.eye(3) if M is None else jnp.asarray(M),
+            jnp.full(3, s),
+            c,
+            b,
+        )
+    )
 
 
 @names
@@ -74,16 +85,22 @@ def test_adding_a_constant_to_the_loss_changes_nothing(name, x, b):
     np.testing.assert_array_equal(path(page(name), x, b=b), path(page(name), x))
 
 
-@pytest.mark.parametrize("name", [name for name in elementwise if not hasattr(catalogue[name](0.01), "weight_decay")])
+@pytest.mark.parametrize(
+    "name", [name for name in elementwise if not hasattr(catalogue[name](0.01), "weight_decay")]
+)
 @given(x=starts, s=st.sampled_from([0.5, -2.0, 8.0]))
 def test_translation(name, x, s):
-    np.testing.assert_allclose(path(page(name), np.array(x) - s, s=s) + s, path(page(name), x), atol=1e-9)
+    np.testing.assert_allclose(
+        path(page(name), np.array(x) - s, s=s) + s, path(page(name), x), atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "adam"])
 @given(x=starts, k=st.integers(-20, 20))
 def test_without_eps_the_scale_of_the_loss_does_not_matter_bit_by_bit(name, x, k):
-    np.testing.assert_array_equal(path(page(name, eps=0.0), x, c=2.0**k), path(page(name, eps=0.0), x))
+    np.testing.assert_array_equal(
+        path(page(name, eps=0.0), x, c=2.0**k), path(page(name, eps=0.0), x)
+    )
 
 
 @given(x=starts, k=st.integers(-20, 20))
@@ -100,7 +117,9 @@ def rotation(angle):
 @pytest.mark.parametrize("name", ["sgd", "momentum"])
 def test_rotating_the_problem_rotates_the_path(name, x, angle):
     R = rotation(angle)
-    np.testing.assert_allclose(path(page(name), R @ np.array(x), R.T) @ R, path(page(name), x), atol=1e-13)
+    np.testing.assert_allclose(
+        path(page(name), R @ np.array(x), R.T) @ R, path(page(name), x), atol=1e-13
+    )
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "adam"])
@@ -110,7 +129,13 @@ def test_rotating_the_problem_changes_the_path_of_adaptive_methods(name):
     assert np.abs(path(page(name), R @ np.array(x), R.T) @ R - path(page(name), x)).max() > 0.01
 
 
-@given(g=st.lists(st.floats(-1e5, 1e5).filter(lambda g: g == 0 or abs(g) > 1e-100), min_size=STEPS, max_size=STEPS))
+@given(
+    g=st.lists(
+        st.floats(-1e5, 1e5).filter(lambda g: g == 0 or abs(g) > 1e-100),
+        min_size=STEPS,
+        max_size=STEPS,
+    )
+)
 def test_adam_and_rmsprop_steps_are_bounded_whatever_the_gradients(g):
     """RMSprop: |step| ≤ η/√(1-ρ). Adam: |m| ≤ C √v with C = (1-β₁)/√((1-β₂)(1-β₁²/β₂)) = 7.27 for the defaults."""
     g = jnp.asarray(g)
@@ -144,12 +169,16 @@ def test_separable_coordinates_do_not_see_each_other(name):
     scale = np.array([1.0, 3.0])
     both = Problem(lambda x: jnp.sum(jnp.asarray(scale) * x**4) / 4, [1.0, -0.5], name="both")
     first = Problem(lambda x: jnp.sum(x**4) / 4, [1.0], name="first")
-    np.testing.assert_array_equal(iterate(page(name), both, STEPS).x[:, :1], iterate(page(name), first, STEPS).x)
+    np.testing.assert_array_equal(
+        iterate(page(name), both, STEPS).x[:, :1], iterate(page(name), first, STEPS).x
+    )
 
 
 def test_momentum_oscillates_exactly_below_critical_damping():
     """Powers of the companion matrix turn while (1 + μ - h²λ)² < 4μ."""
     for lr, turns in ((0.02, True), (0.001, False)):
-        line = iterate(Momentum(lr, 0.8), Problem(lambda x: 10 * jnp.sum(x**2) / 2, [1.0], name="bowl"), 200).x[:, 0]
+        line = iterate(
+            Momentum(lr, 0.8), Problem(lambda x: 10 * jnp.sum(x**2) / 2, [1.0], name="bowl"), 200
+        ).x[:, 0]
         assert ((1 + 0.8 - lr * 10) ** 2 < 4 * 0.8) == turns
         assert (np.asarray(line) < 0).any() == turns

@@ -74,7 +74,11 @@ def test_the_convex_map_nears_bessels_function_like_h():
     errors = []
     for h in (0.04, 0.02, 0.01):
         t = h * np.arange(1, round(10 / h) + 1)
-        errors.append(np.abs(pages.mapped(NesterovConvex(h**2), line, [1.0], len(t)).x[1:, 0] - 2 * j1(t) / t).max())
+        errors.append(
+            np.abs(
+                pages.mapped(NesterovConvex(h**2), line, [1.0], len(t)).x[1:, 0] - 2 * j1(t) / t
+            ).max()
+        )
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.05)
 
 
@@ -124,15 +128,21 @@ def test_strongly_convex_momentum_has_the_friction_two_roots_of_the_curvature():
 def test_at_one_over_the_largest_curvature_it_contracts_by_one_minus_one_over_the_root_of_kappa():
     """κ = 100: every curvature from 1 to 100 contracts by at most 0.9 per step, the smallest by 0.9 itself."""
     page = Nesterov.strongly_convex(1 / 100, 1.0)
-    radii = [float(analysis.spectral_radius(page, curvature)) for curvature in (1.0, 3.0, 30.0, 100.0)]
+    radii = [
+        float(analysis.spectral_radius(page, curvature)) for curvature in (1.0, 3.0, 30.0, 100.0)
+    ]
     assert radii[0] == pytest.approx(0.9, abs=1e-6)
     assert max(radii) == pytest.approx(0.9, abs=1e-6)
 
 
-@pytest.mark.parametrize(("page", "limit"), [(Nesterov, (2 + 2 * 0.8) / (1 + 2 * 0.8)), (Momentum, 2 + 2 * 0.8)])
+@pytest.mark.parametrize(
+    ("page", "limit"), [(Nesterov, (2 + 2 * 0.8) / (1 + 2 * 0.8)), (Momentum, 2 + 2 * 0.8)]
+)
 def test_looking_ahead_lowers_the_critical_curvature(page, limit):
     """(2+2μ)/((1+2μ)η), against (2+2μ)/η of the heavy ball."""
-    assert float(analysis.critical_curvature(page(0.01, 0.8))) * 0.01 == pytest.approx(limit, rel=1e-9)
+    assert float(analysis.critical_curvature(page(0.01, 0.8))) * 0.01 == pytest.approx(
+        limit, rel=1e-9
+    )
 
 
 @pytest.mark.parametrize(("cls", "share"), [(Nesterov, 1.0), (Momentum, 0.0)])

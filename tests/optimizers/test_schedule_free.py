@@ -56,5 +56,7 @@ def test_without_it_the_position_is_the_average_of_gradient_descent():
 
 
 def test_the_mixture_is_a_share():
-    with pytest.raises(InvalidValue, match=r"`b1` is 1.5, which is outside \[0, 1\]; use a number such as 0.9"):
+    with pytest.raises(
+        InvalidValue, match=r"`b1` is 1.5, which is outside \[0, 1\]; use a number such as 0.9"
+    ):
         ScheduleFree(0.1, 1.5)

@@ -29,10 +29,16 @@ def rate_of_energy(page, y, f=f, grad=grad, t=0.3):
 
 def test_the_smoothed_sign_is_the_gradient_of_size_and_of_the_barrier_the_inverse():
     m = jnp.linspace(-2, 2, 9)
-    np.testing.assert_allclose(jax.vmap(jax.grad(lambda m: signs.size(m, 0.3)))(m), signs.sign(m, 0.3), atol=1e-15)
+    np.testing.assert_allclose(
+        jax.vmap(jax.grad(lambda m: signs.size(m, 0.3)))(m), signs.sign(m, 0.3), atol=1e-15
+    )
     u = signs.sign(m, 0.9)
-    np.testing.assert_allclose(jax.vmap(jax.grad(lambda u: signs.barrier(u, 0.9)))(u), m, rtol=1e-13, atol=1e-15)
-    np.testing.assert_allclose(signs.size(m, 0.9) + signs.barrier(u, 0.9), u * m, rtol=1e-13, atol=1e-15)  # Fenchel
+    np.testing.assert_allclose(
+        jax.vmap(jax.grad(lambda u: signs.barrier(u, 0.9)))(u), m, rtol=1e-13, atol=1e-15
+    )
+    np.testing.assert_allclose(
+        signs.size(m, 0.9) + signs.barrier(u, 0.9), u * m, rtol=1e-13, atol=1e-15
+    )  # Fenchel
 
 
 def test_without_smoothing_they_are_the_sign_its_norm_and_the_box():
@@ -63,7 +69,9 @@ def test_signum_map_and_flow(smoothing):
 def test_signum_spends_the_sum_of_its_memory_times_its_sign(smoothing):
     page = Signum(0.01, 0.8, smoothing)
     y = SignumState(jnp.asarray(start), jnp.asarray(m))
-    np.testing.assert_allclose(rate_of_energy(page, y), -np.sum(m * signs.sign(jnp.asarray(m), smoothing)), rtol=1e-12)
+    np.testing.assert_allclose(
+        rate_of_energy(page, y), -np.sum(m * signs.sign(jnp.asarray(m), smoothing)), rtol=1e-12
+    )
 
 
 def test_a_short_memory_runs_each_coordinate_down_in_finite_time():
@@ -104,7 +112,9 @@ def test_lion_map_and_flow(smoothing):
         mean = 0.95 * mean + 0.05 * g
         np.testing.assert_allclose(seen, x, rtol=1e-12)
     dy = page.flow(0.0, LionState(jnp.asarray(start), jnp.asarray(m)), grad)
-    np.testing.assert_allclose(dy.x, -sign(0.8 * m + 0.2 * numpy_grad(start)) - 0.3 * start, rtol=1e-14)
+    np.testing.assert_allclose(
+        dy.x, -sign(0.8 * m + 0.2 * numpy_grad(start)) - 0.3 * start, rtol=1e-14
+    )
     np.testing.assert_allclose(dy.m, (numpy_grad(start) - m) / (0.01 / 0.05), rtol=1e-13)
 
 
@@ -141,7 +151,9 @@ def test_lion_minimises_the_loss_within_its_box():
 def test_lion_comes_into_its_box_at_the_rate_of_its_decay():
     decay = 0.5
     t = np.linspace(0, 4, 30)
-    x = np.asarray(pages.flowed(Lion(0.05, 0.9, 0.95, decay, 0.2), lambda x: x - 5, [6.0, -7.0], t).x)
+    x = np.asarray(
+        pages.flowed(Lion(0.05, 0.9, 0.95, decay, 0.2), lambda x: x - 5, [6.0, -7.0], t).x
+    )
     outside = np.maximum(np.abs(x) - 1 / decay, 0)
     assert (outside <= np.exp(-decay * t)[:, None] * outside[0] + 1e-10).all()
 
@@ -198,7 +210,10 @@ def test_exact_muon_spends_the_nuclear_norm_of_its_memory():
         return jnp.sum(jnp.cos(x)) + jnp.sum(x**2)
 
     rate = rate_of_energy(page, MuonState(jnp.asarray(x), jnp.asarray(M)), loss, jax.grad(loss))
-    nuclear = [np.linalg.svd(part, compute_uv=False).sum() for part in (M[:12].reshape(3, 4), M[12:].reshape(2, 2))]
+    nuclear = [
+        np.linalg.svd(part, compute_uv=False).sum()
+        for part in (M[:12].reshape(3, 4), M[12:].reshape(2, 2))
+    ]
     np.testing.assert_allclose(rate, -(np.sqrt(4 / 3) * nuclear[0] + nuclear[1]), rtol=1e-10)
 
 
@@ -226,7 +241,9 @@ def test_five_steps_of_newton_and_schulz_send_singular_values_near_one_only():
 
 
 def test_the_polar_factor_leaves_out_what_is_zero():
-    np.testing.assert_allclose(polar_factor(jnp.diag(jnp.array([2.0, 0.0]))), np.diag([1.0, 0.0]), atol=1e-15)
+    np.testing.assert_allclose(
+        polar_factor(jnp.diag(jnp.array([2.0, 0.0]))), np.diag([1.0, 0.0]), atol=1e-15
+    )
     np.testing.assert_array_equal(polar_factor(jnp.zeros((2, 3))), 0)
 
 
@@ -249,7 +266,11 @@ def test_muon_of_a_pytree_is_optax_and_leaves_that_are_no_matrices_are_refused()
     words = r"Muon moves matrices, but the position\['bias'\] has shape \(3,\); make it a matrix"
     with pytest.raises(InvalidValue, match=words):
         Muon(0.02).for_leaves({"weight": np.zeros((3, 3)), "bias": np.zeros(3)})
-    with pytest.raises(InvalidValue, match=r"Muon moves matrices, but the position has shape \(2,\)"):
+    with pytest.raises(
+        InvalidValue, match=r"Muon moves matrices, but the position has shape \(2,\)"
+    ):
         integrate(Muon(0.02), Problem(lambda x: jnp.sum(x**2), [1.0, 2.0], name="bowl"), 3)
-    with pytest.raises(InvalidValue, match="an energy is known of the polar factor only, .* pass exact=True"):
+    with pytest.raises(
+        InvalidValue, match="an energy is known of the polar factor only, .* pass exact=True"
+    ):
         Muon(0.02).energy(0.0, MuonState(jnp.asarray(A), jnp.asarray(A)), lambda x: jnp.sum(x))

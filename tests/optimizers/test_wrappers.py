@@ -35,10 +35,19 @@ cosine = optax.cosine_decay_schedule(1.0, 40, alpha=0.1)
 
 
 def layers(x):
-    return jnp.sum(jnp.cos(x["a"]["w"])) + x["a"]["b"] @ x["a"]["b"] + jnp.sum(x["c"] ** 4) + x["c"][0] * x["a"]["b"][0]
+    return (
+        jnp.sum(jnp.cos(x["a"]["w"]))
+        + x["a"]["b"] @ x["a"]["b"]
+        + jnp.sum(x["c"] ** 4)
+        + x["c"][0] * x["a"]["b"][0]
+    )
 
 
-net = Problem(layers, {"a": {"w": np.full((2, 2), 0.5), "b": np.array([0.3, -1.0])}, "c": np.array([0.7])}, name="net")
+net = Problem(
+    layers,
+    {"a": {"w": np.full((2, 2), 0.5), "b": np.array([0.3, -1.0])}, "c": np.array([0.7])},
+    name="net",
+)
 flat, unravel = jax.flatten_util.ravel_pytree(net.start())
 slope = jax.grad(lambda x: layers(unravel(x)))
 
@@ -46,10 +55,14 @@ AROUND = {
     "schedule": lambda page: Schedule(page, cosine),
     "averaged": lambda page: Averaged(page, 0.5),
     "layerwise": lambda page: Layerwise(page, {"a": 2.0, "a.w": 0.5}),
-    "surgery": lambda page: WithGradient(page, lambda g, x: jax.tree.map(lambda g, x: jnp.tanh(g) + 0.1 * x, g, x)),
+    "surgery": lambda page: WithGradient(
+        page, lambda g, x: jax.tree.map(lambda g, x: jnp.tanh(g) + 0.1 * x, g, x)
+    ),
 }
 wrappers = pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
-inside = pytest.mark.parametrize("page", [SGD(0.01), Momentum(0.01), Adam(0.01)], ids=["sgd", "momentum", "adam"])
+inside = pytest.mark.parametrize(
+    "page", [SGD(0.01), Momentum(0.01), Adam(0.01)], ids=["sgd", "momentum", "adam"]
+)
 
 
 def largest(tree):
@@ -81,7 +94,9 @@ def test_the_map_is_that_of_the_twin(around, page, library_path):
     run = iterate(page, net, 6)
     for k, seen in enumerate(library_path(page.optax(), jax.grad(layers), x, 6)):
         y = jax.tree.map(lambda a, k=k: a[k + 1], run.y)
-        np.testing.assert_allclose(page.parameters(y), jax.flatten_util.ravel_pytree(seen)[0], rtol=1e-12)
+        np.testing.assert_allclose(
+            page.parameters(y), jax.flatten_util.ravel_pytree(seen)[0], rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", AROUND)
@@ -120,7 +135,9 @@ def test_new_values_never_compile_again():
 
     def around(rate):
         clipped = WithGradient(Adam(rate), per_layer_clip)
-        return Accumulated(Averaged(Layerwise(Schedule(clipped, cosine), {"a": 7 * rate}), 9 * rate), 2)
+        return Accumulated(
+            Averaged(Layerwise(Schedule(clipped, cosine), {"a": 7 * rate}), 9 * rate), 2
+        )
 
     iterate(around(0.1), problem, 3)
     traces = len(seen)
@@ -130,7 +147,9 @@ def test_new_values_never_compile_again():
 
 
 def test_a_clock_longer_than_the_mean_remembers_is_refused():
-    with pytest.raises(InvalidValue, match="the step `h` = 0.6 is longer than the memory time `tau` = 0.5"):
+    with pytest.raises(
+        InvalidValue, match="the step `h` = 0.6 is longer than the memory time `tau` = 0.5"
+    ):
         Averaged(SGD(0.1), 0.5).at(0.6)
 
 
@@ -140,11 +159,14 @@ def test_only_pages_are_wrapped(cls, as_users_see_it):
         cls(0.1, {})
 
 
-@pytest.mark.parametrize("make", [lambda p: Schedule(p, cosine), lambda p: Layerwise(p, {"a": 2.0})])
+@pytest.mark.parametrize(
+    "make", [lambda p: Schedule(p, cosine), lambda p: Layerwise(p, {"a": 2.0})]
+)
 @pytest.mark.parametrize("page", [ScheduleFree(0.1), Averaged(SGD(0.1), 1.0)])
 def test_pages_that_keep_positions_in_their_memory_are_wrapped_the_other_way_round(make, page):
     with pytest.raises(
-        InvalidValue, match="moves the position alone, but the memory of .* holds a position, `(z|fast)`"
+        InvalidValue,
+        match="moves the position alone, but the memory of .* holds a position, `(z|fast)`",
     ):
         make(page)
 
@@ -222,16 +244,36 @@ def test_the_loss_is_the_energy_of_scheduled_gradient_descent_only():
         (0.1, InvalidType, "`schedule` must be a function of the step, got 0.1"),
         (lambda k: -0.5, InvalidValue, "is -0.5 at step 0; return factors of at least 0"),
         (lambda: 1.0, InvalidType, "must take the step and return one real number"),
-        (lambda k: 1.0 if k < 5 else 0.5, InvalidType, "branches on the traced step; use jax.numpy.where"),
-        (lambda k: 1 / np.sqrt(k + 1), InvalidType, "uses numpy on the traced step; use jax.numpy instead"),
-        (lambda k: 1 / float(k + 1), InvalidType, "turns the traced step into a Python number; use jax.numpy"),
+        (
+            lambda k: 1.0 if k < 5 else 0.5,
+            InvalidType,
+            "branches on the traced step; use jax.numpy.where",
+        ),
+        (
+            lambda k: 1 / np.sqrt(k + 1),
+            InvalidType,
+            "uses numpy on the traced step; use jax.numpy instead",
+        ),
+        (
+            lambda k: 1 / float(k + 1),
+            InvalidType,
+            "turns the traced step into a Python number; use jax.numpy",
+        ),
         (
             lambda k: [1.0, 0.5][int(k)],
             InvalidType,
             "must take the step and return one real number; at step .*: list index out",
         ),
-        (lambda k: 1j, InvalidType, "must take the step and return one real number; at step 0: .* got 1j"),
-        (lambda k: "1", InvalidType, "must take the step and return one real number; at step 0: .* got the text '1'"),
+        (
+            lambda k: 1j,
+            InvalidType,
+            "must take the step and return one real number; at step 0: .* got 1j",
+        ),
+        (
+            lambda k: "1",
+            InvalidType,
+            "must take the step and return one real number; at step 0: .* got the text '1'",
+        ),
         (lambda k: None, InvalidType, "must take the step and return one real number"),
         (lambda k: 1 / (k - 10), InvalidValue, "is -0.1 at step 0"),
         (lambda k: jnp.nan * k, InvalidType, "must be finite, got nan"),
@@ -243,12 +285,16 @@ def test_wrong_schedules(schedule, error, words):
         Schedule(SGD(0.1), schedule)
 
 
-@pytest.mark.parametrize("around", [lambda page: Schedule(page, cosine), lambda page: Layerwise(page, {"a": 2.0})])
+@pytest.mark.parametrize(
+    "around", [lambda page: Schedule(page, cosine), lambda page: Layerwise(page, {"a": 2.0})]
+)
 def test_a_factor_has_an_energy_where_the_page_inside_has_one(around):
     """Surgery makes another field of the gradient, so the loss may rise along it."""
     y = SGD(0.1).init(flat, slope)
     with pytest.raises(InvalidValue, match="no energy is known for WithGradient"):
-        around(WithGradient(SGD(0.1), lambda g: jax.tree.map(jnp.negative, g))).energy(0.0, y, lambda x: x @ x)
+        around(WithGradient(SGD(0.1), lambda g: jax.tree.map(jnp.negative, g))).energy(
+            0.0, y, lambda x: x @ x
+        )
     assert around(Accumulated(SGD(0.1), 2)).energy(0.0, y, lambda x: x @ x) == flat @ flat
 
 
@@ -288,16 +334,23 @@ def test_averaging_lags_by_tau_behind_what_walks_straight():
 
 
 def test_an_average_shorter_than_a_step_or_of_an_average_is_refused():
-    with pytest.raises(InvalidValue, match="the step `h` = 0.1 is longer than the memory time `tau` = 0.05"):
+    with pytest.raises(
+        InvalidValue, match="the step `h` = 0.1 is longer than the memory time `tau` = 0.05"
+    ):
         Averaged(SGD(0.1), 0.05)
     for inside in (Averaged(SGD(0.1), 1.0), WithGradient(Averaged(SGD(0.1), 1.0), per_layer_clip)):
         with pytest.raises(InvalidValue, match="is averaged already; pass the page inside"):
             Averaged(inside, 1.0)
 
 
-@pytest.mark.parametrize("page", [ScheduleFree(0.1), NesterovConvex(0.1), Averaged(ScheduleFree(0.1), 1.0)], ids=repr)
+@pytest.mark.parametrize(
+    "page", [ScheduleFree(0.1), NesterovConvex(0.1), Averaged(ScheduleFree(0.1), 1.0)], ids=repr
+)
 def test_a_flow_that_divides_by_time_is_not_modified(page):
-    with pytest.raises(InvalidValue, match="divides by the time since its start, so that no series in h serves there"):
+    with pytest.raises(
+        InvalidValue,
+        match="divides by the time since its start, so that no series in h serves there",
+    ):
         Modified(page)
 
 
@@ -311,7 +364,8 @@ def test_a_page_is_made_memoryless_before_it_is_wrapped():
 def test_what_is_modified_is_wrapped_first(around):
     """The modified flow of a page is not that of what is around it."""
     with pytest.raises(
-        InvalidValue, match="is that of its own map, not of what is around it; wrap its page, and modify"
+        InvalidValue,
+        match="is that of its own map, not of what is around it; wrap its page, and modify",
     ):
         around(Modified(SGD(0.1)))
 
@@ -323,7 +377,10 @@ def test_every_layer_moves_at_its_rate_and_the_longest_label_wins():
     plain, page = SGD(0.1), Layerwise(SGD(0.1), {"a": 2.0, "a.w": 0.5})
     once, scaled = (iterate(p, net, 1).x for p in (plain, page))
     for label, factor in ((("a", "w"), 0.5), (("a", "b"), 2.0), (("c",), 1.0)):
-        moved = [np.diff(eqx.tree_at(lambda x: x, _at(x, label), _at(x, label)), axis=0) for x in (once, scaled)]
+        moved = [
+            np.diff(eqx.tree_at(lambda x: x, _at(x, label), _at(x, label)), axis=0)
+            for x in (once, scaled)
+        ]
         np.testing.assert_allclose(moved[1], factor * moved[0], rtol=1e-12)
 
 
@@ -337,12 +394,16 @@ def test_the_layerwise_flow_is_preconditioned_by_a_block_diagonal_matrix():
     page = Layerwise(Adam(0.01), {"a": 3.0, "c": 0.5}).for_leaves(net.start())
     y = jax.tree.map(lambda a: a + 0.5, page.init(flat, slope))
     C = np.diag([3.0] * 6 + [0.5])
-    np.testing.assert_allclose(page.flow(0.3, y, slope).x, C @ Adam(0.01).flow(0.3, y, slope).x, rtol=1e-13)
+    np.testing.assert_allclose(
+        page.flow(0.3, y, slope).x, C @ Adam(0.01).flow(0.3, y, slope).x, rtol=1e-13
+    )
 
 
 def test_the_largest_curvature_counts_in_the_units_of_the_layers():
     """f = λ₁x²/2 + λ₂y²/2 with factors c: stable up to h = 2/max(cλ)."""
-    bowl = Problem(lambda x: 4 * x["a"] ** 2 / 2 + x["b"] ** 2 / 2, {"a": 1.0, "b": 1.0}, name="bowl")
+    bowl = Problem(
+        lambda x: 4 * x["a"] ** 2 / 2 + x["b"] ** 2 / 2, {"a": 1.0, "b": 1.0}, name="bowl"
+    )
     for h, stable in ((0.199, True), (0.201, False)):
         run = iterate(Layerwise(SGD(h), {"b": 10.0}), bowl, 60, throw=False)
         assert bool(jnp.abs(run.x["b"][-1]) < 1) == stable
@@ -368,7 +429,9 @@ def test_labels_that_name_no_part_are_refused():
         iterate(Layerwise(SGD(0.1), {"a.v": 2.0}), net, 1)
     with pytest.raises(InvalidValue, match="the position is one array, so 'a' names no part of it"):
         iterate(Layerwise(SGD(0.1), {"a": 2.0}), Problem(f, start, name="f"), 1)
-    with pytest.raises(InvalidValue, match="has not met its position yet; run it, or call .for_leaves"):
+    with pytest.raises(
+        InvalidValue, match="has not met its position yet; run it, or call .for_leaves"
+    ):
         Layerwise(SGD(0.1), {"a": 2.0}).flow(0.0, SGD(0.1).init(flat, slope), slope)
 
 
@@ -390,7 +453,9 @@ def test_clipping_per_layer_bounds_every_layer_and_keeps_its_direction():
     for full, cut in zip(jax.tree.leaves(g), jax.tree.leaves(clipped), strict=True):
         norm = float(jnp.linalg.norm(full))
         np.testing.assert_allclose(cut, full * min(1, 0.1 / norm), rtol=1e-10)
-    assert max(float(jnp.linalg.norm(leaf)) for leaf in jax.tree.leaves(clipped)) <= 0.1 * (1 + 1e-12)
+    assert max(float(jnp.linalg.norm(leaf)) for leaf in jax.tree.leaves(clipped)) <= 0.1 * (
+        1 + 1e-12
+    )
 
 
 def test_clipping_the_global_norm_keeps_the_direction_of_all():
@@ -402,7 +467,9 @@ def test_clipping_the_global_norm_keeps_the_direction_of_all():
 def test_centralised_gradients_have_no_mean_over_the_inputs_of_a_matrix():
     centred = moved(optax.centralize())
     np.testing.assert_allclose(centred["a"]["w"].mean(0), 0, atol=1e-15)
-    np.testing.assert_allclose(centred["a"]["b"], jax.grad(layers)(net.start())["a"]["b"], rtol=1e-12)
+    np.testing.assert_allclose(
+        centred["a"]["b"], jax.grad(layers)(net.start())["a"]["b"], rtol=1e-12
+    )
 
 
 def test_a_penalty_is_the_gradient_of_what_it_adds():
@@ -411,7 +478,9 @@ def test_a_penalty_is_the_gradient_of_what_it_adds():
     def decay_weights(g, x):
         return {"a": {"w": g["a"]["w"] + 0.3 * x["a"]["w"], "b": g["a"]["b"]}, "c": g["c"]}
 
-    penalised = Problem(lambda x: layers(x) + 0.15 * jnp.sum(x["a"]["w"] ** 2), net.x0, name="penalised")
+    penalised = Problem(
+        lambda x: layers(x) + 0.15 * jnp.sum(x["a"]["w"] ** 2), net.x0, name="penalised"
+    )
     steeper = jax.grad(lambda x: penalised.loss(unravel(x)))
     ours, theirs = WithGradient(SGD(0.1), decay_weights).for_leaves(net.start()), SGD(0.1)
     np.testing.assert_allclose(
@@ -434,9 +503,14 @@ def test_noise_has_the_step_as_its_seed_and_the_flow_sees_its_mean():
     first, again = (iterate(page, net, 5).y.x for _ in range(2))
     np.testing.assert_array_equal(first, again)
     kicks = np.diff(first, axis=0) + 0.1 * np.stack([slope(x) for x in first[:-1]])
-    assert np.std(kicks / 0.1) == pytest.approx(1, abs=0.3) and len(np.unique(kicks.round(12))) == kicks.size
+    assert (
+        np.std(kicks / 0.1) == pytest.approx(1, abs=0.3)
+        and len(np.unique(kicks.round(12))) == kicks.size
+    )
     y = page.init(flat, slope)
-    np.testing.assert_array_equal(page.for_leaves(net.start()).flow(0.0, y, slope).x, SGD(0.1).flow(0.0, y, slope).x)
+    np.testing.assert_array_equal(
+        page.for_leaves(net.start()).flow(0.0, y, slope).x, SGD(0.1).flow(0.0, y, slope).x
+    )
 
 
 @pytest.mark.parametrize(
@@ -447,7 +521,11 @@ def test_noise_has_the_step_as_its_seed_and_the_flow_sees_its_mean():
             InvalidType,
             "`transform` must change a gradient, got 3.0; pass a function",
         ),
-        (lambda: WithGradient(SGD(0.1), lambda: 0), InvalidType, "takes other arguments; pass a function of g"),
+        (
+            lambda: WithGradient(SGD(0.1), lambda: 0),
+            InvalidType,
+            "takes other arguments; pass a function of g",
+        ),
         (
             lambda: WithGradient(SGD(0.1), lambda g, x, k: g),
             InvalidValue,
@@ -469,12 +547,16 @@ def test_noise_has_the_step_as_its_seed_and_the_flow_sees_its_mean():
             "`transform` .* returned .* for a gradient .*; return one like it",
         ),
         (
-            lambda: integrate(WithGradient(SGD(0.1), lambda g, x, k: g, mean=lambda g: (g, g)), net, 1),
+            lambda: integrate(
+                WithGradient(SGD(0.1), lambda g, x, k: g, mean=lambda g: (g, g)), net, 1
+            ),
             InvalidValue,
             "`mean` .* returned .* for a gradient .*; return one like it",
         ),
         (
-            lambda: iterate(WithGradient(SGD(0.1), lambda g: jax.tree.map(lambda a: a > 0, g)), net, 1),
+            lambda: iterate(
+                WithGradient(SGD(0.1), lambda g: jax.tree.map(lambda a: a > 0, g)), net, 1
+            ),
             InvalidValue,
             "`transform` .* returned .* for a gradient .*; return one like it",
         ),
@@ -501,10 +583,17 @@ def test_wrong_transforms(make, error, words):
 
 
 def test_muon_inside_a_wrapper_knows_its_matrices():
-    matrix = Problem(lambda x: jnp.sum(jnp.cos(x["w"]) + x["w"] ** 2), {"w": np.eye(2, 3)}, name="matrix")
+    matrix = Problem(
+        lambda x: jnp.sum(jnp.cos(x["w"]) + x["w"] ** 2), {"w": np.eye(2, 3)}, name="matrix"
+    )
     wrapped = iterate(WithGradient(Muon(0.1, exact=True), per_layer_clip), matrix, 3)
-    np.testing.assert_allclose(wrapped.y.x, iterate(Muon(0.1, exact=True), matrix, 3).y.x, atol=1e-12)
+    np.testing.assert_allclose(
+        wrapped.y.x, iterate(Muon(0.1, exact=True), matrix, 3).y.x, atol=1e-12
+    )
 
 
 def test_rmsprop_inside_a_wrapper_keeps_its_layer():
-    assert WithGradient(RMSprop(0.1), per_layer_clip).regularity.initial_layer and WithGradient(RMSprop(0.1), per_layer_clip).order == 0.5
+    assert (
+        WithGradient(RMSprop(0.1), per_layer_clip).regularity.initial_layer
+        and WithGradient(RMSprop(0.1), per_layer_clip).order == 0.5
+    )

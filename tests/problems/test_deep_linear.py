@@ -33,7 +33,14 @@ def unbalanced(depth=2):
 
 @cache
 def flow(depth, balanced=True):
-    return integrate(SGD(RATE), made(depth), STEPS, x0=None if balanced else unbalanced(depth), rtol=1e-12, atol=1e-13)
+    return integrate(
+        SGD(RATE),
+        made(depth),
+        STEPS,
+        x0=None if balanced else unbalanced(depth),
+        rtol=1e-12,
+        atol=1e-13,
+    )
 
 
 def spread(run, problem) -> float:
@@ -58,20 +65,26 @@ def test_saxe_gives_the_modes_of_two_layers():
     modes = jax.vmap(loss(problem).modes)(run.x)
     t, grown = np.asarray(run.t)[:, None], np.exp(2 * s * np.asarray(run.t)[:, None])
     assert t.shape == (STEPS + 1, 1)
-    np.testing.assert_allclose(loss(problem).learned(run.t, 0.01), s * grown / (grown - 1 + s / 0.01), rtol=1e-12)
+    np.testing.assert_allclose(
+        loss(problem).learned(run.t, 0.01), s * grown / (grown - 1 + s / 0.01), rtol=1e-12
+    )
     np.testing.assert_allclose(modes, loss(problem).learned(run.t, 0.01), rtol=0, atol=1e-8)
 
 
 def test_strong_modes_are_learned_first():
     halfway = [float(np.log(s / 0.01 - 1) / (2 * s)) for s in (3.0, 1.0)]  # where u = s/2
     learned = [np.asarray(loss(deep_linear()).learned(t, 0.01)) for t in halfway]
-    assert learned[0][0] == pytest.approx(1.5, rel=1e-12) and learned[1][1] == pytest.approx(0.5, rel=1e-12)
+    assert learned[0][0] == pytest.approx(1.5, rel=1e-12) and learned[1][1] == pytest.approx(
+        0.5, rel=1e-12
+    )
     assert halfway[0] < halfway[1] / 2
 
 
 def test_a_mode_without_strength_or_without_a_start_has_a_solution_too():
     rank_one = loss(deep_linear((2.0, 0.0)))
-    np.testing.assert_allclose(rank_one.learned(3.0, 0.5)[1], 0.5 / (1 + 2 * 0.5 * 3), rtol=1e-14)  # u' = -2u²
+    np.testing.assert_allclose(
+        rank_one.learned(3.0, 0.5)[1], 0.5 / (1 + 2 * 0.5 * 3), rtol=1e-14
+    )  # u' = -2u²
     assert rank_one.learned(3.0, jnp.zeros(2)).tolist() == [0, 0]
     assert rank_one.learned(jnp.asarray(1e4), 0.01)[0] == 2  # no overflow
     slope = jax.grad(lambda t: rank_one.learned(t, 0.5)[1])(3.0)
@@ -80,15 +93,20 @@ def test_a_mode_without_strength_or_without_a_start_has_a_solution_too():
 
 def test_starts_that_the_closed_form_does_not_cover_are_refused():
     with pytest.raises(
-        InvalidValue, match=r"this closed form is that of two layers, got 3; use deep_linear\(depth=2\)"
+        InvalidValue,
+        match=r"this closed form is that of two layers, got 3; use deep_linear\(depth=2\)",
     ):
         loss(made(3)).gradient_flow(1.0, made(3).x0)
-    with pytest.raises(InvalidValue, match=r"`x0` is not balanced, off by .*; pass the start of deep_linear\(\)"):
+    with pytest.raises(
+        InvalidValue, match=r"`x0` is not balanced, off by .*; pass the start of deep_linear\(\)"
+    ):
         loss(made()).gradient_flow(1.0, unbalanced())
     diagonal, off = loss(deep_linear()), np.array([[1.0, 0.5], [0.5, 1.0]])  # W₂ = W₁ᵀ is balanced
     with pytest.raises(InvalidValue, match="`x0` is not in the pairs of the target, off by 1"):
         diagonal.gradient_flow(1.0, (off, off.T))
-    with pytest.raises(InvalidValue, match="`x0` has the mode -1; pass a start whose modes are >= 0"):
+    with pytest.raises(
+        InvalidValue, match="`x0` has the mode -1; pass a start whose modes are >= 0"
+    ):
         diagonal.gradient_flow(1.0, (np.eye(2), -np.eye(2)))
 
 
@@ -123,7 +141,10 @@ def test_the_start_is_balanced_and_its_product_lies_in_the_singular_pairs(depth)
 
 def test_the_map_loses_it_in_proportion_to_the_learning_rate():
     x0, rates = unbalanced(), (0.02, 0.01, 0.005)
-    lost = [spread(iterate(SGD(rate), made(), round(2 / rate), x0=x0, save_every=20), made()) for rate in rates]
+    lost = [
+        spread(iterate(SGD(rate), made(), round(2 / rate), x0=x0, save_every=20), made())
+        for rate in rates
+    ]
     slopes = np.diff(np.log(lost)) / np.diff(np.log(rates))
     np.testing.assert_allclose(slopes, 1, atol=0.1)
 
@@ -141,7 +162,9 @@ def test_one_step_changes_it_by_the_square_of_the_learning_rate_times_the_gradie
 
 def test_the_origin_is_a_saddle():
     f, s = loss(deep_linear()), 3.0
-    hessian = jax.hessian(lambda flat: f((flat[:4].reshape(2, 2), flat[4:].reshape(2, 2))))(jnp.zeros(8))
+    hessian = jax.hessian(lambda flat: f((flat[:4].reshape(2, 2), flat[4:].reshape(2, 2))))(
+        jnp.zeros(8)
+    )
     curvatures = np.linalg.eigvalsh(hessian)
     assert curvatures[0] == pytest.approx(-s) and curvatures[-1] == pytest.approx(s)
 
@@ -149,7 +172,11 @@ def test_the_origin_is_a_saddle():
 @pytest.mark.parametrize("width, minimum", [(1, 1 / 2), (2, 0.0), (3, 0.0)])
 def test_the_minimum_is_what_the_layers_are_too_narrow_for(width, minimum):
     problem = deep_linear((3.0, 1.0), width=width)
-    assert problem.minimum == minimum and problem.x0[0].shape == (width, 2) and problem.x0[1].shape == (2, width)
+    assert (
+        problem.minimum == minimum
+        and problem.x0[0].shape == (width, 2)
+        and problem.x0[1].shape == (2, width)
+    )
     end = iterate(SGD(0.1), problem, 400, save_every=400)
     assert float(end.loss[-1]) == pytest.approx(minimum, abs=1e-12)
     w1, _ = loss(problem).gradient_flow(1.0, problem.x0)
@@ -166,22 +193,32 @@ def test_a_solver_that_knows_nothing_of_jax_finds_the_same():
         return -np.concatenate([(w2.T @ off).ravel(), (off @ w1.T).ravel()])
 
     start = np.concatenate([layer.ravel() for layer in problem.x0])
-    end = scipy.integrate.solve_ivp(field, (0, 2), start, rtol=1e-12, atol=1e-13, method="DOP853").y[:, -1]
-    exact = np.concatenate([np.ravel(layer) for layer in loss(problem).gradient_flow(2.0, problem.x0)])
+    end = scipy.integrate.solve_ivp(
+        field, (0, 2), start, rtol=1e-12, atol=1e-13, method="DOP853"
+    ).y[:, -1]
+    exact = np.concatenate(
+        [np.ravel(layer) for layer in loss(problem).gradient_flow(2.0, problem.x0)]
+    )
     np.testing.assert_allclose(exact, end, atol=1e-9)
 
 
 def test_every_method_keeps_the_dtype_of_the_layers():
     single = tuple(layer.astype(np.float32) for layer in made().x0)
     f = loss(made())
-    outputs = jax.eval_shape(lambda x: (f(x), f.conserved(x), f.modes(x), f.gradient_flow(1.0, x)), single)
+    outputs = jax.eval_shape(
+        lambda x: (f(x), f.conserved(x), f.modes(x), f.gradient_flow(1.0, x)), single
+    )
     assert {leaf.dtype for leaf in jax.tree.leaves(outputs)} == {jnp.dtype(jnp.float32)}
 
 
 @pytest.mark.parametrize(
     "options, kind, words",
     [
-        ({"target": 3.0}, InvalidValue, r"`target` has shape \(\); pass a matrix, or a list for its diagonal"),
+        (
+            {"target": 3.0},
+            InvalidValue,
+            r"`target` has shape \(\); pass a matrix, or a list for its diagonal",
+        ),
         ({"target": []}, InvalidValue, r"`target` has shape \(0, 0\)"),
         ({"target": [[1.0, np.nan]]}, InvalidValue, r"`target` is nan at coordinate \(0, 1\)"),
         ({"target": "digits"}, InvalidType, "`target` must hold real numbers"),

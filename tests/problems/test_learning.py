@@ -11,7 +11,12 @@ from jax.flatten_util import ravel_pytree
 from dynopt import SGD, iterate
 from dynopt.problems import Problem, catalogue
 
-RATES = {"logistic_regression": 1.0, "softmax_regression": 1.0, "deep_linear": 0.1, "tanh_network": 0.1}
+RATES = {
+    "logistic_regression": 1.0,
+    "softmax_regression": 1.0,
+    "deep_linear": 0.1,
+    "tanh_network": 0.1,
+}
 each = pytest.mark.parametrize("name", RATES)
 
 
@@ -45,9 +50,16 @@ def by_numpy(name, x):
             z = a @ x["w"] + x["b"]
             losses.append(np.log(np.exp(z).sum()) - z[y])
         else:
-            z = np.tanh(np.tanh(a @ x["layer1"]["w"] + x["layer1"]["b"]) @ x["layer2"]["w"] + x["layer2"]["b"])
-            losses.append((z @ x["layer3"]["w"] + x["layer3"]["b"] - np.cos(4 * np.arccos(a)))[0] ** 2 / 2)
-    return np.mean(losses) + (0 if name == "tanh_network" else 0.01 / 2 * np.sum(np.asarray(x["w"]) ** 2))
+            z = np.tanh(
+                np.tanh(a @ x["layer1"]["w"] + x["layer1"]["b"]) @ x["layer2"]["w"]
+                + x["layer2"]["b"]
+            )
+            losses.append(
+                (z @ x["layer3"]["w"] + x["layer3"]["b"] - np.cos(4 * np.arccos(a)))[0] ** 2 / 2
+            )
+    return np.mean(losses) + (
+        0 if name == "tanh_network" else 0.01 / 2 * np.sum(np.asarray(x["w"]) ** 2)
+    )
 
 
 def test_nothing_that_learns_is_forgotten():
@@ -68,7 +80,9 @@ def test_the_gradient_is_the_slope_of_the_formula(name, d=1e-5):
     gradient = np.asarray(ravel_pytree(value_and_grad(name)(x)[1])[0])
     for seed in range(3):
         way = np.random.default_rng(seed).normal(size=flat.shape)
-        slope = (by_numpy(name, unravel(flat + d * way)) - by_numpy(name, unravel(flat - d * way))) / (2 * d)
+        slope = (
+            by_numpy(name, unravel(flat + d * way)) - by_numpy(name, unravel(flat - d * way))
+        ) / (2 * d)
         assert gradient @ way == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
 

@@ -109,9 +109,14 @@ def test_every_lowest_point_of_the_window_is_a_stated_minimizer_and_the_reverse(
     problem = made(name)
     heights, points = landscape(name)
     f, grad, hessian = derivatives(name)
-    inner, shifts = heights[1:-1, 1:-1], [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+    inner, shifts = (
+        heights[1:-1, 1:-1],
+        [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)],
+    )
     lowest = np.all([inner <= heights[i : i + 399, j : j + 399] for i, j in shifts], axis=0)
-    near = points[1:-1, 1:-1][lowest & (inner < minimum(problem) + 0.5)]  # 0.5: more than a cell can hide
+    near = points[1:-1, 1:-1][
+        lowest & (inner < minimum(problem) + 0.5)
+    ]  # 0.5: more than a cell can hide
     found = []
     for x in near[:50]:
         for _ in range(8):  # Newton's method, where it helps
@@ -133,7 +138,9 @@ def test_in_five_dimensions_the_minimizers_hold(name, n=5):
     assert float(value) == pytest.approx(minimum(problem), rel=1e-12, abs=1e-12)
     assert np.abs(gradient).max() < 1e-12
     generator = np.random.default_rng(n)
-    others = point + generator.normal(size=(1000, n)) * generator.choice([0.01, 1, 3], size=(1000, 1))
+    others = point + generator.normal(size=(1000, n)) * generator.choice(
+        [0.01, 1, 3], size=(1000, 1)
+    )
     assert np.min(in_five_dimensions(name)(others)) > minimum(problem)
 
 
@@ -142,7 +149,10 @@ def test_one_dimension_is_enough(name):
     problem = getattr(problems, name)(1)
     value_and_grad = jax.jit(jax.value_and_grad(problem.loss))
     value, gradient = value_and_grad(minimizers(problem)[0])
-    assert float(value) == pytest.approx(minimum(problem), abs=1e-12) and np.abs(gradient).max() < 1e-12
+    assert (
+        float(value) == pytest.approx(minimum(problem), abs=1e-12)
+        and np.abs(gradient).max() < 1e-12
+    )
     assert np.abs(value_and_grad(problem.start())[1]).max() > 0.01
 
 
@@ -255,9 +265,13 @@ FORMULAS = {
     "quadratic": lambda x, y: x**2 / 2 + 10 * y**2 / 2,
     "booth": lambda x, y: (x + 2 * y - 7) ** 2 + (2 * x + y - 5) ** 2,
     "matyas": lambda x, y: 0.26 * (x**2 + y**2) - 0.48 * x * y,
-    "rosenbrock": lambda *x: sum(100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in zip(x, x[1:], strict=False)),
+    "rosenbrock": lambda *x: sum(
+        100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in zip(x, x[1:], strict=False)
+    ),
     "ravine": lambda x, y: x**2 / 8 + 5 * (y - math.sin(x)) ** 2,
-    "beale": lambda x, y: sum((c - x + x * y**k) ** 2 for k, c in [(1, 1.5), (2, 2.25), (3, 2.625)]),
+    "beale": lambda x, y: sum(
+        (c - x + x * y**k) ** 2 for k, c in [(1, 1.5), (2, 2.25), (3, 2.625)]
+    ),
     "saddle": lambda x, y: x**4 / 4 - x**2 / 2 + y**2 / 2,
     "himmelblau": lambda x, y: (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2,
     "three_hump_camel": lambda x, y: 2 * x**2 - 1.05 * x**4 + x**6 / 6 + x * y + y**2,
@@ -268,7 +282,9 @@ FORMULAS = {
         * (30 + (2 * x - 3 * y) ** 2 * (3 * (2 * x - 3 * y) ** 2 - 16 * (2 * x - 3 * y) + 18))
     ),
     "mccormick": lambda x, y: math.sin(x + y) + (x - y) ** 2 - 1.5 * x + 2.5 * y + 1,
-    "easom": lambda x, y: -math.cos(x) * math.cos(y) * math.exp(-((x - math.pi) ** 2) - (y - math.pi) ** 2),
+    "easom": lambda x, y: (
+        -math.cos(x) * math.cos(y) * math.exp(-((x - math.pi) ** 2) - (y - math.pi) ** 2)
+    ),
     "rastrigin": lambda *x: 10 * len(x) + sum(t**2 - 10 * math.cos(2 * math.pi * t) for t in x),
     "ackley": lambda *x: (
         20
@@ -282,7 +298,9 @@ FORMULAS = {
         + (shifted(x)[-1] - 1) ** 2 * (1 + math.sin(2 * math.pi * shifted(x)[-1]) ** 2)
     ),
     "griewank": lambda *x: (
-        1 + sum(t**2 for t in x) / 4000 - math.prod(math.cos(t / math.sqrt(i + 1)) for i, t in enumerate(x))
+        1
+        + sum(t**2 for t in x) / 4000
+        - math.prod(math.cos(t / math.sqrt(i + 1)) for i, t in enumerate(x))
     ),
 }
 
@@ -338,7 +356,9 @@ def test_rosenbrock_is_that_of_scipy():
     loss = problems.rosenbrock(6).loss
     assert float(jax.jit(loss)(x)) == pytest.approx(scipy.optimize.rosen(x), rel=1e-13)
     np.testing.assert_allclose(jax.jit(jax.grad(loss))(x), scipy.optimize.rosen_der(x), rtol=1e-11)
-    np.testing.assert_allclose(jax.jit(jax.hessian(loss))(x), scipy.optimize.rosen_hess(x), rtol=1e-11)
+    np.testing.assert_allclose(
+        jax.jit(jax.hessian(loss))(x), scipy.optimize.rosen_hess(x), rtol=1e-11
+    )
 
 
 def test_rosenbrock_curves_2508_times_more_across_its_valley_than_along():
@@ -352,7 +372,9 @@ def test_rosenbrock_has_a_worse_minimum_near_minus_one_from_four_dimensions_on(n
     loss = problems.rosenbrock(n).loss
     x = np.ones(n)
     x[0] = -1
-    end = scipy.optimize.minimize(scipy.optimize.rosen, x, jac=scipy.optimize.rosen_der, method="BFGS").x
+    end = scipy.optimize.minimize(
+        scipy.optimize.rosen, x, jac=scipy.optimize.rosen_der, method="BFGS"
+    ).x
     assert (float(jax.jit(loss)(end)) > 3.5) == other
     assert np.linalg.eigvalsh(jax.jit(jax.hessian(loss))(end))[0] > 0
 
@@ -375,7 +397,9 @@ def test_the_ravine_is_stationary_at_its_minimizer_only():
     # ∂f/∂y = 0 on the floor y = sin x only, and there ∂f/∂x = x/4
     x = np.linspace(-5, 5, 101)
     slope = jax.jit(jax.vmap(jax.grad(problems.ravine().loss)))
-    np.testing.assert_allclose(slope(np.stack([x, np.sin(x)], -1)), np.stack([x / 4, 0 * x], -1), atol=1e-14)
+    np.testing.assert_allclose(
+        slope(np.stack([x, np.sin(x)], -1)), np.stack([x / 4, 0 * x], -1), atol=1e-14
+    )
     off = slope(np.stack([x, np.sin(x) + 0.1], -1))
     np.testing.assert_allclose(off[:, 1], 1.0, rtol=1e-12)
 
@@ -404,7 +428,9 @@ def test_mccormick_sinks_by_pi_at_every_step_out_of_its_domain():
     f, grad, _ = derivatives("mccormick")
     x = minimizers(problems.mccormick())[0]
     for k in range(4):
-        assert float(f(x - k * math.pi)) == pytest.approx(-1.9132229549810362 - k * math.pi, rel=1e-12)
+        assert float(f(x - k * math.pi)) == pytest.approx(
+            -1.9132229549810362 - k * math.pi, rel=1e-12
+        )
         assert np.abs(grad(x - k * math.pi)).max() < 1e-12
 
 
@@ -412,7 +438,9 @@ def test_ackley_is_steep_right_up_to_its_tip_and_level_on_it():
     _, grad, _ = derivatives("ackley")
     assert (grad(jnp.zeros(2)) == 0).all()
     for r in (1e-3, 1e-8, 1e-100):  # 20 · 0.2 / √2
-        assert float(jnp.linalg.norm(grad(jnp.array([r, 0.0])))) == pytest.approx(4 / math.sqrt(2), abs=0.1)
+        assert float(jnp.linalg.norm(grad(jnp.array([r, 0.0])))) == pytest.approx(
+            4 / math.sqrt(2), abs=0.1
+        )
 
 
 def test_easom_is_flat_far_from_its_well():

@@ -39,14 +39,20 @@ def part(loss, x, i, k):
 
 def test_the_loss_is_a_function_of_the_position_alone():
     problem = fit()
-    assert isinstance(problem.loss, MeanLoss) and problem.loss.examples == 12 and problem.name == "squares"
+    assert (
+        isinstance(problem.loss, MeanLoss)
+        and problem.loss.examples == 12
+        and problem.name == "squares"
+    )
     assert float(problem.loss(problem.start())) == pytest.approx(by_numpy(problem.x0), rel=1e-14)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 12])
 def test_the_mean_over_equal_parts_is_the_whole_and_so_is_that_of_the_gradients(k):
     problem = fit()
-    values, gradients = zip(*(part(problem.loss, problem.start(), jnp.asarray(i), k) for i in range(k)), strict=True)
+    values, gradients = zip(
+        *(part(problem.loss, problem.start(), jnp.asarray(i), k) for i in range(k)), strict=True
+    )
     value, gradient = part(problem.loss, problem.start(), jnp.asarray(0), 1)
     assert np.mean(values) == pytest.approx(float(value), rel=1e-14)
     np.testing.assert_allclose(np.mean(gradients, 0), gradient, rtol=1e-13)
@@ -56,13 +62,17 @@ def test_the_parts_follow_one_another_and_come_round():
     problem = fit()
     for i in (0, 1, 2, 3, 4, 10**6, -1):
         rows = slice(3 * (i % 4), 3 * (i % 4) + 3)
-        assert float(problem.loss.part(problem.x0, i, 4)) == pytest.approx(by_numpy(problem.x0, rows), rel=1e-14)
+        assert float(problem.loss.part(problem.x0, i, 4)) == pytest.approx(
+            by_numpy(problem.x0, rows), rel=1e-14
+        )
 
 
 def test_which_part_may_be_traced():
     problem = fit()
     values = jax.vmap(lambda i: problem.loss.part(problem.start(), i, 3))(jnp.arange(3))
-    np.testing.assert_allclose(values, [by_numpy(problem.x0, slice(4 * i, 4 * i + 4)) for i in range(3)], rtol=1e-14)
+    np.testing.assert_allclose(
+        values, [by_numpy(problem.x0, slice(4 * i, 4 * i + 4)) for i in range(3)], rtol=1e-14
+    )
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)
@@ -72,26 +82,34 @@ def test_a_number_of_parts_that_does_not_divide_is_refused_and_its_neighbours_na
     if n % k == 0:
         assert float(loss.part(2.0, 0, k)) == 2
         return
-    with pytest.raises(InvalidValue, match=f"`k` is {k}, which does not divide the {n} examples; use ") as caught:
+    with pytest.raises(
+        InvalidValue, match=f"`k` is {k}, which does not divide the {n} examples; use "
+    ) as caught:
         loss.part(1.0, 0, k)
     named = [int(word) for word in str(caught.value).rstrip(".").split("use ")[1].split(" or ")]
     assert named and all(n % d == 0 for d in named)
     assert not any(n % d == 0 for d in range(min(named[0], k) + 1, k))
 
 
-@pytest.mark.parametrize("k, kind", [(0, InvalidValue), (2.5, InvalidValue), (True, InvalidType), ("2", InvalidType)])
+@pytest.mark.parametrize(
+    "k, kind", [(0, InvalidValue), (2.5, InvalidValue), (True, InvalidType), ("2", InvalidType)]
+)
 def test_a_number_of_parts_that_is_no_count_is_refused(k, kind):
     with pytest.raises(kind, match="`k` must be a whole number"):
         fit().loss.part(np.ones(3), 0, k)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 1000])
-@pytest.mark.parametrize("fault", [lambda r: (r**2).sum(), lambda r: (r**2).max(), lambda r: (r**2).mean() ** 0.5])
+@pytest.mark.parametrize(
+    "fault", [lambda r: (r**2).sum(), lambda r: (r**2).max(), lambda r: (r**2).mean() ** 0.5]
+)
 def test_a_loss_over_data_that_is_no_mean_is_refused(fault, n):
     data = np.exp(np.arange(n) / n)
     if n == 1 and float(fault(np.ones(2))) == float(fault(np.ones(1))):
         return  # over one example they are the same
-    with pytest.raises(ProblemError, match=r"must be a mean over its examples: .* in place of `.sum\(\)`\."):
+    with pytest.raises(
+        ProblemError, match=r"must be a mean over its examples: .* in place of `.sum\(\)`\."
+    ):
         Problem(lambda x, data: fault(data - x), 0.0, data=data)
 
 
@@ -124,19 +142,25 @@ def test_floats_take_the_dtype_of_the_position(dtype):
     assert jax.eval_shape(lambda x: problem.loss.part(x, 0, 2), jnp.ones(3, dtype)).dtype == dtype
 
 
-@pytest.mark.parametrize("labels", [LABELS, LABELS.astype(np.int32), LABELS.astype(bool), LABELS.tolist()])
+@pytest.mark.parametrize(
+    "labels", [LABELS, LABELS.astype(np.int32), LABELS.astype(bool), LABELS.tolist()]
+)
 def test_labels_stay_whole(labels):
     def chosen(x, data):
         assert jnp.issubdtype(data["y"].dtype, jnp.integer) or data["y"].dtype == bool
         return jnp.where(data["y"] == 1, data["x"] @ x, 0.0).mean()
 
     problem = fit(chosen, data={"x": FEATURES, "y": labels})
-    assert float(problem.loss(problem.x0)) == pytest.approx((FEATURES @ problem.x0 * LABELS).mean(), rel=1e-13)
+    assert float(problem.loss(problem.x0)) == pytest.approx(
+        (FEATURES @ problem.x0 * LABELS).mean(), rel=1e-13
+    )
 
 
 def test_a_list_of_numbers_is_an_array_and_a_tuple_holds_arrays():
     rows, targets = FEATURES.tolist(), TARGETS.tolist()
-    assert float(fit(data=(rows, targets)).loss(np.ones(3))) == pytest.approx(by_numpy(np.ones(3)), rel=1e-14)
+    assert float(fit(data=(rows, targets)).loss(np.ones(3))) == pytest.approx(
+        by_numpy(np.ones(3)), rel=1e-14
+    )
     assert fit(lambda x, data: (data @ x).mean(), data=rows).loss.examples == 12
 
 
@@ -152,7 +176,10 @@ def test_a_batch_of_data_goes_through_vmap():
     values = eqx.filter_vmap(lambda targets: fit(data=(FEATURES, targets)).loss(np.ones(3)))(
         jnp.stack([TARGETS, 0 * TARGETS])
     )
-    assert float(values[0]) == pytest.approx(by_numpy(np.ones(3)), rel=1e-13) and values[1] != values[0]
+    assert (
+        float(values[0]) == pytest.approx(by_numpy(np.ones(3)), rel=1e-13)
+        and values[1] != values[0]
+    )
 
 
 # what is refused
@@ -179,16 +206,27 @@ def test_data_that_do_not_fit_are_refused_in_one_sentence(data, kind, words):
     with pytest.raises(kind, match=words) as caught:
         fit(data=data)
     message = str(caught.value)
-    assert isinstance(caught.value, DynoptError) and "; " in message and ". " not in message and "\n" not in message
+    assert (
+        isinstance(caught.value, DynoptError)
+        and "; " in message
+        and ". " not in message
+        and "\n" not in message
+    )
 
 
 def test_a_loss_that_takes_no_data_is_refused_and_one_that_cannot_be_traced_is_blamed_by_its_line():
     def by_hand(x, data):
         return np.sin(x).sum()
 
-    with pytest.raises(ProblemError, match=r"must take two arguments, the position and the data: .*f\(x, data\)"):
+    with pytest.raises(
+        ProblemError, match=r"must take two arguments, the position and the data: .*f\(x, data\)"
+    ):
         fit(lambda x: x.sum())
-    with pytest.raises(ProblemError, match=r"the loss of by_hand uses numpy .* on line \d+ of test_over_data.py"):
+    with pytest.raises(
+        ProblemError, match=r"the loss of by_hand uses numpy .* on line \d+ of test_over_data.py"
+    ):
         fit(by_hand)
-    with pytest.raises(ProblemError, match=r"must return one number, returned shape \(12,\); .* take its mean"):
+    with pytest.raises(
+        ProblemError, match=r"must return one number, returned shape \(12,\); .* take its mean"
+    ):
         fit(lambda x, data: data[0] @ x)

@@ -51,7 +51,8 @@ def test_the_start_keeps_its_float_dtype(dtype):
 
 
 @pytest.mark.parametrize(
-    "x0", [np.array([1, 2]), np.array([1, 2], np.uint8), jnp.array([1, 2]), np.ones(2, np.longdouble)]
+    "x0",
+    [np.array([1, 2]), np.array([1, 2], np.uint8), jnp.array([1, 2]), np.ones(2, np.longdouble)],
 )
 def test_whole_and_long_numbers_become_doubles(x0):
     assert Problem(bowl, x0).start().dtype == jnp.float64
@@ -77,7 +78,10 @@ def test_a_tree_keeps_its_structure(x0):
     problem = Problem(bowl, x0)
     assert jax.tree.structure(problem.start()) == jax.tree.structure(x0)
     assert problem.dim == sum(np.size(leaf) for leaf in jax.tree.leaves(x0))
-    assert all(isinstance(leaf, jax.Array) and leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(problem.start()))
+    assert all(
+        isinstance(leaf, jax.Array) and leaf.dtype == jnp.float64
+        for leaf in jax.tree.leaves(problem.start())
+    )
     np.testing.assert_allclose(problem.loss(problem.start()), problem.loss(problem.start(x0)))
 
 
@@ -123,7 +127,9 @@ def test_a_problem_may_be_made_and_started_inside_a_transformation():
         return jax.grad(problem.loss)(problem.start(2 * x))
 
     scales, starts = jnp.array([1.0, 3.0]), jnp.arange(4.0).reshape(2, 2)
-    np.testing.assert_allclose(jax.jit(jax.vmap(slope))(scales, starts), 4 * scales[:, None] * starts)
+    np.testing.assert_allclose(
+        jax.jit(jax.vmap(slope))(scales, starts), 4 * scales[:, None] * starts
+    )
     whole = jax.jit(lambda n: Problem(bowl, n).start())(jnp.array([1, 2]))
     assert whole.dtype == jnp.float64
 
@@ -158,7 +164,11 @@ def test_the_loss_is_traced_once_and_never_run():
         ([np.inf, 1.0], InvalidValue, "`x0` is inf at coordinate 0"),
         (-np.inf, InvalidValue, "`x0` is -inf; pass finite numbers"),
         (np.array([[1, 2], [3, np.nan]]), InvalidValue, r"`x0` is nan at coordinate \(1, 1\)"),
-        ({"a": np.ones(2), "b": np.array([1, np.nan])}, InvalidValue, r"`x0\['b'\]` is nan at coordinate 1"),
+        (
+            {"a": np.ones(2), "b": np.array([1, np.nan])},
+            InvalidValue,
+            r"`x0\['b'\]` is nan at coordinate 1",
+        ),
         (jnp.array([1, jnp.nan], jnp.bfloat16), InvalidValue, "`x0` is nan at coordinate 1"),
         ("1, 2", InvalidType, "`x0` must be numbers, got '1, 2'"),
         (True, InvalidType, "`x0` must hold real numbers, got bool in True"),
@@ -169,11 +179,19 @@ def test_the_loss_is_traced_once_and_never_run():
         (np.array([1.0, None]), InvalidType, "`x0` must hold real numbers, got object"),
         ([1 + 2j, 0], InvalidType, "`x0` must hold real numbers, got complex128"),
         (jnp.array([1j]), InvalidType, "`x0` must hold real numbers, got complex128"),
-        (np.array(["2020-01-01"], "datetime64[D]"), InvalidType, "`x0` must hold real numbers, got datetime64"),
+        (
+            np.array(["2020-01-01"], "datetime64[D]"),
+            InvalidType,
+            "`x0` must hold real numbers, got datetime64",
+        ),
         ([[1.0, 2.0], [3.0]], InvalidType, "`x0` must be one array of numbers"),
         ({1.0, 2.0}, InvalidType, "`x0` must hold real numbers, got object"),
         ({"f": bowl}, InvalidType, r"`x0\['f'\]` must hold real numbers, got object"),
-        (jax.random.key(0), InvalidType, "`x0` must be one array of numbers|`x0` must hold real numbers"),
+        (
+            jax.random.key(0),
+            InvalidType,
+            "`x0` must be one array of numbers|`x0` must hold real numbers",
+        ),
         ([10**400, 1], InvalidType, "`x0` must hold real numbers, got object"),
     ],
 )
@@ -185,7 +203,9 @@ def test_a_start_that_is_no_point_is_refused(x0, kind, words):
 
 
 def test_a_problem_without_a_start_is_refused():
-    with pytest.raises(InvalidType, match=r"`x0` must be numbers, got None; pass for example \[1.0, 2.0\]"):
+    with pytest.raises(
+        InvalidType, match=r"`x0` must be numbers, got None; pass for example \[1.0, 2.0\]"
+    ):
         Problem(bowl, None)
 
 
@@ -195,10 +215,19 @@ def test_a_problem_without_a_start_is_refused():
         ([1.0], r"`x0` has shape \(1,\) but rosenbrock wants \(2,\); pass a start of that shape\."),
         ([1.0, 2.0, 3.0], r"`x0` has shape \(3,\) but rosenbrock wants \(2,\)"),
         (1.0, r"`x0` has shape \(\) but rosenbrock wants \(2,\)"),
-        (np.ones((7, 2)), r"`x0` has shape \(7, 2\) .*that shape, and for many starts use dynopt.sweep\."),
+        (
+            np.ones((7, 2)),
+            r"`x0` has shape \(7, 2\) .*that shape, and for many starts use dynopt.sweep\.",
+        ),
         ([[1.0, 2.0]], r"`x0` has shape \(1, 2\) .* use dynopt.sweep"),
-        ({"x": 1.0, "y": 2.0}, r"`x0` is PyTreeDef\({'x': \*, 'y': \*}\) but rosenbrock wants PyTreeDef\(\*\)"),
-        ([jnp.array(1.0), jnp.array(2.0)], r"`x0` is PyTreeDef\(\[\*, \*\]\) but rosenbrock wants PyTreeDef\(\*\)"),
+        (
+            {"x": 1.0, "y": 2.0},
+            r"`x0` is PyTreeDef\({'x': \*, 'y': \*}\) but rosenbrock wants PyTreeDef\(\*\)",
+        ),
+        (
+            [jnp.array(1.0), jnp.array(2.0)],
+            r"`x0` is PyTreeDef\(\[\*, \*\]\) but rosenbrock wants PyTreeDef\(\*\)",
+        ),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(x0, words):
@@ -208,7 +237,9 @@ def test_a_start_that_does_not_fit_is_refused(x0, words):
 
 def test_a_tree_that_does_not_fit_is_refused_by_its_leaf():
     problem = Problem(bowl, {"w": np.ones((2, 3)), "b": 0.0}, name="net")
-    with pytest.raises(InvalidValue, match=r"`x0\['w'\]` has shape \(3, 2\) but net wants \(2, 3\)"):
+    with pytest.raises(
+        InvalidValue, match=r"`x0\['w'\]` has shape \(3, 2\) but net wants \(2, 3\)"
+    ):
         problem.start({"w": np.ones((3, 2)), "b": 1.0})
     with pytest.raises(InvalidValue, match="`x0` is .*'weights'.* but net wants"):
         problem.start({"weights": np.ones((2, 3)), "b": 1.0})
@@ -239,7 +270,10 @@ class Dense(eqx.Module):
 @pytest.mark.parametrize(
     "loss, words",
     [
-        (lambda x: x, r"the loss of lambda must return one number, returned shape \(2,\); sum it or take its mean"),
+        (
+            lambda x: x,
+            r"the loss of lambda must return one number, returned shape \(2,\); sum it or take its mean",
+        ),
         (lambda x: x[:1], r"must return one number, returned shape \(1,\); sum it"),
         (lambda x: None, "must return one number, returned None; return a jax scalar"),
         (lambda x: "low", "must return one number, returned 'low'"),
@@ -253,9 +287,18 @@ class Dense(eqx.Module):
             uses_numpy,
             r"the loss of uses_numpy uses numpy on a traced value on line \d+ of test_problem.py; use jax.numpy",
         ),
-        (branches, r"branches on a traced value on line \d+ of test_problem.py; use jax.numpy.where for `if`"),
-        (masked, r"selects entries by a traced mask on line \d+ of test_problem.py; use jax.numpy.where"),
-        (lambda x: float(x[0]), "turns a traced value into a Python number .*; use jax.numpy, which keeps it"),
+        (
+            branches,
+            r"branches on a traced value on line \d+ of test_problem.py; use jax.numpy.where for `if`",
+        ),
+        (
+            masked,
+            r"selects entries by a traced mask on line \d+ of test_problem.py; use jax.numpy.where",
+        ),
+        (
+            lambda x: float(x[0]),
+            "turns a traced value into a Python number .*; use jax.numpy, which keeps it",
+        ),
         (lambda x: x[0].item(), "turns a traced value into a Python number"),
         (lambda x: x[0] * len(range(x[1].astype(int))), "counts or indexes by a traced value"),
         (
@@ -284,7 +327,8 @@ def test_the_line_that_is_blamed_is_the_one_at_fault():
 
 
 @pytest.mark.parametrize(
-    "error", [KeyError("weight"), RuntimeError("my own words"), TypeError("mine too"), IndexError(3)]
+    "error",
+    [KeyError("weight"), RuntimeError("my own words"), TypeError("mine too"), IndexError(3)],
 )
 def test_what_the_loss_itself_raises_is_kept_with_a_note(error):
     def broken(x):
@@ -306,11 +350,19 @@ def test_what_the_loss_itself_raises_is_kept_with_a_note(error):
         ({"source": None}, InvalidType, "`source` must be text, got None"),
         ({"minimum": "0"}, InvalidType, "`minimum` must be a number"),
         ({"minimum": np.nan}, InvalidValue, "`minimum` must be finite"),
-        ({"minimizers": [1.0, 2.0, 3.0]}, InvalidValue, r"`minimizers` have shape \(3,\); pass \(number, 2\)"),
+        (
+            {"minimizers": [1.0, 2.0, 3.0]},
+            InvalidValue,
+            r"`minimizers` have shape \(3,\); pass \(number, 2\)",
+        ),
         ({"minimizers": [[np.inf, 0.0]]}, InvalidValue, "`minimizers` is inf at coordinate"),
         ({"minimizers": "origin"}, InvalidType, "`minimizers` must hold real numbers"),
         ({"window": 3}, InvalidValue, "`window` is 3; pass"),
-        ({"window": (-1, 1)}, InvalidValue, r"pass \(\(x_low, x_high\), \(y_low, y_high\)\) with low < high"),
+        (
+            {"window": (-1, 1)},
+            InvalidValue,
+            r"pass \(\(x_low, x_high\), \(y_low, y_high\)\) with low < high",
+        ),
         ({"window": ((1, -1), (-1, 1))}, InvalidValue, "with low < high"),
         ({"window": ((-1, 1), (0, 0))}, InvalidValue, "with low < high"),
         ({"window": ((-1, 1), (-1, np.inf))}, InvalidValue, "`window` is inf"),

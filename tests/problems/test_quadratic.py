@@ -78,7 +78,11 @@ def test_the_start_turns_with_the_bowl_and_stays_in_the_window(turn):
 def test_a_saddle_has_no_minimizer_and_a_bowl_has_one():
     saddle, flat = quadratic((1.0, -1.0)), quadratic((0.0, 1.0))
     assert saddle.minimizers is None and saddle.minimum is None
-    assert flat.minimum == 0 and flat.minimizers is not None and flat.minimizers.tolist() == [[0.0, 0.0]]
+    assert (
+        flat.minimum == 0
+        and flat.minimizers is not None
+        and flat.minimizers.tolist() == [[0.0, 0.0]]
+    )
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32, jnp.float64])
@@ -108,14 +112,19 @@ def test_new_curvatures_angles_and_rates_compile_nothing_new():
         traced.append(rate)
         return problem.loss.momentum(5, problem.start(), rate, rate)
 
-    ends = [end(quadratic((1, b), rotation=turn), jnp.asarray(0.1)) for b, turn in ((2, 0.2), (3, 0.2), (3, 0.4))]
+    ends = [
+        end(quadratic((1, b), rotation=turn), jnp.asarray(0.1))
+        for b, turn in ((2, 0.2), (3, 0.2), (3, 0.4))
+    ]
     assert len(traced) == 1 and len({float(x[0]) for x in ends}) == 3
 
 
 def test_a_batch_of_bowls_is_made_by_vmap():
     curvatures = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, -6.0]])
     values = eqx.filter_vmap(lambda c: quadratic(c, rotation=0.3).loss(X0))(curvatures)
-    np.testing.assert_allclose(values, [float(bowl(*c, rotation=0.3)(X0)) for c in curvatures.tolist()], rtol=1e-12)
+    np.testing.assert_allclose(
+        values, [float(bowl(*c, rotation=0.3)(X0)) for c in curvatures.tolist()], rtol=1e-12
+    )
 
 
 # gradient descent: (1 - ηλ)ᵏ
@@ -128,14 +137,18 @@ def test_sgd_is_k_steps_of_gradient_descent(a, b, turn, rate, k):
     h, x = hessian(loss), X0
     for _ in range(k):
         x = x - rate * h @ x
-    np.testing.assert_allclose(run(loss, "sgd", k, X0, rate), x, rtol=1e-9, atol=1e-9 * np.abs(X0).max())
+    np.testing.assert_allclose(
+        run(loss, "sgd", k, X0, rate), x, rtol=1e-9, atol=1e-9 * np.abs(X0).max()
+    )
 
 
 def test_sgd_takes_all_steps_at_once():
     loss, k = bowl(1.0, 30.0, rotation=1.0), np.arange(6).reshape(2, 3)
     path = run(loss, "sgd", k, X0, 0.05)
     assert path.shape == (2, 3, 2)
-    np.testing.assert_allclose(path.reshape(6, 2), [run(loss, "sgd", i, X0, 0.05) for i in range(6)], rtol=1e-12)
+    np.testing.assert_allclose(
+        path.reshape(6, 2), [run(loss, "sgd", i, X0, 0.05) for i in range(6)], rtol=1e-12
+    )
 
 
 # momentum: powers of the companion matrix
@@ -157,12 +170,16 @@ def test_momentum_takes_all_steps_at_once():
     loss, k = bowl(1.0, 30.0, rotation=1.0), np.arange(20)
     path = loss.momentum(k, X0, 0.02, 0.9)
     assert path.shape == (20, 2)
-    np.testing.assert_allclose(path, [run(loss, "momentum", i, X0, 0.02, 0.9) for i in k], rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(
+        path, [run(loss, "momentum", i, X0, 0.02, 0.9) for i in k], rtol=1e-11, atol=1e-13
+    )
 
 
 def test_without_momentum_the_heavy_ball_is_gradient_descent():
     loss = bowl(1.0, 30.0, rotation=1.0)
-    np.testing.assert_allclose(run(loss, "momentum", 9, X0, 0.02, 0.0), run(loss, "sgd", 9, X0, 0.02), rtol=1e-12)
+    np.testing.assert_allclose(
+        run(loss, "momentum", 9, X0, 0.02, 0.0), run(loss, "sgd", 9, X0, 0.02), rtol=1e-12
+    )
 
 
 def test_momentum_at_its_double_root():
@@ -170,7 +187,9 @@ def test_momentum_at_its_double_root():
     rate, mu, k = 0.01, 0.81, 25
     lam = (1 - np.sqrt(mu)) ** 2 / rate
     factor = np.sqrt(mu) ** (k - 1) * (k * (1 - rate * lam) - (k - 1) * np.sqrt(mu))
-    np.testing.assert_allclose(run(bowl(lam, lam), "momentum", k, X0, rate, mu), factor * X0, rtol=1e-9)
+    np.testing.assert_allclose(
+        run(bowl(lam, lam), "momentum", k, X0, rate, mu), factor * X0, rtol=1e-9
+    )
 
 
 def test_the_runs_can_be_differentiated_in_their_rates():
@@ -194,7 +213,9 @@ def test_the_runs_can_be_differentiated_in_their_rates():
 def test_gradient_flow_is_the_exponential_of_the_hessian(a, b, turn, t):
     loss = bowl(a, b, rotation=turn)
     expected = scipy.linalg.expm(-t * hessian(loss)) @ X0
-    np.testing.assert_allclose(run(loss, "gradient_flow", t, X0), expected, atol=1e-11 * max(1, np.abs(expected).max()))
+    np.testing.assert_allclose(
+        run(loss, "gradient_flow", t, X0), expected, atol=1e-11 * max(1, np.abs(expected).max())
+    )
 
 
 @fixed
@@ -231,7 +252,9 @@ def test_the_oscillator_is_the_matrix_exponential_in_every_regime(regime):
     lam, a = REGIMES[regime]
     times = np.array([0.0, 1e-8, 0.1, 0.49, 0.51, 1.0, 3.0, 8.0])
     path = run(bowl(lam, lam), "oscillator", times, np.ones(2), a)
-    np.testing.assert_allclose(path[:, 0], [oscillated(lam, a, t) for t in times], rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(
+        path[:, 0], [oscillated(lam, a, t) for t in times], rtol=1e-11, atol=1e-14
+    )
 
 
 @fixed
@@ -251,7 +274,9 @@ def test_the_oscillator_is_what_an_ode_solver_finds(a):
         return np.concatenate([y[2:], -a * y[2:] - h @ y[:2]])
 
     y0 = np.concatenate([X0, [0, 0]])
-    solved = scipy.integrate.solve_ivp(field, (0, 5), y0, method="DOP853", t_eval=times, rtol=1e-11, atol=1e-12)
+    solved = scipy.integrate.solve_ivp(
+        field, (0, 5), y0, method="DOP853", t_eval=times, rtol=1e-11, atol=1e-12
+    )
     np.testing.assert_allclose(run(loss, "oscillator", times, X0, a), solved.y[:2].T, atol=1e-9)
 
 
@@ -271,7 +296,9 @@ def test_the_oscillator_is_smooth_through_the_critical_friction(lam, a):
 @pytest.mark.parametrize("a", [50.0, 1e3])
 def test_far_overdamped_and_long_runs_keep_their_digits_and_their_gradients(a):
     lam, t = 1e-6, 1e7 * a
-    value, slope = jax.jit(jax.value_and_grad(lambda a: bowl(lam, 1.0).oscillator(t, np.ones(2), a)[0]))(a)
+    value, slope = jax.jit(
+        jax.value_and_grad(lambda a: bowl(lam, 1.0).oscillator(t, np.ones(2), a)[0])
+    )(a)
     slow = lam / (a / 2 + np.sqrt(a**2 / 4 - lam))  # a/2 - ω would have lost them
     assert float(value) == pytest.approx(np.exp(-slow * t), rel=1e-8)
     assert float(slope) == pytest.approx(np.exp(-slow * t) * slow * t / a, rel=1e-6)
@@ -288,7 +315,12 @@ def test_far_overdamped_and_long_runs_keep_their_digits_and_their_gradients(a):
         ([1.0, np.nan], None, InvalidValue, "`eigenvalues` is nan at coordinate 1"),
         ("1, 2", None, InvalidType, "`eigenvalues` must hold real numbers"),
         ([1, 2j], None, InvalidType, "`eigenvalues` must hold real numbers, got complex128"),
-        ([1, 2, 3], 0.5, InvalidValue, r"`rotation` is an angle but there are 3 eigenvalues; pass a \(3, 3\) matrix"),
+        (
+            [1, 2, 3],
+            0.5,
+            InvalidValue,
+            r"`rotation` is an angle but there are 3 eigenvalues; pass a \(3, 3\) matrix",
+        ),
         ([1, 2], np.inf, InvalidValue, "`rotation` must be finite"),
         ([1, 2], "north", InvalidType, "`rotation` must be a number"),
         ([1, 2], np.eye(3), InvalidValue, r"`rotation` has shape \(3, 3\); pass \(2, 2\)"),

@@ -14,7 +14,9 @@ from dynopt import SGD, iterate
 from dynopt.errors import DynoptError, EnvironmentProblem, InvalidType, InvalidValue, UnknownName
 from dynopt.problems import Problem, logistic_regression, softmax_regression
 
-BOTH = pytest.mark.parametrize("make, share", [(logistic_regression, 1 / 4), (softmax_regression, 1 / 2)])
+BOTH = pytest.mark.parametrize(
+    "make, share", [(logistic_regression, 1 / 4), (softmax_regression, 1 / 2)]
+)
 SETS = {
     "breast_cancer": (logistic_regression, 569, 30, 2),
     "iris": (softmax_regression, 150, 4, 3),
@@ -78,7 +80,9 @@ def test_at_the_minimizer_of_logistic_regression_labels_and_probabilities_have_t
     features, labels = map(np.asarray, problem.loss.data)
     probabilities = 1 / (1 + np.exp(-(features @ x["w"] + x["b"])))
     assert probabilities.mean() == pytest.approx(labels.mean(), rel=1e-13)
-    np.testing.assert_allclose(0.01 * x["w"], features.T @ (labels - probabilities) / len(labels), atol=1e-14)
+    np.testing.assert_allclose(
+        0.01 * x["w"], features.T @ (labels - probabilities) / len(labels), atol=1e-14
+    )
 
 
 def test_gradient_descent_arrives_at_the_minimizer():
@@ -94,7 +98,9 @@ def test_without_penalty_a_line_that_parts_the_classes_is_never_steep_enough():
     assert problem.minimizers is None and problem.minimum is None
     values = [float(problem.loss({"w": np.array([s, 0.0]), "b": 0.0})) for s in (1, 10, 100)]
     assert values[0] > values[1] > values[2] > 0 and values[2] < 1e-40
-    assert logistic_regression((features, [0, 0, 1, 1]), penalty=1e-15).minimizers is None  # out of reach of doubles
+    assert (
+        logistic_regression((features, [0, 0, 1, 1]), penalty=1e-15).minimizers is None
+    )  # out of reach of doubles
 
 
 def test_the_same_number_added_to_all_of_b_changes_nothing_and_gradient_descent_keeps_their_sum():
@@ -115,7 +121,10 @@ def test_softmax_regression_has_one_minimizer_up_to_that():
     for seed in range(2):
         x0 = np.random.default_rng(seed).normal(size=flat.shape)
         found = scipy.optimize.minimize(
-            lambda x: tuple(map(np.asarray, look(problem.loss, unravel(x))[:2])), x0, jac=True, tol=1e-12
+            lambda x: tuple(map(np.asarray, look(problem.loss, unravel(x))[:2])),
+            x0,
+            jac=True,
+            tol=1e-12,
         )
         x = unravel(jnp.asarray(found.x))
         ends.append(np.concatenate([x["b"] - x["b"].mean(), x["w"].ravel()]))
@@ -129,7 +138,9 @@ def test_softmax_regression_of_two_classes_is_logistic_regression_of_their_diffe
     two, one = softmax_regression(data, penalty=0), logistic_regression(data, penalty=0)
     w, b = np.random.default_rng(0).normal(size=(2, 2)), np.array([0.3, -0.4])
     difference = {"w": w[:, 1] - w[:, 0], "b": b[1] - b[0]}
-    assert float(two.loss({"w": w, "b": b})) == pytest.approx(float(one.loss(difference)), rel=1e-14)
+    assert float(two.loss({"w": w, "b": b})) == pytest.approx(
+        float(one.loss(difference)), rel=1e-14
+    )
 
 
 def test_a_large_score_keeps_its_digits():
@@ -189,7 +200,9 @@ def test_another_penalty_and_other_data_of_the_same_shape_compile_nothing_new():
 
 def test_without_scikit_learn_one_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(EnvironmentProblem, match="'iris' comes with scikit-learn, which is missing; .*pip install"):
+    with pytest.raises(
+        EnvironmentProblem, match="'iris' comes with scikit-learn, which is missing; .*pip install"
+    ):
         softmax_regression("iris")
     assert softmax_regression().dim == 9
 
@@ -241,7 +254,9 @@ def test_features_may_be_traced_but_labels_must_be_known():
     assert float(values[0]) == pytest.approx(
         float(logistic_regression((ROWS, [0, 1, 0, 1])).loss({"w": jnp.ones(2), "b": 0.0}))
     )
-    with pytest.raises(InvalidType, match="`labels` are traced.*make the problem outside of jax.jit"):
+    with pytest.raises(
+        InvalidType, match="`labels` are traced.*make the problem outside of jax.jit"
+    ):
         jax.jit(lambda labels: softmax_regression((ROWS, labels)).loss)(jnp.array([0, 1, 0, 1]))
 
 

@@ -36,7 +36,9 @@ def test_the_points_are_chebyshevs_and_the_targets_are_those_of_his_fourth_polyn
     points, targets = map(np.asarray, made().loss.data)
     assert points.shape == (20, 1)
     np.testing.assert_allclose(np.cos(20 * np.arccos(points)), 0, atol=1e-13)  # the zeros of T₂₀
-    np.testing.assert_allclose(targets, np.polynomial.chebyshev.Chebyshev.basis(4)(points[:, 0]), atol=1e-14)
+    np.testing.assert_allclose(
+        targets, np.polynomial.chebyshev.Chebyshev.basis(4)(points[:, 0]), atol=1e-14
+    )
 
 
 def test_the_start_is_drawn_evenly_within_the_bounds_of_each_layer():
@@ -49,7 +51,9 @@ def test_the_start_is_drawn_evenly_within_the_bounds_of_each_layer():
 
 
 def test_a_number_and_its_key_give_one_start_and_another_number_another():
-    first, again, other = (ravel_pytree(tanh_network(key).start())[0] for key in (3, jax.random.key(3), 4))
+    first, again, other = (
+        ravel_pytree(tanh_network(key).start())[0] for key in (3, jax.random.key(3), 4)
+    )
     assert np.array_equal(first, again) and not np.isin(first, other).any()
 
 
@@ -77,7 +81,8 @@ def test_units_may_be_exchanged_and_change_sign_without_effect():
 
 
 @pytest.mark.parametrize(
-    "key, kind", [(-1, InvalidValue), (0.5, InvalidValue), ("seed", InvalidType), (np.arange(2), InvalidType)]
+    "key, kind",
+    [(-1, InvalidValue), (0.5, InvalidValue), ("seed", InvalidType), (np.arange(2), InvalidType)],
 )
 def test_a_key_that_is_none_is_refused(key, kind):
     with pytest.raises(kind, match="`key` must be a whole number"):

@@ -1,0 +1,52 @@
+from . import (
+    analysis as analysis,
+    course as course,
+    derivations as derivations,
+    figures as figures,
+    optimizers as optimizers,
+    problems as problems,
+)
+from .derivations import (
+    Memoryless as Memoryless,
+    Modified as Modified,
+    Optax as Optax,
+)
+from .errors import (
+    DynoptError as DynoptError,
+    SolverFailure as SolverFailure,
+)
+from .optimizers import (
+    SGD as SGD,
+    AbstractOptimizer as AbstractOptimizer,
+    Accumulated as Accumulated,
+    AdaBelief as AdaBelief,
+    AdaGrad as AdaGrad,
+    Adam as Adam,
+    AdamW as AdamW,
+    Averaged as Averaged,
+    Layerwise as Layerwise,
+    Lion as Lion,
+    Momentum as Momentum,
+    Muon as Muon,
+    NAdam as NAdam,
+    Nesterov as Nesterov,
+    NesterovConvex as NesterovConvex,
+    RMSprop as RMSprop,
+    Schedule as Schedule,
+    ScheduleFree as ScheduleFree,
+    Signum as Signum,
+    WithGradient as WithGradient,
+)
+from .problems import (
+    Problem as Problem,
+)
+from .runs import (
+    Status as Status,
+    Sweep as Sweep,
+    Trajectory as Trajectory,
+    integrate as integrate,
+    iterate as iterate,
+    sweep as sweep,
+)
+
+__version__: str

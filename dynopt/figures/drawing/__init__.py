@@ -1,0 +1,1 @@
+"""How anything is drawn: pictures, styles, legends, labels, axes, and the words of titles and captions."""

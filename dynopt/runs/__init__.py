@@ -1,0 +1,6 @@
+"""Runs: the map by `iterate`, the flow by `integrate`, and many maps at once by `sweep`."""
+
+from .integrate import integrate as integrate
+from .iterate import iterate as iterate
+from .sweep import Sweep as Sweep, sweep as sweep
+from .trajectory import Status as Status, Trajectory as Trajectory

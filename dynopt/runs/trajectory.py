@@ -1,0 +1,137 @@
+"""A run through phase space: where it was at the times t = k h, and how it ended."""
+
+import enum
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Int, PyTree
+
+from .. import files
+from ..checks import concrete
+from ..errors import ProblemError, SolverFailure
+from ..problems import Problem
+from . import archive
+
+
+class Status(enum.IntEnum):
+    """How a run ended. Batches hold one integer per run, so `batch.result == Status.ok` is a mask."""
+
+    ok = 0
+    diverged = 1  # the position left every reasonable region, or became infinite
+    nonfinite = (
+        2  # a loss, gradient or memory became NaN or infinite while the position was still near
+    )
+    stalled = 3  # no step moved the position, though the gradient is not zero
+    max_steps = 4  # the solver used up its steps
+    tolerance_unreachable = 5  # so did it, and the tolerance is finer than the dtype
+    singular_start = 6  # the flow has no finite value at the start
+    interrupted = 7  # stopped from outside
+
+    def __str__(self) -> str:
+        return self.name
+
+
+GAVE_UP = (Status.max_steps, Status.tolerance_unreachable)  # where a looser tolerance may do
+
+
+class Trajectory(eqx.Module):
+    """A run through phase space, seen at the times t = k h.
+
+    - `t`: times, shape `(n+1,)`. - `y`: points of phase space, a NamedTuple of arrays `(n+1, dim)`, in which a PyTree
+      position is one vector. - `x`: the positions as the problem knows them, with a leading axis n+1.
+    - `loss`, `grad_norm`: f and |∇f| there, shape `(n+1,)`.
+    - `result`: a `Status`, as an integer; `status`: the same by name.
+    - `stats`: `first_bad_step` (-1 if none); of a flow also `solver`, `solver_steps`, `rtol` and `atol`.
+    - `kind`: "map" or "flow". - `optimizer`, `problem`: as they print.
+    """
+
+    t: Array
+    y: Any
+    loss: Array
+    grad_norm: Array
+    result: Int[Array, ""]
+    stats: dict[str, Any]
+    kind: str = eqx.field(static=True)
+    optimizer: str = eqx.field(static=True)
+    problem: str = eqx.field(static=True)
+    unravel: Callable[[Array], PyTree] = eqx.field(static=True)
+
+    @property
+    def x(self) -> PyTree[Array]:
+        batch = self.y.x.shape[:-1]
+        flat = jax.vmap(self.unravel)(self.y.x.reshape(-1, self.y.x.shape[-1]))
+        return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), flat)
+
+    @property
+    def status(self) -> Status:
+        return Status(int(self.result))
+
+    @property
+    def finite(self) -> np.ndarray:
+        """Which saved points belong to the finite beginning, shape `(n+1,)`."""
+        seen = np.isfinite(np.asarray(self.loss)) & np.isfinite(np.asarray(self.y.x)).all(-1)
+        return np.logical_and.accumulate(seen, axis=-1)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one `.npz` without pickle, whole or not at all; the same run gives the same bytes.
+
+        Containers other than dicts, lists and tuples come back as lists of their leaves.
+
+        **Raises:** `OutputError` if the disk refuses.
+        """
+        files.write(path, archive.pack(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Trajectory":
+        """Read what `save` wrote.
+
+        **Raises:** `CorruptFile` if the file is damaged or something else; `OSError` if it cannot be read.
+        """
+        return cls(**archive.unpack(path))
+
+    def __repr__(self) -> str:
+        known = (
+            isinstance(self.result, jax.Array)
+            and not isinstance(self.result, Tracer)
+            and self.result.ndim == 0
+        )
+        ended = f", {self.status}" if known else ""
+        seen = f"{self.t.shape[-1]} points, {self.t.dtype}"
+        return f"Trajectory({self.kind} of {self.optimizer} on {self.problem}, {seen}{ended})"
+
+
+def _judged(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory:
+    """The trajectory, unless it failed and failures are to be raised; inside a transformation nobody can raise."""
+    if (
+        not throw
+        or not concrete(trajectory)
+        or trajectory.result.ndim
+        or trajectory.status == Status.ok
+    ):
+        return trajectory
+    status, k = trajectory.status, int(trajectory.stats["first_bad_step"])
+    if k == 0:
+        raise ProblemError(
+            f"{problem.name} starts where its loss is {float(trajectory.loss[0])} and the norm of its gradient "
+            f"{float(trajectory.grad_norm[0])}; start where both are finite."
+        )
+    reached = float(trajectory.t[np.flatnonzero(trajectory.finite)[-1]])
+    dtype = trajectory.t.dtype
+    message = {
+        Status.diverged: f"left every bounded region at step {k}; try a smaller `learning_rate`.",
+        Status.nonfinite: f"met a value that is not finite at step {k}; try a smaller `learning_rate`.",
+        Status.stalled: f"never moved, each step being below the spacing of {dtype}; use a larger rate or float64.",
+        Status.max_steps: f"used up its solver steps at t = {reached:.4g}; use diffrax.Kvaerno5() or more `max_steps`.",
+        Status.tolerance_unreachable: f"cannot reach its tolerance in {dtype}; loosen `rtol` or use float64.",
+        Status.singular_start: "has no finite velocity at its start; start elsewhere or use a positive `eps`.",
+    }.get(status, f"ended as {status}.")
+    message = f"the {trajectory.kind} of {trajectory.optimizer} on {problem.name} {message}"
+    message += (
+        f" {'iterate' if trajectory.kind == 'map' else 'integrate'}(..., throw=False) keeps it."
+    )
+    raise SolverFailure(message, partial=trajectory, status=status, t_reached=reached)
