@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from dynopt import Momentum, Problem
 from dynopt.optimizers import Accumulated
 from dynopt.problems import MeanLoss
-from dynopt.runs.prepare import as_vector, fitted
+from dynopt.runs.prepare import fit_to_start, flatten_loss
 
 EXAMPLES, WIDTHS, PARTS = 8192, (64, 1024, 1024, 1024, 10), (1, 2, 4, 8, 16, 32)
 
@@ -51,14 +51,14 @@ def network() -> Problem:
 
 def compiled(problem: Problem, k: int):
     """The step by k parts, or of the whole batch if k is 1; and the point of phase space where it begins."""
-    page, start = Momentum(1e-3) if k == 1 else Accumulated(Momentum(1e-3), k), problem.start()
-    page = fitted(page, start, jnp.float32)
+    optimizer, start = Momentum(1e-3) if k == 1 else Accumulated(Momentum(1e-3), k), problem.start()
+    optimizer = fit_to_start(optimizer, start, jnp.float32)
 
     def step(data, y):
-        _, _, grad = as_vector(MeanLoss(loss, data), start)
-        return page.step(0.0, y, grad)
+        _, _, grad = flatten_loss(MeanLoss(loss, data), start)
+        return optimizer.step(0.0, y, grad)
 
-    arguments = problem.loss.data, page.init(as_vector(loss, start)[0], lambda x: x)
+    arguments = problem.loss.data, optimizer.init(flatten_loss(loss, start)[0], lambda x: x)
     return jax.jit(step).lower(*arguments).compile(), arguments
 
 

@@ -22,47 +22,49 @@ def rosenbrock(x, xp):
     return xp.stack([-400 * x[0] * b - 2 * (1 - x[0]), 200 * b])
 
 
-def sgd_flow(t, y, gradient, page, xp):
+def sgd_flow(t, y, gradient, optimizer, xp):
     return -gradient(y, xp)
 
 
-def momentum_flow(t, y, gradient, page, xp):
+def momentum_flow(t, y, gradient, optimizer, xp):
     x, p = y[:2], y[2:]
-    return xp.concatenate([p, -page.friction * p - gradient(x, xp)])
+    return xp.concatenate([p, -optimizer.friction * p - gradient(x, xp)])
 
 
-def adam_flow(t, y, gradient, page, xp):
+def adam_flow(t, y, gradient, optimizer, xp):
     x, m, v = y[:2], y[2:4], y[4:]
     g = gradient(x, xp)
     m_hat, v_hat = g, g**2
     if t > 0:
-        m_hat, v_hat = -m / xp.expm1(-t / page.tau1), -v / xp.expm1(-t / page.tau2)
-    dx = -m_hat / (xp.sqrt(v_hat) + page.eps)
-    return xp.concatenate([dx, (g - m) / page.tau1, (g**2 - v) / page.tau2])
+        m_hat, v_hat = -m / xp.expm1(-t / optimizer.tau1), -v / xp.expm1(-t / optimizer.tau2)
+    dx = -m_hat / (xp.sqrt(v_hat) + optimizer.eps)
+    return xp.concatenate([dx, (g - m) / optimizer.tau1, (g**2 - v) / optimizer.tau2])
 
 
-def sgd_step(k, y, gradient, page):
-    return y - page.learning_rate * gradient(y, np)
+def sgd_step(k, y, gradient, optimizer):
+    return y - optimizer.learning_rate * gradient(y, np)
 
 
-def momentum_step(k, y, gradient, page):
+def momentum_step(k, y, gradient, optimizer):
     x, trace = y[:2], y[2:]
-    trace = page.momentum * trace + gradient(x, np)
-    return np.concatenate([x - page.learning_rate * trace, trace])
+    trace = optimizer.momentum * trace + gradient(x, np)
+    return np.concatenate([x - optimizer.learning_rate * trace, trace])
 
 
-def adam_step(k, y, gradient, page):
+def adam_step(k, y, gradient, optimizer):
     x, m, v = y[:2], y[2:4], y[4:]
     g = gradient(x, np)
-    m, v = page.b1 * m + (1 - page.b1) * g, page.b2 * v + (1 - page.b2) * g**2
-    m_hat, v_hat = m / (1 - page.b1 ** (k + 1)), v / (1 - page.b2 ** (k + 1))
-    return np.concatenate([x - page.learning_rate * m_hat / (np.sqrt(v_hat) + page.eps), m, v])
+    m, v = optimizer.b1 * m + (1 - optimizer.b1) * g, optimizer.b2 * v + (1 - optimizer.b2) * g**2
+    m_hat, v_hat = m / (1 - optimizer.b1 ** (k + 1)), v / (1 - optimizer.b2 ** (k + 1))
+    return np.concatenate(
+        [x - optimizer.learning_rate * m_hat / (np.sqrt(v_hat) + optimizer.eps), m, v]
+    )
 
 
 class Case(NamedTuple):
     """A page and so many of its steps on a problem; gradient, flow and map by hand; how many memories it has."""
 
-    page: dynopt.optimizers.AbstractOptimizer
+    optimizer: dynopt.optimizers.AbstractOptimizer
     steps: int
     problem: dynopt.Problem
     gradient: Callable
@@ -72,18 +74,18 @@ class Case(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.page.name} on {self.problem.name}"
+        return f"{self.optimizer.name} on {self.problem.name}"
 
     @property
     def time(self) -> float:
-        return self.steps * self.page.h
+        return self.steps * self.optimizer.h
 
     def start(self, x0: Any = None) -> np.ndarray:
         x0 = np.asarray(self.problem.x0 if x0 is None else x0, float)
         return np.concatenate([x0, np.zeros(2 * self.memories)])
 
     def field(self, t, y, xp=np):
-        return self.flow(t, y, self.gradient, self.page, xp)
+        return self.vector_field(t, y, self.gradient, self.optimizer, xp)
 
 
 def cases() -> list[Case]:

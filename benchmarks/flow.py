@@ -40,7 +40,13 @@ jax.config.update("jax_enable_x64", True)
 def ours(case: by_hand.Case, rtol: float, x0=None):
     """The last position."""
     run = dynopt.integrate(
-        case.page, case.problem, case.steps, x0=x0, save_every=case.steps, rtol=rtol, throw=False
+        case.optimizer,
+        case.problem,
+        case.steps,
+        x0=x0,
+        save_every=case.steps,
+        rtol=rtol,
+        throw=False,
     )
     return jax.block_until_ready(run.y.x[-1])
 

@@ -32,12 +32,12 @@ def main() -> None:
     for name, loss in LOSSES.items():
         grad, x = jax.grad(loss), jnp.linspace(-1.0, 1.0, DIM)
         contest = {"gradient": (jax.jit(grad), x)}
-        for page in (SGD(1e-3), Momentum(1e-3)):
-            y = page.init(x, grad)
+        for optimizer in (SGD(1e-3), Momentum(1e-3)):
+            y = optimizer.init(x, grad)
             for order in (2, 3):
-                modified = Modified(page, order)
-                field = jax.jit(lambda y, p=modified, g=grad: p.flow(0.0, y, g))
-                contest[f"{page.name}, order {order}"] = (field, y)
+                modified = Modified(optimizer, order)
+                field = jax.jit(lambda y, p=modified, g=grad: p.vector_field(0.0, y, g))
+                contest[f"{optimizer.name}, order {order}"] = (field, y)
         for function, argument in contest.values():
             timed(function, argument)
         seconds = {label: [] for label in contest}

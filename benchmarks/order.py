@@ -23,14 +23,14 @@ import dynopt
 
 REFINEMENTS = 6, 8, 10
 SAME = 0.02
-CASES = {case.page.name: case for case in by_hand.cases()[:3]}
+CASES = {case.optimizer.name: case for case in by_hand.cases()[:3]}
 
 jax.config.update("jax_enable_x64", True)
 
 
 def ours(case: by_hand.Case, refinements: int) -> tuple[np.ndarray, np.ndarray]:
     """h and the largest gap of every clock that stands clear."""
-    found = dynopt.analysis.order(case.page, case.problem, case.time, refinements)
+    found = dynopt.analysis.order(case.optimizer, case.problem, case.time, refinements)
     assert found.window is not None
     first, last = found.window
     return found.h[first : last + 1], found.error[first : last + 1]
@@ -44,16 +44,16 @@ def hand(case: by_hand.Case, refinements: int) -> tuple[np.ndarray, np.ndarray]:
         .y[:2]
         .T
     )
-    clocks, gaps = [], []
+    clocks, comparisons = [], []
     for i in range(refinements):
-        page, y, largest = case.page.refine(2**i), case.start(), 0.0
+        optimizer, y, largest = case.optimizer.refine(2**i), case.start(), 0.0
         for k in range(case.steps * 2**i):
-            y = case.step(k, y, case.gradient, page)
+            y = case.step(k, y, case.gradient, optimizer)
             if (k + 1) % 2**i == 0:
                 largest = max(largest, np.linalg.norm(y[:2] - flow[(k + 1) // 2**i]))
-        clocks.append(page.h)
-        gaps.append(largest)
-    return np.array(clocks), np.array(gaps)
+        clocks.append(optimizer.h)
+        comparisons.append(largest)
+    return np.array(clocks), np.array(comparisons)
 
 
 def alone(way: str, name: str, refinements: str) -> None:
@@ -65,9 +65,9 @@ def alone(way: str, name: str, refinements: str) -> None:
 
 def slope(points: list[float], clear: list[float] | None = None) -> float:
     """Of the gap against h, logarithms of both; if asked for, over these h alone."""
-    h, gap = np.array(points).reshape(2, -1)
+    h, comparison = np.array(points).reshape(2, -1)
     some = np.isin(h, clear) if clear else np.full(len(h), True)
-    return float(np.polyfit(np.log(h[some]), np.log(gap[some]), 1)[0])
+    return float(np.polyfit(np.log(h[some]), np.log(comparison[some]), 1)[0])
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ jax.config.update("jax_enable_x64", True)
 
 
 def row(name: str) -> str:
-    page, booth = catalogue[name](0.001, **OPTIONS.get(name, {})), problems.booth()
-    if not page.elementwise:
+    optimizer, booth = catalogue[name](0.001, **OPTIONS.get(name, {})), problems.booth()
+    if not optimizer.elementwise:
         booth = Problem(lambda x: problems.booth().loss(x[:, 0]), booth.x0.reshape(-1, 1))
-    slope = analysis.order(page, booth).pairwise[-1]
+    slope = analysis.order(optimizer, booth).pairwise[-1]
     said = equations(catalogue[name])
     return f"| `{catalogue[name].__name__}` | {said['map']} | {said['flow']} | {said['clock']} | {slope:.2f} |"
 

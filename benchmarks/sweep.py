@@ -24,7 +24,7 @@ import sweep_peers as peers
 from side_by_side import child, in_turn, ratio
 
 import dynopt
-from dynopt.runs.iterate import read_fault
+from dynopt.runs.iterate import decode_failure
 
 STEPS = 1000
 GOALS = {"C": 0.9, "torch": 20, "optax loop": 100}
@@ -62,7 +62,7 @@ def same_account(c: peers.C) -> None:
     x0 = 3 * starts(1000)
     for name in peers.PAGES:
         ours, (_, loss, norm, fault) = sweep(name, x0, 100), c.sweep(name, x0, 100)
-        bad, status = read_fault(fault)
+        bad, status = decode_failure(fault)
         assert np.array_equal(bad, ours.first_bad_step) and np.array_equal(status, ours.result), (
             name
         )

@@ -17,9 +17,11 @@ import dynopt
 jax.config.update("jax_enable_x64", True)
 
 
-def sweep(page: dynopt.optimizers.AbstractOptimizer, runs: int, steps: int) -> dynopt.Sweep:
+def sweep(optimizer: dynopt.optimizers.AbstractOptimizer, runs: int, steps: int) -> dynopt.Sweep:
     x0 = np.random.default_rng(0).uniform(-5, 5, (runs, 2))
-    return jax.block_until_ready(dynopt.sweep(page, dynopt.problems.himmelblau(), steps, x0=x0))
+    return jax.block_until_ready(
+        dynopt.sweep(optimizer, dynopt.problems.himmelblau(), steps, x0=x0)
+    )
 
 
 def peak(steps: int) -> float:

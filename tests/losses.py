@@ -67,9 +67,9 @@ def mixture(kind, start, name=None):
     return Problem(Mixture(jnp.eye(len(MIXED))[list(MIXED).index(kind)]), start, name=name or kind)
 
 
-def fitting(page, problem):
+def fitting(optimizer, problem):
     """The problem, posed to a page that moves matrices as one whose position is a column."""
-    if page.elementwise:
+    if optimizer.elementwise:
         return problem
     return Problem(Column(problem.loss), problem.x0.reshape(-1, 1), name=problem.name)
 

@@ -29,11 +29,11 @@ def warm(rate, names=tuple(catalogue)):
     return {name: catalogue[name](rate, **WARM.get(name, {})) for name in names}
 
 
-def flowed(page, grad, x0, times, tol=1e-12):
+def flowed(optimizer, grad, x0, times, tol=1e-12):
     """The flow at these times by SciPy's DOP853, from the page's own start: a second opinion, and quick to compile."""
-    first = page.init_flow(jnp.asarray(x0), grad)
+    first = optimizer.init_flow(jnp.asarray(x0), grad)
     start, unravel = ravel_pytree(first)
-    arrays = with_dtype(page, start.dtype)
+    arrays = with_dtype(optimizer, start.dtype)
     found = solve_ivp(
         lambda t, y: _field(arrays, grad, first, t, y),
         (0, times[-1]),
@@ -48,21 +48,21 @@ def flowed(page, grad, x0, times, tol=1e-12):
 
 
 @eqx.filter_jit
-def _field(page, grad, first, t, y):
-    return ravel_pytree(page.flow(t, ravel_pytree(first)[1](y), grad))[0]
+def _field(optimizer, grad, first, t, y):
+    return ravel_pytree(optimizer.vector_field(t, ravel_pytree(first)[1](y), grad))[0]
 
 
-def mapped(page, grad, x0, steps):
+def mapped(optimizer, grad, x0, steps):
     """The map's points of phase space, the start first."""
     x0 = jnp.asarray(x0)
-    return _mapped(with_dtype(page, x0.dtype), grad, x0, jnp.arange(steps))
+    return _mapped(with_dtype(optimizer, x0.dtype), grad, x0, jnp.arange(steps))
 
 
 @eqx.filter_jit
-def _mapped(page, grad, x0, ks):
+def _mapped(optimizer, grad, x0, ks):
     def one(y, k):
-        after = page.step(k * page.h, y, grad)
+        after = optimizer.step(k * optimizer.h, y, grad)
         return after, after
 
-    y = page.init(x0, grad)
+    y = optimizer.init(x0, grad)
     return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), y, jax.lax.scan(one, y, ks)[1])

@@ -84,8 +84,8 @@ def test_one_figure_of_one_problem(tell):
 
 def test_the_table_holds_the_numbers_of_the_library(tell):
     _, out, _ = tell(*TINY, "--learning-rate", "0.01")
-    gap = analysis.gap(optimizers.SGD(0.01), problems.booth(), 5)
-    numbers = [0.01, gap.map.loss[-1], gap.flow.loss[-1], gap.largest]
+    comparison = analysis.compare(optimizers.SGD(0.01), problems.booth(), 5)
+    numbers = [0.01, comparison.map.loss[-1], comparison.flow.loss[-1], comparison.largest]
     assert out[2].split() == ["sgd", *(f"{float(x):.3g}" for x in numbers)]
 
 
@@ -119,7 +119,7 @@ def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
     ((figure, (result,)),) = seen
     assert figure == "gap" and result.order is None and result.local_error is None
     assert result.energies == () and result.stability is None
-    assert result.modified_gap is None and result.rescaling is None
+    assert result.modified_comparison is None and result.rescaling is None
     assert result.basins == () and result.sensitivity is None
 
 
@@ -129,12 +129,12 @@ def test_other_units_are_drawn_for_every_optimizer_if_they_are_asked_for(tell, m
     tell(*"--problem booth --optimizers sgd,adam --steps 5 --figures rescaling".split())
     ((figure, results),) = seen
     assert figure == "rescaling" and [result.order for result in results] == [None, None]
-    for result, page, factor in zip(
+    for result, optimizer, factor in zip(
         results, (optimizers.SGD, optimizers.Adam), (1 / 9, 1 / 3), strict=True
     ):
         assert type(
             result.rescaling.optimizer
-        ) is page and result.rescaling.factor == pytest.approx(factor)
+        ) is optimizer and result.rescaling.factor == pytest.approx(factor)
         assert len(result.rescaling.distance) == 6 and result.rescaling.distance.max() < 1e-7
 
 
@@ -160,8 +160,10 @@ def test_the_four_pages_of_the_gallery_run_by_default_and_any_of_the_contents_by
         (all_of_them,) = studies.planned(
             Options(problem=("deep_linear",), optimizers=tuple(optimizers.catalogue))
         )
-    assert tuple(study.pages) == gallery.OPTIMIZERS == ("sgd", "momentum", "rmsprop", "adam")
-    assert {name: type(page) for name, page in all_of_them.pages.items()} == optimizers.catalogue
+    assert tuple(study.optimizers) == gallery.OPTIMIZERS == ("sgd", "momentum", "rmsprop", "adam")
+    assert {
+        name: type(optimizer) for name, optimizer in all_of_them.optimizers.items()
+    } == optimizers.catalogue
 
 
 def test_the_bare_command_draws_the_gallery(monkeypatch):
@@ -253,12 +255,12 @@ def test_dpi_and_style_change_the_size(tell):
 def test_save_keeps_every_run_as_arrays(tell):
     code, out, _ = tell(*TINY, "--save", "runs.npz")
     assert code == 0 and "runs.npz" in out
-    gap = analysis.gap(optimizers.SGD(0.028), problems.booth(), 5)
+    comparison = analysis.compare(optimizers.SGD(0.028), problems.booth(), 5)
     with np.load("runs.npz", allow_pickle=False) as saved:
         header = json.loads(str(saved["header"]))
-        np.testing.assert_array_equal(saved["booth.sgd.map.x"], gap.map.x)
-        np.testing.assert_array_equal(saved["booth.sgd.flow.loss"], gap.flow.loss)
-        np.testing.assert_array_equal(saved["booth.sgd.map.t"], gap.map.t)
+        np.testing.assert_array_equal(saved["booth.sgd.map.x"], comparison.map.x)
+        np.testing.assert_array_equal(saved["booth.sgd.flow.loss"], comparison.flow.loss)
+        np.testing.assert_array_equal(saved["booth.sgd.map.t"], comparison.map.t)
     assert header["dynopt"] == dynopt.__version__
     assert header["runs"]["booth.sgd.map"]["status"] == "ok"
     assert header["runs"]["booth.sgd.flow"]["optimizer"] == "SGD(learning_rate=0.028)"

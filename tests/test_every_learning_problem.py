@@ -36,13 +36,13 @@ def test_every_page_lowers_the_loss_at_a_fifth_of_the_rate_that_is_chosen_for_pi
         def flat(x):
             return loss(unravel(x))
 
-        def run(page):
+        def run(optimizer):
             def one(y, k):
-                return page.step(k * page.h, y, jax.grad(flat)), None
+                return optimizer.step(k * optimizer.h, y, jax.grad(flat)), None
 
-            return flat(jax.lax.scan(one, page.init(x, jax.grad(flat)), jnp.arange(60.0))[0].x)
+            return flat(jax.lax.scan(one, optimizer.init(x, jax.grad(flat)), jnp.arange(60.0))[0].x)
 
-        return flat(x), {name: run(page) for name, page in known.items()}
+        return flat(x), {name: run(optimizer) for name, optimizer in known.items()}
 
     start, reached = ends(known, problem.loss)
     assert len(reached) >= 13
@@ -51,15 +51,15 @@ def test_every_page_lowers_the_loss_at_a_fifth_of_the_rate_that_is_chosen_for_pi
 
 def test_every_analysis_measures_a_network_and_muon_learns_it():
     problem = problems.deep_linear()
-    page = catalogue["sgd"](0.05)
-    measured = analysis.gap(page, problem, 20)
+    optimizer = catalogue["sgd"](0.05)
+    measured = analysis.compare(optimizer, problem, 20)
     assert 0 < measured.solver_error.max() < 1e-3 * measured.largest
-    assert analysis.order(page, problem, time=1.0, refinements=4).pairwise[-1] == pytest.approx(
-        1, abs=0.05
-    )
-    assert analysis.local_error(page, problem, 20).error.max() < measured.largest
-    assert (analysis.energy(page, problem, measured.flow).violation == 0).all()
-    bias = analysis.implicit_bias(page, problem)
+    assert analysis.order(optimizer, problem, time=1.0, refinements=4).pairwise[
+        -1
+    ] == pytest.approx(1, abs=0.05)
+    assert analysis.local_error(optimizer, problem, 20).error.max() < measured.largest
+    assert (analysis.lyapunov(optimizer, problem, measured.flow).violation == 0).all()
+    bias = analysis.implicit_bias(optimizer, problem)
     assert jax.tree.structure(bias.correction) == jax.tree.structure(problem.x0)
     assert float(bias.strength) == pytest.approx(0.05 / 2)  # of |∇f|²/2, as it is of (h/4) |∇f|²
 

@@ -102,6 +102,6 @@ def test_the_front_door_shows_the_table_of_letters():
 
 def test_every_page_and_problem_is_in_the_readme_or_listed_by_name():
     readme = (ROOT.parent / "README.md").read_text()
-    for page in optimizers.catalogue.values():
-        assert f"`{page.__name__}`" in readme
+    for optimizer in optimizers.catalogue.values():
+        assert f"`{optimizer.__name__}`" in readme
     assert len(problems.catalogue) >= 16

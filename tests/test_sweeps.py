@@ -26,7 +26,7 @@ from dynopt.runs import chunks, lanes
 well = problems.himmelblau()
 starts = np.random.default_rng(0).uniform(-5, 5, (37, 2))
 rates = np.geomspace(1e-4, 0.1, 37)
-pages = eqx.filter_vmap(Momentum)(jnp.asarray(rates))
+optimizers = eqx.filter_vmap(Momentum)(jnp.asarray(rates))
 ULPS = 4 * np.finfo(float).eps
 
 
@@ -53,7 +53,7 @@ def alike(found, expected):
 
 @pytest.mark.parametrize("keep", ["last", "loss", 20])
 def test_each_run_is_that_of_iterate(keep):
-    found = sweep(pages, well, 60, x0=starts, keep=keep)
+    found = sweep(optimizers, well, 60, x0=starts, keep=keep)
     assert {Status.ok, Status.diverged} == set(map(Status, found.result.tolist()))
     for i in (0, 11, 20, 30, 36):
         run = alone(i, save_every={"last": 60, "loss": 1, 20: 20}[keep])
@@ -71,12 +71,12 @@ def test_each_run_is_that_of_iterate(keep):
 
 @pytest.mark.parametrize("name", catalogue)
 def test_every_page_can_be_swept(name):
-    page = catalogue[name](0.01)
-    problem = fitting(page, mixture("bent", [1.0, -1.0]))
+    optimizer = catalogue[name](0.01)
+    problem = fitting(optimizer, mixture("bent", [1.0, -1.0]))
     x0 = np.stack([problem.x0, 2 * problem.x0, -problem.x0])
-    found = sweep(page, problem, 10, x0=x0)
+    found = sweep(optimizer, problem, 10, x0=x0)
     assert found.shape == (3,) and (found.result == Status.ok).all()
-    near(found.x[1], iterate(page, problem, 10, x0=x0[1], save_every=10).x[-1], 100)
+    near(found.x[1], iterate(optimizer, problem, 10, x0=x0[1], save_every=10).x[-1], 100)
 
 
 def test_pages_and_starts_are_broadcast_against_each_other():
@@ -109,8 +109,10 @@ def test_positions_are_trees_in_their_own_dtype():
     tree = {"w": np.ones((2, 3), np.float32), "b": np.zeros(2, np.float32)}
     net = Problem(lambda p: (p["w"] ** 2).sum() + jnp.cos(p["b"]).sum(), tree, name="net")
     many = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf + 1]), tree)
-    page = eqx.filter_vmap(lambda factor: Layerwise(SGD(0.1), {"w": factor}))(jnp.array([1.0, 0.5]))
-    found = sweep(page, net, 3, x0=many, keep=3)
+    optimizer = eqx.filter_vmap(lambda factor: Layerwise(SGD(0.1), {"w": factor}))(
+        jnp.array([1.0, 0.5])
+    )
+    found = sweep(optimizer, net, 3, x0=many, keep=3)
     run = iterate(
         Layerwise(SGD(0.1), {"w": 0.5}),
         net,
@@ -182,17 +184,17 @@ def test_a_run_that_is_back_before_a_look_has_not_diverged():
 
 
 def test_a_run_does_not_depend_on_how_many_there_are():
-    many = sweep(pages, well, 60, x0=starts, keep=20)
-    few = sweep(jax.tree.map(lambda leaf: leaf[5:8], pages), well, 60, x0=starts[5:8], keep=20)
+    many = sweep(optimizers, well, 60, x0=starts, keep=20)
+    few = sweep(jax.tree.map(lambda leaf: leaf[5:8], optimizers), well, 60, x0=starts[5:8], keep=20)
     near(few.x, many.x[5:8], 100)
 
 
 @pytest.mark.parametrize("keep", ["last", "loss", 20])
 def test_chunks_do_not_show(keep, monkeypatch):
-    whole = sweep(pages, well, 60, x0=starts, keep=keep)
+    whole = sweep(optimizers, well, 60, x0=starts, keep=keep)
     monkeypatch.setattr(chunks, "WORK", 1)
     monkeypatch.setattr(chunks, "PATIENCE", 1e-9)  # one run at a time, one step at a time
-    alike(sweep(pages, well, 60, x0=starts, keep=keep), whole)
+    alike(sweep(optimizers, well, 60, x0=starts, keep=keep), whole)
 
 
 def test_memory_is_bounded_by_smaller_chunks():
@@ -207,16 +209,16 @@ def test_memory_is_bounded_by_smaller_chunks():
         a_run = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(made.member))
         assert made.size * made.workers * a_run <= memory
     assert runs_at_once(2**12).size < runs_at_once(2**20).size < 10**6
-    scarce = sweep(pages, well, 60, x0=starts, memory=2**12)
-    alike(scarce, sweep(pages, well, 60, x0=starts))
+    scarce = sweep(optimizers, well, 60, x0=starts, memory=2**12)
+    alike(scarce, sweep(optimizers, well, 60, x0=starts))
     with pytest.raises(
         InvalidValue, match=r"`memory` is 10 bytes, and a run takes \d+ while it lasts; allow for"
     ):
-        sweep(pages, well, 60, x0=starts, memory=10)
+        sweep(optimizers, well, 60, x0=starts, memory=10)
 
 
 def test_a_chunk_that_does_not_fit_is_halved(monkeypatch):
-    whole, run, sizes = sweep(pages, well, 60, x0=starts), chunks.lanes.run, []
+    whole, run, sizes = sweep(optimizers, well, 60, x0=starts), chunks.lanes.run, []
 
     def crowded(mesh, members, *rest):
         sizes.append(members.fault.size)
@@ -226,17 +228,17 @@ def test_a_chunk_that_does_not_fit_is_halved(monkeypatch):
 
     monkeypatch.setattr(chunks.lanes, "run", crowded)
     most = 4
-    alike(sweep(pages, well, 60, x0=starts), whole)
+    alike(sweep(optimizers, well, 60, x0=starts), whole)
     assert max(sizes) > 4 and min(sizes) == 4
     most = 0
     with pytest.raises(
         EnvironmentProblem, match="memory ran out with 1 runs at a time; use fewer coordinates"
     ):
-        sweep(pages, well, 60, x0=starts, devices=1)
+        sweep(optimizers, well, 60, x0=starts, devices=1)
 
 
 def test_what_is_finished_before_an_interrupt_is_kept(monkeypatch):
-    whole, run, calls = sweep(pages, well, 60, x0=starts), chunks.lanes.run, []
+    whole, run, calls = sweep(optimizers, well, 60, x0=starts), chunks.lanes.run, []
     monkeypatch.setattr(chunks, "WORK", 200)  # some runs at a time
     monkeypatch.setattr(chunks.os, "sched_getaffinity", lambda _: {0}, raising=False)
 
@@ -248,7 +250,7 @@ def test_what_is_finished_before_an_interrupt_is_kept(monkeypatch):
 
     monkeypatch.setattr(chunks.lanes, "run", interrupted)
     with pytest.warns(UserWarning, match=r"stopped by you after \d+ of 37 runs; the rest is NaN\."):
-        found = sweep(pages, well, 60, x0=starts)
+        found = sweep(optimizers, well, 60, x0=starts)
     done = found.result != Status.interrupted
     assert 0 < done.sum() < 37
     np.testing.assert_array_equal(found.result[done], whole.result[done])
@@ -273,7 +275,7 @@ def test_the_bar_counts_every_step_of_every_run(monkeypatch):
 
     monkeypatch.setattr("tqdm.tqdm", Bar)
     monkeypatch.setattr(chunks, "WORK", 1000)
-    sweep(pages, well, 60, x0=starts)
+    sweep(optimizers, well, 60, x0=starts)
     assert counted == [0]
 
 
@@ -306,8 +308,8 @@ def test_a_sweep_can_be_differentiated_mapped_and_compiled():
     assert float(slope) == pytest.approx(difference, rel=1e-5)
     mapped = jax.vmap(ends)(jnp.array([rate, 2 * rate]))
     near(mapped[1], ends(2 * rate), 10)
-    curves = jax.jit(lambda x0: sweep(pages, well, 60, x0=x0, keep="loss"))(starts)
-    alike(curves, sweep(pages, well, 60, x0=starts, keep="loss"))
+    curves = jax.jit(lambda x0: sweep(optimizers, well, 60, x0=x0, keep="loss"))(starts)
+    alike(curves, sweep(optimizers, well, 60, x0=starts, keep="loss"))
 
 
 def test_a_loss_may_close_over_what_is_differentiated():
@@ -319,8 +321,8 @@ def test_a_loss_may_close_over_what_is_differentiated():
 
 def test_devices_may_be_an_array_of_them():
     alike(
-        sweep(pages, well, 60, x0=starts, devices=np.array(jax.devices())),
-        sweep(pages, well, 60, x0=starts),
+        sweep(optimizers, well, 60, x0=starts, devices=np.array(jax.devices())),
+        sweep(optimizers, well, 60, x0=starts),
     )
 
 
@@ -380,14 +382,14 @@ def test_as_many_pages_as_starts(as_users_see_it):
     with pytest.raises(
         InvalidValue, match=r"pages of shape \(37,\) and `x0` starts of shape \(5,\), which do not"
     ):
-        sweep(pages, well, 10, x0=starts[:5])
+        sweep(optimizers, well, 10, x0=starts[:5])
 
 
 def test_a_page_that_holds_many_is_for_sweeps_alone():
     with pytest.raises(
         InvalidType, match="`optimizer` holds 37 pages in one; run them all with dynopt.sweep"
     ):
-        iterate(pages, well, 10)
+        iterate(optimizers, well, 10)
 
 
 @pytest.mark.parametrize(

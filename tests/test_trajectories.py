@@ -66,11 +66,11 @@ def test_the_flow_of_sgd_on_a_quadratic():
 @pytest.mark.parametrize("mu", [0.95, 0.6, 0.2], ids=["under", "critical", "over"])
 def test_map_and_flow_of_momentum_on_a_quadratic(mu):
     """Powers of the companion matrix, and the damped oscillator: friction (1-0.6)/0.1 = 4 = 2√4 is critical."""
-    page, x0, quadratic = Momentum(0.01, mu), bowl.start(), problems.quadratic([1.0, 4.0]).loss
-    seen, flow = (run(page, bowl, 40, save_every=2) for run in (iterate, integrate))
+    optimizer, x0, quadratic = Momentum(0.01, mu), bowl.start(), problems.quadratic([1.0, 4.0]).loss
+    seen, flow = (run(optimizer, bowl, 40, save_every=2) for run in (iterate, integrate))
     exact = jax.jit(jax.vmap(lambda k: quadratic.momentum(k, x0, 0.01, mu)))(2 * jnp.arange(21))
     np.testing.assert_allclose(seen.x, exact, atol=1e-12)
-    exact = jax.jit(jax.vmap(lambda t: quadratic.oscillator(t, x0, page.friction)))(flow.t)
+    exact = jax.jit(jax.vmap(lambda t: quadratic.oscillator(t, x0, optimizer.friction)))(flow.t)
     np.testing.assert_allclose(flow.x, exact, atol=1e-9)
 
 
@@ -106,15 +106,20 @@ def test_the_flow_is_a_semigroup_unless_time_enters(name):
     whole = integrate(catalogue[name](0.01), bowl, 40, save_every=2)
     half = integrate(catalogue[name](0.01), bowl, 20)
     if name == "momentum":
-        page, middle = catalogue[name](0.01), half.y
+        optimizer, middle = catalogue[name](0.01), half.y
         start = np.concatenate([middle.x[-1], middle.p[-1]])
         field = jax.jit(
             lambda y: jnp.concatenate(
-                page.flow(0.0, type(middle)(*jnp.split(y, 2)), jax.grad(bowl.loss))
+                optimizer.vector_field(0.0, type(middle)(*jnp.split(y, 2)), jax.grad(bowl.loss))
             )
         )
         rest = solve_ivp(
-            lambda t, y: field(y), (0, 20 * float(page.h)), start, "DOP853", rtol=1e-11, atol=1e-13
+            lambda t, y: field(y),
+            (0, 20 * float(optimizer.h)),
+            start,
+            "DOP853",
+            rtol=1e-11,
+            atol=1e-13,
         )
         np.testing.assert_allclose(rest.y[:2, -1], whole.x[-1], atol=1e-8)
     else:
@@ -129,17 +134,17 @@ def test_the_flow_is_a_semigroup_unless_time_enters(name):
     "solver", [diffrax.Dopri8(), diffrax.Kvaerno5()], ids=["Dopri8", "Kvaerno5"]
 )
 def test_solvers_agree(solver):
-    page = Adam(0.05)
-    other = integrate(page, bowl, 20, solver=solver, rtol=1e-9)
-    np.testing.assert_allclose(other.x, integrate(page, bowl, 20).x, atol=1e-7)
+    optimizer = Adam(0.05)
+    other = integrate(optimizer, bowl, 20, solver=solver, rtol=1e-9)
+    np.testing.assert_allclose(other.x, integrate(optimizer, bowl, 20).x, atol=1e-7)
     assert other.stats["solver"] == type(solver).__name__
 
 
 def test_the_euler_solver_on_the_flow_of_sgd_is_sgd():
     """For h a power of two every time t = k h is exact; what remains is one fused multiply-add per step."""
-    page = SGD(2.0**-4)
-    euler = integrate(page, bowl, 50, solver=diffrax.Euler())
-    np.testing.assert_allclose(euler.x[:31], iterate(page, bowl, 50).x[:31], rtol=2e-14)
+    optimizer = SGD(2.0**-4)
+    euler = integrate(optimizer, bowl, 50, solver=diffrax.Euler())
+    np.testing.assert_allclose(euler.x[:31], iterate(optimizer, bowl, 50).x[:31], rtol=2e-14)
 
 
 def test_a_stiff_flow_is_handed_to_an_implicit_solver():
@@ -206,8 +211,8 @@ def test_no_steps_give_the_start_alone():
 @pytest.mark.parametrize(
     "run", [iterate, partial(integrate, max_steps=200)], ids=["iterate", "integrate"]
 )
-def test_the_dtype_of_the_start_is_kept(page, run):
-    seen = run(page, bowl32, 3)
+def test_the_dtype_of_the_start_is_kept(optimizer, run):
+    seen = run(optimizer, bowl32, 3)
     assert {
         leaf.dtype for leaf in jax.tree.leaves((seen.t, seen.y, seen.loss, seen.grad_norm))
     } == {jnp.dtype("float32")}
@@ -389,7 +394,7 @@ def test_the_stiffness_of_eps_zero_at_a_vanishing_memory_is_a_singular_start():
     wild = RMSprop(0.1, eps=0.0)
     grad = jax.grad(square.loss)
     assert np.isfinite(
-        jax.jit(lambda x: wild.flow(0.0, wild.init(x, grad), grad).x)(jnp.array([1.0]))
+        jax.jit(lambda x: wild.vector_field(0.0, wild.init(x, grad), grad).x)(jnp.array([1.0]))
     ).all()
 
 

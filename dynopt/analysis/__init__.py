@@ -3,10 +3,10 @@ refined; what energy a run spends; which curvature a map still holds; what it de
 of other units; where it ends from everywhere, and with every rate."""
 
 # isort: off
-from .gap import Gap as Gap, gap as gap
+from .compare import Comparison as Comparison, compare as compare
 from .local_error import LocalError as LocalError, local_error as local_error
 from .order import Order as Order, order as order
-from .energy import Energy as Energy, energy as energy
+from .lyapunov import Lyapunov as Lyapunov, lyapunov as lyapunov
 from .spectral_radius import spectral_radius as spectral_radius
 from .critical_curvature import critical_curvature as critical_curvature
 from .sharpness import sharpness as sharpness

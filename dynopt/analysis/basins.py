@@ -14,11 +14,11 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from ..checks import whole
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
+from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
 from ..problems.problem import as_window, must_be_problem
-from ..runs.batches import must_be_one
-from ..runs.prepare import as_vector
+from ..runs.batches import must_be_single
+from ..runs.prepare import flatten_loss
 from ..runs.sweep import sweep
 from ..runs.trajectory import Status
 
@@ -89,8 +89,8 @@ def basins(
     >>> seen.map[0].tolist()
     [3, 3, 3, 3, 2, 2, 0, 0, 0, 0, 0]
     """
-    must_be_page(optimizer)
-    must_be_one(optimizer)
+    must_be_optimizer(optimizer)
+    must_be_single(optimizer)
     must_be_problem(problem)
     points, minimizers = _side(points), _known(problem)
     across, up = as_window(window) if window is not None else _own_window(problem)
@@ -132,7 +132,7 @@ def _settle(
     loss: Callable, start: PyTree, grid: Array, minimizers: Array, near: float | Array, solver
 ):
     """Where the gradient flow comes so near a minimizer, or is when the solver's steps are used up; the slope there."""
-    grad = as_vector(loss, start)[2]
+    grad = flatten_loss(loss, start)[2]
 
     def arrived(t, y, args, **_):
         return (jnp.linalg.norm(y[None] - minimizers, axis=1) < near).any()

@@ -12,10 +12,10 @@ from jaxtyping import Array, PyTree
 
 from ..derivations import Memoryless, Modified
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
+from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..runs.prepare import as_vector, fitted
+from ..runs.prepare import fit_to_start, flatten_loss
 
 NODES, WEIGHTS = (
     (a + b) / 2 for a, b in zip(np.polynomial.legendre.leggauss(40), (1, 0), strict=True)
@@ -79,7 +79,7 @@ def implicit_bias(optimizer: AbstractOptimizer, problem: Problem, x: Any = None)
     R. Wang, "Implicit regularization in heavy-ball momentum accelerated stochastic gradient descent", ICLR (2023); M.
     Cattaneo, J. Klusowski and B. Shigida, "On the implicit bias of Adam", ICML (2024).
     """
-    must_be_page(optimizer)
+    must_be_optimizer(optimizer)
     must_be_problem(problem)
     if isinstance(optimizer, Modified):
         optimizer = optimizer.optimizer
@@ -89,7 +89,7 @@ def implicit_bias(optimizer: AbstractOptimizer, problem: Problem, x: Any = None)
     page = (
         optimizer if len(point) == 1 or isinstance(optimizer, Memoryless) else Memoryless(optimizer)
     )
-    parts = _split(Modified(fitted(page, start, flat.dtype)), problem.loss, start)
+    parts = _split(Modified(fit_to_start(page, start, flat.dtype)), problem.loss, start)
     return ImplicitBias(
         **{name: unravel(part) if part.ndim else part for name, part in parts.items()},
         optimizer=page,
@@ -98,16 +98,19 @@ def implicit_bias(optimizer: AbstractOptimizer, problem: Problem, x: Any = None)
 
 
 @eqx.filter_jit
-def _split(page: Modified, loss: Callable, start: PyTree) -> dict[str, Array]:
-    x, flat_loss, grad = as_vector(loss, start)
-    y, g = page.init(x, grad), grad(x)
-    f1, both = page.optimizer.flow(0.0, y, grad).x, page.flow(0.0, y, grad).x
+def _split(optimizer: Modified, loss: Callable, start: PyTree) -> dict[str, Array]:
+    x, flat_loss, grad = flatten_loss(loss, start)
+    y, g = optimizer.init(x, grad), grad(x)
+    f1, both = (
+        optimizer.optimizer.vector_field(0.0, y, grad).x,
+        optimizer.vector_field(0.0, y, grad).x,
+    )
 
     def phi(g):
         """What a gradient adds to the flow, against its direction."""
         return (
-            page.optimizer.flow(0.0, y, jnp.zeros_like).x
-            - page.optimizer.flow(0.0, y, lambda _: g).x
+            optimizer.optimizer.vector_field(0.0, y, jnp.zeros_like).x
+            - optimizer.optimizer.vector_field(0.0, y, lambda _: g).x
         )
 
     pull = phi(g)

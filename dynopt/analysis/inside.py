@@ -12,7 +12,7 @@ from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..runs.iterate import iterate
-from ..runs.prepare import as_vector, ready
+from ..runs.prepare import flatten_loss, prepare_run
 
 Points = np.ndarray
 
@@ -80,8 +80,8 @@ def inside(
     """
     first, steps = whole("first", first, least=0), whole("steps", steps, least=1, like=3)
     run = iterate(optimizer, problem, first + steps, x0=x0)
-    page, start, *_ = ready(optimizer, problem, x0)
-    _, _, grad = as_vector(problem.loss, start)
+    page, start, *_ = prepare_run(optimizer, problem, x0)
+    _, _, grad = flatten_loss(problem.loss, start)
     taken = []
     for k in range(first, first + steps):
         y = jax.tree.map(lambda a, k=k: a[k], run.y)

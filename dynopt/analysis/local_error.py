@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, PyTree
 from ..checks import whole
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..runs.integrate import rtol_floor
+from ..runs.integrate import finest_rtol
 from ..runs.iterate import iterate
-from ..runs.prepare import MOST_STEPS, as_vector, fitted
+from ..runs.prepare import MOST_STEPS, fit_to_start, flatten_loss
 from ..runs.trajectory import Trajectory
 
 
@@ -62,24 +62,24 @@ def local_error(
     whole("steps", steps, least=1, like=100)
     max_steps = whole("max_steps", max_steps, least=1, most=MOST_STEPS, like=2**12)
     map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
-    page = fitted(optimizer, problem.start(x0), map.t.dtype)
+    page = fit_to_start(optimizer, problem.start(x0), map.t.dtype)
     error, own = _errors(page, problem.loss, problem.start(x0), map.t, map.y, max_steps)
     return LocalError(map.t[:-1], error, own, map, optimizer, problem)
 
 
 @eqx.filter_jit
 def _errors(
-    page: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y: Any, max_steps: int
+    optimizer: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y: Any, max_steps: int
 ):
-    _, _, grad = as_vector(loss, start)
-    field = diffrax.ODETerm(lambda t, y, _: page.flow(t, y, grad))
+    _, _, grad = flatten_loss(loss, start)
+    field = diffrax.ODETerm(lambda t, y, _: optimizer.vector_field(t, y, grad))
 
     def one_step(rtol, t, y):
         solution = diffrax.diffeqsolve(
             field,
             diffrax.Tsit5(),
             t,
-            t + page.h,
+            t + optimizer.h,
             None,
             y,
             stepsize_controller=diffrax.PIDController(rtol, rtol / 1000),
@@ -90,7 +90,7 @@ def _errors(
         return jnp.where(diffrax.is_okay(solution.result), solution.ys.x[0], jnp.nan)
 
     twice = jax.tree.map(lambda a: jnp.concatenate([a[:-1], a[:-1]]), (t, y))
-    rtol = jnp.repeat(jnp.array([10.0, 1.0], t.dtype) * rtol_floor(t.dtype, page), t.size - 1)
+    rtol = jnp.repeat(jnp.array([10.0, 1.0], t.dtype) * finest_rtol(t.dtype, optimizer), t.size - 1)
     coarse, fine = jnp.split(jax.vmap(one_step)(rtol, *twice), 2)
     apart = (jnp.linalg.norm(fine - other, axis=-1) for other in (y.x[1:], coarse))
     return [jnp.where(jnp.isfinite(e), e, jnp.nan) for e in apart]

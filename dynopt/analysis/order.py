@@ -15,8 +15,8 @@ from ..derivations.expansion import settling_time
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..runs.integrate import integrate, rtol_floor
-from ..runs.prepare import MOST_STEPS, as_vector
+from ..runs.integrate import finest_rtol, integrate
+from ..runs.prepare import MOST_STEPS, flatten_loss
 from ..runs.trajectory import GAVE_UP
 from .round_off import iterate_twice
 
@@ -100,16 +100,18 @@ def order(
             f"`time` is {float(steps * optimizer.h):.3g}, so the finest of {refinements} clocks would take "
             f"{steps * 2.0 ** (refinements - 1):.2g} steps; use a shorter `time` or fewer `refinements`."
         )
-    pages = [optimizer.refine(2**i) for i in range(refinements)]
-    clocks = list(enumerate(pages if flows_differ(pages, problem, x0) else pages[:1]))
+    optimizers = [optimizer.refine(2**i) for i in range(refinements)]
+    clocks = list(
+        enumerate(optimizers if flows_differ(optimizers, problem, x0) else optimizers[:1])
+    )
     flows = [
-        _solved(page, problem, steps, 2**i, rtol_floor(dtype, optimizer), x0) for i, page in clocks
+        _solved(page, problem, steps, 2**i, finest_rtol(dtype, optimizer), x0) for i, page in clocks
     ]
     flows *= refinements // len(flows)
     measured = np.array(
         [
             _measure(page, problem, (first, steps), 2**i, flows[i], x0)
-            for i, page in enumerate(pages)
+            for i, page in enumerate(optimizers)
         ]
     )
     h, error, floor, solver_error = measured.T
@@ -169,25 +171,26 @@ def order(
     return Order(*kept, optimizer, problem)
 
 
-def flows_differ(pages: list[AbstractOptimizer], problem: Problem, x0: Any) -> bool:
+def flows_differ(optimizers: list[AbstractOptimizer], problem: Problem, x0: Any) -> bool:
     """Whether each clock has a flow of its own, by its field or by its start."""
-    if pages[0].regularity.flow_depends_on_h:
+    if optimizers[0].regularity.flow_depends_on_h:
         return True
     start = problem.start(x0)
-    x, _, grad = as_vector(problem.loss, start)
+    x, _, grad = flatten_loss(problem.loss, start)
     coarse, fine = (
-        jax.tree.leaves(page.for_leaves(start).init_flow(x, grad)) for page in (pages[0], pages[-1])
+        jax.tree.leaves(optimizer.for_leaves(start).init_flow(x, grad))
+        for optimizer in (optimizers[0], optimizers[-1])
     )
     return not all(map(np.array_equal, coarse, fine))
 
 
 def _solved(
-    page: AbstractOptimizer, problem: Problem, saves: int, every: int, rtol: float, x0: Any
+    optimizer: AbstractOptimizer, problem: Problem, saves: int, every: int, rtol: float, x0: Any
 ):
     """The flow's positions, and at a looser tolerance."""
 
     def solved(rtol):
-        return integrate(page, problem, saves * every, x0=x0, save_every=every, rtol=rtol).y.x
+        return integrate(optimizer, problem, saves * every, x0=x0, save_every=every, rtol=rtol).y.x
 
     for looser in (
         1,
@@ -202,7 +205,7 @@ def _solved(
 
 
 def _measure(
-    page: AbstractOptimizer,
+    optimizer: AbstractOptimizer,
     problem: Problem,
     saves: tuple[int, int],
     every: int,
@@ -211,8 +214,8 @@ def _measure(
 ):
     """h, the largest gap, the round-off floor and the solver's error of one clock, from the first save to the last."""
     (first, last), (flow, looser) = saves, flows
-    x, rounded = iterate_twice(page, problem, last, every, x0=x0)
-    return float(page.h), *(
+    x, rounded = iterate_twice(optimizer, problem, last, every, x0=x0)
+    return float(optimizer.h), *(
         _largest(apart[first:]) for apart in (x - flow, x - rounded, flow - looser)
     )
 

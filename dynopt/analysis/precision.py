@@ -10,10 +10,10 @@ import numpy as np
 from ..checks import Scalar, positive, whole
 from ..errors import EnvironmentProblem
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
+from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..runs.integrate import integrate, rtol_floor
+from ..runs.integrate import finest_rtol, integrate
 from ..runs.iterate import iterate
 from .order import MOST, flows_differ
 
@@ -75,7 +75,7 @@ def precision(
         raise EnvironmentProblem(
             "float64 is off; call jax.config.update('jax_enable_x64', True) before anything else."
         )
-    must_be_page(optimizer)
+    must_be_optimizer(optimizer)
     must_be_problem(problem)
     refinements = whole("refinements", refinements, least=3, most=MOST, like=8)
     steps = max(1, round(float(positive("time", time)) / float(optimizer.h)))
@@ -83,12 +83,14 @@ def precision(
         jax.tree.map(lambda v, kind=kind: jnp.asarray(v, kind), problem.start(x0))
         for kind in ("f4", "f8")
     ]
-    pages, rtol = (
+    optimizers, rtol = (
         [optimizer.refine(2**i) for i in range(refinements)],
-        rtol_floor(jnp.float64, optimizer),
+        finest_rtol(jnp.float64, optimizer),
     )
     flows = []
-    for i, page in enumerate(pages if flows_differ(pages, problem, starts[1]) else pages[:1]):
+    for i, page in enumerate(
+        optimizers if flows_differ(optimizers, problem, starts[1]) else optimizers[:1]
+    ):
         k = steps * 2**i
         flows.append(
             [
@@ -98,7 +100,7 @@ def precision(
         )
     flows *= refinements // len(flows)
     rows = []
-    for i, (page, (flow, looser)) in enumerate(zip(pages, flows, strict=True)):
+    for i, (page, (flow, looser)) in enumerate(zip(optimizers, flows, strict=True)):
         maps = [
             iterate(page, problem, steps * 2**i, x0=start, save_every=steps * 2**i)
             for start in starts

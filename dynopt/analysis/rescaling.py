@@ -16,9 +16,9 @@ from ..optimizers.base import arguments
 from ..optimizers.wrappers.base import AbstractWrapper
 from ..problems import Problem
 from ..runs.iterate import iterate
-from ..runs.prepare import as_vector, ready
+from ..runs.prepare import flatten_loss, prepare_run
 from ..runs.trajectory import Trajectory
-from .gap import distance
+from .compare import distance
 
 
 class Rescaling(eqx.Module):
@@ -94,7 +94,7 @@ def rescaling(
     scale = positive("scale", scale)
     if isinstance(optimizer, Modified):
         optimizer = optimizer.optimizer
-    page, start, _, _ = ready(optimizer, problem, x0)
+    page, start, _, _ = prepare_run(optimizer, problem, x0)
     rate = rate_of(optimizer)
 
     def run(page: AbstractOptimizer, scale: Scalar) -> Trajectory:
@@ -141,34 +141,36 @@ class Scaled(eqx.Module):
 
 
 @eqx.filter_jit
-def power(page: AbstractOptimizer, loss: Callable, start: PyTree) -> Array:
+def power(optimizer: AbstractOptimizer, loss: Callable, start: PyTree) -> Array:
     """p, if the first step from the start is proportional to |g|^p, to one decimal; NaN or infinity if it is none."""
-    x, _, grad = as_vector(loss, start)
+    x, _, grad = flatten_loss(loss, start)
     g = grad(x)
 
     def length(scale):
         def pull(x):
             return scale * g
 
-        return jnp.linalg.norm(page.step(jnp.zeros((), x.dtype), page.init(x, pull), pull).x - x)
+        return jnp.linalg.norm(
+            optimizer.step(jnp.zeros((), x.dtype), optimizer.init(x, pull), pull).x - x
+        )
 
     return jnp.round(jnp.log2(length(2.0) / length(1.0)), 1)
 
 
-def rate_of(page: AbstractOptimizer) -> Scalar:
+def rate_of(optimizer: AbstractOptimizer) -> Scalar:
     """The learning rate that the page, or the page inside it, was made from."""
-    own = arguments(page)
+    own = arguments(optimizer)
     if isinstance(own.get("optimizer"), AbstractOptimizer):
         return rate_of(own["optimizer"])
     if "learning_rate" not in own:
         raise InvalidValue(
-            f"{page!r} is not made from a `learning_rate`; pass a page such as dynopt.SGD(0.1)."
+            f"{optimizer!r} is not made from a `learning_rate`; pass a page such as dynopt.SGD(0.1)."
         )
     return own["learning_rate"]
 
 
-def _with_rate(page: AbstractOptimizer, rate: Scalar) -> AbstractOptimizer:
+def _with_rate(optimizer: AbstractOptimizer, rate: Scalar) -> AbstractOptimizer:
     """The page made anew, with another learning rate and the other arguments of its constructor as they were."""
-    if isinstance(page, AbstractWrapper):
-        return page.around_another(_with_rate(page.optimizer, rate))
-    return type(page)(**(arguments(page) | {"learning_rate": rate}))
+    if isinstance(optimizer, AbstractWrapper):
+        return optimizer.rewrap(_with_rate(optimizer.optimizer, rate))
+    return type(optimizer)(**(arguments(optimizer) | {"learning_rate": rate}))

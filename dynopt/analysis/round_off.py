@@ -11,54 +11,56 @@ from jaxtyping import Array, PyTree
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..runs.iterate import run_map
-from ..runs.prepare import ready
+from ..runs.prepare import prepare_run
 
 
 def iterate_twice(
-    page: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None
+    optimizer: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None
 ) -> Array:
     """The map's positions after each `every` steps, as they are and with one more rounding in every step.
 
     In exact arithmetic the two are equal; what parts them is round-off. One compilation serves every `every`.
     """
-    page, x0, *_ = ready(page, problem, x0)
-    return _twice(page, problem.loss, x0, saves, jnp.asarray(every))
+    optimizer, x0, *_ = prepare_run(optimizer, problem, x0)
+    return _twice(optimizer, problem.loss, x0, saves, jnp.asarray(every))
 
 
 @eqx.filter_jit
-def _twice(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array) -> Array:
+def _twice(
+    optimizer: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array
+) -> Array:
     def run(size):
-        return run_map(_Rounded(page, size), loss, x0, saves, every)[1].x
+        return run_map(_Rounded(optimizer, size), loss, x0, saves, every)[1].x
 
-    ulp = jnp.finfo(jnp.result_type(page.h)).eps
-    return jax.vmap(run)(jnp.array([0, ulp], jnp.result_type(page.h)))
+    ulp = jnp.finfo(jnp.result_type(optimizer.h)).eps
+    return jax.vmap(run)(jnp.array([0, ulp], jnp.result_type(optimizer.h)))
 
 
 class _Rounded(AbstractOptimizer):
     """A page whose positions are off by up to `size` of themselves after each step, this way or that."""
 
-    page: AbstractOptimizer
+    optimizer: AbstractOptimizer
     size: Array
 
-    def __init__(self, page: AbstractOptimizer, size: Array):
-        self.page = page
+    def __init__(self, optimizer: AbstractOptimizer, size: Array):
+        self.optimizer = optimizer
         self.size = size
 
     @property
     def h(self):
-        return self.page.h
+        return self.optimizer.h
 
     def init(self, x, grad):
-        return self.page.init(x, grad)
+        return self.optimizer.init(x, grad)
 
-    def flow(self, t, y, grad):
-        return self.page.flow(t, y, grad)
+    def vector_field(self, t, y, grad):
+        return self.optimizer.vector_field(t, y, grad)
 
     def optax(self):
-        return self.page.optax()
+        return self.optimizer.optax()
 
     def step(self, t, y, grad):
-        y = self.page.step(t, y, grad)
+        y = self.optimizer.step(t, y, grad)
         # the usual hash of shaders: numbers without a pattern, and without a seed
         wild = 43758.5453 * jnp.sin(
             12.9898 * (t / self.h) + 78.233 * jnp.arange(y.x.size, dtype=y.x.dtype)

@@ -12,7 +12,7 @@ from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..runs.prepare import as_vector, ready
+from ..runs.prepare import flatten_loss, prepare_run
 from ..runs.sweep import sweep
 from .rescaling import power, rate_of
 from .stability import options, rising, stability
@@ -92,7 +92,7 @@ def sensitivity(
     """
     must_be_problem(problem)
     kind, others = options(optimizer, option)
-    page, start, _, _ = ready(optimizer, problem, x0)
+    page, start, _, _ = prepare_run(optimizer, problem, x0)
     linear = float(power(page, problem.loss, start)) == 1
     curvature = _curvature(problem) if linear else float("nan")
     values = (
@@ -107,10 +107,10 @@ def sensitivity(
     def member(rate, value):
         return kind(**others, **{"learning_rate": rate, option: value})
 
-    pages = eqx.filter_vmap(member)(
+    optimizers = eqx.filter_vmap(member)(
         *(jnp.asarray(axis.ravel()) for axis in np.meshgrid(rates, values))
     )
-    ends = sweep(pages, problem, steps, x0=x0)
+    ends = sweep(optimizers, problem, steps, x0=x0)
     loss, result = (
         np.asarray(array).reshape(len(values), len(rates)) for array in (ends.loss, ends.result)
     )
@@ -145,6 +145,6 @@ def _curvature(problem: Problem) -> float:
     """The largest curvature at the flattest of the known minimizers; NaN if none is known."""
     if problem.minimizers is None or not len(problem.minimizers):
         return float("nan")
-    start, flat_loss, _ = as_vector(problem.loss, problem.start())
+    start, flat_loss, _ = flatten_loss(problem.loss, problem.start())
     largest = jax.vmap(lambda x: jnp.linalg.eigvalsh(jax.hessian(flat_loss)(x))[-1])
     return float(jnp.min(largest(jnp.asarray(problem.minimizers, start.dtype))))

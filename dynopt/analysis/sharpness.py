@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..runs.prepare import as_vector
+from ..runs.prepare import flatten_loss
 
 WHOLE = 1000  # coordinates up to which the Hessian is made
 DIRECTIONS = 100  # of Lanczos's method beyond
@@ -43,7 +43,7 @@ def sharpness(problem: Problem, x: Any = None) -> Float[Array, ""]:
 
 @eqx.filter_jit
 def _largest(loss: Callable, start: PyTree) -> Array:
-    x, _, grad = as_vector(loss, start)
+    x, _, grad = flatten_loss(loss, start)
     if x.size <= WHOLE:
         hessian = jax.jacfwd(grad)(x)
         return jnp.linalg.eigvalsh(hessian.astype(jnp.promote_types(x.dtype, "float32")))[

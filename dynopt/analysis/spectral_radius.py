@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ..checks import Scalar, concrete
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
+from ..optimizers.base import must_be_optimizer
 from ..runs.prepare import with_dtype
 
 FAR = 1e9  # steps after which every cold start is forgotten
@@ -40,7 +40,7 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964), for the heavy ball;
     J. Cohen et al., "Adaptive gradient methods at the edge of stability" (2022), for the frozen preconditioner.
     """
-    must_be_page(optimizer)
+    must_be_optimizer(optimizer)
     if not concrete((optimizer, curvature)):
         raise InvalidValue(
             "eigenvalues need numbers, got values inside a jax transformation; call this outside of it."
@@ -82,16 +82,16 @@ def in_batches(jacobians, *columns: np.ndarray) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _jacobians(page: AbstractOptimizer, curvatures: Array) -> Array:
-    return jax.vmap(lambda curvature: jacobian(page, curvature))(curvatures)
+def _jacobians(optimizer: AbstractOptimizer, curvatures: Array) -> Array:
+    return jax.vmap(lambda curvature: jacobian(optimizer, curvature))(curvatures)
 
 
-def jacobian(page: AbstractOptimizer, curvature: Scalar) -> Float[Array, "n n"]:
+def jacobian(optimizer: AbstractOptimizer, curvature: Scalar) -> Float[Array, "n n"]:
     """J over all coordinates of phase space; rows and columns of frozen ones are 0, which changes no radius."""
-    start, unravel = ravel_pytree(page.init(jnp.zeros(1), jnp.zeros_like))
+    start, unravel = ravel_pytree(optimizer.init(jnp.zeros(1), jnp.zeros_like))
 
     def step(z, grad, k=0):
-        return ravel_pytree(page.step((FAR + k) * page.h, unravel(z), grad))[0]
+        return ravel_pytree(optimizer.step((FAR + k) * optimizer.h, unravel(z), grad))[0]
 
     def pulled(scale):
         def one(z, pull):

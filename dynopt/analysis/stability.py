@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from ..checks import positive
 from ..errors import InvalidType, InvalidValue, unknown_name
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
+from ..optimizers.base import must_be_optimizer
 from .critical_curvature import crossing
 from .spectral_radius import in_batches, jacobian
 
@@ -138,7 +138,7 @@ def _least(radius, values: Points, seen: Points) -> Points:
 
 def options(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str, Any]]:
     """The page's kind, and its options beside the two that vary, as far as they are not the constructor's defaults."""
-    must_be_page(optimizer, example="dynopt.Momentum(0.1)")
+    must_be_optimizer(optimizer, example="dynopt.Momentum(0.1)")
     _, *known = inspect.signature(type(optimizer).__init__).parameters.values()
     names = [parameter.name for parameter in known]
     if "learning_rate" not in names:

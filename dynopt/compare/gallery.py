@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 from ..errors import ProblemError
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..runs.prepare import as_vector
+from ..runs.prepare import flatten_loss
 
 STEPS = 100
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")  # that run unless others are named
@@ -44,7 +44,7 @@ STUDIES: dict[str, dict[str, Any]] = {
 
 
 def learning_rates(
-    problem: Problem, pages: Mapping[str, type[AbstractOptimizer]], steps: int, x0: Any = None
+    problem: Problem, optimizers: Mapping[str, type[AbstractOptimizer]], steps: int, x0: Any = None
 ) -> dict[str, float]:
     """For each page a learning rate η with which its run on this problem can be watched, in two digits.
 
@@ -68,7 +68,7 @@ def learning_rates(
         np.zeros((0, flat.size)) if problem.minimizers is None else np.asarray(problem.minimizers)
     )
     loss, slope, curvature, strides = jax.device_get(
-        _look(problem.loss, start, ends, tuple(pages.values()), steps)
+        _look(problem.loss, start, ends, tuple(optimizers.values()), steps)
     )
     if not np.isfinite(loss) or not np.isfinite(slope):
         found = f"its loss is {loss:.3g} and the norm of its gradient {slope:.3g}"
@@ -77,7 +77,7 @@ def learning_rates(
     stride = 2 * min(ways[ways > 0], default=1 + np.abs(flat).max()) / steps
     scale = 1 / (2 * curvature) if curvature > 0 else stride / slope if slope > 0 else stride
     rates = ((stride / last) ** (1 - power) * scale**power for power, last in strides)
-    return {name: float(f"{rate:.2g}") for name, rate in zip(pages, rates, strict=True)}
+    return {name: float(f"{rate:.2g}") for name, rate in zip(optimizers, rates, strict=True)}
 
 
 @eqx.filter_jit
@@ -85,18 +85,18 @@ def _look(
     loss: Callable,
     start: PyTree,
     ends: Array | np.ndarray,
-    pages: tuple[type[AbstractOptimizer], ...],
+    optimizers: tuple[type[AbstractOptimizer], ...],
     steps: int,
 ):
     """f and |∇f| at the start; the largest |curvature| there and at the ends; how each page strides."""
-    x, flat_loss, grad = as_vector(loss, start)
+    x, flat_loss, grad = flatten_loss(loss, start)
     places = jnp.concatenate([x[None], jnp.asarray(ends, x.dtype)])
     curvature = jax.vmap(lambda x: _largest_curvature(grad, x))(places).max()
     return (
         flat_loss(x),
         jnp.linalg.norm(grad(x)),
         curvature,
-        [_strides(page, x.dtype, steps) for page in pages],
+        [_strides(optimizer, x.dtype, steps) for optimizer in optimizers],
     )
 
 
@@ -117,9 +117,9 @@ def _largest_curvature(grad: Callable, x: Array) -> Array:
     return jnp.nan_to_num(jnp.linalg.norm(times(v)), nan=0, posinf=0)
 
 
-def _strides(page: type[AbstractOptimizer], dtype: Any, steps: int) -> tuple[Array, Array]:
+def _strides(optimizer: type[AbstractOptimizer], dtype: Any, steps: int) -> tuple[Array, Array]:
     """p, if the first step is proportional to |g|^p; the length of the last step of so many, for η = 1 and g = 1."""
-    one = page(1.0)
+    one = optimizer(1.0)
     still = jnp.zeros((1,) if one.elementwise else (1, 1), dtype)
 
     def run(g, steps):

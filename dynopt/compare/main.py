@@ -143,19 +143,19 @@ def _compare(studies: "Sequence[Study]", options: "Options", screen: Screen) -> 
         futures = {
             (study.slug, name): pool.submit(measure, study, name)
             for study in studies
-            for name in study.pages
+            for name in study.optimizers
         }
         screen.begin(list(futures.values()), sum(len(study.figures) for study in studies))
         for study in studies:
             results = {
                 name: screen.wait(futures[study.slug, name], f"measuring {study.slug}")
-                for name in study.pages
+                for name in study.optimizers
             }
             screen.tell(table(study, results), _draw(study, results, screen))
             for name, result in results.items():
                 runs |= {
                     f"{study.slug}.{name}.{run.kind}": run
-                    for run in (result.gap.map, result.gap.flow)
+                    for run in (result.comparison.map, result.comparison.flow)
                 }
         for path in saved:
             screen.tell(

@@ -96,10 +96,10 @@ def settings(text: str) -> Settings:
             raise InvalidValue(
                 f"must be OPTIMIZER.OPTION=NUMBER, got {shown(part)}; write for example adam.b1=0.8."
             )
-        page, name, value = plain(match[1]), match[2], match[3].casefold()
-        if name in found.setdefault(page, {}):
-            raise InvalidValue(f"gives {page}.{name} twice; write it once.")
-        found[page][name] = value == "true" if value in ("true", "false") else number(value)
+        optimizer, name, value = plain(match[1]), match[2], match[3].casefold()
+        if name in found.setdefault(optimizer, {}):
+            raise InvalidValue(f"gives {optimizer}.{name} twice; write it once.")
+        found[optimizer][name] = value == "true" if value in ("true", "false") else number(value)
     return found
 
 
@@ -146,7 +146,9 @@ def typed(value: Any) -> str:
     """A value as it would be typed."""
     if isinstance(value, dict):
         return ",".join(
-            f"{page}.{name}={typed(v)}" for page, own in value.items() for name, v in own.items()
+            f"{optimizer}.{name}={typed(v)}"
+            for optimizer, own in value.items()
+            for name, v in own.items()
         )
     if isinstance(value, list | tuple):
         return ",".join(map(typed, value))
@@ -270,7 +272,8 @@ def read(argv: Sequence[str]) -> Options:
         Options(**below),
     )
     merged = {
-        page: {**both[0].get(page, {}), **both[1].get(page, {})} for page in {**both[0], **both[1]}
+        optimizer: {**both[0].get(optimizer, {}), **both[1].get(optimizer, {})}
+        for optimizer in {**both[0], **both[1]}
     }
     return replace(options, set=merged)
 
@@ -379,20 +382,20 @@ def _misplaced(name: str, value: Any) -> str:
         return f"the table `{name}`"
     if isinstance(value, list) and any(isinstance(inside, dict) for inside in value):
         return f"the list of tables `{name}`"
-    for page, own in value.items() if isinstance(value, dict) else ():
+    for optimizer, own in value.items() if isinstance(value, dict) else ():
         if not isinstance(own, dict):
-            return f"`{name}.{page}`"
+            return f"`{name}.{optimizer}`"
         for option, inside in own.items():
             if isinstance(inside, dict | list):
-                return f"`{name}.{page}.{option}`"
+                return f"`{name}.{optimizer}.{option}`"
     return ""
 
 
 def _as_typed(value: Any) -> str:
     if isinstance(value, dict):  # [set.adam] b1 = 0.8
         return ",".join(
-            f"{page}.{name}={_as_typed(v)}"
-            for page, own in value.items()
+            f"{optimizer}.{name}={_as_typed(v)}"
+            for optimizer, own in value.items()
             for name, v in own.items()
         )
     return typed(value)

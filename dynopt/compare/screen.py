@@ -117,24 +117,24 @@ def table(study: "Study", results: "Mapping[str, Result]") -> str:
     """The numbers of a study, one optimizer a line; a column without any is left out."""
     import numpy as np
 
-    from ..figures.drawing.words import counted, ending
+    from ..figures.drawing.words import counted, failure
 
     rows: list[tuple[str, ...]] = [
         ("optimizer", "h", "loss of map", "loss of flow", "largest gap", "order", "")
     ]
     for name, result in results.items():
-        runs = result.gap.map, result.gap.flow
+        runs = result.comparison.map, result.comparison.flow
         numbers = (
-            study.pages[name].h,
+            study.optimizers[name].h,
             *(np.asarray(run.loss)[-1] for run in runs),
-            result.gap.largest,
+            result.comparison.largest,
         )
         order = (
             f"{result.order.slope:.3f} ± {result.order.stderr:.3f}".replace("nan ± nan", "-")
             if result.order
             else ""
         )
-        ends = (f"{run.kind} {ending(run)}" for run in runs if ending(run))
+        ends = (f"{run.kind} {failure(run)}" for run in runs if failure(run))
         rows.append(
             (
                 name,
@@ -150,9 +150,9 @@ def table(study: "Study", results: "Mapping[str, Result]") -> str:
     return "\n".join([title, *("  ".join(row).rstrip() for row in zip(*padded, strict=True))])
 
 
-def equations(page: type) -> dict[str, str]:
+def equations(optimizer: type) -> dict[str, str]:
     """Map, flow and clock in a line each, as the docstring of a page gives them."""
-    text = inspect.getdoc(page) or ""
+    text = inspect.getdoc(optimizer) or ""
 
     def lines(word: str) -> str:
         after = dropwhile(
@@ -162,8 +162,12 @@ def equations(page: type) -> dict[str, str]:
         parts = [part for line in block for part in re.split(" {3,}", line.strip())]
         return "; ".join(part for part in parts if not part.startswith("{"))
 
-    clock = re.search(r"one step takes the time (h = \S+?)[,.:;]", text)
-    return {"map": lines("The map"), "flow": lines("The flow"), "clock": clock[1] if clock else ""}
+    time_axis = re.search(r"one step takes the time (h = \S+?)[,.:;]", text)
+    return {
+        "map": lines("The map"),
+        "flow": lines("The flow"),
+        "clock": time_axis[1] if time_axis else "",
+    }
 
 
 def listing(as_json: bool) -> str:
@@ -174,8 +178,8 @@ def listing(as_json: bool) -> str:
     def about(thing: Any) -> str:
         return (inspect.getdoc(thing) or "").partition("\n")[0]
 
-    def arguments(page: type) -> dict[str, Any]:
-        _, *own = inspect.signature(page.__init__).parameters.values()
+    def arguments(optimizer: type) -> dict[str, Any]:
+        _, *own = inspect.signature(optimizer.__init__).parameters.values()
         return {one.name: None if one.default is one.empty else one.default for one in own}
 
     rooms: dict[str, Mapping[str, Any]]
@@ -195,8 +199,8 @@ def listing(as_json: bool) -> str:
         for room, names in rooms.items()
     }
     for entry in found["optimizers"]:
-        page = optimizers.catalogue[entry["name"]]
-        entry |= {"options": arguments(page), **equations(page)}
+        optimizer = optimizers.catalogue[entry["name"]]
+        entry |= {"options": arguments(optimizer), **equations(optimizer)}
     return json.dumps(
         {"dynopt": __version__, **found, "formats": FORMATS, "styles": STYLES},
         indent=2,

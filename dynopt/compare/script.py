@@ -35,7 +35,9 @@ def script(studies: Sequence[Study], command: str) -> str:
     """Python that draws these studies with the library alone, every number written out, into the current folder."""
     body = [line for study in studies for line in _one(study)]
     used = "\n".join(body)
-    pages = sorted({type(page).__name__ for study in studies for page in study.pages.values()})
+    optimizers = sorted(
+        {type(optimizer).__name__ for study in studies for optimizer in study.optimizers.values()}
+    )
     front = ("Modified", "Problem", "SolverFailure", "analysis", "figures", "problems")
     rooms = [name for name in front if re.search(rf"\b{name}\b", used)]
     own = sorted({study.called.partition(":")[0] for study in studies if study.file})
@@ -44,7 +46,7 @@ def script(studies: Sequence[Study], command: str) -> str:
     head += ["import jax", *(f"import {module}" for module in own), ""]
     head += [
         f"from dynopt import {', '.join(rooms)}",
-        f"from dynopt.optimizers import {', '.join(pages)}",
+        f"from dynopt.optimizers import {', '.join(optimizers)}",
     ]
     head += ["", "jax.config.update('jax_enable_x64', True)"]
     return "\n".join([*head, *body])
@@ -53,18 +55,18 @@ def script(studies: Sequence[Study], command: str) -> str:
 def _one(study: Study) -> Iterator[str]:
     """One problem, its optimizers, what is measured of them and what is drawn of that."""
     options = study.options
-    pages = (
-        f"{type(page).__name__}({_arguments(study.made[name])})"
-        for name, page in study.pages.items()
+    optimizers = (
+        f"{type(optimizer).__name__}({_arguments(study.made[name])})"
+        for name, optimizer in study.optimizers.items()
     )
     x0 = "" if study.x0 is None else f", x0={study.x0}"
-    yield from ("", f"problem = {study.code}", f"pages = [{', '.join(pages)}]")
+    yield from ("", f"problem = {study.code}", f"pages = [{', '.join(optimizers)}]")
     numbers = {
         **{"steps": study.steps, "long": study.long, "order_steps": study.order_steps, "x0": x0},
         "spending": _gaps_of(study, has_energy),
         "mendable": _gaps_of(study, is_mended),
         "scale": repr(SCALE),
-        "swinging": list(study.pages).index(study.swinging) if study.swinging else None,
+        "swinging": list(study.optimizers).index(study.swinging) if study.swinging else None,
     }
     shown = {measure for figure in study.figures for measure in shown_in(figure)}
     for measure, code in MEASURES.items():
@@ -80,8 +82,10 @@ def _one(study: Study) -> Iterator[str]:
 
 def _gaps_of(study: Study, chosen: Callable[[AbstractOptimizer], bool]) -> str:
     """The gaps of the pages that are chosen, as a list in Python."""
-    found = [f"gaps[{i}]" for i, page in enumerate(study.pages.values()) if chosen(page)]
-    return "gaps" if len(found) == len(study.pages) else f"[{', '.join(found)}]"
+    found = [
+        f"gaps[{i}]" for i, optimizer in enumerate(study.optimizers.values()) if chosen(optimizer)
+    ]
+    return "gaps" if len(found) == len(study.optimizers) else f"[{', '.join(found)}]"
 
 
 def _arguments(made) -> str:

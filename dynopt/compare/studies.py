@@ -16,7 +16,16 @@ import jax
 import numpy as np
 
 from .. import analysis, figures, optimizers, problems
-from ..analysis import Basins, Energy, Gap, LocalError, Order, Rescaling, Sensitivity, Stability
+from ..analysis import (
+    Basins,
+    Comparison,
+    LocalError,
+    Lyapunov,
+    Order,
+    Rescaling,
+    Sensitivity,
+    Stability,
+)
 from ..derivations import Modified
 from ..errors import DynoptError, InvalidValue, ProblemError, SolverFailure, unknown_name
 from ..figures import Picture
@@ -61,7 +70,7 @@ class Study:
     problem: Problem
     code: str
     file: str | None
-    pages: Mapping[str, AbstractOptimizer]
+    optimizers: Mapping[str, AbstractOptimizer]
     made: Mapping[str, Mapping[str, float | bool]]
     steps: int
     x0: list[float] | None
@@ -98,19 +107,21 @@ class Study:
     @property
     def swinging(self) -> str | None:
         """The optimizer whose stability is mapped, and its rates: the first that has a momentum to vary."""
-        return next((name for name, page in self.pages.items() if _has_momentum(page)), None)
+        return next(
+            (name for name, optimizer in self.optimizers.items() if _has_momentum(optimizer)), None
+        )
 
 
 @dataclass(frozen=True)
 class Result:
     """What was measured of one optimizer; None where no figure asks for it, or the run failed that it needs."""
 
-    gap: Gap
+    comparison: Comparison
     local_error: LocalError | None
     order: Order | None
-    energies: tuple[Energy, ...] = ()
+    energies: tuple[Lyapunov, ...] = ()
     stability: Stability | None = None
-    modified_gap: Gap | None = None
+    modified_comparison: Comparison | None = None
     rescaling: Rescaling | None = None
     basins: tuple[Basins, ...] = ()
     sensitivity: Sensitivity | None = None
@@ -118,60 +129,69 @@ class Result:
 
 def measure(study: Study, name: str) -> Result:
     """Each number once, for however many figures."""
-    page, problem, local_error, order, energies, stability = (
-        study.pages[name],
+    optimizer, problem, local_error, order, energies, stability = (
+        study.optimizers[name],
         study.problem,
         None,
         None,
         (),
         None,
     )
-    modified_gap = rescaling = sensitivity = None
+    modified_comparison = rescaling = sensitivity = None
     basins: list[Basins] = []
     with jax.enable_x64(True), blame(study.called, study.file):
-        gap = analysis.gap(page, problem, study.steps, x0=study.x0, throw=False)
+        comparison = analysis.compare(optimizer, problem, study.steps, x0=study.x0, throw=False)
         if "local_errors" in study.measures:
-            local_error = analysis.local_error(page, problem, study.steps, x0=study.x0, throw=False)
+            local_error = analysis.local_error(
+                optimizer, problem, study.steps, x0=study.x0, throw=False
+            )
         if "orders" in study.measures:
             with contextlib.suppress(SolverFailure):
                 order = analysis.order(
-                    page, problem, study.order_steps * float(page.h), x0=study.x0
+                    optimizer, problem, study.order_steps * float(optimizer.h), x0=study.x0
                 )
-        if "energies" in study.measures and has_energy(page):
-            energies = tuple(analysis.energy(page, problem, run) for run in (gap.map, gap.flow))
+        if "energies" in study.measures and has_energy(optimizer):
+            energies = tuple(
+                analysis.lyapunov(optimizer, problem, run)
+                for run in (comparison.map, comparison.flow)
+            )
         if "stability" in study.measures and name == study.swinging:
-            stability = analysis.stability(page, "momentum")
-        if "modified_gaps" in study.measures and is_mended(page):
-            modified_gap = analysis.gap(
-                Modified(page), problem, study.steps, x0=study.x0, throw=False
+            stability = analysis.stability(optimizer, "momentum")
+        if "modified_gaps" in study.measures and is_mended(optimizer):
+            modified_comparison = analysis.compare(
+                Modified(optimizer), problem, study.steps, x0=study.x0, throw=False
             )
         if "rescalings" in study.measures:
             rescaling = analysis.rescaling(
-                page, problem, study.steps, SCALE, x0=study.x0, throw=False
+                optimizer, problem, study.steps, SCALE, x0=study.x0, throw=False
             )
         if "basins" in study.measures and name == next(
-            iter(study.pages)
+            iter(study.optimizers)
         ):  # all in a row: one flow serves them
-            for other in study.pages.values():
+            for other in study.optimizers.values():
                 basins.append(
                     analysis.basins(other, problem, study.long, flow=basins[0] if basins else None)
                 )
         if "sensitivity" in study.measures and name == study.swinging:
-            sensitivity = analysis.sensitivity(page, problem, study.steps, "momentum", x0=study.x0)
-    more = modified_gap, rescaling, tuple(basins), sensitivity
-    return Result(gap, local_error, order, energies, stability, *more)
+            sensitivity = analysis.sensitivity(
+                optimizer, problem, study.steps, "momentum", x0=study.x0
+            )
+    more = modified_comparison, rescaling, tuple(basins), sensitivity
+    return Result(comparison, local_error, order, energies, stability, *more)
 
 
 def draw(study: Study, figure: str, results: Sequence[Result]) -> Picture | None:
     """One figure of the study; None if there is nothing to show in it."""
     measured = {
-        "gaps": [result.gap for result in results],
+        "gaps": [result.comparison for result in results],
         "local_errors": [result.local_error for result in results if result.local_error],
         "orders": [result.order for result in results if result.order],
         "energies": [energy for result in results for energy in result.energies],
         "stability": [result.stability for result in results if result.stability],
-        "mendable_gaps": [result.gap for result in results if result.modified_gap],
-        "modified_gaps": [result.modified_gap for result in results if result.modified_gap],
+        "mendable_gaps": [result.comparison for result in results if result.modified_comparison],
+        "modified_gaps": [
+            result.modified_comparison for result in results if result.modified_comparison
+        ],
         "rescalings": [result.rescaling for result in results if result.rescaling],
         "basins": [one for result in results for one in result.basins],
         "sensitivity": [result.sensitivity for result in results if result.sensitivity],
@@ -284,9 +304,9 @@ def _page(name: str, made: Mapping[str, float | bool], problem: Problem) -> Abst
                 f"`{name}.{option}` must be true or false, got {typed(made[option])}; write {name}.{option}=true."
             )
     try:
-        page = kind(**made)
-        page.for_leaves(problem.start())  # such as Muon's matrices
-        return page
+        optimizer = kind(**made)
+        optimizer.for_leaves(problem.start())  # such as Muon's matrices
+        return optimizer
     except DynoptError as error:
         raise InvalidValue(f"{name}: {error}") from error
 
@@ -298,7 +318,7 @@ def _misfit(figure: str, problem: Problem, pages: Mapping[str, AbstractOptimizer
         return f"`paths` are drawn in a plane, but {problem.name} has 1 coordinate; draw --figures loss,gap."
     if figure == "modified" and problem.dim != 2:
         return f"`modified` shows two coordinates, but {problem.name} has {problem.dim}; draw --figures loss,gap."
-    if figure == "phase" and not any("p" in _memory(page) for page in pages.values()):
+    if figure == "phase" and not any("p" in _memory(optimizer) for optimizer in pages.values()):
         return f"`phase` shows a velocity, which {typed(tuple(pages))} {lack}; add --optimizers momentum."
     if figure == "modified" and not any(map(is_mended, pages.values())):
         return (
@@ -317,29 +337,33 @@ def _misfit(figure: str, problem: Problem, pages: Mapping[str, AbstractOptimizer
     return ""
 
 
-def has_energy(page: AbstractOptimizer) -> bool:
+def has_energy(optimizer: AbstractOptimizer) -> bool:
     x = jax.ShapeDtypeStruct((1, 1), float)
     try:
-        jax.eval_shape(lambda x: page.energy(0.0, page.init(x, lambda x: x), jax.numpy.sum), x)
+        jax.eval_shape(
+            lambda x: optimizer.lyapunov(0.0, optimizer.init(x, lambda x: x), jax.numpy.sum), x
+        )
     except InvalidValue:
         return False
     return True
 
 
-def is_mended(page: AbstractOptimizer) -> bool:
+def is_mended(optimizer: AbstractOptimizer) -> bool:
     """Whether its modified equation closes the gap faster; not where corners or the start (RMSprop from 0) forbid."""
-    known = page.regularity
+    known = optimizer.regularity
     return not (known.nonsmooth or known.singular_start or known.initial_layer) and known.order == 1
 
 
-def _has_momentum(page: AbstractOptimizer) -> bool:
-    return {"learning_rate", "momentum"} <= set(inspect.signature(type(page).__init__).parameters)
+def _has_momentum(optimizer: AbstractOptimizer) -> bool:
+    return {"learning_rate", "momentum"} <= set(
+        inspect.signature(type(optimizer).__init__).parameters
+    )
 
 
-def _memory(page: AbstractOptimizer) -> tuple[str, ...]:
+def _memory(optimizer: AbstractOptimizer) -> tuple[str, ...]:
     """What a point of phase space is made of."""
     return jax.eval_shape(
-        lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((1, 1), float)
+        lambda x: optimizer.init(x, lambda x: x), jax.ShapeDtypeStruct((1, 1), float)
     )._fields
 
 

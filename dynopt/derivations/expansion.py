@@ -12,59 +12,63 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from ..optimizers import AbstractOptimizer, WithGradient
-from ..optimizers.averages import weight
+from ..optimizers.averages import averaging_weight
 from ..optimizers.base import Gradient, coefficient
-from ..optimizers.wrappers.base import AbstractAround, AbstractWrapper
+from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
 
 
 @singledispatch
-def small_step(page: AbstractOptimizer, h: ArrayLike, t: ArrayLike, y: Any, grad: Gradient) -> Any:
+def small_step(
+    optimizer: AbstractOptimizer, h: ArrayLike, t: ArrayLike, y: Any, grad: Gradient
+) -> Any:
     """One step of the map with step size `h`, smooth in `h` and in `t`."""
-    return page.at(h).step(t, y, grad)
+    return optimizer.with_time_step(h).step(t, y, grad)
 
 
 @small_step.register
-def _(page: AbstractWrapper, h, t, y, grad):
-    return page.at(h).around(
-        lambda t, y, grad: small_step(page.optimizer, h, t, y, grad), t, y, grad
+def _(optimizer: AbstractWrapper, h, t, y, grad):
+    return optimizer.with_time_step(h).wrap_step(
+        lambda t, y, grad: small_step(optimizer.optimizer, h, t, y, grad), t, y, grad
     )
 
 
 @small_step.register
-def _(page: WithGradient, h, t, y, grad):
-    return small_step(page.optimizer, h, t, y, page.mean_gradient(grad))
+def _(optimizer: WithGradient, h, t, y, grad):
+    return small_step(optimizer.optimizer, h, t, y, optimizer.mean_gradient(grad))
 
 
 @singledispatch
 def taylor(
-    page: AbstractOptimizer, curve: Callable[[Array], Any], terms: int, t: Array
+    optimizer: AbstractOptimizer, curve: Callable[[Array], Any], terms: int, t: Array
 ) -> list[Any]:
     """The Taylor coefficients of h, h², ... in a curve such as h ↦ small_step(page, h, t, y, grad)."""
     return [coefficient(curve, k, t.dtype) for k in range(1, terms + 1)]
 
 
 @taylor.register
-def _(page: AbstractWrapper, curve, terms, t):
-    return taylor(page.optimizer, curve, terms, t)
+def _(optimizer: AbstractWrapper, curve, terms, t):
+    return taylor(optimizer.optimizer, curve, terms, t)
 
 
 @singledispatch
-def weights(page: AbstractOptimizer, t: ArrayLike, h: ArrayLike) -> dict[str, Array]:
+def weights(optimizer: AbstractOptimizer, t: ArrayLike, h: ArrayLike) -> dict[str, Array]:
     """The total weight that each bias-corrected average has accumulated by time `t`, for step size `h`."""
-    return {name: weight(t, h, tau) for name, tau in page.regularity.averages.items()}
+    return {
+        name: averaging_weight(t, h, tau) for name, tau in optimizer.regularity.averages.items()
+    }
 
 
 @weights.register
-def _(page: AbstractWrapper, t, h):
-    return weights(page.optimizer, t, h)
+def _(optimizer: AbstractWrapper, t, h):
+    return weights(optimizer.optimizer, t, h)
 
 
 @singledispatch
-def settling_time(page: AbstractOptimizer) -> Any:
+def settling_time(optimizer: AbstractOptimizer) -> Any:
     """The time after which the map is on the flow, if it starts beside it."""
     return 0.0
 
 
-@settling_time.register(AbstractAround)
-def _(page):
-    return settling_time(page.optimizer)
+@settling_time.register(AbstractDerived)
+def _(optimizer):
+    return settling_time(optimizer.optimizer)

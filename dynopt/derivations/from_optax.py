@@ -42,7 +42,7 @@ class Optax(AbstractOptimizer):
 
     Where h is hidden, inside `jit` and `vmap`, nothing can be looked at: make the page outside, and use `at(h)` inside.
 
-    Energy: none is known.
+    Lyapunov: none is known.
 
     Elsewhere: `optax.adadelta()` and others without a learning rate have no such limit.
 
@@ -125,7 +125,7 @@ class Optax(AbstractOptimizer):
             self.h, jnp.round(jnp.asarray(t) / self.h).astype(int), y, grad
         )
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         t = jnp.asarray(t, y.x.dtype)
         return taylor(self, lambda h: small_step(self, h, t, y, grad), 1, t)[0]
 
@@ -152,30 +152,31 @@ class Optax(AbstractOptimizer):
 
 
 @small_step.register
-def _(page: Optax, h, t, y, grad):
-    if page.verdict.fault:
-        raise InvalidValue(page.verdict.fault)
-    return page.transformation.update(
-        h, t / h if page.transformation.reading.counts else 0, y, grad
+def _(optimizer: Optax, h, t, y, grad):
+    if optimizer.verdict.fault:
+        raise InvalidValue(optimizer.verdict.fault)
+    return optimizer.transformation.update(
+        h, t / h if optimizer.transformation.reading.counts else 0, y, grad
     )
 
 
 @taylor.register
-def _(page: Optax, curve, terms, t):
+def _(optimizer: Optax, curve, terms, t):
     smooth = taylor.dispatch(AbstractOptimizer)
     return (
-        smooth(page, curve, terms, t)
-        if page.verdict.smooth
-        else extrapolated(curve, terms, page._span(t))
+        smooth(optimizer, curve, terms, t)
+        if optimizer.verdict.smooth
+        else extrapolated(curve, terms, optimizer._span(t))
     )
 
 
 @weights.register
-def _(page: Optax, t, h):
-    x = jnp.asarray(page.transformation.sample, jnp.result_type(h))
-    y = page.transformation.start(h, x)
-    averages = page.regularity.averages
+def _(optimizer: Optax, t, h):
+    x = jnp.asarray(optimizer.transformation.sample, jnp.result_type(h))
+    y = optimizer.transformation.start(h, x)
+    averages = optimizer.regularity.averages
     kept = {
-        name: page.transformation.kept(name, h, 1, y, lambda x: x).ravel()[0] for name in averages
+        name: optimizer.transformation.kept(name, h, 1, y, lambda x: x).ravel()[0]
+        for name in averages
     }
     return {name: 1 - share ** (t / h) for name, share in kept.items()}

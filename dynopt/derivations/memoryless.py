@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from ..checks import Scalar, concrete
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import Regularity, must_be_page
+from ..optimizers.base import Regularity, must_be_optimizer
 from ..optimizers.wrappers.base import AbstractWrapper
 from .expansion import settling_time, small_step
 from .slow_manifold import LONG_AGO, forgetting, gain_of_layer, lag, settled, velocity
@@ -41,7 +41,7 @@ class Memoryless(AbstractOptimizer):
 
         x(0) = x₀ + h Σⱼ (ξ(x₀, sⱼ) - ξ(x₀, S₀(x₀)))
 
-    Energy: none is known in general.
+    Lyapunov: none is known in general.
 
     Elsewhere: a page by itself keeps its memory times as they are, and its memory stays in the flow.
 
@@ -63,7 +63,7 @@ class Memoryless(AbstractOptimizer):
     kept: Scalar
 
     def __init__(self, optimizer: AbstractOptimizer, like: PyTree | None = None):
-        must_be_page(optimizer, example="dynopt.Momentum(0.1)")
+        must_be_optimizer(optimizer, example="dynopt.Momentum(0.1)")
         if isinstance(optimizer, AbstractWrapper):
             raise InvalidValue(
                 f"{optimizer} is a page around a page; put it around the memoryless one: "
@@ -102,7 +102,7 @@ class Memoryless(AbstractOptimizer):
     def step(self, t, y, grad):
         return self.transformation.update(self.h, jnp.round(t / self.h).astype(int), y, grad)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         velocity_ = velocity(self.transformation, settled(self.transformation, y, grad), grad)
         return jax.tree.map(jnp.zeros_like, y)._replace(x=velocity_)
 
@@ -114,16 +114,16 @@ class Memoryless(AbstractOptimizer):
 
 
 @settling_time.register
-def _(page: Memoryless):
-    return page.h * math.log(1e-3) / math.log(page.kept) if page.kept > 0 else 0.0
+def _(optimizer: Memoryless):
+    return optimizer.h * math.log(1e-3) / math.log(optimizer.kept) if optimizer.kept > 0 else 0.0
 
 
 @small_step.register
-def _(page: Memoryless, h, t, y, grad):
+def _(optimizer: Memoryless, h, t, y, grad):
     """The map on the manifold, whose memory is right to order h."""
-    flat, behind = lag(page.transformation, y, grad)
+    flat, behind = lag(optimizer.transformation, y, grad)
     on_manifold = jax.tree.map(lambda s, s1: s + h * s1, flat, behind)
-    return y._replace(x=page.transformation.update(h, LONG_AGO, on_manifold, grad).x)
+    return y._replace(x=optimizer.transformation.update(h, LONG_AGO, on_manifold, grad).x)
 
 
 class FixedDecays(eqx.Module):

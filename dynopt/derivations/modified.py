@@ -9,14 +9,14 @@ import jax.numpy as jnp
 
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
-from ..optimizers.wrappers.base import AbstractAround
+from ..optimizers.base import must_be_optimizer
+from ..optimizers.wrappers.base import AbstractDerived
 from . import series
 from .expansion import small_step, taylor, weights
 from .memoryless import Memoryless
 
 
-class Modified(AbstractAround):
+class Modified(AbstractDerived):
     """An optimizer beside its modified equation: the same map, and a flow that knows the size of the step.
 
     The map is that of `optimizer`, y + h φ₁ + h² φ₂ + h³ φ₃ + ...  The flow (backward error analysis):
@@ -37,7 +37,7 @@ class Modified(AbstractAround):
 
     The clock: that of `optimizer`; the gap closes like h² or h³ where the map is smooth and its start is not cold.
 
-    Energy: that of `optimizer`, which this flow need not lower.
+    Lyapunov: that of `optimizer`, which this flow need not lower.
 
     For gradient descent f₂ = -½ ∇²f ∇f: the modified flow descends f + (h/4)|∇f|² (implicit gradient regularisation).
 
@@ -55,7 +55,7 @@ class Modified(AbstractAround):
     terms: int = eqx.field(static=True)
 
     def __init__(self, optimizer: AbstractOptimizer, order: int = 2):
-        must_be_page(optimizer)
+        must_be_optimizer(optimizer)
         if isinstance(optimizer, Modified):
             raise InvalidValue(
                 f"{optimizer} is modified already; pass its page {optimizer.optimizer}, with order=3."
@@ -108,9 +108,9 @@ class Modified(AbstractAround):
     def step(self, t, y, grad):
         return self.optimizer.step(t, y, grad)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         t = jnp.asarray(t, y.x.dtype)
-        f1 = partial(self.optimizer.flow, grad=grad)
+        f1 = partial(self.optimizer.vector_field, grad=grad)
         speed = series.modified(
             f1,
             self._phi(lambda t, y, h: small_step(self.optimizer, h, t, y, grad)),
@@ -150,7 +150,7 @@ class Modified(AbstractAround):
             y_one = small_step(self.optimizer, self.h, start, y._replace(x=x, **zeros), grad)
             return self._averages(jnp.asarray(self.h), y_one)
 
-        velocity = self.optimizer.flow(start, y._replace(**zeros), grad).x
+        velocity = self.optimizer.vector_field(start, y._replace(**zeros), grad).x
         first, turn = jax.jvp(after_one_step, (y.x,), (velocity,))
         return y._replace(
             **{name: getattr(first, name) - self.h / 2 * getattr(turn, name) for name in zeros}
@@ -159,8 +159,8 @@ class Modified(AbstractAround):
     def optax(self):
         return self.optimizer.optax()
 
-    def energy(self, t, y, loss):
-        return self.optimizer.energy(t, y, loss)
+    def lyapunov(self, t, y, loss):
+        return self.optimizer.lyapunov(t, y, loss)
 
     def __repr__(self) -> str:
         return f"Modified({self.optimizer!r}, order={self.terms})"

@@ -35,6 +35,8 @@ def along(field: Field, direction: Field, pace: int) -> Field:
 
 
 def added(first: Any, *weighted: tuple[Any, Any]) -> Any:
-    for weight, other in weighted:
-        first = jax.tree.map(lambda a, b, weight=weight: a + weight * b, first, other)
+    for averaging_weight, other in weighted:
+        first = jax.tree.map(
+            lambda a, b, averaging_weight=averaging_weight: a + averaging_weight * b, first, other
+        )
     return first

@@ -7,12 +7,12 @@ from types import ModuleType
 # isort: off
 from . import paths as paths
 from . import loss as loss
-from . import gap as gap
+from . import global_error as global_error
 from . import local_error as local_error
 from . import order as order
 from . import phase as phase
 from . import modified as modified
-from . import energy as energy
+from . import lyapunov as lyapunov
 from . import stability as stability
 from . import basins as basins
 from . import sweep as sweep
@@ -28,12 +28,12 @@ from .drawing.picture import Picture as Picture
 catalogue: dict[str, ModuleType] = {
     "paths": paths,
     "loss": loss,
-    "gap": gap,
+    "global_error": global_error,
     "local_error": local_error,
     "order": order,
     "phase": phase,
     "modified": modified,
-    "energy": energy,
+    "lyapunov": lyapunov,
     "stability": stability,
     "basins": basins,
     "sweep": sweep,

@@ -19,7 +19,7 @@ from .drawing.axes import mark_plainly
 from .drawing.captions import called
 from .drawing.measure import frame, size_of, wrapped
 from .drawing.picture import Picture, must_be_axes, several, write_title
-from .drawing.runs import Cast
+from .drawing.runs import Entry
 from .drawing.style import context, ground, ink, mixed, quiet
 from .drawing.words import counted, listed, number, percent, plain, setting
 
@@ -46,7 +46,7 @@ def draw(
         )
     with context(style):
         if ax is not None:
-            (each,) = runs.cast(seen)
+            (each,) = runs.entries(seen)
             _paint(ax, seen[0], seen[0].map, f"map {each.key}", ~seen[0].differs)
             write_title(ax, _named(each), frame(ax).width, 4.0)
             return ax
@@ -58,7 +58,7 @@ def describe(results: Basins | list[Basins]) -> str:
     seen = _of_one_grid(results)
     said = [
         f"{name} from {percent(one.disagreement)}{_failing(one)}"
-        for one, _, name, _ in runs.cast(seen)
+        for one, _, name, _ in runs.entries(seen)
     ]
     stars, starts = (
         len(np.asarray(seen[0].problem.minimizers)),
@@ -69,7 +69,7 @@ def describe(results: Basins | list[Basins]) -> str:
 
 
 def _page(seen: list[Basins], style: str) -> Picture:
-    picture, people, panels = Picture(style, describe(seen)), runs.cast(seen), len(seen) + 1
+    picture, entries, panels = Picture(style, describe(seen)), runs.entries(seen), len(seen) + 1
     across = (
         panels if panels < 4 or (style == "slides" and panels == 4) else 2 if panels == 4 else 3
     )
@@ -77,7 +77,7 @@ def _page(seen: list[Basins], style: str) -> Picture:
         picture.subplots(-(-panels // across), across, sharex=True, sharey=True, squeeze=False)
     )
     _paint(axes[0], seen[0], seen[0].flow, "flow", np.ones_like(seen[0].differs))
-    for ax, each in zip(axes[1:], people, strict=False):
+    for ax, each in zip(axes[1:], entries, strict=False):
         _paint(ax, each.result, each.result.map, f"map {each.key}", ~each.result.differs)
     for ax in axes[panels:]:
         ax.set_axis_off()
@@ -89,12 +89,12 @@ def _page(seen: list[Basins], style: str) -> Picture:
         size_of("axes.titlesize"),
         size_of("legend.fontsize"),
     )
-    text = wrapped(_title(people), 72 * wide - 2 * size, size)
+    text = wrapped(_title(entries), 72 * wide - 2 * size, size)
     rows = legends.rows([], _keys(seen), 72 * wide - 2 * size, small)
     picture.suptitle(
         text + "\n" * (len(rows) + 1), x=8 / 72 / wide, ha="left", fontsize=size, color=ink()
     )
-    for ax, name in zip(axes, ["gradient flow", *map(_named, people)], strict=False):
+    for ax, name in zip(axes, ["gradient flow", *map(_named, entries)], strict=False):
         write_title(ax, name, 72 * 0.8 * wide / across, 4.0)
     _fit(picture, axes, np.ptp(seen[0].y) / np.ptp(seen[0].x))
     for i, row in enumerate(rows):
@@ -174,9 +174,9 @@ def _keys(seen: list[Basins]) -> list[Line2D | Patch]:
     return keys
 
 
-def _title(people: Sequence[Cast]) -> str:
+def _title(entries: Sequence[Entry]) -> str:
     """Which map strays from the gradient flow's basins most, and which least."""
-    shares = {each.name: each.result.disagreement for each in people}
+    shares = {each.name: each.result.disagreement for each in entries}
     far, near = (
         max(shares, key=lambda name: shares[name]),
         min(shares, key=lambda name: shares[name]),
@@ -186,7 +186,7 @@ def _title(people: Sequence[Cast]) -> str:
     return plain(said)
 
 
-def _named(each: Cast) -> str:
+def _named(each: Entry) -> str:
     return plain(f"{each.name}: {percent(each.result.disagreement)}")
 
 
@@ -205,7 +205,7 @@ def _caption(seen: list[Basins]) -> list[str]:
     shares = listed(
         [
             f"{name} {percent(one.disagreement)}{_failing(one)}"
-            for one, _, name, _ in runs.cast(seen)
+            for one, _, name, _ in runs.entries(seen)
         ]
     )
     return [

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..analysis import Gap
+from ..analysis import Comparison
 from ..errors import InvalidType, InvalidValue
 from .drawing import legends, runs
 from .drawing.axes import every, log_view, mark_decades
@@ -20,7 +20,7 @@ Bound = Callable[[np.ndarray], np.ndarray]
 
 
 def draw(
-    results: Gap | list[Gap],
+    results: Comparison | list[Comparison],
     bound: Bound,
     *,
     name: str = "the bound",
@@ -36,38 +36,49 @@ def draw(
     **Raises:** `InvalidValue` if the minimum is not known, or a bound not positive; `InvalidType` if `bound` is no
     function.
     """
-    gaps = _known(results, bound)
+    comparisons = _known(results, bound)
     return drawn(
-        partial(paint, bound=bound, name=name), partial(describe, bound=bound), gaps, ax, style
+        partial(paint, bound=bound, name=name),
+        partial(describe, bound=bound),
+        comparisons,
+        ax,
+        style,
     )
 
 
-def describe(results: Gap | list[Gap], bound: Bound) -> str:
+def describe(results: Comparison | list[Comparison], bound: Bound) -> str:
     """The picture in one sentence with its numbers."""
-    gaps = _known(results, bound)
+    comparisons = _known(results, bound)
     said = [
         f"the flow of {name} comes to {_said(flow)}, the map to {_said(map)}"
-        for name, flow, map in _shares(gaps, bound)
+        for name, flow, map in _shares(comparisons, bound)
     ]
-    return f"Loss above the minimum on {called(gaps[0])} over time, beside a bound: {listed(said)}."
+    return f"Loss above the minimum on {called(comparisons[0])} over time, beside a bound: {listed(said)}."
 
 
-def paint(ax: Axes, gaps: list[Gap], bound: Bound, name: str = "the bound") -> Panel:
+def paint(ax: Axes, comparisons: list[Comparison], bound: Bound, name: str = "the bound") -> Panel:
     """Draw in the axes, and say what stands around them."""
-    people = runs.cast(gaps)
-    times = [np.asarray(gap.flow.t, float)[gap.flow.finite][1:] for gap in gaps]
-    heights = [_above(gap, gap.flow)[1:] for gap in gaps]
+    entries = runs.entries(comparisons)
+    times = [
+        np.asarray(comparison.flow.t, float)[comparison.flow.finite][1:]
+        for comparison in comparisons
+    ]
+    heights = [_above(comparison, comparison.flow)[1:] for comparison in comparisons]
     across = min(t[0] for t in times), max(t[-1] for t in times)
     t = np.geomspace(*across, 200)
     limit = _limit(bound, t)
     maps = [
-        (np.asarray(gap.map.t, float)[gap.map.finite][1:], _above(gap, gap.map)[1:]) for gap in gaps
+        (
+            np.asarray(comparison.map.t, float)[comparison.map.finite][1:],
+            _above(comparison, comparison.map)[1:],
+        )
+        for comparison in comparisons
     ]
     low, high = log_view([*heights, *(seen for _, seen in maps), limit[-1:]]) or (0.1, 1.0)
     ax.set(xscale="log", yscale="log", xlim=(across[0], across[1] * 1.1), ylim=(low, 3 * high))
     ax.plot(t, limit, color=ink(), linewidth=1.2, linestyle=legends.DOTTED, zorder=2, gid="bound")
     for (_, look, _, key), when, height, (at, seen) in zip(
-        people, times, heights, maps, strict=True
+        entries, times, heights, maps, strict=True
     ):
         runs.curve(ax, when, height, look, f"flow {key}")
         runs.dots(
@@ -76,30 +87,30 @@ def paint(ax: Axes, gaps: list[Gap], bound: Bound, name: str = "the bound") -> P
     mark_decades(ax.xaxis)
     mark_decades(ax.yaxis)
     ax.set(xlabel="time  t = k h", ylabel="loss above minimum  f(x) − f*")
-    counts = [len(gap.map.t) - 1 for gap in gaps]
+    counts = [len(comparison.map.t) - 1 for comparison in comparisons]
     return Panel(
-        title=_title(gaps, bound, name),
-        names=runs.handles(people),
+        title=_title(comparisons, bound, name),
+        names=runs.handles(entries),
         keys=[*legends.map_and_flow(), legends.dotted(name)],
-        caption=conditions(gaps) + dotted(gaps, counts, MOST),
+        caption=conditions(comparisons) + dotted(comparisons, counts, MOST),
     )
 
 
-def _known(results: Gap | list[Gap], bound: Bound) -> list[Gap]:
-    gaps = several(results, Gap, "analysis.gap")
+def _known(results: Comparison | list[Comparison], bound: Bound) -> list[Comparison]:
+    comparisons = several(results, Comparison, "analysis.gap")
     if not callable(bound):
         raise InvalidType(
             f"`bound` must be a function of the times, got {bound!r}; pass lambda t: 2 / t**2, say."
         )
-    if gaps[0].problem.minimum is None:
+    if comparisons[0].problem.minimum is None:
         raise InvalidValue(
-            f"the minimum of {called(gaps[0])} is not known; pass Problem(..., minimum=0.0), say."
+            f"the minimum of {called(comparisons[0])} is not known; pass Problem(..., minimum=0.0), say."
         )
-    return gaps
+    return comparisons
 
 
-def _above(gap: Gap, run) -> np.ndarray:
-    return finite_values(run, run.loss, gap.problem.minimum)
+def _above(comparison: Comparison, run) -> np.ndarray:
+    return finite_values(run, run.loss, comparison.problem.minimum)
 
 
 def _limit(bound: Bound, t: np.ndarray) -> np.ndarray:
@@ -116,14 +127,14 @@ def _limit(bound: Bound, t: np.ndarray) -> np.ndarray:
     return limit
 
 
-def _shares(gaps: list[Gap], bound: Bound) -> list[tuple[str, float, float]]:
+def _shares(comparisons: list[Comparison], bound: Bound) -> list[tuple[str, float, float]]:
     """Of each optimizer, the largest share of the bound that its flow reaches, and its map: ∞ if it gets lost."""
     found = []
-    for gap, _, name, _ in runs.cast(gaps):
+    for comparison, _, name, _ in runs.entries(comparisons):
         shares = []
-        for run in (gap.flow, gap.map):
+        for run in (comparison.flow, comparison.map):
             t = np.asarray(run.t, float)[run.finite][1:]
-            highest = float((_above(gap, run)[1:] / _limit(bound, t)).max(initial=0.0))
+            highest = float((_above(comparison, run)[1:] / _limit(bound, t)).max(initial=0.0))
             shares.append(highest if run.finite.all() else np.inf)
         found.append((name, *shares))
     return found
@@ -133,8 +144,8 @@ def _said(share: float) -> str:
     return f"{percent(share)} of it" if share <= 1 else f"{number(share)} times it"
 
 
-def _title(gaps: list[Gap], bound: Bound, name: str) -> str:
-    shares = _shares(gaps, bound)
+def _title(comparisons: list[Comparison], bound: Bound, name: str) -> str:
+    shares = _shares(comparisons, bound)
     over = [
         who if flow > 1 else f"the map of {who}" for who, flow, map in shares if max(flow, map) > 1
     ]
@@ -146,4 +157,4 @@ def _title(gaps: list[Gap], bound: Bound, name: str) -> str:
         if len(shares) > 1
         else f"{who} keeps below {name}, and comes to {number(100 * max(most), 2)} % of it"
     )
-    return claim(gaps, said)
+    return claim(comparisons, said)

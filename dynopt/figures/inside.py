@@ -50,7 +50,7 @@ def describe(results: Inside | list[Inside]) -> str:
 
 def paint(ax: Axes, results: list[Inside]) -> Panel:
     """Draw in the axes, and say what stands around them."""
-    (each,) = runs.cast(results)
+    (each,) = runs.entries(results)
     seen, look = each.result, each.look
     middle, end = seen.x + seen.memory, seen.x + seen.step
     size = np.linalg.norm(seen.step, axis=-1, keepdims=True)

@@ -6,7 +6,7 @@ from ..analysis import LocalError
 from .drawing import error_curves as errors, runs
 from .drawing.captions import called, claim, failures, largest, own_error
 from .drawing.picture import Panel, Picture, drawn, several
-from .drawing.words import ending, number
+from .drawing.words import failure, number
 
 
 def draw(
@@ -26,8 +26,8 @@ def describe(results: LocalError | list[LocalError]) -> str:
     """The picture in one sentence with its numbers."""
     local = several(results, LocalError, "analysis.local_error")
     said = []
-    for result, _, name, _ in runs.cast(local):
-        said.append(f"{name} {ending(result.map) or f'at most {number(largest(result.error))}'}")
+    for result, _, name, _ in runs.entries(local):
+        said.append(f"{name} {failure(result.map) or f'at most {number(largest(result.error))}'}")
     own = f"the solver's own error is at most {number(own_error(local))}"
     what = f"Error of one step of the map against the flow over the same time, along the run on {called(local[0])}"
     return f"{what}: {'; '.join(said)}; {own}."
@@ -40,7 +40,7 @@ def paint(ax: Axes, local: list[LocalError]) -> Panel:
 
 def _title(local: list[LocalError]) -> str:
     """Whose steps miss most, and whose least."""
-    whole = {name: largest(r.error) for r, _, name, _ in runs.cast(local) if not ending(r.map)}
+    whole = {name: largest(r.error) for r, _, name, _ in runs.entries(local) if not failure(r.map)}
     if not whole:
         return claim(local, "" if failures(local) else "no step could be measured")
     far, near = max(whole, key=lambda name: whole[name]), min(whole, key=lambda name: whole[name])

@@ -3,18 +3,18 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..analysis import Gap
+from ..analysis import Comparison
 from .drawing import descent, runs
 from .drawing.captions import called, claim
 from .drawing.descent import Descent
 from .drawing.picture import Panel, Picture, drawn, several
-from .drawing.words import counted, ending, listed, number
+from .drawing.words import counted, failure, listed, number
 
 TIE = 0.01  # of the lowest loss: runs so near share the first place
 
 
 def draw(
-    results: Gap | list[Gap], *, ax: Axes | None = None, style: str = "notebook"
+    results: Comparison | list[Comparison], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:
     """The loss along map and flow: dots are the map, a line is the flow.
 
@@ -26,77 +26,88 @@ def draw(
 
     **Raises:** `InvalidValue` if the results are of several problems.
     """
-    return drawn(paint, describe, several(results, Gap, "analysis.gap"), ax, style)
+    return drawn(paint, describe, several(results, Comparison, "analysis.gap"), ax, style)
 
 
-def describe(results: Gap | list[Gap]) -> str:
+def describe(results: Comparison | list[Comparison]) -> str:
     """The picture in one sentence with its numbers."""
-    gaps = several(results, Gap, "analysis.gap")
+    comparisons = several(results, Comparison, "analysis.gap")
     said = []
-    for gap, _, name, _ in runs.cast(gaps):
+    for comparison, _, name, _ in runs.entries(comparisons):
         map, flow = (
-            number(values[-1]) if values.size else "nothing finite" for values in _heights(gap)
+            number(values[-1]) if values.size else "nothing finite"
+            for values in _heights(comparison)
         )
         said.append(
-            f"{name} {ending(gap.map) or f'ends at {map}'}, its flow {ending(gap.flow) or f'ends at {flow}'}"
+            f"{name} {failure(comparison.map) or f'ends at {map}'}, its flow {failure(comparison.flow) or f'ends at {flow}'}"
         )
-    first = _heights(gaps[0])[0][:1]
+    first = _heights(comparisons[0])[0][:1]
     begin = f", from {number(first[0])}" if first.size else ""
-    what = f"Loss{' above the minimum' * _known(gaps)} on {called(gaps[0])}"
+    what = f"Loss{' above the minimum' * _known(comparisons)} on {called(comparisons[0])}"
     return f"{what} along map (dots) and flow (lines){begin}: {'; '.join(said)}."
 
 
-def paint(ax: Axes, gaps: list[Gap]) -> Panel:
+def paint(ax: Axes, comparisons: list[Comparison]) -> Panel:
     """Draw in the axes, and say what stands around them."""
-    return descent.paint(ax, _descents(gaps), "loss", ("f(x)", "f(x) − f*"), _title(gaps))
+    return descent.paint(
+        ax, _descents(comparisons), "loss", ("f(x)", "f(x) − f*"), _title(comparisons)
+    )
 
 
-def _descents(gaps: list[Gap]) -> list[Descent]:
+def _descents(comparisons: list[Comparison]) -> list[Descent]:
     made = []
-    for gap in gaps:
-        map, flow = _heights(gap)
+    for comparison in comparisons:
+        map, flow = _heights(comparison)
         values = {"map": map, "flow": flow}
         made.append(
-            Descent(gap.optimizer, gap.problem, gap.map, gap.flow, values, gap.solver_error)
+            Descent(
+                comparison.optimizer,
+                comparison.problem,
+                comparison.map,
+                comparison.flow,
+                values,
+                comparison.solver_error,
+            )
         )
     return made
 
 
-def _known(gaps: list[Gap]) -> bool:
-    return gaps[0].problem.minimum is not None
+def _known(comparisons: list[Comparison]) -> bool:
+    return comparisons[0].problem.minimum is not None
 
 
-def _heights(gap: Gap) -> list[np.ndarray]:
+def _heights(comparison: Comparison) -> list[np.ndarray]:
     """The finite losses of map and flow, above the minimum if that is known."""
     return [
-        descent.finite_values(run, run.loss, gap.problem.minimum) for run in (gap.map, gap.flow)
+        descent.finite_values(run, run.loss, comparison.problem.minimum)
+        for run in (comparison.map, comparison.flow)
     ]
 
 
-def _title(gaps: list[Gap]) -> str:
+def _title(comparisons: list[Comparison]) -> str:
     """From where to where, or who is lowest at the end."""
-    what = "f\xa0−\xa0f*" if _known(gaps) else "f"
+    what = "f\xa0−\xa0f*" if _known(comparisons) else "f"
     whole = {
         name: _heights(g)
-        for g, _, name, _ in runs.cast(gaps)
-        if not ending(g.map) and not ending(g.flow)
+        for g, _, name, _ in runs.entries(comparisons)
+        if not failure(g.map) and not failure(g.flow)
     }
     if not all(map.size and flow.size for map, flow in whole.values()) or not whole:
-        return claim(gaps, "")
+        return claim(comparisons, "")
     if len(whole) == 1:
         ((name, (map, flow)),) = whole.items()
         return claim(
-            gaps,
+            comparisons,
             f"{name} takes {what} from {number(map[0])} to {number(map[-1])}, its flow to {number(flow[-1])}",
         )
     ends = {name: map[-1] for name, (map, _) in whole.items()}
     least = min(ends.values())
     lowest = [name for name, value in ends.items() if value <= least + TIE * abs(least)]
-    steps = {len(g.map.t) - 1 for g in gaps}
+    steps = {len(g.map.t) - 1 for g in comparisons}
     when = f"after {counted(steps.pop(), 'step')}" if len(steps) == 1 else "at the end"
-    if len(lowest) == len(gaps):
-        return claim(gaps, f"{when} all maps have come to {what} = {number(least)}")
+    if len(lowest) == len(comparisons):
+        return claim(comparisons, f"{when} all maps have come to {what} = {number(least)}")
     whose = (
         f"the map of {lowest[0]} is" if len(lowest) == 1 else f"the maps of {listed(lowest)} are"
     )
-    return claim(gaps, f"{when} {whose} lowest, with {what} = {number(least)}")
+    return claim(comparisons, f"{when} {whose} lowest, with {what} = {number(least)}")

@@ -8,15 +8,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ..analysis import Gap
+from ..analysis import Comparison
 from ..derivations import Modified
 from ..errors import InvalidValue
 from .drawing import legends, runs
 from .drawing.captions import called, claim, conditions, dotted, failures, largest, solved
 from .drawing.picture import Panel, Picture, drawn, of_one_problem, several
-from .drawing.runs import Cast
+from .drawing.runs import Entry
 from .drawing.style import ground, mixed
-from .drawing.words import counted, ending, listed, number, point
+from .drawing.words import counted, failure, listed, number, point
 from .plane.landscape import on_contours
 from .plane.window import PLANE, just_seen
 
@@ -30,8 +30,8 @@ WALL = 0.7  # the frame's height over its width on a slide, beside the longer ke
 class Pair(NamedTuple):
     """One optimizer: flow and modified flow as they appear in the picture, and how far each is from the dots."""
 
-    flow: Cast
-    modified: Cast
+    flow: Entry
+    modified: Entry
     away: float
     within: float
 
@@ -43,13 +43,13 @@ class Pair(NamedTuple):
     def lasted(self) -> bool:
         """Whether all three runs reached their end."""
         return not any(
-            map(ending, (self.flow.result.map, self.flow.result.flow, self.modified.result.flow))
+            map(failure, (self.flow.result.map, self.flow.result.flow, self.modified.result.flow))
         )
 
 
 def draw(
-    gaps: Gap | list[Gap],
-    modified_gaps: Gap | list[Gap],
+    comparisons: Comparison | list[Comparison],
+    modified_comparisons: Comparison | list[Comparison],
     *,
     ax: Axes | None = None,
     style: str = "notebook",
@@ -70,41 +70,49 @@ def draw(
     **Raises:** `InvalidValue` if the problem has other than two coordinates, the results are of several problems, or
     the two lists do not belong together.
     """
-    gaps, modified = _paired(gaps, modified_gaps)
+    comparisons, modified = _paired(comparisons, modified_comparisons)
     fill = WALL if ax is None and style == "slides" else None
 
-    def painted(ax_: Axes, gaps: list[Gap]) -> Panel:
-        return paint(ax_, gaps, modified, scale=ax is None, fill=fill)
+    def painted(ax_: Axes, comparisons: list[Comparison]) -> Panel:
+        return paint(ax_, comparisons, modified, scale=ax is None, fill=fill)
 
-    return drawn(painted, lambda gaps: describe(gaps, modified), gaps, ax, style)
+    return drawn(
+        painted, lambda comparisons: describe(comparisons, modified), comparisons, ax, style
+    )
 
 
-def describe(gaps: Gap | list[Gap], modified_gaps: Gap | list[Gap]) -> str:
+def describe(
+    comparisons: Comparison | list[Comparison], modified_comparisons: Comparison | list[Comparison]
+) -> str:
     """The picture in one sentence with its numbers."""
-    gaps, modified = _paired(gaps, modified_gaps)
+    comparisons, modified = _paired(comparisons, modified_comparisons)
     said = []
-    for pair in _pairs(gaps, modified):
+    for pair in _pairs(comparisons, modified):
         run, ends = (
             pair.flow.result,
             [(pair.flow.result.flow, "flow"), (pair.modified.result.flow, "modified flow")],
         )
         last = np.stack(runs.at(run.map, PLANE), 1)[-1:]
         where = f"ends at {point(last[0])}" if len(last) else "has no finite start"
-        lost = [f"its {which} {ending(flow)}" for flow, which in ends if ending(flow)]
+        lost = [f"its {which} {failure(flow)}" for flow, which in ends if failure(flow)]
         lines = [
             f"at most {number(pair.within)} from its modified flow and {number(pair.away)} from its flow"
         ]
-        said.append(f"{pair.name} {ending(run.map) or ', '.join([where, *(lost or lines)])}")
-    start = point(np.asarray(gaps[0].map.y.x[0], float))
-    what = f"Contours of {called(gaps[0])} with map (dots), flow (thin dashed lines) and modified flow (full lines)"
+        said.append(f"{pair.name} {failure(run.map) or ', '.join([where, *(lost or lines)])}")
+    start = point(np.asarray(comparisons[0].map.y.x[0], float))
+    what = f"Contours of {called(comparisons[0])} with map (dots), flow (thin dashed lines) and modified flow (full lines)"
     return f"{what} from {start}: {'; '.join(said)}."
 
 
 def paint(
-    ax: Axes, gaps: list[Gap], modified: list[Gap], scale: bool = False, fill: float | None = None
+    ax: Axes,
+    comparisons: list[Comparison],
+    modified: list[Comparison],
+    scale: bool = False,
+    fill: float | None = None,
 ) -> Panel:
     """Draw in the axes, and say what stands around them; `scale` and `fill` are those of `paths.paint`."""
-    pairs = _pairs(gaps, modified)
+    pairs = _pairs(comparisons, modified)
 
     def lines(_: list[float]) -> list[Line2D]:
         thin = [
@@ -117,17 +125,18 @@ def paint(
             dot.set_markersize(SMALL * dot.get_markersize())
         return [*thin, *full, *dots]
 
-    marks, shape = on_contours(ax, gaps, lines, scale, fill, near=True)
+    marks, shape = on_contours(ax, comparisons, lines, scale, fill, near=True)
     map, _ = legends.map_and_flow()
     keys = [map, legends.key("modified flow"), legends.key("flow", **_thin())]
     names = runs.handles([pair.flow for pair in pairs])
     for name in names:
         name.set_linestyle("-")  # dashes tell the flow here, not the optimizer
     return Panel(
-        title=_title(gaps, pairs),
+        title=_title(comparisons, pairs),
         names=names,
         keys=[*keys, *marks],
-        caption=_caption(gaps, modified) + dotted(gaps, runs.counts(gaps), MOST),
+        caption=_caption(comparisons, modified)
+        + dotted(comparisons, runs.counts(comparisons), MOST),
         shape=shape,
     )
 
@@ -140,25 +149,30 @@ def _pale(pair: Pair) -> str:
     return mixed(pair.flow.look.color, ground(), 0.25)
 
 
-def _paired(gaps: Gap | list[Gap], modified_gaps: Gap | list[Gap]) -> tuple[list[Gap], list[Gap]]:
+def _paired(
+    comparisons: Comparison | list[Comparison], modified_comparisons: Comparison | list[Comparison]
+) -> tuple[list[Comparison], list[Comparison]]:
     """Both as lists that belong together, in the plane."""
-    gaps, modified = (several(results, Gap, "analysis.gap") for results in (gaps, modified_gaps))
-    if gaps[0].problem.dim != 2:
+    comparisons, modified = (
+        several(results, Comparison, "analysis.gap")
+        for results in (comparisons, modified_comparisons)
+    )
+    if comparisons[0].problem.dim != 2:
         raise InvalidValue(
-            f"modified flows are drawn in a plane but {called(gaps[0])} has "
-            f"{counted(gaps[0].problem.dim, 'coordinate')}; draw the gap of each, which has any dimension."
+            f"modified flows are drawn in a plane but {called(comparisons[0])} has "
+            f"{counted(comparisons[0].problem.dim, 'coordinate')}; draw the gap of each, which has any dimension."
         )
-    of_one_problem([gaps[0], modified[0]])
-    if len(gaps) != len(modified):
+    of_one_problem([comparisons[0], modified[0]])
+    if len(comparisons) != len(modified):
         raise InvalidValue(
-            f"there are {counted(len(gaps), 'gap')} but {counted(len(modified), 'modified gap')}; pass for each gap "
+            f"there are {counted(len(comparisons), 'gap')} but {counted(len(modified), 'modified gap')}; pass for each gap "
             "that of dynopt.Modified of its page, in the same order."
         )
-    for own, other in zip(gaps, modified, strict=True):
-        page = other.optimizer
-        if not isinstance(page, Modified) or repr(page.optimizer) != repr(own.optimizer):
+    for own, other in zip(comparisons, modified, strict=True):
+        optimizer = other.optimizer
+        if not isinstance(optimizer, Modified) or repr(optimizer.optimizer) != repr(own.optimizer):
             raise InvalidValue(
-                f"a modified gap of {page} stands beside the gap of {own.optimizer}; pass that of "
+                f"a modified gap of {optimizer} stands beside the gap of {own.optimizer}; pass that of "
                 f"dynopt.Modified({own.optimizer})."
             )
         lengths = len(own.map.t) - 1, len(other.map.t) - 1
@@ -167,27 +181,27 @@ def _paired(gaps: Gap | list[Gap], modified_gaps: Gap | list[Gap]) -> tuple[list
                 f"{own.optimizer} ran {counted(lengths[0], 'step')} but its modified gap {lengths[1]}; measure both "
                 "over the same steps."
             )
-        starts = [np.asarray(gap.map.y.x[0], float) for gap in (own, other)]
+        starts = [np.asarray(comparison.map.y.x[0], float) for comparison in (own, other)]
         if not np.array_equal(*starts, equal_nan=True):
             raise InvalidValue(
                 f"{own.optimizer} starts at {point(starts[0])} but its modified gap at {point(starts[1])}; measure "
                 "both from the same x0."
             )
-    return gaps, modified
+    return comparisons, modified
 
 
-def _pairs(gaps: list[Gap], modified: list[Gap]) -> list[Pair]:
+def _pairs(comparisons: list[Comparison], modified: list[Comparison]) -> list[Pair]:
     return [
         Pair(own, other, largest(own.result.error), largest(other.result.error))
-        for own, other in zip(runs.cast(gaps), runs.cast(modified), strict=True)
+        for own, other in zip(runs.entries(comparisons), runs.entries(modified), strict=True)
     ]
 
 
-def _title(gaps: list[Gap], pairs: list[Pair]) -> str:
+def _title(comparisons: list[Comparison], pairs: list[Pair]) -> str:
     """Whose dots lie on the modified flow, whose only nearer to it, and whose not; after the runs that failed."""
     known = [pair for pair in pairs if pair.lasted and np.isfinite([pair.within, pair.away]).all()]
     seen, groups = (
-        SMALL * just_seen(gaps, near=True),
+        SMALL * just_seen(comparisons, near=True),
         {"on": [], "nearer": [], "hardly nearer": [], "no nearer": []},
     )
     for pair in known:
@@ -197,12 +211,16 @@ def _title(gaps: list[Gap], pairs: list[Pair]) -> str:
     said = [_lie(where, those, len(known)) for where, those in groups.items() if those]
     said[1:] = [text.replace("the dots of", "those of", 1) for text in said[1:]]
     lost = [
-        f"the modified flow of {pair.name} {ending(pair.modified.result.flow)}"
+        f"the modified flow of {pair.name} {failure(pair.modified.result.flow)}"
         for pair in pairs
-        if ending(pair.modified.result.flow)
+        if failure(pair.modified.result.flow)
     ]
     text = "; ".join([*lost, *said])
-    return claim(gaps, text) if failures(gaps) or text else claim(gaps, "no gap could be measured")
+    return (
+        claim(comparisons, text)
+        if failures(comparisons) or text
+        else claim(comparisons, "no gap could be measured")
+    )
 
 
 def _lie(where: str, pairs: Sequence[Pair], of: int) -> str:
@@ -224,13 +242,17 @@ def _lie(where: str, pairs: Sequence[Pair], of: int) -> str:
     return f"the dots of {names} lie {lie} {modified}, {distance}"
 
 
-def _caption(gaps: list[Gap], modified: list[Gap]) -> list[str]:
+def _caption(comparisons: list[Comparison], modified: list[Comparison]) -> list[str]:
     """The conditions of both, and what the modified flow is."""
     orders = sorted(
-        {gap.optimizer.terms for gap in modified if isinstance(gap.optimizer, Modified)}
+        {
+            comparison.optimizer.terms
+            for comparison in modified
+            if isinstance(comparison.optimizer, Modified)
+        }
     )
     terms = "\xa0+\xa0h²\xa0f₃" if 3 in orders else ""
     series = f"y′\xa0=\xa0f₁\xa0+\xa0h\xa0f₂{terms}"
     which = f"Flow: y′\xa0=\xa0f₁; modified flow, of order {listed([str(n) for n in orders])}: {series}."
-    said = [sentence for sentence in conditions(gaps) if sentence != solved(gaps)]
-    return [*said, which, *filter(None, [solved([*gaps, *modified])])]
+    said = [sentence for sentence in conditions(comparisons) if sentence != solved(comparisons)]
+    return [*said, which, *filter(None, [solved([*comparisons, *modified])])]

@@ -48,15 +48,15 @@ def describe(results: Order | list[Order]) -> str:
 def measured_slopes(orders: list[Order]) -> str:
     return "; ".join(
         f"{_measured(o, name)} (expected {number(o.expected)})"
-        for o, _, name, _ in runs.cast(orders)
+        for o, _, name, _ in runs.entries(orders)
     )
 
 
 def paint(ax: Axes, orders: list[Order], brief: bool = False) -> Panel:
     """Draw in the axes, and say what stands around them; with `brief` the slopes stand without names."""
-    people = runs.cast(orders)
+    entries = runs.entries(orders)
     anything = _set_axes(ax, orders)
-    for order, look, _, key in people:
+    for order, look, _, key in entries:
         _points(ax, order, look, key)
     if anything:
         for expected in sorted({o.expected for o in orders}, reverse=True):
@@ -65,11 +65,11 @@ def paint(ax: Axes, orders: list[Order], brief: bool = False) -> Panel:
         say(ax, "no gap above 0 to draw")
     ax.set_xlabel("time per step  h")
     ax.set_ylabel("largest gap  |x_map − x_flow|")
-    named = [each._replace(name=_measured(each.result, each.name)) for each in people]
-    said = [_measured(order, "" if brief else name).strip(": ") for order, _, name, _ in people]
+    named = [each._replace(name=_measured(each.result, each.name)) for each in entries]
+    said = [_measured(order, "" if brief else name).strip(": ") for order, _, name, _ in entries]
     beside = [
         Name(plain(text), each.look.color, _spots(each.result))
-        for text, each in zip(said, people, strict=True)
+        for text, each in zip(said, entries, strict=True)
     ]
     return Panel(
         title=title(orders),
@@ -184,7 +184,7 @@ def refined(orders: list[Order]) -> list[str]:
     """How far each clock was refined, and what was not."""
     how = [
         f"h\xa0≥\xa0{number(float(np.min(o.h)))} over t\xa0≤\xa0{number(o.time)} ({name})"
-        for o, _, name, _ in runs.cast(orders)
+        for o, _, name, _ in runs.entries(orders)
     ]
     own = number(max(o.solver_error for o in orders))
     return [
@@ -195,7 +195,7 @@ def refined(orders: list[Order]) -> list[str]:
 def title(orders: list[Order]) -> str:
     """Which gaps close like which power of h, as measured; and why, where a page knows."""
     groups: dict[str, dict[str, Order]] = {}
-    for order, _, name, _ in runs.cast(orders):
+    for order, _, name, _ in runs.entries(orders):
         readable = order.window is not None and np.isfinite(order.slope)
         groups.setdefault(power(order.slope) if readable else "", {})[name] = order
     unread, said = groups.pop("", {}), []

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from ..analysis import Gap, LocalError, Order
-from . import gap, local_error, loss, order, paths, phase
+from ..analysis import Comparison, LocalError, Order
+from . import global_error, local_error, loss, order, paths, phase
 from .drawing import descent, legends, runs
 from .drawing.captions import called, conditions, dotted, largest, solved
 from .drawing.measure import frame, size_of
@@ -21,7 +21,7 @@ ABOVE, BELOW = ["paths", "loss", "phase"], ["gap", "local_error", "order"]
 
 
 def draw(
-    gaps: Gap | list[Gap],
+    comparisons: Comparison | list[Comparison],
     local_errors: LocalError | list[LocalError],
     orders: Order | list[Order],
     *,
@@ -37,21 +37,23 @@ def draw(
 
     **Raises:** `InvalidValue` if the results are of several problems.
     """
-    gaps, local, orders = _of_one_problem(gaps, local_errors, orders)
-    plane = plane_of(gaps) if gaps[0].problem.dim > 1 else None
-    found = paths.unseen(gaps, plane)
-    paints = _paints(gaps, local, orders, plane, found)
+    comparisons, local, orders = _of_one_problem(comparisons, local_errors, orders)
+    plane = plane_of(comparisons) if comparisons[0].problem.dim > 1 else None
+    found = paths.unseen(comparisons, plane)
+    paints = _paints(comparisons, local, orders, plane, found)
     with context(style):
-        picture = Picture(style, describe(gaps, local, orders))
+        picture = Picture(style, describe(comparisons, local, orders))
         wide, high = picture.get_size_inches()
         picture.set_size_inches(2 * float(wide), 2 * float(high))
         axes: dict[str, Axes] = picture.subplot_mosaic(_places(paints))  # pyright: ignore
         panels = {name: paint(axes[name]) for name, paint in paints.items() if name != "paths"}
         projected = (
-            [] if plane is None else sentences(gaps[0], plane, found, hollow=not within(found))
+            []
+            if plane is None
+            else sentences(comparisons[0], plane, found, hollow=not within(found))
         )
         lines = len(_rows_of_names(picture, panels, unseen=2 * ("paths" in paints)))
-        _write_around(picture, gaps, local, orders, projected, lines)
+        _write_around(picture, comparisons, local, orders, projected, lines)
         for name, panel in panels.items():
             axes[name].set_gid(name)
             write_title(axes[name], panel.title, 72 * picture.get_figwidth() / 3.6, 4.0)
@@ -69,46 +71,54 @@ def draw(
 
 
 def describe(
-    gaps: Gap | list[Gap], local_errors: LocalError | list[LocalError], orders: Order | list[Order]
+    comparisons: Comparison | list[Comparison],
+    local_errors: LocalError | list[LocalError],
+    orders: Order | list[Order],
 ) -> str:
     """The page in one sentence with its numbers."""
-    gaps, local, orders = _of_one_problem(gaps, local_errors, orders)
-    panels = listed([name.replace("_", " ") for name in _paints(gaps, local, orders)])
-    apart = ", ".join(f"{name} {number(largest(g.error))}" for g, _, name, _ in runs.cast(gaps))
-    missed = ", ".join(f"{name} {number(largest(r.error))}" for r, _, name, _ in runs.cast(local))
+    comparisons, local, orders = _of_one_problem(comparisons, local_errors, orders)
+    panels = listed([name.replace("_", " ") for name in _paints(comparisons, local, orders)])
+    apart = ", ".join(
+        f"{name} {number(largest(g.error))}" for g, _, name, _ in runs.entries(comparisons)
+    )
+    missed = ", ".join(
+        f"{name} {number(largest(r.error))}" for r, _, name, _ in runs.entries(local)
+    )
     said = [f"largest gaps {apart}"]
     said += [f"largest errors of one step {missed}"] if local else []
     said += [f"orders {order.measured_slopes(orders)}"] if orders else []
-    return f"Map and flow on {called(gaps[0])}, in panels of {panels}: {'; '.join(said)}."
+    return f"Map and flow on {called(comparisons[0])}, in panels of {panels}: {'; '.join(said)}."
 
 
-def _of_one_problem(gaps, local_errors, orders) -> tuple[list[Gap], list[LocalError], list[Order]]:
-    gaps = several(gaps, Gap, "analysis.gap")
+def _of_one_problem(
+    comparisons, local_errors, orders
+) -> tuple[list[Comparison], list[LocalError], list[Order]]:
+    comparisons = several(comparisons, Comparison, "analysis.gap")
     local = [] if local_errors == [] else several(local_errors, LocalError, "analysis.local_error")
     orders = [] if orders == [] else several(orders, Order, "analysis.order")
-    of_one_problem([*gaps[:1], *local[:1], *orders[:1]])
-    return gaps, local, orders
+    of_one_problem([*comparisons[:1], *local[:1], *orders[:1]])
+    return comparisons, local, orders
 
 
 def _paints(
-    gaps: list[Gap],
+    comparisons: list[Comparison],
     local: list[LocalError],
     orders: list[Order],
     plane: Plane | None = None,
     found: Sequence[Residual] = (),
 ) -> Paints:
     """What there is to draw, in reading order."""
-    moving = [g for g in gaps if hasattr(g.map.y, "p")]
+    moving = [g for g in comparisons if hasattr(g.map.y, "p")]
     paints: Paints = {
-        "paths": lambda ax: paths.paint(ax, gaps, fill=_fill(ax), plane=plane, found=found),
-        "loss": lambda ax: loss.paint(ax, gaps),
+        "paths": lambda ax: paths.paint(ax, comparisons, fill=_fill(ax), plane=plane, found=found),
+        "loss": lambda ax: loss.paint(ax, comparisons),
         "phase": lambda ax: phase.paint(ax, moving),
-        "gap": lambda ax: gap.paint(ax, gaps),
+        "global_error": lambda ax: global_error.paint(ax, comparisons),
         "local_error": lambda ax: local_error.paint(ax, local),
         "order": lambda ax: order.paint(ax, orders, brief=True),
     }
     there = {
-        "paths": gaps[0].problem.dim > 1,
+        "paths": comparisons[0].problem.dim > 1,
         "phase": bool(moving),
         "local_error": bool(local),
         "order": bool(orders),
@@ -131,7 +141,7 @@ def _places(paints: Paints) -> list[list[str]]:
 
 def _write_around(
     picture: Picture,
-    gaps: list[Gap],
+    comparisons: list[Comparison],
     local: list[LocalError],
     orders: list[Order],
     projected: list[str],
@@ -139,15 +149,15 @@ def _write_around(
 ) -> None:
     """The page's title, with so many lines left free for the names, and its caption."""
     restarted = [solved(local).replace("The flow", "Each restarted flow")] if local else []
-    counts = runs.counts(gaps)
+    counts = runs.counts(comparisons)
     dots = [
-        *dotted(gaps, counts, runs.MOST, " on paths and orbits"),
-        *dotted(gaps, counts, descent.MOST, " elsewhere"),
+        *dotted(comparisons, counts, runs.MOST, " on paths and orbits"),
+        *dotted(comparisons, counts, descent.MOST, " elsewhere"),
     ]
     refined = order.refined(orders) if orders else []
-    picture.write_caption([*conditions(gaps), *restarted, *projected, *dots, *refined])
+    picture.write_caption([*conditions(comparisons), *restarted, *projected, *dots, *refined])
     size, left = 1.25 * size_of("axes.titlesize"), 8 / 72 / picture.get_figwidth()
-    text = f"Map and flow on {plain(called(gaps[0]))}" + lines * "\n"
+    text = f"Map and flow on {plain(called(comparisons[0]))}" + lines * "\n"
     picture.suptitle(text, x=left, ha="left", fontsize=size, color=ink(), linespacing=1.3)
 
 

@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ..analysis import Gap
+from ..analysis import Comparison
 from ..errors import InvalidValue
 from .drawing import legends, runs
 from .drawing.captions import called, claim, conditions, dotted, largest
 from .drawing.picture import Panel, Picture, drawn, several
 from .drawing.style import ground
-from .drawing.words import ending, listed, number, point
+from .drawing.words import failure, listed, number, point
 from .plane.landscape import on_contours
 from .plane.projection import Plane, plane_of
 from .plane.residual import Residual, missed, named, residuals, sentences, within
@@ -25,7 +25,7 @@ HIGH = 0.7  # the same, beside the longer words of a projection
 
 
 def draw(
-    results: Gap | list[Gap],
+    results: Comparison | list[Comparison],
     *,
     plane: Any = None,
     origin: Any = None,
@@ -49,75 +49,78 @@ def draw(
     **Raises:** `InvalidValue` if the problem has one coordinate only, the results are of several problems, or `plane`
     and `origin` do not fit.
     """
-    gaps = several(results, Gap, "analysis.gap")
-    seen = _plane(gaps, plane, origin)
-    found, wall = unseen(gaps, seen), WALL if seen is None else HIGH
+    comparisons = several(results, Comparison, "analysis.gap")
+    seen = _plane(comparisons, plane, origin)
+    found, wall = unseen(comparisons, seen), WALL if seen is None else HIGH
     fill = wall if ax is None and style == "slides" else None
     painted = partial(paint, scale=ax is None, fill=fill, plane=seen, found=found)
-    return drawn(painted, partial(_described, plane=seen, found=found), gaps, ax, style)
+    return drawn(painted, partial(_described, plane=seen, found=found), comparisons, ax, style)
 
 
-def describe(results: Gap | list[Gap], *, plane: Any = None, origin: Any = None) -> str:
+def describe(
+    results: Comparison | list[Comparison], *, plane: Any = None, origin: Any = None
+) -> str:
     """The picture in one sentence with its numbers."""
-    gaps = several(results, Gap, "analysis.gap")
-    seen = _plane(gaps, plane, origin)
-    return _described(gaps, seen, unseen(gaps, seen))
+    comparisons = several(results, Comparison, "analysis.gap")
+    seen = _plane(comparisons, plane, origin)
+    return _described(comparisons, seen, unseen(comparisons, seen))
 
 
-def _described(gaps: list[Gap], plane: Plane | None, found: list[Residual]) -> str:
+def _described(comparisons: list[Comparison], plane: Plane | None, found: list[Residual]) -> str:
     if plane is not None:
-        return _projected(gaps, plane, found)
+        return _projected(comparisons, plane, found)
     said = []
-    for gap, _, name, _ in runs.cast(gaps):
-        last = np.stack(runs.at(gap.map, PLANE), 1)[-1:]
+    for comparison, _, name, _ in runs.entries(comparisons):
+        last = np.stack(runs.at(comparison.map, PLANE), 1)[-1:]
         where = f"ends at {point(last[0])}" if len(last) else "has no finite start"
         said.append(
-            f"{name} {ending(gap.map) or f'{where}, at most {number(largest(gap.error))} from its flow'}"
+            f"{name} {failure(comparison.map) or f'{where}, at most {number(largest(comparison.error))} from its flow'}"
         )
-    start = point(np.asarray(gaps[0].map.y.x[0], float))
-    what = (
-        f"Contours of {called(gaps[0])} with the paths of map (dots) and flow (lines) from {start}"
-    )
+    start = point(np.asarray(comparisons[0].map.y.x[0], float))
+    what = f"Contours of {called(comparisons[0])} with the paths of map (dots) and flow (lines) from {start}"
     return f"{what}: {'; '.join(said)}."
 
 
-def _projected(gaps: list[Gap], plane: Plane, found: list[Residual]) -> str:
+def _projected(comparisons: list[Comparison], plane: Plane, found: list[Residual]) -> str:
     said = []
-    for gap, own in zip(gaps, found, strict=True):
-        where, away = "has no finite start", f"at most {number(largest(gap.error))} from its flow"
+    for comparison, own in zip(comparisons, found, strict=True):
+        where, away = (
+            "has no finite start",
+            f"at most {number(largest(comparison.error))} from its flow",
+        )
         if len(own.loss):
             where = f"ends at a loss of {number(own.loss[-1])} over {number(own.under[-1])} in the plane"
         if not within(found):
             away += f" and {number(own.distance)} off the plane"
-        said.append(f"{own.name} {ending(gap.map) or f'{where}, {away}'}")
-    start = point(np.asarray(gaps[0].map.y.x[0], float))
+        said.append(f"{own.name} {failure(comparison.map) or f'{where}, {away}'}")
+    start = point(np.asarray(comparisons[0].map.y.x[0], float))
     differ = (
         "are the losses of the paths"
         if within(found)
         else f"differ from the losses of the paths{missed(found)}"
     )
-    what = f"Paths of map (dots) and flow (lines) on {called(gaps[0])} from {start}, projected on the plane"
+    what = f"Paths of map (dots) and flow (lines) on {called(comparisons[0])} from {start}, projected on the plane"
     return f"{what} {named(plane)}; {'; '.join(said)}; the contours {differ}."
 
 
-def _plane(gaps: list[Gap], plane: Any = None, origin: Any = None) -> Plane | None:
+def _plane(comparisons: list[Comparison], plane: Any = None, origin: Any = None) -> Plane | None:
     """In which the runs are seen; None for that of their own two coordinates."""
-    if gaps[0].problem.dim == 1:
+    if comparisons[0].problem.dim == 1:
         raise InvalidValue(
-            f"paths are drawn in a plane but {called(gaps[0])} has 1 coordinate; draw loss, gap, local_error, order or "
+            f"paths are drawn in a plane but {called(comparisons[0])} has 1 coordinate; draw loss, gap, local_error, order or "
             "phase, which work in any dimension."
         )
-    return plane_of(gaps, plane, origin)
+    return plane_of(comparisons, plane, origin)
 
 
-def unseen(gaps: list[Gap], plane: Plane | None) -> list[Residual]:
+def unseen(comparisons: list[Comparison], plane: Plane | None) -> list[Residual]:
     """What the plane does not show of each run; nothing if it is that of their own two coordinates."""
-    return [] if plane is None else residuals(gaps, plane)
+    return [] if plane is None else residuals(comparisons, plane)
 
 
 def paint(
     ax: Axes,
-    gaps: list[Gap],
+    comparisons: list[Comparison],
     scale: bool = False,
     fill: float | None = None,
     plane: Plane | None = None,
@@ -128,32 +131,40 @@ def paint(
     With a `scale` of the loss beside the frame; with the view widened to a frame whose height over its width is `fill`;
     projected on a `plane` in which so much is `found` missing.
     """
-    people, hollow = runs.cast(gaps), []
+    entries, hollow = runs.entries(comparisons), []
 
     def lines(levels: list[float]) -> list[Line2D]:
         drawn = []
         for i in sorted(
-            range(len(gaps)), key=lambda i: _bulk(gaps[i], plane or PLANE), reverse=True
+            range(len(comparisons)),
+            key=lambda i: _bulk(comparisons[i], plane or PLANE),
+            reverse=True,
         ):
-            drawn += runs.orbit(ax, people[i], plane or PLANE)
+            drawn += runs.orbit(ax, entries[i], plane or PLANE)
             hollow.extend(_hollow(ax, drawn[-1], found[i].far_off(levels)) if found else [])
         return drawn
 
-    marks, shape = on_contours(ax, gaps, lines, scale, fill, plane=plane)
-    seen = [] if plane is None else sentences(gaps[0], plane, found, bool(hollow))
+    marks, shape = on_contours(ax, comparisons, lines, scale, fill, plane=plane)
+    seen = [] if plane is None else sentences(comparisons[0], plane, found, bool(hollow))
     key = [legends.key("off its contour", marker="o", linestyle="none", markerfacecolor=ground())]
     return Panel(
-        title=title(gaps, plane),
-        names=runs.handles(people),
+        title=title(comparisons, plane),
+        names=runs.handles(entries),
         keys=[*legends.map_and_flow(), *(key if hollow else []), *marks],
-        caption=[*conditions(gaps), *seen, *dotted(gaps, runs.counts(gaps), runs.MOST)],
+        caption=[
+            *conditions(comparisons),
+            *seen,
+            *dotted(comparisons, runs.counts(comparisons), runs.MOST),
+        ],
         shape=shape,
     )
 
 
-def _bulk(gap: Gap, view: runs.View) -> tuple[int, float]:
+def _bulk(comparison: Comparison, view: runs.View) -> tuple[int, float]:
     """How much a run would cover: its dots, and the length of their way. What covers least is drawn last."""
-    return int(gap.map.finite.sum()), float(np.hypot(*np.diff(runs.at(gap.map, view))).sum())
+    return int(comparison.map.finite.sum()), float(
+        np.hypot(*np.diff(runs.at(comparison.map, view))).sum()
+    )
 
 
 def _hollow(ax: Axes, dots: Line2D, which: np.ndarray) -> list[Line2D]:
@@ -173,13 +184,13 @@ def _hollow(ax: Axes, dots: Line2D, which: np.ndarray) -> list[Line2D]:
     )
 
 
-def title(gaps: list[Gap], plane: Plane | None = None) -> str:
+def title(comparisons: list[Comparison], plane: Plane | None = None) -> str:
     """Which maps keep so near to their flows that the eye sees no difference, and which stray."""
-    seen = just_seen(gaps, plane=plane)
+    seen = just_seen(comparisons, plane=plane)
     apart = {
         name: largest(g.error)
-        for g, _, name, _ in runs.cast(gaps)
-        if not ending(g.map) and not ending(g.flow)
+        for g, _, name, _ in runs.entries(comparisons)
+        if not failure(g.map) and not failure(g.flow)
     }
     near, far = (
         {n: d for n, d in apart.items() if (d <= seen) == close} for close in (True, False)
@@ -197,4 +208,4 @@ def title(gaps: list[Gap], plane: Plane | None = None) -> str:
         )
         by = number(far[farthest], 2) + (f" ({farthest})" if len(far) > 1 else "")
         said.append(f"{listed(list(far))} {stray}{'' if near else whose} by up to {by}")
-    return claim(gaps, "; ".join(said))
+    return claim(comparisons, "; ".join(said))

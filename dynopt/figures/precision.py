@@ -38,7 +38,7 @@ def describe(results: Precision | list[Precision]) -> str:
 
 def paint(ax: Axes, results: list[Precision]) -> Panel:
     """Draw in the axes, and say what stands around them."""
-    (each,) = runs.cast(results)
+    (each,) = runs.entries(results)
     seen, look, _, key = each
     (left, right), up = (
         log_view([seen.h], margin=0.05) or (0.1, 1.0),

@@ -16,9 +16,9 @@ from .drawing.axes import every, mark_exit
 from .drawing.captions import called, claim, conditions, dotted, largest
 from .drawing.descent import Descent
 from .drawing.picture import Panel, Picture, drawn, several
-from .drawing.runs import Cast
+from .drawing.runs import Entry
 from .drawing.style import ground, ink, mixed
-from .drawing.words import RAISED, ending, listed, number, plain
+from .drawing.words import RAISED, failure, listed, number, plain
 
 MOST = 25  # dots along one run
 SAME = 1e-6  # of the longest coordinate: a path that is nearer than this is called the same
@@ -42,11 +42,11 @@ def describe(results: Rescaling | list[Rescaling]) -> str:
     """The picture in one sentence with its numbers."""
     seen = _of_one_scale(results)
     said = []
-    for one, _, name, _ in runs.cast(seen):
-        same = ending(one.same_rate) or f"is up to {number(largest(one.same_rate_distance))} away"
-        near = ending(one.corrected) or f"is at most {number(largest(one.distance))} away"
+    for one, _, name, _ in runs.entries(seen):
+        same = failure(one.same_rate) or f"is up to {number(largest(one.same_rate_distance))} away"
+        near = failure(one.corrected) or f"is at most {number(largest(one.distance))} away"
         said.append(
-            f"{name} {ending(one.map) or f'ends at {_end(one)}'}, its run in z at {_times(one)} the rate {near}, "
+            f"{name} {failure(one.map) or f'ends at {_end(one)}'}, its run in z at {_times(one)} the rate {near}, "
             f"that at the same rate {same}"
         )
     above = " above the minimum" * (seen[0].problem.minimum is not None)
@@ -56,7 +56,7 @@ def describe(results: Rescaling | list[Rescaling]) -> str:
 
 def paint(ax: Axes, seen: list[Rescaling]) -> Panel:
     """Draw in the axes, and say what stands around them."""
-    people, known = runs.cast(seen), seen[0].problem.minimum is not None
+    entries, known = runs.entries(seen), seen[0].problem.minimum is not None
     descents = [
         Descent(r.optimizer, r.problem, run, None, {"map": _heights(r, run)})
         for r in seen
@@ -64,7 +64,7 @@ def paint(ax: Axes, seen: list[Rescaling]) -> Panel:
     ]
     descent.set_axis(ax, descents, known)
     runs.span(ax, "step", [np.arange(len(r.map.t)) for r in seen])
-    for each in people:
+    for each in entries:
         rings = {**_rings(), "markeredgecolor": mixed(each.look.color, ink(), 0.55)}
         pale = {
             "marker": each.look.marker,
@@ -91,11 +91,11 @@ def paint(ax: Axes, seen: list[Rescaling]) -> Panel:
     keys[2].set_color(mixed(str(keys[2].get_color()), ground(), 0.5))
     return Panel(
         title=_title(seen),
-        names=runs.handles(people),
+        names=runs.handles(entries),
         keys=keys,
         caption=[
             *conditions(seen),
-            *_told(people),
+            *_told(entries),
             *dotted(seen, [int(r.map.finite.sum()) for r in seen], MOST),
         ],
     )
@@ -124,7 +124,7 @@ def _end(seen: Rescaling) -> str:
     return number(values[-1]) if values.size else "nothing finite"
 
 
-def _points(ax: Axes, each: Cast, run: Trajectory, kind: str, look: dict[str, Any]) -> Line2D:
+def _points(ax: Axes, each: Entry, run: Trajectory, kind: str, look: dict[str, Any]) -> Line2D:
     """The losses of a run over its steps."""
     values = _heights(each.result, run)
     (line,) = ax.plot(
@@ -165,9 +165,9 @@ def _title(seen: list[Rescaling]) -> str:
     """Who takes the same path at which rate, and who takes one that is only near."""
     same: dict[str, list[str]] = {}
     near: list[str] = []
-    for one, _, name, _ in runs.cast(seen):
+    for one, _, name, _ in runs.entries(seen):
         away, size = largest(one.distance), largest(np.abs(np.asarray(one.map.y.x)))
-        if ending(one.map) or ending(one.corrected):
+        if failure(one.map) or failure(one.corrected):
             continue
         if away <= SAME * size:
             same.setdefault(_times(one), []).append(name)
@@ -184,17 +184,17 @@ def _title(seen: list[Rescaling]) -> str:
     return claim(seen, (head + "; ".join(said)) * bool(said))
 
 
-def _told(people: Sequence[Cast]) -> list[str]:
+def _told(entries: Sequence[Entry]) -> list[str]:
     """How far apart the positions are, in numbers."""
     near = [
-        f"{c.name} {ending(c.result.corrected) or number(largest(c.result.distance))}"
-        for c in people
+        f"{c.name} {failure(c.result.corrected) or number(largest(c.result.distance))}"
+        for c in entries
     ]
     far = [
-        f"{c.name} {ending(c.result.same_rate) or number(largest(c.result.same_rate_distance))}"
-        for c in people
+        f"{c.name} {failure(c.result.same_rate) or number(largest(c.result.same_rate_distance))}"
+        for c in entries
     ]
-    factors = listed([f"for {c.name} by {_power(1 + float(c.result.power))}" for c in people])
+    factors = listed([f"for {c.name} by {_power(1 + float(c.result.power))}" for c in entries])
     return [
         plain(f"The rate in z is that in x divided {factors}."),
         plain(

@@ -48,9 +48,10 @@ def paint(ax: Axes, results: list[Steepest]) -> Panel:
     (seen,) = results
     basis = _basis(seen)
     turn = np.linspace(0, 2 * np.pi, TURNS)
-    around = np.stack([np.cos(turn), np.sin(turn)], 1)
+    wrap_step = np.stack([np.cos(turn), np.sin(turn)], 1)
     ball = (
-        around / np.array([length(np.tensordot(u, basis, 1), seen.norm) for u in around])[:, None]
+        wrap_step
+        / np.array([length(np.tensordot(u, basis, 1), seen.norm) for u in wrap_step])[:, None]
     )
     tip, down = (np.array([np.vdot(b, v) for b in basis]) for v in (seen.direction, -seen.gradient))
     down = down / np.linalg.norm(down)
@@ -65,8 +66,8 @@ def paint(ax: Axes, results: list[Steepest]) -> Panel:
     )
     level = tip + np.outer([-3 * reach, 3 * reach], [-down[1], down[0]])
     ax.plot(*level.T, linestyle=legends.DOTTED, color=quiet(), zorder=2, gid="level")
-    called, page = OPTIMIZERS[seen.norm]
-    color = readable(look(page).color)
+    called, optimizer = OPTIMIZERS[seen.norm]
+    color = readable(look(optimizer).color)
     runs.arrow(
         ax, (0, 0), down / length(np.tensordot(down, basis, 1), seen.norm), ink(), 1.2, "downhill"
     )

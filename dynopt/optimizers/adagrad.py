@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, nonnegative, positive, seen
-from .base import AbstractOptimizer, Regularity, ratio
+from .base import AbstractOptimizer, Regularity, safe_divide
 
 
 class AdaGradState(NamedTuple):
@@ -68,18 +68,18 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
         x, s = y
         g = grad(x)
         s = s + self.h * g**2
-        x = x - self.h * ratio(g, jnp.sqrt(s + self.floor))
+        x = x - self.h * safe_divide(g, jnp.sqrt(s + self.floor))
         return AdaGradState(x, s)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, s = y
         g = grad(x)
         ds = g**2
-        dx = -ratio(g, jnp.sqrt(s + self.floor))
+        dx = -safe_divide(g, jnp.sqrt(s + self.floor))
         return AdaGradState(dx, ds)
 
     def optax(self):
         return optax.adagrad(self.learning_rate, self.initial_accumulator_value, self.eps)
 
-    def energy(self, t, y, loss):
+    def lyapunov(self, t, y, loss):
         return loss(y.x) + 2 * jnp.sum(jnp.sqrt(y.s + self.floor))

@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive
-from .base import AbstractOptimizer, Regularity, ratio, unbiased
+from .base import AbstractOptimizer, Regularity, bias_corrected, safe_divide
 
 
 class AdamWState(NamedTuple):
@@ -70,19 +70,19 @@ class AdamW(AbstractOptimizer[AdamWState]):
         g = grad(x)
         m = m + self.h * (g - m) / self.tau1
         v = v + self.h * (g**2 - v) / self.tau2
-        m_hat = unbiased(m, g, t + self.h, self.h, self.tau1)
-        v_hat = unbiased(v, g**2, t + self.h, self.h, self.tau2)
-        x = x - self.h * (ratio(m_hat, jnp.sqrt(v_hat) + self.eps) + self.weight_decay * x)
+        m_hat = bias_corrected(m, g, t + self.h, self.h, self.tau1)
+        v_hat = bias_corrected(v, g**2, t + self.h, self.h, self.tau2)
+        x = x - self.h * (safe_divide(m_hat, jnp.sqrt(v_hat) + self.eps) + self.weight_decay * x)
         return AdamWState(x, m, v)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, m, v = y
         g = grad(x)
         dm = (g - m) / self.tau1
         dv = (g**2 - v) / self.tau2
-        m_hat = unbiased(m, g, t, 0.0, self.tau1)
-        v_hat = unbiased(v, g**2, t, 0.0, self.tau2)
-        dx = -ratio(m_hat, jnp.sqrt(v_hat) + self.eps) - self.weight_decay * x
+        m_hat = bias_corrected(m, g, t, 0.0, self.tau1)
+        v_hat = bias_corrected(v, g**2, t, 0.0, self.tau2)
+        dx = -safe_divide(m_hat, jnp.sqrt(v_hat) + self.eps) - self.weight_decay * x
         return AdamWState(dx, dm, dv)
 
     def optax(self):

@@ -7,17 +7,17 @@ from jaxtyping import Array
 from ..checks import Scalar
 
 
-def unbiased(average: Array, limit: Array, t: ArrayLike, h: Scalar, tau: Scalar) -> Array:
+def bias_corrected(average: Array, limit: Array, t: ArrayLike, h: Scalar, tau: Scalar) -> Array:
     """An average that began at zero a time `t` ago, divided by the weight it has gathered since.
 
     At `t = 0` both are zero and the quotient is its `limit`, the quantity averaged.
     """
-    gathered = weight(t, h, tau)
+    gathered = averaging_weight(t, h, tau)
     started = gathered > 0
     return jnp.where(started, average / jnp.where(started, gathered, 1), limit)
 
 
-def weight(t: ArrayLike, h: ArrayLike, tau: Scalar) -> Array:
+def averaging_weight(t: ArrayLike, h: ArrayLike, tau: Scalar) -> Array:
     """1 - (1 - h/tau)^(t/h) for steps of `h`, and 1 - e^(-t/tau) at `h = 0`."""
     return -jnp.expm1(-jnp.asarray(t) * _forgetting_rate(h, tau))
 
@@ -34,6 +34,6 @@ def _forgetting_rate(h: ArrayLike, tau: Scalar) -> Array:
     return jnp.where(small, series, -jnp.log1p(-large_u) / large_u) / tau
 
 
-def ratio(a: ArrayLike, b: ArrayLike) -> Array:
+def safe_divide(a: ArrayLike, b: ArrayLike) -> Array:
     """a / b, and 0 where b = 0: with eps = 0 a coordinate that never had a gradient stays where it is."""
     return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

@@ -16,11 +16,15 @@ from jaxtyping import Array, PyTree
 
 from ..checks import Scalar, nonnegative, positive
 from ..errors import InvalidType, InvalidValue, unknown_name
-from .averages import ratio as ratio, unbiased as unbiased, weight as weight  # what the pages need
+from .averages import (  # what the pages need
+    averaging_weight as averaging_weight,
+    bias_corrected as bias_corrected,
+    safe_divide as safe_divide,
+)
 from .regularity import Regularity as Regularity
 
 State = TypeVar("State")
-Page = TypeVar("Page", bound="AbstractOptimizer")
+Optimizer = TypeVar("Optimizer", bound="AbstractOptimizer")
 Gradient = Callable[[Array], Array]
 Loss = Callable[[Array], Array]
 
@@ -57,7 +61,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         """The map, from time `t = k h` to `t + h`."""
 
     @abc.abstractmethod
-    def flow(self, t: ArrayLike, y: State, grad: Gradient) -> State:
+    def vector_field(self, t: ArrayLike, y: State, grad: Gradient) -> State:
         """dy/dt at time `t`; reads the times of the page, never `h`."""
 
     @abc.abstractmethod
@@ -68,7 +72,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         """What the library twin carries as its parameters, at this point of phase space: the position."""
         return y.x  # pyright: ignore[reportAttributeAccessIssue]
 
-    def energy(self, t: ArrayLike, y: State, loss: Loss) -> Array:
+    def lyapunov(self, t: ArrayLike, y: State, loss: Loss) -> Array:
         """A number that never rises along the flow, where one is known (each page says how fast it falls).
 
         **Raises:** `InvalidValue` if none is known.
@@ -95,19 +99,19 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         lambda self: self.regularity.order, doc="The power of `h` with which the gap closes."
     )
 
-    def at(self: Page, h) -> Page:
+    def with_time_step(self: Optimizer, h) -> Optimizer:
         """The same flow on another clock; smooth in `h` down to `h = 0`, where the map is the identity."""
-        page = eqx.tree_at(lambda page: page.h, self, nonnegative("h", h))
-        page.__check_init__()
-        return page
+        optimizer = eqx.tree_at(lambda optimizer: optimizer.h, self, nonnegative("h", h))
+        optimizer.__check_init__()
+        return optimizer
 
-    def for_leaves(self: Page, x0: PyTree) -> Page:
+    def for_leaves(self: Optimizer, x0: PyTree) -> Optimizer:
         """The same page for positions that hold the leaves of `x0` in one vector, where leaves matter to it."""
         return self
 
-    def refine(self: Page, n) -> Page:
+    def refine(self: Optimizer, n) -> Optimizer:
         """The same flow with `n` steps in the time of one."""
-        return self.at(self.h / positive("n", n))
+        return self.with_time_step(self.h / positive("n", n))
 
     def __check_init__(self):
         """No memory may be shorter than a step: its rate 1 - h/tau would be negative."""
@@ -145,25 +149,25 @@ def shown(value: Any) -> str:
     return f"{float(value):.12g}"
 
 
-def arguments(page: AbstractOptimizer) -> dict[str, Any]:
+def arguments(optimizer: AbstractOptimizer) -> dict[str, Any]:
     """What the page was made from; nothing if it does not remember."""
-    names = [p for p in inspect.signature(type(page).__init__).parameters if p != "self"]
+    names = [p for p in inspect.signature(type(optimizer).__init__).parameters if p != "self"]
     return (
-        {name: getattr(page, name) for name in names}
-        if all(hasattr(page, name) for name in names)
+        {name: getattr(optimizer, name) for name in names}
+        if all(hasattr(optimizer, name) for name in names)
         else {}
     )
 
 
-def renewed(page: Page, **fields: Any) -> Page:
+def replace_fields(optimizer: Optimizer, /, **fields: Any) -> Optimizer:
     """The page with other values in these fields, static ones too."""
-    page = copy.copy(page)
+    optimizer = copy.copy(optimizer)
     for name, value in fields.items():
-        object.__setattr__(page, name, value)
-    return page
+        object.__setattr__(optimizer, name, value)
+    return optimizer
 
 
-def must_be_page(value: Any, example: str = "dynopt.SGD(0.1)") -> None:
+def must_be_optimizer(value: Any, example: str = "dynopt.SGD(0.1)") -> None:
     """**Raises:** `InvalidType` if `value` is no page."""
     if not isinstance(value, AbstractOptimizer):
         raise InvalidType(f"`optimizer` must be a page such as {example}, got {value!r}.")

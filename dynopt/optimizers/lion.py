@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive, seen
 from . import signs
-from .base import AbstractOptimizer, Regularity, ratio
+from .base import AbstractOptimizer, Regularity, safe_divide
 
 
 class LionState(NamedTuple):
@@ -71,7 +71,7 @@ class Lion(AbstractOptimizer[LionState]):
         m = m + self.h * (g - m) / self.tau
         return LionState(x, m)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, m = y
         g = grad(x)
         dx = (
@@ -91,9 +91,9 @@ class Lion(AbstractOptimizer[LionState]):
         )
         return optax.chain(sign, optax.add_decayed_weights(self.weight_decay), optax.scale(-self.h))
 
-    def energy(self, t, y, loss):
+    def lyapunov(self, t, y, loss):
         u = self.weight_decay * y.x
         K, conjugate = signs.size(y.m, self.smoothing), signs.barrier(u, self.smoothing)
         share = self.tau * self.b1 / (1 + (1 - self.b1) * self.tau * self.weight_decay)
-        box = ratio(conjugate, jnp.full_like(u, self.weight_decay))
+        box = safe_divide(conjugate, jnp.full_like(u, self.weight_decay))
         return loss(y.x) + jnp.sum(box + share * (conjugate + K + y.m * u))

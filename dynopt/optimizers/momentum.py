@@ -65,7 +65,7 @@ class Momentum(AbstractOptimizer[MomentumState]):
         x = x + self.h * p
         return MomentumState(x, p)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, p = y
         dp = -self.friction * p - grad(x)
         dx = p
@@ -74,5 +74,5 @@ class Momentum(AbstractOptimizer[MomentumState]):
     def optax(self):
         return optax.sgd(self.learning_rate, momentum=self.momentum)
 
-    def energy(self, t, y, loss):
+    def lyapunov(self, t, y, loss):
         return loss(y.x) + jnp.sum(y.p**2) / 2

@@ -9,7 +9,14 @@ from jaxtyping import Array
 
 from ..checks import Scalar, boolean, decay_rate, positive
 from ..errors import InvalidValue
-from .base import AbstractOptimizer, Regularity, ratio, renewed, unbiased, weight
+from .base import (
+    AbstractOptimizer,
+    Regularity,
+    averaging_weight,
+    bias_corrected,
+    replace_fields,
+    safe_divide,
+)
 from .matrices import CONVERGENT, QUINTIC, matrix_shapes, newton_schulz, orthogonal, polar_factor
 
 
@@ -58,7 +65,7 @@ class Muon(AbstractOptimizer[MuonState]):
     regularity = property(lambda self: Regularity(averages={"m": self.tau}))
 
     def for_leaves(self, x0):
-        return renewed(self, shapes=matrix_shapes(x0))
+        return replace_fields(self, shapes=matrix_shapes(x0))
 
     def init(self, x, grad):
         return MuonState(x, jnp.zeros_like(x))
@@ -68,17 +75,17 @@ class Muon(AbstractOptimizer[MuonState]):
         g = grad(x)
         m = m + self.h * (g - m) / self.tau
         ahead, now = (
-            unbiased(m, g, t + 2 * self.h, self.h, self.tau),
-            weight(t + self.h, self.h, self.tau),
+            bias_corrected(m, g, t + 2 * self.h, self.h, self.tau),
+            averaging_weight(t + self.h, self.h, self.tau),
         )
-        x = x - self.h * self.msign(self.beta * ahead + self.h / self.tau * ratio(g, now))
+        x = x - self.h * self.msign(self.beta * ahead + self.h / self.tau * safe_divide(g, now))
         return MuonState(x, m)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, m = y
         g = grad(x)
         dm = (g - m) / self.tau
-        dx = -self.msign(unbiased(m, g, t, 0.0, self.tau))
+        dx = -self.msign(bias_corrected(m, g, t, 0.0, self.tau))
         return MuonState(dx, dm)
 
     def msign(self, m):
@@ -89,7 +96,7 @@ class Muon(AbstractOptimizer[MuonState]):
             self.learning_rate, *(CONVERGENT if self.exact else QUINTIC), self.beta
         )
 
-    def energy(self, t, y, loss):
+    def lyapunov(self, t, y, loss):
         if not self.exact:
             raise InvalidValue(
                 f"an energy is known of the polar factor only, not of {self!r}; pass exact=True."

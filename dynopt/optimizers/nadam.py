@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive
-from .base import AbstractOptimizer, Regularity, ratio, unbiased, weight
+from .base import AbstractOptimizer, Regularity, averaging_weight, bias_corrected, safe_divide
 
 
 class NAdamState(NamedTuple):
@@ -68,27 +68,32 @@ class NAdam(AbstractOptimizer[NAdamState]):
         m = m + self.h * (g - m) / self.tau1
         v = v + self.h * (g**2 - v) / self.tau2
         ahead, now = (
-            unbiased(m, g, t + 2 * self.h, self.h, self.tau1),
-            weight(t + self.h, self.h, self.tau1),
+            bias_corrected(m, g, t + 2 * self.h, self.h, self.tau1),
+            averaging_weight(t + self.h, self.h, self.tau1),
         )
-        m_hat = self.b1 * ahead + self.h / self.tau1 * ratio(g, now)
-        v_hat = unbiased(v, g**2, t + self.h, self.h, self.tau2)
-        x = x - self.h * ratio(m_hat, jnp.sqrt(v_hat) + self.eps)
+        m_hat = self.b1 * ahead + self.h / self.tau1 * safe_divide(g, now)
+        v_hat = bias_corrected(v, g**2, t + self.h, self.h, self.tau2)
+        x = x - self.h * safe_divide(m_hat, jnp.sqrt(v_hat) + self.eps)
         return NAdamState(x, m, v)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, m, v = y
         g = grad(x)
         dm = (g - m) / self.tau1
         dv = (g**2 - v) / self.tau2
-        m_hat = unbiased(m, g, t, 0.0, self.tau1)
-        v_hat = unbiased(v, g**2, t, 0.0, self.tau2)
-        dx = -ratio(m_hat, jnp.sqrt(v_hat) + self.eps)
+        m_hat = bias_corrected(m, g, t, 0.0, self.tau1)
+        v_hat = bias_corrected(v, g**2, t, 0.0, self.tau2)
+        dx = -safe_divide(m_hat, jnp.sqrt(v_hat) + self.eps)
         return NAdamState(dx, dm, dv)
 
     def optax(self):
         return optax.nadam(self.learning_rate, self.b1, self.b2, self.eps)
 
-    def energy(self, t, y, loss):
-        m_hat, v_hat = unbiased(y.m, y.m, t, 0.0, self.tau1), unbiased(y.v, y.v, t, 0.0, self.tau2)
-        return loss(y.x) + self.tau1 / 2 * jnp.sum(ratio(y.m * m_hat, jnp.sqrt(v_hat) + self.eps))
+    def lyapunov(self, t, y, loss):
+        m_hat, v_hat = (
+            bias_corrected(y.m, y.m, t, 0.0, self.tau1),
+            bias_corrected(y.v, y.v, t, 0.0, self.tau2),
+        )
+        return loss(y.x) + self.tau1 / 2 * jnp.sum(
+            safe_divide(y.m * m_hat, jnp.sqrt(v_hat) + self.eps)
+        )

@@ -73,7 +73,7 @@ class Nesterov(AbstractOptimizer[NesterovState]):
         x = x + self.h * (self.momentum * p - self.h * g)
         return NesterovState(x, p)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, p = y
         g = grad(x)
         dp = -self.friction * p - g
@@ -83,5 +83,5 @@ class Nesterov(AbstractOptimizer[NesterovState]):
     def optax(self):
         return optax.sgd(self.learning_rate, momentum=self.momentum, nesterov=True)
 
-    def energy(self, t, y, loss):
+    def lyapunov(self, t, y, loss):
         return loss(y.x) + jnp.sum(y.p**2) / 2

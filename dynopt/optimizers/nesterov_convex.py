@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, positive
-from .base import AbstractOptimizer, Regularity, ratio
+from .base import AbstractOptimizer, Regularity, safe_divide
 
 
 class NesterovConvexState(NamedTuple):
@@ -65,14 +65,14 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
     def step(self, t, y, grad):
         x, p = y
         g = grad(x)
-        p = (1 - ratio(3 * self.h, t + 2 * self.h)) * p - self.h * g
-        x = x + self.h * ((1 - ratio(3 * self.h, t + 3 * self.h)) * p - self.h * g)
+        p = (1 - safe_divide(3 * self.h, t + 2 * self.h)) * p - self.h * g
+        x = x + self.h * ((1 - safe_divide(3 * self.h, t + 3 * self.h)) * p - self.h * g)
         return NesterovConvexState(x, p)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, p = y
         g = grad(x)
-        dp = jnp.where(jnp.asarray(t) > 0, -3 * ratio(p, jnp.asarray(t, x.dtype)) - g, -g / 4)
+        dp = jnp.where(jnp.asarray(t) > 0, -3 * safe_divide(p, jnp.asarray(t, x.dtype)) - g, -g / 4)
         dx = p
         return NesterovConvexState(dx, dp)
 
@@ -93,5 +93,5 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
             lambda params: (jnp.array(0), jax.tree.map(jnp.zeros_like, params)), update
         )
 
-    def energy(self, t, y, loss):
+    def lyapunov(self, t, y, loss):
         return loss(y.x) + jnp.sum(y.p**2) / 2

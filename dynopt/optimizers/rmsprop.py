@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ..checks import Scalar, boolean, decay_rate, nonnegative, positive, seen
 from ..errors import InvalidValue
-from .base import AbstractOptimizer, Regularity, ratio, unbiased
+from .base import AbstractOptimizer, Regularity, bias_corrected, safe_divide
 
 
 class RMSpropState(NamedTuple):
@@ -81,16 +81,16 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
         x, v = y
         g = grad(x)
         v = v + self.h * (g**2 - v) / self.tau
-        v_hat = unbiased(v, g**2, t + self.h, self.h, self.tau) if self.bias_correction else v
-        x = x - self.h * ratio(g, jnp.sqrt(v_hat + self.eps))
+        v_hat = bias_corrected(v, g**2, t + self.h, self.h, self.tau) if self.bias_correction else v
+        x = x - self.h * safe_divide(g, jnp.sqrt(v_hat + self.eps))
         return RMSpropState(x, v)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, v = y
         g = grad(x)
         dv = (g**2 - v) / self.tau
-        v_hat = unbiased(v, g**2, t, 0.0, self.tau) if self.bias_correction else v
-        dx = -ratio(g, jnp.sqrt(v_hat + self.eps))
+        v_hat = bias_corrected(v, g**2, t, 0.0, self.tau) if self.bias_correction else v
+        dx = -safe_divide(g, jnp.sqrt(v_hat + self.eps))
         return RMSpropState(dx, dv)
 
     def optax(self):
@@ -98,7 +98,7 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
             self.h, self.decay, self.eps, self.initial_scale, bias_correction=self.bias_correction
         )
 
-    def energy(self, t, y, loss):
+    def lyapunov(self, t, y, loss):
         return loss(y.x) + (not self.bias_correction) * 2 * self.tau * jnp.sum(
             jnp.sqrt(y.v + self.eps)
         )

@@ -7,7 +7,7 @@ import optax.contrib
 from jaxtyping import Array
 
 from ..checks import Scalar, positive, share
-from .base import AbstractOptimizer, Regularity, ratio
+from .base import AbstractOptimizer, Regularity, safe_divide
 
 
 class ScheduleFreeState(NamedTuple):
@@ -66,13 +66,13 @@ class ScheduleFree(AbstractOptimizer[ScheduleFreeState]):
     def step(self, t, y, grad):
         x, z = y
         z = z - self.h * grad(self.b1 * x + (1 - self.b1) * z)
-        x = x + self.h * ratio(z - x, jnp.asarray(t + self.h, x.dtype))
+        x = x + self.h * safe_divide(z - x, jnp.asarray(t + self.h, x.dtype))
         return ScheduleFreeState(x, z)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, z = y
         dz = -grad(self.b1 * x + (1 - self.b1) * z)
-        dx = jnp.where(jnp.asarray(t) > 0, ratio(z - x, jnp.asarray(t, x.dtype)), dz / 2)
+        dx = jnp.where(jnp.asarray(t) > 0, safe_divide(z - x, jnp.asarray(t, x.dtype)), dz / 2)
         return ScheduleFreeState(dx, dz)
 
     def optax(self):

@@ -56,7 +56,7 @@ class SGD(AbstractOptimizer[SGDState]):
         x = x - self.h * grad(x)
         return SGDState(x)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         (x,) = y
         dx = -grad(x)
         return SGDState(dx)
@@ -64,5 +64,5 @@ class SGD(AbstractOptimizer[SGDState]):
     def optax(self):
         return optax.sgd(self.learning_rate)
 
-    def energy(self, t, y, loss):
+    def lyapunov(self, t, y, loss):
         return loss(y.x)

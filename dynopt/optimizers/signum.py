@@ -74,7 +74,7 @@ class Signum(AbstractOptimizer[SignumState]):
         x = x - self.h * signs.sign(m, self.smoothing)
         return SignumState(x, m)
 
-    def flow(self, t, y, grad):
+    def vector_field(self, t, y, grad):
         x, m = y
         dm = (grad(x) - m) / self.tau
         dx = -signs.sign(m, self.smoothing)
@@ -86,5 +86,5 @@ class Signum(AbstractOptimizer[SignumState]):
         )
         return optax.chain(optax.ema(self.beta, debias=False), sign, optax.scale(-self.h))
 
-    def energy(self, t, y, loss):
+    def lyapunov(self, t, y, loss):
         return loss(y.x) + self.tau * jnp.sum(signs.size(y.m, self.smoothing))

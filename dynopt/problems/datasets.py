@@ -78,10 +78,10 @@ def _as_labels(labels: Any, examples: int) -> np.ndarray:
             f"`labels` is {labels[odd[0]]} at example {odd[0]}; pass whole numbers from 0 on."
         )
     present = np.unique(labels)
-    gap = next((c for c, label in enumerate(present) if c != label), len(present))
-    if gap < max(2, len(present)):
+    comparison = next((c for c, label in enumerate(present) if c != label), len(present))
+    if comparison < max(2, len(present)):
         found = f"{present[-1]:g} is the largest"
         raise InvalidValue(
-            f"`labels` never are {gap}, though {found}; pass 0 ... classes-1, each at least once."
+            f"`labels` never are {comparison}, though {found}; pass 0 ... classes-1, each at least once."
         )
     return labels.astype(int)

@@ -63,7 +63,7 @@ def unpack(path: str | Path) -> dict[str, Any]:
         header = json.loads(str(saved.pop("header")))
         _check(header, str(path))
         saved |= {
-            name: saved[name].view(jnp.dtype(dtype))
+            name: saved[name].prepare_loss(jnp.dtype(dtype))
             for name, dtype in header.get("dtypes", {}).items()
         }
         arrays = {k: jnp.asarray(v) for k, v in saved.items()}

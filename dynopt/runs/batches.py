@@ -19,7 +19,7 @@ def is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def many(page: AbstractOptimizer) -> PyTree:
+def many(optimizer: AbstractOptimizer) -> PyTree:
     """Which leaves hold a value for each member: numbers of shape `(batch)` in place of `()`, and keys.
 
     Arrays inside a function of the user's, such as a mask in a transform, are its own affair, alike for all members.
@@ -35,29 +35,29 @@ def many(page: AbstractOptimizer) -> PyTree:
             else are_keys(value) or (eqx.is_inexact_array(value) and value.ndim > 0)
         )
 
-    return jax.tree.map(below, page, is_leaf=callable)
+    return jax.tree.map(below, optimizer, is_leaf=callable)
 
 
-def must_be_one(page: AbstractOptimizer) -> None:
+def must_be_single(optimizer: AbstractOptimizer) -> None:
     """**Raises:** `InvalidType` if the page holds many."""
-    for leaf in jax.tree.leaves(eqx.filter(page, many(page))):
+    for leaf in jax.tree.leaves(eqx.filter(optimizer, many(optimizer))):
         raise InvalidType(
             f"`optimizer` holds {' x '.join(map(str, leaf.shape))} pages in one; run them all with dynopt.sweep, or "
             "one by one under equinox.filter_vmap."
         )
 
 
-def must_be_buildable(page: AbstractOptimizer) -> None:
+def must_be_buildable(optimizer: AbstractOptimizer) -> None:
     """Let the constructor see the members that have the least and the most of each hyperparameter.
 
     Inside `equinox.filter_vmap`, where the page was made, it could not look at their values.
 
     **Raises:** what the constructor raises.
     """
-    if not concrete(page) or not jax.tree.leaves(eqx.filter(page, many(page))):
+    if not concrete(optimizer) or not jax.tree.leaves(eqx.filter(optimizer, many(optimizer))):
         return
     with jax.ensure_compile_time_eval():
-        given = arguments(page)
+        given = arguments(optimizer)
     for value in given.values():
         if isinstance(value, AbstractOptimizer):
             must_be_buildable(value)
@@ -72,7 +72,7 @@ def must_be_buildable(page: AbstractOptimizer) -> None:
                 name: _plain(np.broadcast_to(array, shape).ravel()[i])
                 for name, array in arrays.items()
             }
-            type(page)(**(given | one))
+            type(optimizer)(**(given | one))
 
 
 def _plain(number: np.floating) -> float:

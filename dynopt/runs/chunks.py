@@ -22,9 +22,9 @@ from ..errors import EnvironmentProblem, InvalidValue
 from ..optimizers import AbstractOptimizer
 from . import lanes
 from .batches import is_key
-from .iterate import read_fault
+from .iterate import decode_failure
 from .lanes import Member, Plan
-from .prepare import as_vector, fitted
+from .prepare import fit_to_start, flatten_loss
 from .trajectory import Status
 
 PATIENCE = (
@@ -48,7 +48,7 @@ class Work(NamedTuple):
     """
 
     numbers: PyTree
-    page: AbstractOptimizer
+    optimizer: AbstractOptimizer
     loss: Callable
     starts: PyTree
     leading: int
@@ -96,7 +96,7 @@ class Chunks:
             np.full(runs, -1),
         )
         self.member = _template(work)
-        self.page, self.loss = lanes.everywhere(mesh, (work.page, work.loss))
+        self.optimizer, self.loss = lanes.everywhere(mesh, (work.optimizer, work.loss))
         self.stop, self.writing, self.compiling = (
             threading.Event(),
             threading.Lock(),
@@ -219,7 +219,7 @@ class Chunks:
                     bar.update(int(plan.steps.sum()) * len(rows))
                     self._learn(int(plan.steps.sum()), *seconds)
             fault, moved = (lanes.gathered(a)[: len(rows)] for a in (members.fault, members.moved))
-            bad, status = read_fault(fault)
+            bad, status = decode_failure(fault)
             still = (status == Status.ok) & ~moved & (slope > 0) & (work.steps > 0)
             status = np.where(still, int(Status.stalled), status)
             end = lanes.gathered(members.y.x)[: len(rows)]
@@ -236,7 +236,7 @@ class Chunks:
         try:
             with self.compiling if cold else nullcontext():
                 members, seen = lanes.run(
-                    self.mesh, members, self.page, self.loss, plan, self.work.points
+                    self.mesh, members, self.optimizer, self.loss, plan, self.work.points
                 )
                 jax.block_until_ready(seen)
             self.warm = True
@@ -308,8 +308,8 @@ def _template(work: Work) -> Member:
     )
 
     def begin(numbers, x0):
-        page, x, grad = _ready(numbers, work.page, x0, work.loss)
-        return page.init(x, grad)
+        optimizer, x, grad = _ready(numbers, work.optimizer, x0, work.loss)
+        return optimizer.init(x, grad)
 
     y = jax.eval_shape(begin, numbers, x0)
     return Member(
@@ -319,7 +319,7 @@ def _template(work: Work) -> Member:
 
 def _flops(work: Work, member: Member) -> float:
     """Floating-point operations of one step, by the compiler's own estimate."""
-    shared, static = eqx.partition((work.page, work.loss), eqx.is_array)
+    shared, static = eqx.partition((work.optimizer, work.loss), eqx.is_array)
     shapes = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (shared, member)
     )
@@ -333,13 +333,13 @@ def _counted(arrays: tuple, outline: Any, functions: tuple, form: Any) -> float:
     static = jax.tree.unflatten(form, functions)
 
     def step(shared, member):
-        page, loss = eqx.combine(shared, static)
-        page, _, grad = _ready(member.numbers, page, member.x0, loss)
-        return page.step(page.h, member.y, grad)
+        optimizer, loss = eqx.combine(shared, static)
+        optimizer, _, grad = _ready(member.numbers, optimizer, member.x0, loss)
+        return optimizer.step(optimizer.h, member.y, grad)
 
     return (jax.jit(step).lower(shared, member).cost_analysis() or {}).get("flops", 0.0)
 
 
-def _ready(numbers: PyTree, page: AbstractOptimizer, x0: PyTree, loss: Callable):
-    x, _, grad = as_vector(loss, x0)
-    return fitted(eqx.combine(numbers, page), x0, x.dtype), x, grad
+def _ready(numbers: PyTree, optimizer: AbstractOptimizer, x0: PyTree, loss: Callable):
+    x, _, grad = flatten_loss(loss, x0)
+    return fit_to_start(eqx.combine(numbers, optimizer), x0, x.dtype), x, grad

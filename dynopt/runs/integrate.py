@@ -13,8 +13,8 @@ from ..checks import Scalar, concrete, positive, whole
 from ..errors import InvalidType
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from .prepare import MOST_STEPS, _saves, all_finite, ready, view
-from .trajectory import Status, Trajectory, _judged
+from .prepare import MOST_STEPS, all_finite, num_saved, prepare_loss, prepare_run
+from .trajectory import Status, Trajectory, raise_if_failed
 
 
 def integrate(
@@ -56,10 +56,10 @@ def integrate(
         raise InvalidType(
             f"`solver` {name} splits its equation, and a flow is one piece; pass for example diffrax.Tsit5()."
         )
-    page, x0, unravel, dtype = ready(optimizer, problem, x0)
-    saves, every = _saves(page, problem.dim, dtype, steps, save_every), jnp.asarray(save_every)
+    page, x0, unravel, dtype = prepare_run(optimizer, problem, x0)
+    saves, every = num_saved(page, problem.dim, dtype, steps, save_every), jnp.asarray(save_every)
     rtol = jnp.asarray(
-        positive("rtol", 1e3 * rtol_floor(dtype, page) if rtol is None else rtol), dtype
+        positive("rtol", 1e3 * finest_rtol(dtype, page) if rtol is None else rtol), dtype
     )
     atol = jnp.asarray(positive("atol", rtol if atol is None else atol), dtype)
     names = {
@@ -86,12 +86,12 @@ def integrate(
     if solver is None and concrete(trajectory.result) and trajectory.status == Status.max_steps:
         stiff = run(diffrax.Kvaerno5())
         trajectory = stiff if stiff.status == Status.ok else trajectory
-    return _judged(trajectory, problem, throw)
+    return raise_if_failed(trajectory, problem, throw)
 
 
 @eqx.filter_jit
 def _integrate(
-    page: AbstractOptimizer,
+    optimizer: AbstractOptimizer,
     loss: Callable,
     x0: PyTree,
     saves: int,
@@ -102,12 +102,12 @@ def _integrate(
     max_steps: int,
     adjoint,
 ):
-    x, grad, look, reach = view(loss, x0)
-    y = page.init_flow(x, grad)
-    t = (jnp.arange(saves + 1) * every * page.h).astype(x.dtype)
+    x, grad, look, reach = prepare_loss(loss, x0)
+    y = optimizer.init_flow(x, grad)
+    t = (jnp.arange(saves + 1) * every * optimizer.h).astype(x.dtype)
     adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(jax.jit(lambda t, y, _: page.flow(t, y, grad))), solver, t[0], t[-1], None, y,
+        diffrax.ODETerm(jax.jit(lambda t, y, _: optimizer.vector_field(t, y, grad))), solver, t[0], t[-1], None, y,
         saveat=diffrax.SaveAt(subs=(diffrax.SubSaveAt(ts=t), diffrax.SubSaveAt(t1=True))),
         stepsize_controller=diffrax.PIDController(rtol, atol) if adaptive else diffrax.StepTo(ts=t),
         max_steps=max_steps, throw=False, adjoint=adjoint,
@@ -128,7 +128,7 @@ def _integrate(
     status = jnp.select(
         [
             ~failed.any(),
-            ~all_finite(page.flow(t[0], y, grad)),
+            ~all_finite(optimizer.vector_field(t[0], y, grad)),
             escaped[bad],
             gave_up & (rtol < 10 * jnp.finfo(x.dtype).eps),
             gave_up,
@@ -155,9 +155,9 @@ def _integrate(
     )
 
 
-def rtol_floor(dtype, page: AbstractOptimizer) -> float:
+def finest_rtol(dtype, optimizer: AbstractOptimizer) -> float:
     """The finest relative tolerance that is worth asking of a solver in this dtype, for the flow of this page."""
     return max(
         1e-13 if dtype == jnp.float64 else 1e-6,
-        page.regularity.flow_error_ulps * float(jnp.finfo(dtype).eps),
+        optimizer.regularity.flow_error_ulps * float(jnp.finfo(dtype).eps),
     )

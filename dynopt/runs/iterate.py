@@ -10,8 +10,8 @@ from jaxtyping import Array, PyTree
 
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from .prepare import _saves, all_finite, ready, view
-from .trajectory import Status, Trajectory, _judged
+from .prepare import all_finite, num_saved, prepare_loss, prepare_run
+from .trajectory import Status, Trajectory, raise_if_failed
 
 
 def iterate(
@@ -40,8 +40,8 @@ def iterate(
     >>> iterate(SGD(0.5), bowl, 3).x[:, 0].tolist()
     [1.0, 0.5, 0.25, 0.125]
     """
-    page, x0, unravel, dtype = ready(optimizer, problem, x0)
-    saves = _saves(page, problem.dim, dtype, steps, save_every)
+    page, x0, unravel, dtype = prepare_run(optimizer, problem, x0)
+    saves = num_saved(page, problem.dim, dtype, steps, save_every)
     t, y, loss, grad_norm, result, bad = run_map(page, problem.loss, x0, saves, int(save_every))
     names = {
         "kind": "map",
@@ -50,35 +50,37 @@ def iterate(
         "unravel": unravel,
     }
     trajectory = Trajectory(t, y, loss, grad_norm, result, {"first_bad_step": bad}, **names)
-    return _judged(trajectory, problem, throw)
+    return raise_if_failed(trajectory, problem, throw)
 
 
 @eqx.filter_jit
-def run_map(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: int | Array):
+def run_map(
+    optimizer: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: int | Array
+):
     """The map, compiled.
 
     `every` may be an array: then one compilation serves all refinements, but reverse mode is lost.
     """
-    x, grad, look, reach = view(loss, x0)
-    y = page.init(x, grad)
+    x, grad, look, reach = prepare_loss(loss, x0)
+    y = optimizer.init(x, grad)
 
     def one(_, carry):
         k, y, fault = carry
-        y = page.step(k * page.h, y, grad)
-        return k + 1, y, watch(fault, k + 1, reach(y.x) > 1, all_finite(y))
+        y = optimizer.step(k * optimizer.h, y, grad)
+        return k + 1, y, record_failure(fault, k + 1, reach(y.x) > 1, all_finite(y))
 
     def some(carry, _):
         k, y, fault = jax.lax.fori_loop(0, every, one, carry)
         seen = look(y.x)
-        return (k, y, watch(fault, k, False, all_finite(seen))), (y, *seen)
+        return (k, y, record_failure(fault, k, False, all_finite(seen))), (y, *seen)
 
     seen, k = look(x), jnp.asarray(0)
     (_, _, fault), rest = jax.lax.scan(
-        some, (k, y, watch(k, k, False, all_finite((y, seen)))), length=saves
+        some, (k, y, record_failure(k, k, False, all_finite((y, seen)))), length=saves
     )
-    bad, status = read_fault(fault)
+    bad, status = decode_failure(fault)
     ys, losses, norms = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (y, *seen), rest)
-    t = (jnp.arange(saves + 1) * every * page.h).astype(x.dtype)
+    t = (jnp.arange(saves + 1) * every * optimizer.h).astype(x.dtype)
     still = (saves > 0) & (ys.x == x[None]).all() & (norms[0] > 0)
     return (
         t,
@@ -90,12 +92,12 @@ def run_map(page: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, eve
     )
 
 
-def watch(fault: Array, k: Array, escaped: Array | bool, fine: Array) -> Array:
+def record_failure(fault: Array, k: Array, escaped: Array | bool, fine: Array) -> Array:
     """The first failure in one number: odd if the run diverged at step k, even if it turned nonfinite, 0 if neither."""
     now = jnp.where(escaped, 2 * k + 1, jnp.where(fine, 0, 2 * k + 2))
     return jnp.where(fault == 0, now, fault)
 
 
-def read_fault(fault: Any) -> tuple[Any, Any]:
+def decode_failure(fault: Any) -> tuple[Any, Any]:
     """The first bad step, -1 if there is none, and the status, of jax's or numpy's arrays."""
     return (fault - 1) // 2, (fault > 0) * (Status.nonfinite - fault % 2)  # diverged is one less

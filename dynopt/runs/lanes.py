@@ -15,8 +15,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from ..optimizers import AbstractOptimizer
-from .iterate import watch
-from .prepare import all_finite, fitted, view
+from .iterate import record_failure
+from .prepare import all_finite, fit_to_start, prepare_loss
 
 STRIDE = 32  # steps
 RUNS, ALL = PartitionSpec("runs"), PartitionSpec()
@@ -48,7 +48,7 @@ class Plan(NamedTuple):
 
 
 def advance(
-    block: Member, page: AbstractOptimizer, loss: Callable, plan: Plan, points: bool
+    block: Member, optimizer: AbstractOptimizer, loss: Callable, plan: Plan, points: bool
 ) -> tuple[Member, Any]:
     """A block of runs, `(..., lanes)`, through the plan; the losses, gradient norms and, if asked for, positions seen.
 
@@ -58,44 +58,44 @@ def advance(
 
     def lanes(function):
         def one(member):
-            x, grad, look, reach = view(loss, member.x0)
-            own = fitted(eqx.combine(member.numbers, page), member.x0, x.dtype)
+            x, grad, look, reach = prepare_loss(loss, member.x0)
+            own = fit_to_start(eqx.combine(member.numbers, optimizer), member.x0, x.dtype)
             return function(member, own, x, grad, look, reach)
 
         return jax.vmap(one, in_axes=-1, out_axes=-1)
 
-    def begin(member, page, x, grad, *_):
+    def begin(member, optimizer, x, grad, *_):
         return jax.tree.map(
-            lambda start, now: jnp.where(plan.k == 0, start, now), page.init(x, grad), member.y
+            lambda start, now: jnp.where(plan.k == 0, start, now), optimizer.init(x, grad), member.y
         )
 
     def unwatched(k, steps):
-        def run(member, page, x, grad, *_):
+        def run(member, optimizer, x, grad, *_):
             return jax.lax.fori_loop(
-                k, k + steps, lambda k, y: page.step(k * page.h, y, grad), member.y
+                k, k + steps, lambda k, y: optimizer.step(k * optimizer.h, y, grad), member.y
             )
 
         return lanes(run)
 
     def watched(k, steps):
-        def run(member, page, x, grad, look, reach):
+        def run(member, optimizer, x, grad, look, reach):
             def one(k, carry):
                 y, fault = carry
-                y = page.step(k * page.h, y, grad)
+                y = optimizer.step(k * optimizer.h, y, grad)
                 out = reach(y.x)
-                return y, watch(fault, k + 1, out > 1, (out <= 1) & all_finite(y[1:]))
+                return y, record_failure(fault, k + 1, out > 1, (out <= 1) & all_finite(y[1:]))
 
             return jax.lax.fori_loop(k, k + steps, one, (member.y, member.fault))
 
         return lanes(run)
 
-    def astray(member, page, x, grad, look, reach):
+    def astray(member, optimizer, x, grad, look, reach):
         return (member.fault == 0) & ~((reach(member.y.x) <= 1) & all_finite(member.y[1:]))
 
     def see(k, kept):
-        def look_at(member, page, x, grad, look, reach):
+        def look_at(member, optimizer, x, grad, look, reach):
             seen = look(member.y.x)
-            fault = watch(member.fault, k, False, ~kept | all_finite((member.y, seen)))
+            fault = record_failure(member.fault, k, False, ~kept | all_finite((member.y, seen)))
             return (
                 fault,
                 member.moved | (kept & (member.y.x != x).any()),
@@ -127,14 +127,19 @@ def advance(
 
 @eqx.filter_jit
 def run(
-    mesh: Mesh, members: Member, page: AbstractOptimizer, loss: Callable, plan: Plan, points: bool
+    mesh: Mesh,
+    members: Member,
+    optimizer: AbstractOptimizer,
+    loss: Callable,
+    plan: Plan,
+    points: bool,
 ):
     """`advance` for arrays of members, `(blocks, ..., lanes)`; what was seen comes as `(blocks, looks, ..., lanes)`."""
-    shared, static = eqx.partition((page, loss, plan), eqx.is_array)
+    shared, static = eqx.partition((optimizer, loss, plan), eqx.is_array)
 
     def on_one_device(members, shared):
-        page, loss, plan = eqx.combine(shared, static)
-        return jax.lax.map(lambda block: advance(block, page, loss, plan, points), members)
+        optimizer, loss, plan = eqx.combine(shared, static)
+        return jax.lax.map(lambda block: advance(block, optimizer, loss, plan, points), members)
 
     split = jax.shard_map(
         on_one_device, mesh=mesh, in_specs=(RUNS, ALL), out_specs=RUNS, check_vma=False

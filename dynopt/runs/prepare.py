@@ -15,29 +15,29 @@ from jaxtyping import Array, PyTree
 from ..checks import concrete, whole
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
+from ..optimizers.base import must_be_optimizer
 from ..optimizers.gradient import Gradient
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from .batches import must_be_one
+from .batches import must_be_single
 
 MOST_STEPS = 10**9  # so that what is noted of a step fits in 32 bits
 BUDGET = 4 * 2**30  # bytes that one trajectory may take
 
 
-def ready(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
+def prepare_run(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
     """The page and the start as arrays of one dtype, so that their values enter compiled code as data; the way back."""
-    must_be_page(optimizer)
-    must_be_one(optimizer)
+    must_be_optimizer(optimizer)
+    must_be_single(optimizer)
     must_be_problem(problem)
     x0 = problem.start(x0)
     flat, unravel = ravel_pytree(x0)
     if not concrete(flat):
         unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), x0))[1]
-    return fitted(optimizer, x0, flat.dtype), x0, unravel, flat.dtype
+    return fit_to_start(optimizer, x0, flat.dtype), x0, unravel, flat.dtype
 
 
-def fitted(optimizer: AbstractOptimizer, x0: PyTree, dtype) -> AbstractOptimizer:
+def fit_to_start(optimizer: AbstractOptimizer, x0: PyTree, dtype) -> AbstractOptimizer:
     """The page for positions that hold these leaves in one vector, with its numbers as arrays of this dtype."""
     return with_dtype(optimizer.for_leaves(x0), dtype)
 
@@ -50,7 +50,7 @@ def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
     )
 
 
-def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int) -> int:
+def num_saved(optimizer: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int) -> int:
     """How many points after the start are kept, once they are known to be whole and to fit in memory."""
     steps = whole("steps", steps, least=0, most=MOST_STEPS, like=100)
     save_every = whole("save_every", save_every, least=1, most=MOST_STEPS)
@@ -63,7 +63,9 @@ def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int
         dim + 64
     ) * dtype.itemsize < BUDGET:  # room for any memory; to look takes its time
         return saves
-    point = jax.eval_shape(lambda x: page.init(x, lambda x: x), jax.ShapeDtypeStruct((dim,), dtype))
+    point = jax.eval_shape(
+        lambda x: optimizer.init(x, lambda x: x), jax.ShapeDtypeStruct((dim,), dtype)
+    )
     size = (saves + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(point))
     if size > BUDGET:
         more = (
@@ -75,9 +77,9 @@ def _saves(page: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int
     return saves
 
 
-def view(loss: Callable, x0: PyTree):
+def prepare_loss(loss: Callable, x0: PyTree):
     """The start as one vector; the gradient there; what is seen at a point; how far out a point is; 1 is too far."""
-    x, flat_loss, grad = as_vector(loss, x0)
+    x, flat_loss, grad = flatten_loss(loss, x0)
 
     def look(x):
         value, g = jax.value_and_grad(flat_loss)(x)
@@ -87,7 +89,7 @@ def view(loss: Callable, x0: PyTree):
     return x, grad, look, lambda x: jnp.sum((inverse * x) ** 2)
 
 
-def as_vector(loss: Callable, x0: PyTree):
+def flatten_loss(loss: Callable, x0: PyTree):
     """The start as one vector; the loss as a function of such vectors, and its gradient."""
     x, unravel = ravel_pytree(x0)
     part: Any = getattr(loss, "part", None)

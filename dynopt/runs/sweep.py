@@ -14,14 +14,14 @@ from jaxtyping import Array, Int, PyTree
 from ..checks import concrete, whole
 from ..errors import EnvironmentProblem, InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
+from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
 from ..problems.problem import must_be_problem
 from . import lanes
 from .batches import many, must_be_buildable
 from .chunks import Chunks, Found, Work
 from .iterate import run_map
-from .prepare import BUDGET, MOST_STEPS, fitted, with_dtype
+from .prepare import BUDGET, MOST_STEPS, fit_to_start, with_dtype
 from .trajectory import Status
 
 
@@ -102,7 +102,7 @@ def sweep(
     >>> ends.x[:2, 0].tolist() == [0.5**12, 0.5**12]
     True
     """
-    must_be_page(optimizer)
+    must_be_optimizer(optimizer)
     must_be_problem(problem)
     steps, every = _counted(steps, keep)
     memory, mesh = whole("memory", memory, least=1), lanes.meshed(_chosen(devices))
@@ -186,13 +186,13 @@ def _canonical(leaf: Any) -> np.dtype:
     return jax.dtypes.canonicalize_dtype(leaf.dtype)
 
 
-def _broadcast(pages: Sequence[tuple[int, ...]], starts: tuple[int, ...]) -> tuple[int, ...]:
+def _broadcast(optimizers: Sequence[tuple[int, ...]], starts: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of the batch."""
     try:
-        batch = np.broadcast_shapes(starts, *pages)
+        batch = np.broadcast_shapes(starts, *optimizers)
     except ValueError:
         raise InvalidValue(
-            f"`optimizer` holds pages of shape {' and '.join(map(str, dict.fromkeys(pages)))} and `x0` starts of shape "
+            f"`optimizer` holds pages of shape {' and '.join(map(str, dict.fromkeys(optimizers)))} and `x0` starts of shape "
             f"{starts}, which do not broadcast; pass as many of each, or give one an axis of length 1."
         ) from None
     if 0 in batch:
@@ -220,8 +220,10 @@ def _in_one_piece(work: Work) -> Found:
     """All runs as one batch that can be differentiated, for sweeps inside a transformation."""
 
     def member(numbers, x0):
-        page = fitted(eqx.combine(numbers, work.page), x0, work.one.dtype)
-        _, y, loss, norm, result, bad = run_map(page, work.loss, x0, work.looks - 1, work.every)
+        optimizer = fit_to_start(eqx.combine(numbers, work.optimizer), x0, work.one.dtype)
+        _, y, loss, norm, result, bad = run_map(
+            optimizer, work.loss, x0, work.looks - 1, work.every
+        )
         return Found(*(y.x, loss, norm) if work.points else (y.x[-1], loss, norm[-1]), result, bad)
 
     def spread(leaf, axes):

@@ -105,7 +105,7 @@ class Trajectory(eqx.Module):
         return f"Trajectory({self.kind} of {self.optimizer} on {self.problem}, {seen}{ended})"
 
 
-def _judged(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory:
+def raise_if_failed(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory:
     """The trajectory, unless it failed and failures are to be raised; inside a transformation nobody can raise."""
     if (
         not throw

@@ -33,8 +33,10 @@ def test_on_a_fine_clock_gradient_descent_has_the_basins_of_its_flow(fine):
     ],
     ids=str,
 )
-def test_how_many_of_40401_starts_end_elsewhere_than_the_gradient_flow(fine, page, steps, percent):
-    seen = analysis.basins(page, well, steps, window=SQUARE, flow=fine)
+def test_how_many_of_40401_starts_end_elsewhere_than_the_gradient_flow(
+    fine, optimizer, steps, percent
+):
+    seen = analysis.basins(optimizer, well, steps, window=SQUARE, flow=fine)
     assert seen.map.size == 40401 and f"{100 * seen.disagreement:.1f}" == percent
     assert seen.disagreement == seen.differs.mean() and f"{percent} % end elsewhere" in repr(seen)
     np.testing.assert_array_equal(seen.flow, fine.flow)
@@ -137,8 +139,8 @@ def test_on_a_quadratic_runs_rise_beyond_the_boundary_and_only_there(swept):
 
 
 def test_each_run_is_that_of_iterate_with_its_rate_and_value(swept):
-    page = Momentum(swept.learning_rate[7], swept.value[2])
-    end = iterate(page, swept.problem, 400, save_every=400)
+    optimizer = Momentum(swept.learning_rate[7], swept.value[2])
+    end = iterate(optimizer, swept.problem, 400, save_every=400)
     assert swept.loss[2, 7] == pytest.approx(float(end.loss[-1]), rel=1e-9)
     assert swept.start == float(end.loss[0])
 
@@ -160,10 +162,10 @@ def _hessian(x):
 
 
 @pytest.mark.parametrize("page, option", [(Adam(0.1), "b1"), (Momentum(0.1), "momentum")])
-def test_where_theory_has_no_boundary_there_is_none(page, option):
+def test_where_theory_has_no_boundary_there_is_none(optimizer, option):
     """Adam's steps do not shrink with the gradient; and of this problem no minimizer is known."""
     problem = well if option == "b1" else mixture("booth", [1.0, -1.0])
-    seen = analysis.sensitivity(page, problem, 5, option, values=[0.1, 0.5])
+    seen = analysis.sensitivity(optimizer, problem, 5, option, values=[0.1, 0.5])
     assert np.isnan(seen.boundary).all() and np.isnan(seen.curvature)
     assert seen.learning_rate[-1] == pytest.approx(30 * 0.1)
 
@@ -196,9 +198,9 @@ def test_where_theory_has_no_boundary_there_is_none(page, option):
         ),
     ],
 )
-def test_what_cannot_be_swept_is_refused(as_users_see_it, page, option, options, kind, says):
+def test_what_cannot_be_swept_is_refused(as_users_see_it, optimizer, option, options, kind, says):
     with pytest.raises(kind, match=says):
-        analysis.sensitivity(page, well, 5, option, **options)
+        analysis.sensitivity(optimizer, well, 5, option, **options)
 
 
 def test_results_say_what_they_are(swept):

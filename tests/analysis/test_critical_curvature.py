@@ -39,8 +39,8 @@ def test_the_heavy_ball_is_stable_up_to_two_plus_two_mu_over_eta(mu):
         RMSprop(H, eps=0.0, bias_correction=True),
     ],
 )
-def test_rmsprop_is_stable_up_to_two_over_eta_relative_to_its_preconditioner(page):
-    assert critical_curvature(page) == pytest.approx(2 / H, rel=1e-11)
+def test_rmsprop_is_stable_up_to_two_over_eta_relative_to_its_preconditioner(optimizer):
+    assert critical_curvature(optimizer) == pytest.approx(2 / H, rel=1e-11)
 
 
 @pytest.mark.parametrize("b1", [0.0, 0.5, 0.9])
@@ -74,9 +74,9 @@ def test_any_optax_transformation_is_linearised(family, expected):
 
 
 def test_the_twin_of_a_page_leaves_at_the_same_curvature():
-    page = Momentum(H, 0.8)
-    assert critical_curvature(Optax(lambda h: page.optax(), H)) == pytest.approx(
-        critical_curvature(page), rel=1e-11
+    optimizer = Momentum(H, 0.8)
+    assert critical_curvature(Optax(lambda h: optimizer.optax(), H)) == pytest.approx(
+        critical_curvature(optimizer), rel=1e-11
     )
 
 
@@ -86,10 +86,10 @@ def test_a_modified_page_has_the_same_map():
 
 @pytest.mark.parametrize("page", [SGD(H), Momentum(H)], ids=["sgd", "momentum"])
 @pytest.mark.parametrize(("share", "shrinks"), [(0.99, True), (1.01, False)])
-def test_runs_die_out_below_the_critical_curvature_and_grow_above(page, share, shrinks):
-    curvature = share * critical_curvature(page)
+def test_runs_die_out_below_the_critical_curvature_and_grow_above(optimizer, share, shrinks):
+    curvature = share * critical_curvature(optimizer)
     bowl = Problem(lambda x: curvature * (x**2).sum() / 2, [1.0], name="bowl")
-    loss = np.asarray(iterate(page, bowl, 3000, throw=False).loss)
+    loss = np.asarray(iterate(optimizer, bowl, 3000, throw=False).loss)
     assert (loss[-1] < 1e-6 * loss[0]) if shrinks else not loss[-1] < 1e6 * loss[0]
 
 
@@ -130,12 +130,12 @@ def test_polyaks_choice_is_the_square_root_of_the_condition_number():
     """η = (2/(√m + √L))², μ = ((√k-1)/(√k+1))²: radius (√k-1)/(√k+1) for every λ in [m, L]; B. T. Polyak 1964."""
     m, L = 1.0, 100.0
     best = (np.sqrt(L / m) - 1) / (np.sqrt(L / m) + 1)
-    page = Momentum((2 / (np.sqrt(m) + np.sqrt(L))) ** 2, best**2)
+    optimizer = Momentum((2 / (np.sqrt(m) + np.sqrt(L))) ** 2, best**2)
     np.testing.assert_allclose(
-        spectral_radius(page, np.geomspace(1.01, 99.0, 20)), best, rtol=1e-12
+        spectral_radius(optimizer, np.geomspace(1.01, 99.0, 20)), best, rtol=1e-12
     )
     np.testing.assert_allclose(
-        spectral_radius(page, [m, L]), best, rtol=1e-7
+        spectral_radius(optimizer, [m, L]), best, rtol=1e-7
     )  # double roots lose half of the digits
 
 
@@ -145,8 +145,8 @@ def test_the_best_step_of_gradient_descent_is_two_over_m_plus_l():
 
 def test_nesterovs_choice_is_one_minus_the_root_of_one_over_the_condition_number():
     """η = 1/L, μ = (√k-1)/(√k+1): radius 1 - 1/√k, at a double root."""
-    page = Optax(lambda h: optax.sgd(h, momentum=9 / 11, nesterov=True), 1 / 100)
-    seen = spectral_radius(page, np.linspace(1, 100, 40))
+    optimizer = Optax(lambda h: optax.sgd(h, momentum=9 / 11, nesterov=True), 1 / 100)
+    seen = spectral_radius(optimizer, np.linspace(1, 100, 40))
     assert seen.argmax() == 0 and seen[0] == pytest.approx(0.9, abs=1e-6)
 
 
@@ -209,9 +209,9 @@ class Normalised(SGD):
     ],
     ids=["sign", "climbing", "normalised", "no memory"],
 )
-def test_where_no_curvature_is_critical_one_sentence_says_why(page, words):
+def test_where_no_curvature_is_critical_one_sentence_says_why(optimizer, words):
     with pytest.raises(InvalidValue, match=words):
-        critical_curvature(page)
+        critical_curvature(optimizer)
 
 
 def test_wrong_input_is_refused(as_users_see_it):

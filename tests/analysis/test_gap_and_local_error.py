@@ -17,7 +17,7 @@ from losses import fitting, mixture
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, analysis, iterate, problems
 from dynopt.errors import InvalidValue, SolverFailure
-from dynopt.runs.prepare import as_vector, fitted
+from dynopt.runs.prepare import fit_to_start, flatten_loss
 
 STEPS = 50
 bowl = mixture("bowl", [1.0, -1.0])
@@ -32,25 +32,29 @@ CASES = [(name, problem) for name in FIRST for problem in (bowl, rosenbrock)]
 @pytest.mark.parametrize(("h", "error"), [(0.1, 0.01920), (0.05, 0.00939), (0.025, 0.00465)])
 def test_the_gap_of_gradient_descent_at_time_one(h, error):
     """e^(-1) - (1-h)^(1/h) on f = x²/2."""
-    gap = analysis.gap(SGD(h), line, 40)
-    assert float(gap.error[round(1 / h)]) == pytest.approx(error, abs=5e-6)
-    np.testing.assert_allclose(gap.error, np.exp(-gap.t) - (1 - h) ** np.arange(41), atol=1e-9)
+    comparison = analysis.compare(SGD(h), line, 40)
+    assert float(comparison.error[round(1 / h)]) == pytest.approx(error, abs=5e-6)
+    np.testing.assert_allclose(
+        comparison.error, np.exp(-comparison.t) - (1 - h) ** np.arange(41), atol=1e-9
+    )
 
 
 def test_the_gap_of_momentum_is_that_of_the_closed_forms():
-    page, x0, quadratic = Momentum(0.01), bowl.start(), problems.quadratic([1.0, 4.0]).loss
-    gap = analysis.gap(page, bowl, STEPS)
+    optimizer, x0, quadratic = Momentum(0.01), bowl.start(), problems.quadratic([1.0, 4.0]).loss
+    comparison = analysis.compare(optimizer, bowl, STEPS)
     map = jax.jit(jax.vmap(lambda k: quadratic.momentum(k, x0, 0.01, 0.9)))(jnp.arange(STEPS + 1))
-    flow = jax.jit(jax.vmap(lambda t: quadratic.oscillator(t, x0, page.friction)))(gap.t)
-    np.testing.assert_allclose(gap.error, np.linalg.norm(map - flow, axis=1), atol=1e-9)
+    flow = jax.jit(jax.vmap(lambda t: quadratic.oscillator(t, x0, optimizer.friction)))(
+        comparison.t
+    )
+    np.testing.assert_allclose(comparison.error, np.linalg.norm(map - flow, axis=1), atol=1e-9)
 
 
 def test_the_gap_stays_below_the_textbook_bound():
     """(h/2) max|x″| (e^(LT) - 1)/L for Euler's method; here L = 4 and |x″| ≤ |λ² x0|."""
     h, L = 0.02, 4.0
-    gap = analysis.gap(SGD(h), bowl, STEPS)
-    bound = h / 2 * np.linalg.norm([1.0, 16.0]) * (np.exp(L * np.asarray(gap.t)) - 1) / L
-    assert (np.asarray(gap.error) <= bound).all() and gap.largest > 0
+    comparison = analysis.compare(SGD(h), bowl, STEPS)
+    bound = h / 2 * np.linalg.norm([1.0, 16.0]) * (np.exp(L * np.asarray(comparison.t)) - 1) / L
+    assert (np.asarray(comparison.error) <= bound).all() and comparison.largest > 0
 
 
 @pytest.mark.parametrize(
@@ -58,15 +62,22 @@ def test_the_gap_stays_below_the_textbook_bound():
 )
 def test_the_solvers_error_is_below_a_thousandth_of_the_gap(name, problem):
     """And its estimate is honest: an independent solver at its own tightest tolerance agrees to a few times it."""
-    page = warm[name].refine(10) if problem.name == "rosenbrock" else warm[name]
-    problem = fitting(page, problem)
-    gap = analysis.gap(page, problem, STEPS)
-    assert gap.certified and np.max(gap.solver_error) <= 1e-3 * gap.largest
+    optimizer = warm[name].refine(10) if problem.name == "rosenbrock" else warm[name]
+    problem = fitting(optimizer, problem)
+    comparison = analysis.compare(optimizer, problem, STEPS)
+    assert comparison.resolved and np.max(comparison.solver_error) <= 1e-3 * comparison.largest
 
     from scipy.integrate import solve_ivp
 
-    page, start, end = fitted(page, problem.start(), jnp.float64), problem.start(), float(gap.t[-1])
-    y0, field = first_point(page, problem.loss, start), partial(velocity, page, problem.loss, start)
+    optimizer, start, end = (
+        fit_to_start(optimizer, problem.start(), jnp.float64),
+        problem.start(),
+        float(comparison.t[-1]),
+    )
+    y0, field = (
+        first_point(optimizer, problem.loss, start),
+        partial(velocity, optimizer, problem.loss, start),
+    )
     reference = solve_ivp(
         lambda t, y: field(np.asarray(t, float), y),
         (0, end),
@@ -76,39 +87,41 @@ def test_the_solvers_error_is_below_a_thousandth_of_the_gap(name, problem):
         rtol=1e-12,
         atol=1e-14,
     )
-    assert np.linalg.norm(reference.y[:2, -1] - gap.flow.y.x[-1]) <= 1e-3 * gap.largest
+    assert (
+        np.linalg.norm(reference.y[:2, -1] - comparison.flow.y.x[-1]) <= 1e-3 * comparison.largest
+    )
 
 
 @eqx.filter_jit
-def first_point(page, loss, start):
-    x, _, grad = as_vector(loss, start)
-    return jnp.concatenate(page.init_flow(x, grad))
+def first_point(optimizer, loss, start):
+    x, _, grad = flatten_loss(loss, start)
+    return jnp.concatenate(optimizer.init_flow(x, grad))
 
 
 @eqx.filter_jit
-def velocity(page, loss, start, t, flat):
-    x, _, grad = as_vector(loss, start)
-    _, unravel = ravel_pytree(page.init_flow(x, grad))
-    return jnp.concatenate(page.flow(t, unravel(flat), grad))
+def velocity(optimizer, loss, start, t, flat):
+    x, _, grad = flatten_loss(loss, start)
+    _, unravel = ravel_pytree(optimizer.init_flow(x, grad))
+    return jnp.concatenate(optimizer.vector_field(t, unravel(flat), grad))
 
 
 def test_a_loose_tolerance_is_tightened_until_it_serves():
-    gap = analysis.gap(SGD(0.01), bowl, STEPS, rtol=1e-2)
-    assert gap.certified and gap.flow.stats["rtol"] <= 1.1e-6
+    comparison = analysis.compare(SGD(0.01), bowl, STEPS, rtol=1e-2)
+    assert comparison.resolved and comparison.flow.stats["rtol"] <= 1.1e-6
 
 
 def test_a_gap_that_cannot_be_certified_says_so(monkeypatch):
-    monkeypatch.setattr(sys.modules["dynopt.analysis.gap"], "SHARE", 1e-20)
+    monkeypatch.setattr(sys.modules["dynopt.analysis.compare"], "SHARE", 1e-20)
     with pytest.warns(
         UserWarning,
         match="the solver's own error, .*, is more than a thousandth of the gap of SGD.* on bowl",
     ):
-        assert not analysis.gap(SGD(0.1), bowl, STEPS).certified
+        assert not analysis.compare(SGD(0.1), bowl, STEPS).resolved
 
 
 def stiff(monkeypatch, finest):
     """A solver that gives up where it is asked for more than `finest`."""
-    module = sys.modules["dynopt.analysis.gap"]
+    module = sys.modules["dynopt.analysis.compare"]
     solve = module.integrate
 
     def limited(*args, rtol, throw=True, **options):
@@ -125,23 +138,28 @@ def stiff(monkeypatch, finest):
 
 @pytest.mark.parametrize("throw", [True, False])
 def test_a_flow_too_stiff_for_the_finer_solution_is_compared_with_a_looser_one(throw, monkeypatch):
-    whole = analysis.gap(SGD(0.01), bowl, STEPS)
+    whole = analysis.compare(SGD(0.01), bowl, STEPS)
     stiff(monkeypatch, finest=1e-10)
-    gap = analysis.gap(SGD(0.01), bowl, STEPS, throw=throw)
-    assert gap.flow.status == Status.ok and gap.flow.stats["rtol"] == pytest.approx(1e-9)
-    np.testing.assert_allclose(gap.error, whole.error, rtol=1e-5)
-    assert 0 < gap.solver_error.max() < 1e-6 and gap.certified
+    comparison = analysis.compare(SGD(0.01), bowl, STEPS, throw=throw)
+    assert comparison.flow.status == Status.ok and comparison.flow.stats["rtol"] == pytest.approx(
+        1e-9
+    )
+    np.testing.assert_allclose(comparison.error, whole.error, rtol=1e-5)
+    assert 0 < comparison.solver_error.max() < 1e-6 and comparison.resolved
 
 
 @pytest.mark.parametrize("share, told", [(0.05, False), (0.2, True)])
 def test_in_float32_a_gap_is_doubted_if_a_tenth_of_it_is_the_solvers(share, told, monkeypatch):
-    gap, module = analysis.gap(SGD(0.1), single, STEPS), sys.modules["dynopt.analysis.gap"]
+    comparison, module = (
+        analysis.compare(SGD(0.1), single, STEPS),
+        sys.modules["dynopt.analysis.compare"],
+    )
     monkeypatch.setattr(
-        module, "distance", lambda a, b: gap.error * (1 if a.kind == "map" else share)
+        module, "distance", lambda a, b: comparison.error * (1 if a.kind == "map" else share)
     )
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        analysis.gap(SGD(0.1), single, STEPS)
+        analysis.compare(SGD(0.1), single, STEPS)
     words = "the solver's own error, .*, is more than a tenth of the gap of SGD.*; use float64"
     assert [bool(re.match(words, str(one.message))) for one in heard] == [True] * told
 
@@ -156,22 +174,22 @@ def test_a_run_compared_with_itself_has_no_gap_and_a_shift_by_one_step_has():
 
 
 def test_a_diverged_map_keeps_the_gap_of_its_beginning():
-    gap = analysis.gap(SGD(0.6), bowl, 4000, throw=False)
-    seen = np.isfinite(gap.error)
-    assert np.isnan(gap.error[~seen]).all() and np.isfinite(gap.largest)
+    comparison = analysis.compare(SGD(0.6), bowl, 4000, throw=False)
+    seen = np.isfinite(comparison.error)
+    assert np.isnan(comparison.error[~seen]).all() and np.isfinite(comparison.largest)
     assert (
         seen[:20].all()
         and not seen[-1]
-        and gap.map.status.name == "diverged"
-        and gap.flow.status.name == "ok"
+        and comparison.map.status.name == "diverged"
+        and comparison.flow.status.name == "ok"
     )
     with pytest.raises(SolverFailure):
-        analysis.gap(SGD(0.6), bowl, 4000)
+        analysis.compare(SGD(0.6), bowl, 4000)
 
 
 def test_gap_and_local_error_print_their_claim():
     assert (
-        repr(analysis.gap(SGD(0.1), line, 40))
+        repr(analysis.compare(SGD(0.1), line, 40))
         == "Gap(SGD(learning_rate=0.1) on line, largest 0.0192)"
     )
     assert (
@@ -207,9 +225,10 @@ def test_where_the_map_has_overflowed_there_is_no_local_error():
 @pytest.mark.parametrize("name", FIRST)
 def test_one_step_errs_by_h_squared(name):
     """At the same places and times, the 20 after 20 steps, h → h/2 divides the error of one step by 4 (slope 2)."""
-    page, smooth = warm[name].refine(4), problems.beale()
+    optimizer, smooth = warm[name].refine(4), problems.beale()
     errors = [
-        analysis.local_error(page.refine(n), smooth, 80).error[20 * n : 40 * n : n] for n in (1, 2)
+        analysis.local_error(optimizer.refine(n), smooth, 80).error[20 * n : 40 * n : n]
+        for n in (1, 2)
     ]
     slopes = np.log2(np.divide(*errors))
     assert abs(np.median(slopes) - 2) < 0.05
@@ -233,6 +252,9 @@ def test_float32_works_and_nothing_warns():
     bowl32 = Problem(lambda x: jnp.sum(x**2) / 2, np.array([1.0], np.float32), name="bowl32")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        gap, local = analysis.gap(SGD(0.1), bowl32, 10), analysis.local_error(SGD(0.1), bowl32, 10)
-    assert gap.error.dtype == local.error.dtype == jnp.float32
-    assert float(gap.error[-1]) == pytest.approx(0.01920, abs=1e-4)
+        comparison, local = (
+            analysis.compare(SGD(0.1), bowl32, 10),
+            analysis.local_error(SGD(0.1), bowl32, 10),
+        )
+    assert comparison.error.dtype == local.error.dtype == jnp.float32
+    assert float(comparison.error[-1]) == pytest.approx(0.01920, abs=1e-4)

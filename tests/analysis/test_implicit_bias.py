@@ -47,12 +47,12 @@ def test_adam_climbs_the_one_norm_of_the_gradient_if_its_second_memory_is_longer
 
 
 def test_the_two_parts_are_the_correction_and_a_large_eps_leaves_a_rest():
-    page = Adam(h, eps=10.0)
-    bias, modified = implicit_bias(page, rosenbrock, x), Modified(Memoryless(page))
+    optimizer = Adam(h, eps=10.0)
+    bias, modified = implicit_bias(optimizer, rosenbrock, x), Modified(Memoryless(optimizer))
     grad = jax.grad(rosenbrock.loss)
     y = modified.init(x, grad)
     first, second = jax.jit(
-        lambda y: [o.flow(0.0, y, grad).x for o in (modified.optimizer, modified)]
+        lambda y: [o.vector_field(0.0, y, grad).x for o in (modified.optimizer, modified)]
     )(y)
     np.testing.assert_allclose(bias.gradient + bias.rest, second - first, rtol=1e-9)
     assert np.abs(bias.rest).max() > 1e-3 * np.abs(bias.correction).max()

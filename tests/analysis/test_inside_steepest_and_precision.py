@@ -37,9 +37,9 @@ booth = problems.booth()
 @pytest.mark.parametrize(
     "page", [SGD(0.01), Momentum(0.01), Nesterov(0.01), RMSprop(0.1), Adam(0.1)], ids=repr
 )
-def test_the_parts_of_a_step_add_up_to_it(page):
-    seen = analysis.inside(page, booth, first=3, steps=4)
-    x = np.asarray(iterate(page, booth, 7).x)
+def test_the_parts_of_a_step_add_up_to_it(optimizer):
+    seen = analysis.inside(optimizer, booth, first=3, steps=4)
+    x = np.asarray(iterate(optimizer, booth, 7).x)
     np.testing.assert_allclose(seen.step, np.diff(x, axis=0)[3:], atol=1e-14)
     np.testing.assert_array_equal(seen.x, x[3:7])
     np.testing.assert_allclose(
@@ -49,8 +49,8 @@ def test_the_parts_of_a_step_add_up_to_it(page):
 
 
 def test_gradient_descent_and_rmsprop_keep_nothing_that_moves():
-    for page in (SGD(0.01), RMSprop(0.1)):
-        assert not analysis.inside(page, booth, first=3).memory.any()
+    for optimizer in (SGD(0.01), RMSprop(0.1)):
+        assert not analysis.inside(optimizer, booth, first=3).memory.any()
     assert analysis.inside(SGD(0.01), booth).turn == pytest.approx(np.zeros(3), abs=1e-5)
 
 
@@ -90,12 +90,12 @@ def test_weight_decay_needs_no_gradient_and_is_counted_in():
 
 
 def test_a_step_that_is_nothing_without_its_gradient_cannot_be_taken_apart():
-    page = Optax(lambda h: optax.stateless(lambda g, x: -h * g / jnp.linalg.norm(g)), 0.1)
+    optimizer = Optax(lambda h: optax.stateless(lambda g, x: -h * g / jnp.linalg.norm(g)), 0.1)
     with pytest.raises(
         InvalidValue,
         match=r"without a gradient step 2 of Optax\(.*cannot be taken apart; pass a later",
     ):
-        analysis.inside(page, booth, first=2)
+        analysis.inside(optimizer, booth, first=2)
 
 
 # --- steepest
@@ -127,12 +127,12 @@ def test_the_optimizers_step_along_the_steepest_direction():
         lambda x: (x**2).sum() / 2 + (x**4).sum(), jnp.array([[1.0, -2.0], [0.3, 0.7]]), name="bowl"
     )
     g = np.asarray(jax.grad(bowl.loss)(bowl.x0))
-    for page, norm in (
+    for optimizer, norm in (
         (SGD(0.01), "euclidean"),
         (Signum(0.01, 0.0), "max"),
         (Muon(0.01, beta=0.0), "spectral"),
     ):
-        step = np.asarray(jnp.diff(iterate(page, bowl, 1).x, axis=0)).reshape(2, 2)
+        step = np.asarray(jnp.diff(iterate(optimizer, bowl, 1).x, axis=0)).reshape(2, 2)
         d = analysis.steepest(g, norm).direction
         share = np.vdot(step, d) / np.linalg.norm(step) / np.linalg.norm(d)
         assert share == pytest.approx(
@@ -209,12 +209,12 @@ def test_in_float32_rosenbrock_turns_back_at_a_hundred_thousandth():
 @pytest.mark.parametrize(
     "page, flows", [(SGD(0.1), 1), (Modified(SGD(0.1)), 3)], ids=["one flow", "a flow each"]
 )
-def test_a_flow_is_solved_once_unless_it_knows_the_step(page, flows, monkeypatch):
+def test_a_flow_is_solved_once_unless_it_knows_the_step(optimizer, flows, monkeypatch):
     room, solved = sys.modules["dynopt.analysis.precision"], []
     monkeypatch.setattr(
         room, "integrate", lambda *given, **how: solved.append(given) or integrate(*given, **how)
     )
-    analysis.precision(page, Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl"), 1.0, 3)
+    analysis.precision(optimizer, Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl"), 1.0, 3)
     assert len(solved) == 2 * flows  # at a looser tolerance, too
 
 

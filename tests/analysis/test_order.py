@@ -36,17 +36,17 @@ README = (Path(dynopt.__file__).parent.parent / "README.md").read_text()
 
 @pytest.mark.parametrize("name", warm)
 def test_gap_closes_at_the_declared_order(name):
-    page = warm[name]
-    measured = analysis.order(page, fitting(page, smooth))
-    assert page.order == measured.expected == 1
+    optimizer = warm[name]
+    measured = analysis.order(optimizer, fitting(optimizer, smooth))
+    assert optimizer.order == measured.expected == 1
     assert abs(measured.pairwise[-1] - 1) < 0.02
     assert abs(measured.slope - 1) < 0.02 and measured.stderr < 0.01
     assert len(measured.h) == 8 and measured.window[1] == 7
 
     # and the README shows what is measured of the page as its defaults make it
-    page = catalogue[name](0.001, **({"smoothing": 20.0} if name == "signum" else {}))
-    measured = analysis.order(page, fitting(page, booth))
-    shown = re.search(rf"^\| `{type(page).__name__}` .*\| ([\d.]+) \|$", README, re.M)
+    optimizer = catalogue[name](0.001, **({"smoothing": 20.0} if name == "signum" else {}))
+    measured = analysis.order(optimizer, fitting(optimizer, booth))
+    shown = re.search(rf"^\| `{type(optimizer).__name__}` .*\| ([\d.]+) \|$", README, re.M)
     assert shown and f"{measured.pairwise[-1]:.2f}" == shown.group(1)
     assert len(measured.pairwise) == 7
 
@@ -81,23 +81,27 @@ def test_no_default_page_pretends_to_order_one():
 @pytest.mark.parametrize(
     ("page", "solves"), [(SGD(0.01), 2), (Modified(SGD(0.01)), 6)], ids=["sgd", "modified"]
 )
-def test_one_flow_serves_all_clocks_unless_it_knows_the_step(page, solves, monkeypatch):
+def test_one_flow_serves_all_clocks_unless_it_knows_the_step(optimizer, solves, monkeypatch):
     """Once at each of two tolerances; and it is, to the last bit, the flow that each clock would have had."""
     room, asked = sys.modules["dynopt.analysis.order"], []
     monkeypatch.setattr(
-        room, "integrate", lambda page, *a, **k: asked.append(page) or integrate(page, *a, **k)
+        room,
+        "integrate",
+        lambda optimizer, *a, **k: asked.append(optimizer) or integrate(optimizer, *a, **k),
     )
-    shared = analysis.order(page, smooth, refinements=3)
+    shared = analysis.order(optimizer, smooth, refinements=3)
     assert len(asked) == solves
     monkeypatch.setattr(room, "flows_differ", lambda *_: True)
-    np.testing.assert_array_equal(analysis.order(page, smooth, refinements=3).error, shared.error)
+    np.testing.assert_array_equal(
+        analysis.order(optimizer, smooth, refinements=3).error, shared.error
+    )
 
 
 def test_the_flow_is_held_fixed_and_the_times_are_common():
     measured = analysis.order(Momentum(1e-4), smooth, time=0.5, refinements=6)
     np.testing.assert_allclose(measured.h, 0.01 / 2.0 ** np.arange(6), rtol=1e-15)
     assert measured.time == pytest.approx(0.5)
-    coarse = analysis.gap(Momentum(1e-4), smooth, 50)
+    coarse = analysis.compare(Momentum(1e-4), smooth, 50)
     assert measured.error[0] == pytest.approx(float(coarse.largest), rel=1e-8)
 
 

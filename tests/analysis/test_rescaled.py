@@ -33,8 +33,8 @@ SIGNED = {
     "signum": lambda rate: Signum(rate, 0.7),
     "rmsprop": lambda rate: RMSprop(rate, 0.8, eps=0.0, bias_correction=True),
 }
-POWERS = {name: (page, 2.0) for name, page in LINEAR.items()} | {
-    name: (page, 1.0) for name, page in SIGNED.items()
+POWERS = {name: (optimizer, 2.0) for name, optimizer in LINEAR.items()} | {
+    name: (optimizer, 1.0) for name, optimizer in SIGNED.items()
 }
 
 
@@ -70,11 +70,11 @@ def test_a_power_of_two_is_made_up_for_bit_by_bit():
 
 def test_with_a_floor_under_the_root_no_rate_makes_up_for_the_scale():
     """The negative control: Adam with ε = 1, and AdaGrad from a sum that is not 0."""
-    for page, least in (
+    for optimizer, least in (
         (Adam(0.05, eps=1.0), 1e-3),
         (AdaGrad(0.5, initial_accumulator_value=10.0), 1e-3),
     ):
-        seen = analysis.rescaling(page, valley, STEPS, 3.0)
+        seen = analysis.rescaling(optimizer, valley, STEPS, 3.0)
         assert 0 < seen.power < 1 and seen.distance.max() > least
 
 
@@ -121,16 +121,16 @@ def test_single_precision_stays_single():
 
 def test_pages_around_pages_are_made_anew_with_what_is_around_them():
     """Steps of a schedule stay steps, however fine; the time of an average goes with the clock."""
-    pages = (
+    optimizers = (
         Schedule(SGD(0.02), lambda k: 1 / (1 + k)).refine(2),
         Layerwise(SGD(0.01), {"a": 2.0}),
         Averaged(SGD(0.01), 0.05),
     )
-    for page in pages:
-        seen = analysis.rescaling(page, valley, STEPS, 3.0)
+    for optimizer in optimizers:
+        seen = analysis.rescaling(optimizer, valley, STEPS, 3.0)
         assert seen.distance.max() < 1e-12 < seen.same_rate_distance.max()
         made_anew = (
-            repr(page).replace("0.01", "0.00111111111111").replace("0.05", "0.00555555555556")
+            repr(optimizer).replace("0.01", "0.00111111111111").replace("0.05", "0.00555555555556")
         )
         assert repr(seen.corrected_optimizer) == made_anew
 

@@ -71,8 +71,10 @@ def test_adam_is_stable_up_to_two_plus_two_b1_over_one_minus_b1():
 
 def test_every_point_is_the_spectral_radius_of_its_page(heavy):
     for i, j in ((0, 0), (7, 80), (14, 159)):
-        page = Momentum(heavy.learning_rate[j], momentum=MU[i])
-        assert heavy.radius[i, j] == pytest.approx(analysis.spectral_radius(page, 5.0), rel=1e-12)
+        optimizer = Momentum(heavy.learning_rate[j], momentum=MU[i])
+        assert heavy.radius[i, j] == pytest.approx(
+            analysis.spectral_radius(optimizer, 5.0), rel=1e-12
+        )
 
 
 def test_it_prints_what_it_maps(heavy):

@@ -10,7 +10,7 @@ BOWL = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl", minimizers=[[0.0]
 
 
 def error(rate: float) -> float:
-    return float(analysis.gap(SGD(rate), BOWL, round(1 / rate)).error[-1])
+    return float(analysis.compare(SGD(rate), BOWL, round(1 / rate)).error[-1])
 
 
 def heun(rate: float) -> float:

@@ -11,9 +11,9 @@ PARABOLA = problems.quadratic([0.5])
 
 def speed(momentum: float) -> float:
     """Of the flow that the map follows when the step alone shrinks, over that of gradient descent."""
-    page = Memoryless(Momentum(1e-6, momentum))
-    y = page.init(jnp.array([1.0]), lambda x: x)
-    return float(-page.flow(0.0, y, lambda x: x).x[0])
+    optimizer = Memoryless(Momentum(1e-6, momentum))
+    y = optimizer.init(jnp.array([1.0]), lambda x: x)
+    return float(-optimizer.vector_field(0.0, y, lambda x: x).x[0])
 
 
 def critical_friction(curvature: float) -> float:
@@ -27,8 +27,8 @@ def critical_friction(curvature: float) -> float:
     return high
 
 
-def steps(page) -> int:
-    loss = np.asarray(iterate(page, PARABOLA, 12_000, x0=[1.0]).loss)
+def steps(optimizer) -> int:
+    loss = np.asarray(iterate(optimizer, PARABOLA, 12_000, x0=[1.0]).loss)
     return int((loss < 1e-4 * loss[0]).argmax())
 
 

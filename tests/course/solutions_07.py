@@ -20,8 +20,10 @@ def first_factor() -> float:
     return next(factor for factor in factors if float(abs(end(factor) - own).max()) > 0.01)
 
 
-def losses(page):
-    return lambda angle: iterate(page, problems.quadratic([1.0, 30.0], rotation=angle), 50).loss
+def losses(optimizer):
+    return lambda angle: (
+        iterate(optimizer, problems.quadratic([1.0, 30.0], rotation=angle), 50).loss
+    )
 
 
 def turned_by(degrees: float):

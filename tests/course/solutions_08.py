@@ -13,10 +13,10 @@ B1, B2 = 0.9, 0.999
 
 
 def first_step(b1: float, b2: float) -> float:
-    page = Schedule(
+    optimizer = Schedule(
         Adam(RATE, b1, b2, eps=0.0), lambda k: (1 - b1 ** (k + 1)) / jnp.sqrt(1 - b2 ** (k + 1))
     )
-    x = iterate(page, BOWL, 1).x
+    x = iterate(optimizer, BOWL, 1).x
     return float(np.abs(x[1] - x[0])[0] / RATE)
 
 
@@ -51,8 +51,8 @@ def difference(step) -> list[float]:
     return apart
 
 
-def agreement(page) -> float:
-    run = iterate(page, BOWL, 200)
+def agreement(optimizer) -> float:
+    run = iterate(optimizer, BOWL, 200)
     steps, signs = jnp.diff(run.x, axis=0), -jnp.sign(jax.vmap(jax.grad(BOWL.loss))(run.x[:-1]))
     cosine = (
         (steps * signs).sum(1) / jnp.linalg.norm(steps, axis=1) / jnp.linalg.norm(signs, axis=1)

@@ -42,8 +42,10 @@ def by_hand(update, memory):
     return np.array([*seen, x])
 
 
-def same(page, update, *memory):
-    np.testing.assert_allclose(iterate(page, booth, STEPS).x, by_hand(update, memory), rtol=1e-11)
+def same(optimizer, update, *memory):
+    np.testing.assert_allclose(
+        iterate(optimizer, booth, STEPS).x, by_hand(update, memory), rtol=1e-11
+    )
 
 
 def says(topic, *formulas):
@@ -160,11 +162,11 @@ def test_bias_correction():
         "v̂ = v/(1-ρᵏ), and the first step is η",
     )
     same(Adam(ETA), adam(), 0.0, 0.0)
-    for page, first in (
+    for optimizer, first in (
         (RMSprop(ETA, RHO), ETA / np.sqrt(1 - RHO)),
         (RMSprop(ETA, RHO, bias_correction=True), ETA),
     ):
-        x = iterate(page, booth, 1).x
+        x = iterate(optimizer, booth, 1).x
         np.testing.assert_allclose(np.abs(x[1] - x[0]), first, rtol=1e-8)
     assert default(optax.rmsprop, "bias_correction") is False
 
@@ -189,7 +191,10 @@ def test_length():
         "η ‖g‖* d",
     )
     g = np.asarray(jax.grad(booth.loss)(booth.x0))
-    steps = [np.diff(iterate(page, booth, 1).x, axis=0)[0] for page in (SGD(ETA), Signum(ETA, 0.0))]
+    steps = [
+        np.diff(iterate(optimizer, booth, 1).x, axis=0)[0]
+        for optimizer in (SGD(ETA), Signum(ETA, 0.0))
+    ]
     np.testing.assert_allclose(np.linalg.norm(steps[0]), ETA * np.linalg.norm(g), rtol=1e-9)
     np.testing.assert_allclose(np.abs(steps[1]), ETA, rtol=1e-9)
     wide = Problem(
@@ -228,10 +233,12 @@ def test_time():
         ETA
     ).h == pytest.approx(ETA**0.5)
     assert RMSprop(ETA).h == Adam(ETA).h == ETA
-    page = Memoryless(Momentum(ETA, MU))
-    y = page.init(jnp.array([1.0, 2.0]), lambda x: x)
+    optimizer = Memoryless(Momentum(ETA, MU))
+    y = optimizer.init(jnp.array([1.0, 2.0]), lambda x: x)
     np.testing.assert_allclose(
-        page.h * page.flow(0.0, y, lambda x: x).x, -ETA / (1 - MU) * y.x, rtol=1e-11
+        optimizer.h * optimizer.vector_field(0.0, y, lambda x: x).x,
+        -ETA / (1 - MU) * y.x,
+        rtol=1e-11,
     )
 
 

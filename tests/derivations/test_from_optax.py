@@ -77,10 +77,10 @@ def worked(name):
 
 @pytest.mark.parametrize("name", WORKED)
 def test_the_map_is_the_librarys_own_update(name, library_path):
-    page = worked(name)
-    y = page.init(x0, grad)
-    for k, x in enumerate(library_path(page.optax(), grad, x0, 10)):
-        y = page.step(k * page.h, y, grad)
+    optimizer = worked(name)
+    y = optimizer.init(x0, grad)
+    for k, x in enumerate(library_path(optimizer.optax(), grad, x0, 10)):
+        y = optimizer.step(k * optimizer.h, y, grad)
         np.testing.assert_allclose(y.x, x, rtol=4e-15)
 
 
@@ -92,11 +92,11 @@ def test_the_gap_to_the_derived_flow_closes_like_h(name):
     """By a solver of its own; `analysis.order` measures it to the modified flow, below."""
     from scipy.integrate import solve_ivp
 
-    page = worked(name)
-    y, times = page.init(x0, grad), np.arange(51) * page.h
+    optimizer = worked(name)
+    y, times = optimizer.init(x0, grad), np.arange(51) * optimizer.h
 
     def field(t, flat):
-        return np.concatenate(flow(page, t, type(y)(*np.split(flat, len(y)))))
+        return np.concatenate(flow(optimizer, t, type(y)(*np.split(flat, len(y)))))
 
     known = (
         solve_ivp(field, (0, times[-1]), np.concatenate(y), "DOP853", times, rtol=1e-9, atol=1e-12)
@@ -104,10 +104,10 @@ def test_the_gap_to_the_derived_flow_closes_like_h(name):
         .T
     )
     paths = [
-        iterate(page.refine(n), smooth, 400).x[: 50 * n + 1 : n] for n in (4, 8)
+        iterate(optimizer.refine(n), smooth, 400).x[: 50 * n + 1 : n] for n in (4, 8)
     ]  # one length, one compilation
     coarse, fine = (np.linalg.norm(path - known, axis=1).max() for path in paths)
-    assert page.order == 1 and np.log2(coarse / fine) == pytest.approx(1, abs=0.02)
+    assert optimizer.order == 1 and np.log2(coarse / fine) == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["lion", "decayed ball"])
@@ -119,14 +119,14 @@ def test_and_to_the_modified_flow_like_h_squared(name):
 
 def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
     """Under a constant gradient its steps are those of Adam, but for a layer: the kth is longer by 1/(k (k+1))."""
-    page, h = worked("nadam"), 1e-6
-    y, steps = page.at(h).init(x0, grad), []
+    optimizer, h = worked("nadam"), 1e-6
+    y, steps = optimizer.with_time_step(h).init(x0, grad), []
     for k in range(4):
-        after = page.at(h).step(k * h, y, lambda x: jnp.ones_like(x))
+        after = optimizer.with_time_step(h).step(k * h, y, lambda x: jnp.ones_like(x))
         steps.append(float((y.x - after.x)[0]) / h)
         y = after
     np.testing.assert_allclose(steps, [1 + 1 / (k * (k + 1)) for k in range(1, 5)], rtol=1e-4)
-    assert page.regularity.initial_layer and Modified(page).order == 1
+    assert optimizer.regularity.initial_layer and Modified(optimizer).order == 1
     assert not any(worked(name).regularity.initial_layer for name in WORKED if name != "nadam")
 
 
@@ -142,31 +142,31 @@ def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
     ids=["rmsprop from 0", "adagrad from 0"],
 )
 def test_the_half_order_of_a_start_from_zero_is_found(family, scale):
-    page = Optax(family, 0.01, scale=scale)
-    assert page.order == 0.5 and page.regularity.initial_layer
+    optimizer = Optax(family, 0.01, scale=scale)
+    assert optimizer.order == 0.5 and optimizer.regularity.initial_layer
 
 
 # The flow
 
 
-def somewhere(page, seed=0):
+def somewhere(optimizer, seed=0):
     keys = jax.random.split(jax.random.key(seed), 8)
-    y = page.init(jax.random.normal(keys[0], (2,)), grad)
+    y = optimizer.init(jax.random.normal(keys[0], (2,)), grad)
     return type(y)(y.x, *(0.5 + jax.random.uniform(k, (2,)) for k in keys[1 : len(y)]))
 
 
 @eqx.filter_jit
-def _flow(page, t, y):
-    return page.flow(t, y, grad)
+def _flow(optimizer, t, y):
+    return optimizer.vector_field(t, y, grad)
 
 
 @eqx.filter_jit
-def _limit_error(page, t, y):
-    return page.limit_error(t, y, grad)
+def _limit_error(optimizer, t, y):
+    return optimizer.limit_error(t, y, grad)
 
 
-def flow(page, t, y):
-    return _flow(page, np.asarray(t, float), y)
+def flow(optimizer, t, y):
+    return _flow(optimizer, np.asarray(t, float), y)
 
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
@@ -174,41 +174,41 @@ CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 def test_flow_of_adabelief():
     """τ₁ m′ = g - m, τ₂ v′ = (g - m)² - v, x′ = -m̂/(√v̂ + ε)."""
-    page, t = worked("adabelief"), 0.3
-    x, m, v = y = somewhere(page)
+    optimizer, t = worked("adabelief"), 0.3
+    x, m, v = y = somewhere(optimizer)
     m_hat, v_hat = m / -np.expm1(-t / T1), v / -np.expm1(-t / T2)
     known = type(y)(
         -m_hat / (np.sqrt(v_hat) + 1e-16), (grad(x) - m) / T1, ((grad(x) - m) ** 2 - v) / T2
     )
-    for derived, written in zip(flow(page, t, y), known, strict=True):
+    for derived, written in zip(flow(optimizer, t, y), known, strict=True):
         np.testing.assert_allclose(derived, written, **CLOSE)
 
 
 def test_flow_of_smoothed_lion():
     """x′ = -tanh(B (b₁ m + (1-b₁) g)), τ m′ = g - m; differentiated at h = 0, to the last bit."""
-    page = worked("lion")
-    x, m = y = somewhere(page)
-    dx, dm = flow(page, 0.3, y)
+    optimizer = worked("lion")
+    x, m = y = somewhere(optimizer)
+    dx, dm = flow(optimizer, 0.3, y)
     np.testing.assert_allclose(dx, -np.tanh(B * (0.9 * m + 0.1 * grad(x))), rtol=1e-14)
     np.testing.assert_allclose(dm, (grad(x) - m) / T1, rtol=1e-14)
-    assert page.limit == "differentiated at h = 0"
+    assert optimizer.limit == "differentiated at h = 0"
 
 
 def test_nadam_follows_the_flow_of_adam():
-    page, adam = worked("nadam"), Adam(0.0025, b1=1 - 0.0025 / T1, b2=1 - 0.0025 / T2)
-    y = somewhere(page)
+    optimizer, adam = worked("nadam"), Adam(0.0025, b1=1 - 0.0025 / T1, b2=1 - 0.0025 / T2)
+    y = somewhere(optimizer)
     for derived, written in zip(
-        flow(page, 0.3, y), flow(adam, 0.3, adam.init(x0, grad)._make(y)), strict=True
+        flow(optimizer, 0.3, y), flow(adam, 0.3, adam.init(x0, grad)._make(y)), strict=True
     ):
         np.testing.assert_allclose(derived, written, **CLOSE)
 
 
 def test_flow_of_ademamix():
     """x′ = -(m̂₁ + α m₂)/(√v̂ + ε): the slow mean is not corrected."""
-    page, t = worked("ademamix"), 0.3
-    x, m1, m2, v = y = somewhere(page)
+    optimizer, t = worked("ademamix"), 0.3
+    x, m1, m2, v = y = somewhere(optimizer)
     slope = (m1 / -np.expm1(-t / T1) + 5 * m2) / (np.sqrt(v / -np.expm1(-t / T2)) + 1e-8)
-    derived = flow(page, t, y)
+    derived = flow(optimizer, t, y)
     np.testing.assert_allclose(derived.x, -slope, **CLOSE)
     np.testing.assert_allclose(derived.m2, (grad(x) - m2) / T3, **CLOSE)
 
@@ -237,12 +237,12 @@ def test_flow_of_a_chain_with_a_trace_that_grows_like_1_over_h():
     ],
     ids=["sgd", "rmsprop", "adam", "adam, injected"],
 )
-def test_the_derived_flow_is_the_one_that_the_page_writes(page, family):
+def test_the_derived_flow_is_the_one_that_the_page_writes(optimizer, family):
     twin = Optax(family, 0.01)
-    assert len(twin.fields) == len(page.init(x0, grad))
+    assert len(twin.fields) == len(optimizer.init(x0, grad))
     for t in (0.0, 0.02, 0.5):
-        y = somewhere(page) if t else page.init(x0, grad)
-        derived, written = flow(twin, t, twin.init(x0, grad)._make(y)), flow(page, t, y)
+        y = somewhere(optimizer) if t else optimizer.init(x0, grad)
+        derived, written = flow(twin, t, twin.init(x0, grad)._make(y)), flow(optimizer, t, y)
         error = _limit_error(twin, np.asarray(t), twin.init(x0, grad)._make(y))
         for a, b, e in zip(derived, written, error, strict=True):
             assert (np.abs(a - b) <= np.maximum(e, 1e-10)).all()
@@ -251,27 +251,27 @@ def test_the_derived_flow_is_the_one_that_the_page_writes(page, family):
 
 def test_adagrad_conserves_the_loss_and_twice_the_roots_of_its_sums():
     """In the time k η², with s = η² S: x′ = -g/√s, s′ = g², so f + 2 Σ√s stays."""
-    page = Optax(
+    optimizer = Optax(
         lambda h: optax.adagrad(jnp.sqrt(h), initial_accumulator_value=0.04 / h),
         0.01,
         scale={"sum_of_squares": -1},
     )
-    y = somewhere(page)
-    np.testing.assert_allclose(flow(page, 0.3, y).sum_of_squares, grad(y.x) ** 2, **CLOSE)
+    y = somewhere(optimizer)
+    np.testing.assert_allclose(flow(optimizer, 0.3, y).sum_of_squares, grad(y.x) ** 2, **CLOSE)
     _, rate = jax.jvp(
-        lambda y: f(y.x) + 2 * jnp.sqrt(y.sum_of_squares).sum(), (y,), (flow(page, 0.3, y),)
+        lambda y: f(y.x) + 2 * jnp.sqrt(y.sum_of_squares).sum(), (y,), (flow(optimizer, 0.3, y),)
     )
     assert abs(rate) < 1e-8
 
 
 def test_a_schedule_is_read_in_time_and_by_the_modified_flow_half_a_step_late():
     """x′ = -e(t) g, and to the next order -(e - h e′/2) g - (h/2) e² H g."""
-    page, h, t = Optax(lambda h: optax.sgd(lambda k: h * jnp.exp(-2 * k * h)), 0.01), 0.01, 0.4
-    y, e = somewhere(page), np.exp(-2 * t)
+    optimizer, h, t = Optax(lambda h: optax.sgd(lambda k: h * jnp.exp(-2 * k * h)), 0.01), 0.01, 0.4
+    y, e = somewhere(optimizer), np.exp(-2 * t)
     g, H = grad(y.x), hessian(y.x)
-    np.testing.assert_allclose(flow(page, t, y).x, -e * g, **CLOSE)
+    np.testing.assert_allclose(flow(optimizer, t, y).x, -e * g, **CLOSE)
     late = -(e + h * e) * g - h / 2 * e**2 * H @ g
-    np.testing.assert_allclose(flow(Modified(page), t, y).x, late, rtol=1e-8)
+    np.testing.assert_allclose(flow(Modified(optimizer), t, y).x, late, rtol=1e-8)
 
 
 def test_masks_see_the_pytree():
@@ -282,13 +282,13 @@ def test_masks_see_the_pytree():
     problem = Problem(
         lambda x: (x["w"] ** 2).sum() / 2 + (x["b"] ** 2).sum() / 2, start, name="masked"
     )
-    page = Optax(family, 0.1, like=start)
-    end = iterate(page, problem, 1).x
+    optimizer = Optax(family, 0.1, like=start)
+    end = iterate(optimizer, problem, 1).x
     np.testing.assert_allclose(end["w"][1], 0.7 * start["w"], rtol=1e-15)
     np.testing.assert_allclose(end["b"][1], 0.9 * start["b"], rtol=1e-15)
     with pytest.raises(InvalidValue, match="was made for positions like one of 3 numbers, got 2; pass the problem's own start as `like`"):  # fmt: skip
-        iterate(page, smooth, 1)
-    final = integrate(page, problem, 1).x
+        iterate(optimizer, smooth, 1)
+    final = integrate(optimizer, problem, 1).x
     np.testing.assert_allclose(final["w"][1], np.exp(-0.3) * start["w"], rtol=1e-9)
 
 
@@ -302,13 +302,13 @@ def test_refining_leaves_the_flow_alone_and_compiles_nothing_anew():
         traced.append(x)
         return f(x)
 
-    problem, page = Problem(counting, [-1.5, 1.0], name="counting"), worked("lion")
-    iterate(page, problem, 5)
+    problem, optimizer = Problem(counting, [-1.5, 1.0], name="counting"), worked("lion")
+    iterate(optimizer, problem, 5)
     before = len(traced)
     for n in (2, 4):
-        iterate(page.refine(n), problem, 5)
+        iterate(optimizer.refine(n), problem, 5)
     assert len(traced) == before
-    assert repr(page.refine(2)) == "Optax(lion, h=0.0025)"
+    assert repr(optimizer.refine(2)) == "Optax(lion, h=0.0025)"
 
 
 def test_pages_are_made_and_batched_inside_vmap():
@@ -333,13 +333,13 @@ def test_a_run_comes_back_from_disk_with_its_memories(tmp_path):
 
 
 def test_corners_are_named_and_modified_flows_warn_of_them():
-    page = Optax(lambda h: optax.chain(optax.clip(1.0), optax.sign_sgd(h)), 0.01)
-    assert page.regularity.nonsmooth == ("max", "min", "sign")
-    np.testing.assert_allclose(flow(page, 0.0, page.init(x0, grad)).x, -np.sign(grad(x0)))
+    optimizer = Optax(lambda h: optax.chain(optax.clip(1.0), optax.sign_sgd(h)), 0.01)
+    assert optimizer.regularity.nonsmooth == ("max", "min", "sign")
+    np.testing.assert_allclose(flow(optimizer, 0.0, optimizer.init(x0, grad)).x, -np.sign(grad(x0)))
     with pytest.warns(
         UserWarning, match=r"has corners or branches \(max, min, sign\); where a path crosses one"
     ):
-        Modified(page)
+        Modified(optimizer)
     assert all(not worked(name).regularity.nonsmooth for name in WORKED)
     by_the_largest = optax.stateless(
         lambda g, x: jax.tree.map(lambda g: g * jnp.exp(jnp.max(g) / 10), g)
@@ -371,11 +371,14 @@ def test_corners_are_named_and_modified_flows_warn_of_them():
     ids=["fixed decays", "adadelta", "rprop", "trace", "root", "logarithm", "linear", "short cosine", "tent", "short line", "cosine", "adamax"],
 )  # fmt: skip
 def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words):
-    page = Optax(family, 0.01)
-    assert iterate(page, smooth, 2).status == 0  # the map is there all the same
-    for derived in (page, Modified(page) if not page.regularity.nonsmooth else page):
+    optimizer = Optax(family, 0.01)
+    assert iterate(optimizer, smooth, 2).status == 0  # the map is there all the same
+    for derived in (
+        optimizer,
+        Modified(optimizer) if not optimizer.regularity.nonsmooth else optimizer,
+    ):
         with pytest.raises(InvalidValue, match=words):
-            derived.flow(0.1, page.init(x0, grad), grad)
+            derived.vector_field(0.1, optimizer.init(x0, grad), grad)
 
 
 @pytest.mark.usefixtures("as_users_see_it")
@@ -406,8 +409,10 @@ def test_what_is_no_family_is_refused(family, options, error, words):
 
 
 def test_momentum_page_and_its_scaled_trace_agree():
-    page, twin = (
+    optimizer, twin = (
         Momentum(0.0001, 0.98),
         Optax(lambda h: optax.sgd(h**2, momentum=1 - 2 * h), 0.01, scale={"trace": -1}),
     )
-    np.testing.assert_allclose(iterate(page, smooth, 20).x, iterate(twin, smooth, 20).x, rtol=1e-13)
+    np.testing.assert_allclose(
+        iterate(optimizer, smooth, 20).x, iterate(twin, smooth, 20).x, rtol=1e-13
+    )

@@ -57,30 +57,32 @@ class AdamInside(eqx.Module):
         return optax.adam(h, self.b1, self.b2, eps=0.0, eps_root=self.eps)
 
 
-def corrected(page):
+def corrected(optimizer):
     """The page with its flow and correction; its numbers are arrays, so that one compilation serves all decays."""
-    return with_dtype(Modified(Memoryless(page)), jnp.float64)
+    return with_dtype(Modified(Memoryless(optimizer)), jnp.float64)
 
 
 @eqx.filter_jit
-def flows(page, loss, x):
+def flows(optimizer, loss, x):
     """The flow without and with its correction."""
     grad = jax.grad(loss)
-    y = page.init(x, grad)
-    return page.optimizer.flow(0.0, y, grad).x, page.flow(0.0, y, grad).x
+    y = optimizer.init(x, grad)
+    return optimizer.optimizer.vector_field(0.0, y, grad).x, optimizer.vector_field(0.0, y, grad).x
 
 
 @eqx.filter_jit
-def starts(page, loss, x):
+def starts(optimizer, loss, x):
     """Where the flow starts without and with its correction."""
-    return page.optimizer.init_flow(x, jax.grad(loss)).x, page.init_flow(x, jax.grad(loss)).x
+    return optimizer.optimizer.init_flow(x, jax.grad(loss)).x, optimizer.init_flow(
+        x, jax.grad(loss)
+    ).x
 
 
-def assert_follows(page, velocity, correction):
-    page = corrected(page)
-    first, second = flows(page, f, x)
+def assert_follows(optimizer, velocity, correction):
+    optimizer = corrected(optimizer)
+    first, second = flows(optimizer, f, x)
     np.testing.assert_allclose(first, velocity, rtol=1e-8)
-    np.testing.assert_allclose((second - first) / page.h, correction, rtol=1e-8)
+    np.testing.assert_allclose((second - first) / optimizer.h, correction, rtol=1e-8)
 
 
 def optax_page(family, *rates):
@@ -96,8 +98,8 @@ def test_heavy_ball(b):
 @pytest.mark.parametrize("b", [0.5, 0.9, 0.999])
 def test_nesterov(b):
     """x′ = -(g + h (1-b+2b²)/(2(1-b)²) H g)/(1-b), where optax keeps the point that looks ahead."""
-    page = optax_page(Nesterov, b)
-    assert_follows(page, -g / (1 - b), -(1 - b + 2 * b**2) / (2 * (1 - b) ** 3) * H @ g)
+    optimizer = optax_page(Nesterov, b)
+    assert_follows(optimizer, -g / (1 - b), -(1 - b + 2 * b**2) / (2 * (1 - b) ** 3) * H @ g)
 
 
 def test_averaged_momentum(b=0.9):
@@ -136,12 +138,12 @@ def test_adam_with_eps_outside(b1, b2, eps=0.1):
 @pytest.mark.parametrize("b", [0.9, 0.999])
 def test_the_start_is_shifted_by_what_the_filling_memory_withholds(b):
     """By h b/(1-b)² g for heavy ball, h b²/(1-b)² g for Nesterov; by nothing where a correction fills it at once."""
-    for page, shift in [
+    for optimizer, shift in [
         (Momentum(h, b), b / (1 - b) ** 2 * g),
         (optax_page(Nesterov, b), b**2 / (1 - b) ** 2 * g),
         (Adam(h, b, 0.9), 0 * g),
     ]:
-        plain, shifted = starts(corrected(page), f, x)
+        plain, shifted = starts(corrected(optimizer), f, x)
         np.testing.assert_array_equal(plain, x)
         np.testing.assert_allclose((shifted - x) / h, shift, rtol=1e-8, atol=1e-8)
 
@@ -150,7 +152,7 @@ def test_the_start_is_shifted_by_what_the_filling_memory_withholds(b):
     "make",
     [
         lambda: Momentum(0.004, 0.8),
-        lambda: optax_page(AdamInside, 0.9, 0.95).at(0.002),
+        lambda: optax_page(AdamInside, 0.9, 0.95).with_time_step(0.002),
         lambda: Adam(0.001, 0.9, 0.95, eps=0.01),
     ],
     ids=["heavy ball", "adam, eps inside", "adam, eps outside"],
@@ -159,17 +161,20 @@ def test_the_gap_to_the_corrected_flow_closes_like_h_squared(make):
     """By a solver of its own, from the time on by which the memory has filled."""
     from scipy.integrate import solve_ivp
 
-    page = corrected(make())
-    steps, first = round(0.5 / float(page.h)), math.ceil(settling_time(page) / page.h)
+    optimizer = corrected(make())
+    steps, first = (
+        round(0.5 / float(optimizer.h)),
+        math.ceil(settling_time(optimizer) / optimizer.h),
+    )
     errors = []
     for n in (4, 8):
-        fine = page.refine(n)
+        fine = optimizer.refine(n)
         run = iterate(fine, smooth, 8 * steps)  # as long at both clocks, so that it compiles once
         path = run.x[first * n : steps * n + 1 : n]
-        times, x0 = np.arange(steps + 1) * float(page.h), starts(fine, f, smooth.start())[1]
+        times, x0 = np.arange(steps + 1) * float(optimizer.h), starts(fine, f, smooth.start())[1]
         flow = solve_ivp(lambda t, x, fine=fine: flows(fine, f, x)[1], (0, times[-1]), x0, "DOP853", times, rtol=1e-12, atol=1e-14)  # fmt: skip
         errors.append(np.linalg.norm(path - flow.y.T[first:], axis=1).max())
-    assert page.order == 2 and np.log2(errors[0] / errors[1]) > 1.8
+    assert optimizer.order == 2 and np.log2(errors[0] / errors[1]) > 1.8
 
 
 def test_the_factor_of_heavy_ball_on_a_quadratic_is_a_series_of_legendre_polynomials():
@@ -186,17 +191,17 @@ def test_the_factor_of_heavy_ball_on_a_quadratic_is_a_series_of_legendre_polynom
 
 
 def test_the_map_is_untouched_and_its_clock_the_learning_rate():
-    page = Memoryless(Momentum(0.01))
+    optimizer = Memoryless(Momentum(0.01))
     np.testing.assert_allclose(
-        iterate(page, smooth, 10).x, iterate(Momentum(0.01), smooth, 10).x, rtol=1e-14
+        iterate(optimizer, smooth, 10).x, iterate(Momentum(0.01), smooth, 10).x, rtol=1e-14
     )
-    assert page.h == pytest.approx(0.01) and page.refine(2).h == pytest.approx(0.005)
-    assert repr(page) == "Memoryless(Momentum(learning_rate=0.01, momentum=0.9))"
+    assert optimizer.h == pytest.approx(0.01) and optimizer.refine(2).h == pytest.approx(0.005)
+    assert repr(optimizer) == "Memoryless(Momentum(learning_rate=0.01, momentum=0.9))"
 
 
 def test_without_memory_nothing_is_reduced():
-    page = Memoryless(SGD(h))
-    assert page.fields == ("x",) and settling_time(page) == 0
+    optimizer = Memoryless(SGD(h))
+    assert optimizer.fields == ("x",) and settling_time(optimizer) == 0
     assert_follows(SGD(h), -g, -H @ g / 2)
 
 
@@ -234,9 +239,9 @@ def test_what_never_settles_is_refused(family, words):
 @pytest.mark.parametrize("smoothing", [0.0, 0.5])
 def test_lion_without_its_memory_steps_by_the_sign_of_the_gradient(smoothing):
     """Of the gradient here, as at a fixed decay m is g to first order; weight decay is left out."""
-    page = Memoryless(Lion(1e-3, weight_decay=0.0, smoothing=smoothing))
+    optimizer = Memoryless(Lion(1e-3, weight_decay=0.0, smoothing=smoothing))
     x = jnp.array([0.2, -0.3])
-    velocity = page.flow(0.0, page.init_flow(x, lambda x: x), lambda x: x).x
+    velocity = optimizer.vector_field(0.0, optimizer.init_flow(x, lambda x: x), lambda x: x).x
     np.testing.assert_allclose(
         velocity, -jnp.tanh(x / smoothing) if smoothing else -jnp.sign(x), rtol=1e-6
     )
@@ -251,13 +256,13 @@ def test_the_manifold_is_known_to_second_order():
 
 def test_the_order_is_measured_once_the_memory_has_filled():
     """0.99ᵏ falls below a thousandth in 688 steps; a shorter time is refused, and 50 steps come after it by default."""
-    page = Modified(Memoryless(RMSprop(0.0005, decay=0.99, eps=0.01)))
+    optimizer = Modified(Memoryless(RMSprop(0.0005, decay=0.99, eps=0.01)))
     with pytest.raises(
         InvalidValue,
         match="`time` is 0.1, but the map of Modified.* comes to its flow at 0.344 only",
     ):
-        analysis.order(page, smooth, time=0.1)
-    measured = analysis.order(page, smooth, refinements=3)
+        analysis.order(optimizer, smooth, time=0.1)
+    measured = analysis.order(optimizer, smooth, refinements=3)
     assert measured.time == pytest.approx(738 * 0.0005) and measured.pairwise[-1] == pytest.approx(
         2, abs=0.2
     )
@@ -272,15 +277,17 @@ def test_masks_are_kept():
         )
 
     start = {"b": np.array([1.0]), "w": np.array([[2.0, -1.0]])}
-    page = Memoryless(Optax(family, h, like=start))
-    flow = jax.jit(lambda x: page.flow(0.0, page.init(x, lambda x: x), lambda x: x).x)
+    optimizer = Memoryless(Optax(family, h, like=start))
+    flow = jax.jit(
+        lambda x: optimizer.vector_field(0.0, optimizer.init(x, lambda x: x), lambda x: x).x
+    )
     np.testing.assert_allclose(flow(jnp.array([1.0, 2.0, -1.0])), [-10, -60, 30], rtol=1e-12)
 
 
 def test_what_is_derived_is_not_reduced():
-    for page in (Modified(SGD(h)), Memoryless(SGD(h))):
+    for optimizer in (Modified(SGD(h)), Memoryless(SGD(h))):
         with pytest.raises(InvalidValue, match="is derived already; pass its page SGD"):
-            Memoryless(page)
+            Memoryless(optimizer)
 
 
 @pytest.mark.usefixtures("as_users_see_it")

@@ -27,7 +27,7 @@ from dynopt.runs.prepare import with_dtype
 f = Bowl(jnp.array([1.0, 4.0]), jnp.array(1.0))
 grad, hessian = jax.jit(jax.grad(f)), jax.jit(jax.hessian(f))
 smooth = Problem(f, [-1.5, 1.0], name="smooth")
-pages = {
+optimizers = {
     "sgd": SGD(0.04),
     "momentum": Momentum(0.0016),
     "rmsprop warm": RMSprop(0.01, initial_scale=4.0),
@@ -37,29 +37,32 @@ pages = {
 
 
 @eqx.filter_jit
-def _velocity(page, loss, x):
+def _velocity(optimizer, loss, x):
     grad = jax.grad(loss)
-    return page.flow(0.0, page.init(x, grad), grad).x
+    return optimizer.vector_field(0.0, optimizer.init(x, grad), grad).x
 
 
-def velocity(page, x, loss=f):
+def velocity(optimizer, x, loss=f):
     """Of the position, at its start; the numbers of the page are arrays, so that one compilation serves all steps."""
-    return _velocity(with_dtype(page, jnp.float64), loss, x)
+    return _velocity(with_dtype(optimizer, jnp.float64), loss, x)
 
 
-@pytest.mark.parametrize("page", pages.values(), ids=pages)
-def test_the_gap_to_the_modified_flow_closes_like_h_squared(page):
-    measured = analysis.order(Modified(page), smooth, refinements=6)
+@pytest.mark.parametrize("page", optimizers.values(), ids=optimizers)
+def test_the_gap_to_the_modified_flow_closes_like_h_squared(optimizer):
+    measured = analysis.order(Modified(optimizer), smooth, refinements=6)
     assert measured.expected == 2
     assert measured.pairwise[-1] == pytest.approx(2, abs=0.05)
 
 
 def test_after_one_step_the_averages_of_the_flow_are_those_of_the_map():
     """Up to O(h²), although q - (h/2) q′, from which they start, is no average of anything."""
-    page = pages["adam"]
+    optimizer = optimizers["adam"]
     errors = []
     for n in (16, 32):
-        fine, flow = page.refine(n), integrate(Modified(page.refine(n)), smooth, 50, rtol=1e-12)
+        fine, flow = (
+            optimizer.refine(n),
+            integrate(Modified(optimizer.refine(n)), smooth, 50, rtol=1e-12),
+        )
         map = iterate(fine, smooth, 10)
         errors.append(max(float(jnp.abs((getattr(map.y, name)[1] - getattr(flow.y, name)[1]) / w).max()) for name, w in weights(fine, fine.h, fine.h).items()))  # fmt: skip
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.2)
@@ -67,15 +70,18 @@ def test_after_one_step_the_averages_of_the_flow_are_those_of_the_map():
 
 @pytest.mark.parametrize("name", ["sgd", "rmsprop warm"])
 def test_with_three_terms_it_closes_like_h_cubed(name):
-    measured = analysis.order(Modified(pages[name], order=3), smooth, refinements=5)
+    measured = analysis.order(Modified(optimizers[name], order=3), smooth, refinements=5)
     assert measured.expected == 3
     assert measured.pairwise[-1] == pytest.approx(3, abs=0.15)
 
 
 def test_one_step_of_the_map_misses_the_modified_flow_by_h_cubed():
     errors = []
-    for page in (SGD(0.04), SGD(0.02)):
-        map, flow = iterate(page, smooth, 10), integrate(Modified(page), smooth, 50, rtol=1e-12)
+    for optimizer in (SGD(0.04), SGD(0.02)):
+        map, flow = (
+            iterate(optimizer, smooth, 10),
+            integrate(Modified(optimizer), smooth, 50, rtol=1e-12),
+        )
         errors.append(np.linalg.norm(map.x[1] - flow.x[1]))
     assert np.log2(errors[0] / errors[1]) == pytest.approx(3, abs=0.05)
 
@@ -122,8 +128,8 @@ def test_the_modified_equation_of_the_heavy_ball():
 
     errors = []
     for n in (1, 2, 4):
-        page = pages["momentum"].refine(n)
-        h, mu = float(page.h), float(page.momentum)
+        optimizer = optimizers["momentum"].refine(n)
+        h, mu = float(optimizer.h), float(optimizer.momentum)
 
         def field(t, z, h=h, mu=mu):
             return np.concatenate(
@@ -136,7 +142,7 @@ def test_the_modified_equation_of_the_heavy_ball():
         start = np.asarray(smooth.start())
         end = 50 * n * h
         known = solve_ivp(field, (0, end), np.concatenate([start, -h / 2 * np.asarray(grad(start))]), "DOP853", rtol=1e-10, atol=1e-12)  # fmt: skip
-        errors.append(np.linalg.norm(known.y[:2, -1] - iterate(page, smooth, 200).x[50 * n]))
+        errors.append(np.linalg.norm(known.y[:2, -1] - iterate(optimizer, smooth, 200).x[50 * n]))
     slopes = np.log2(np.divide(errors[:-1], errors[1:]))
     assert slopes[-1] == pytest.approx(2, abs=0.1)
 
@@ -145,7 +151,7 @@ class HalfSteps(SGD):
     """A map composed of two: two steps of half the size."""
 
     def step(self, t, y, grad):
-        half = SGD.at(self, self.h / 2)
+        half = SGD.with_time_step(self, self.h / 2)
         return SGD.step(half, t, SGD.step(half, t, y, grad), grad)
 
 
@@ -206,21 +212,26 @@ def test_a_page_is_needed():
 def test_the_modified_equation_of_nesterov_damps_along_the_hessian():
     """((1+μ)/2) x″ + ((1-μ)/h) x′ + μ h H x′ + ∇f = O(h²) for optax's Nesterov in the time √η; O(h) without μ h H x′."""
 
-    page = Modified(
+    optimizer = Modified(
         Optax(lambda h: optax.sgd(h**2, momentum=1 - h, nesterov=True), 0.02, scale={"trace": -1})
     )
 
     @eqx.filter_jit
-    def left_over(page, x, trace):
-        y = page.init(x, grad)._replace(trace=trace)
-        speed, turn = jax.jvp(lambda y: page.flow(0.0, y, grad), (y,), (page.flow(0.0, y, grad),))
-        h, mu = page.h, 1 - page.h
+    def left_over(optimizer, x, trace):
+        y = optimizer.init(x, grad)._replace(trace=trace)
+        speed, turn = jax.jvp(
+            lambda y: optimizer.vector_field(0.0, y, grad),
+            (y,),
+            (optimizer.vector_field(0.0, y, grad),),
+        )
+        h, mu = optimizer.h, 1 - optimizer.h
         without = (1 + mu) / 2 * turn.x + (1 - mu) / h * speed.x + grad(y.x)
         return jnp.linalg.norm(without + mu * h * hessian(y.x) @ speed.x), jnp.linalg.norm(without)
 
     somewhere = jax.random.normal(jax.random.key(0), (2, 2))
     coarse, fine = (
-        np.array(left_over(with_dtype(page.refine(n), jnp.float64), *somewhere)) for n in (1, 2)
+        np.array(left_over(with_dtype(optimizer.refine(n), jnp.float64), *somewhere))
+        for n in (1, 2)
     )
     with_it, without = np.log2(coarse / fine)
     assert with_it == pytest.approx(2, abs=0.15) and without < 1.2

@@ -60,13 +60,13 @@ def looked_at(links):
 def test_one_step_of_any_smooth_chain_misses_its_modified_flow_by_h_cubed(
     links, waves, start, tau, decay
 ):
-    page = eqx.tree_at(
+    optimizer = eqx.tree_at(
         lambda p: p.transformation.family, looked_at(links), Chain(links, tau, decay)
     )
     waves = np.asarray(waves)
     loss = Waves(*map(jnp.asarray, (waves[:3], 2 * waves[3:9].reshape(3, 2), 3 * waves[9:])))
     problem = Problem(loss, start, name="waves")
-    fine, finer = (Modified(page.refine(n)) for n in (2, 4))
+    fine, finer = (Modified(optimizer.refine(n)) for n in (2, 4))
     errors = [float(analysis.local_error(p, problem, 1).error[0]) for p in (fine, finer)]
     assume(errors[1] > 1e-9)  # where the third order happens nearly to vanish, the fourth shows
     assert np.log2(errors[0] / errors[1]) == pytest.approx(3, abs=0.2), errors

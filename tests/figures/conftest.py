@@ -13,25 +13,28 @@ from scenes import (
 )
 
 from dynopt import SGD, Momentum, Status
-from dynopt.analysis import Energy, Gap, LocalError, Order, gap
+from dynopt.analysis import Comparison, LocalError, Lyapunov, Order, compare
 
 
 @pytest.fixture(scope="session")
-def gaps() -> dict[str, list[Gap]]:
+def comparisons() -> dict[str, list[Comparison]]:
     """All pages on all scenes."""
-    return {name: [made_gap(page, scene(name)) for page in PAGES] for name in SCENES}
+    return {name: [made_gap(optimizer, scene(name)) for optimizer in PAGES] for name in SCENES}
 
 
 @pytest.fixture(scope="session")
-def local_errors(gaps) -> dict[str, list[LocalError]]:
-    return {name: [made_local_error(gap) for gap in made] for name, made in gaps.items()}
-
-
-@pytest.fixture(scope="session")
-def energies(gaps) -> dict[str, list[Energy]]:
+def local_errors(comparisons) -> dict[str, list[LocalError]]:
     return {
-        name: [energy for gap in made for energy in made_energies(gap)]
-        for name, made in gaps.items()
+        name: [made_local_error(comparison) for comparison in made]
+        for name, made in comparisons.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def energies(comparisons) -> dict[str, list[Lyapunov]]:
+    return {
+        name: [energy for comparison in made for energy in made_energies(comparison)]
+        for name, made in comparisons.items()
     }
 
 
@@ -48,13 +51,13 @@ def orders() -> dict[str, list[Order]]:
 
 
 @pytest.fixture(scope="session")
-def diverged() -> Gap:
+def diverged() -> Comparison:
     """Gradient descent with a learning rate beyond 2/λ = 0.2; its flow does nothing of the sort."""
-    gap = made_gap(SGD(0.4), scene("bowl"))
-    assert gap.map.status == Status.diverged and gap.flow.status == Status.ok
-    return gap
+    comparison = made_gap(SGD(0.4), scene("bowl"))
+    assert comparison.map.status == Status.diverged and comparison.flow.status == Status.ok
+    return comparison
 
 
 @pytest.fixture(scope="session")
-def true_gap() -> Gap:
-    return gap(Momentum(0.01), scene("bowl"), STEPS)
+def true_gap() -> Comparison:
+    return compare(Momentum(0.01), scene("bowl"), STEPS)

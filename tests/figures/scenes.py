@@ -10,9 +10,9 @@ import numpy as np
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, iterate
 from dynopt.analysis import (
     Basins,
-    Energy,
-    Gap,
+    Comparison,
     LocalError,
+    Lyapunov,
     Order,
     Rescaling,
     Sensitivity,
@@ -66,20 +66,25 @@ def flow_like(optimizer, problem: Problem, steps: int):
     return dataclasses.replace(fine, kind="flow", stats=stats)
 
 
-def made_gap(optimizer, problem: Problem, steps: int = STEPS) -> Gap:
+def made_gap(optimizer, problem: Problem, steps: int = STEPS) -> Comparison:
     map, flow = (
         iterate(optimizer, problem, steps, throw=False),
         flow_like(optimizer, problem, steps),
     )
     error = jnp.linalg.norm(map.y.x - flow.y.x, axis=-1)
     error = jnp.where(jnp.isfinite(error), error, jnp.nan)
-    return Gap(map.t, error, jnp.full_like(error, 1e-9), map, flow, optimizer, problem)
+    return Comparison(map.t, error, jnp.full_like(error, 1e-9), map, flow, optimizer, problem)
 
 
-def made_local_error(gap: Gap) -> LocalError:
-    error = jnp.abs(jnp.diff(gap.error)) + 1e-6
+def made_local_error(comparison: Comparison) -> LocalError:
+    error = jnp.abs(jnp.diff(comparison.error)) + 1e-6
     return LocalError(
-        gap.t[:-1], error, jnp.full_like(error, 1e-13), gap.map, gap.optimizer, gap.problem
+        comparison.t[:-1],
+        error,
+        jnp.full_like(error, 1e-13),
+        comparison.map,
+        comparison.optimizer,
+        comparison.problem,
     )
 
 
@@ -96,24 +101,37 @@ def made_order(
     )
 
 
-def made_energies(gap: Gap) -> list[Energy]:
+def made_energies(comparison: Comparison) -> list[Lyapunov]:
     """The loss passes for the energy of every page."""
     made = []
-    for run in (gap.map, gap.flow):
+    for run in (comparison.map, comparison.flow):
         rise = jnp.maximum(jnp.diff(run.loss, prepend=run.loss[:1]), 0)
-        made.append(Energy(run.t, run.loss, rise, run, gap.optimizer, gap.problem))
+        made.append(Lyapunov(run.t, run.loss, rise, run, comparison.optimizer, comparison.problem))
     return made
 
 
 def made_rescaling(
-    gap: Gap, scale: float = 1 / 3, power: float = 1.0, away: float = 1e-15
+    comparison: Comparison, scale: float = 1 / 3, power: float = 1.0, away: float = 1e-15
 ) -> Rescaling:
     """The map, a little away, passes for the run at the corrected rate, and the flow for that at the same rate."""
-    page, same = gap.optimizer, dataclasses.replace(gap.flow, kind="map")
+    optimizer, same = comparison.optimizer, dataclasses.replace(comparison.flow, kind="map")
     factor = scale ** (1 + power)
-    near = dataclasses.replace(gap.map, y=gap.map.y._replace(x=gap.map.y.x + away))
-    apart = jnp.where(jnp.isfinite(gap.error), away, jnp.nan), gap.error
-    return Rescaling(gap.map, same, near, *apart, power, factor, scale, page, page, gap.problem)
+    near = dataclasses.replace(
+        comparison.map, y=comparison.map.y._replace(x=comparison.map.y.x + away)
+    )
+    apart = jnp.where(jnp.isfinite(comparison.error), away, jnp.nan), comparison.error
+    return Rescaling(
+        comparison.map,
+        same,
+        near,
+        *apart,
+        power,
+        factor,
+        scale,
+        optimizer,
+        optimizer,
+        comparison.problem,
+    )
 
 
 def made_stability(
@@ -153,21 +171,21 @@ def made_sensitivity(optimizer, problem: Problem, n: int = 31, m: int = 21) -> S
     )
 
 
-def elsewhere(gap: Gap, problem: Problem) -> Gap:
+def elsewhere(comparison: Comparison, problem: Problem) -> Comparison:
     """The same runs, said to be on another problem."""
-    return dataclasses.replace(gap, problem=problem)
+    return dataclasses.replace(comparison, problem=problem)
 
 
-def with_runs(gap: Gap, change) -> Gap:
+def with_runs(comparison: Comparison, change) -> Comparison:
     """The same result with other arrays along map and flow; `change` takes and gives what grows with time."""
     runs = {
         kind: dataclasses.replace(
             run, **dict(zip(("t", "y", "loss"), change((run.t, run.y, run.loss)), strict=True))
         )
-        for kind, run in (("map", gap.map), ("flow", gap.flow))
+        for kind, run in (("map", comparison.map), ("flow", comparison.flow))
     }
-    t, error, solver_error = change((gap.t, gap.error, gap.solver_error))
-    return dataclasses.replace(gap, t=t, error=error, solver_error=solver_error, **runs)
+    t, error, solver_error = change((comparison.t, comparison.error, comparison.solver_error))
+    return dataclasses.replace(comparison, t=t, error=error, solver_error=solver_error, **runs)
 
 
 def found(ax, gid: str) -> Any:

@@ -23,8 +23,8 @@ def made_precision() -> Precision:
     return Precision(h, h + 1e-5 / h, h, 1e-12, "Tsit5", 1e-13, 0.5, SGD(0.01), scene("valley"))
 
 
-def made_inside(page=None, memory=1.0) -> Inside:
-    page = page or Momentum(0.01)
+def made_inside(optimizer=None, memory=1.0) -> Inside:
+    optimizer = optimizer or Momentum(0.01)
     x = np.array([[0.0, 0.0], [1.0, 0.5], [1.5, 1.5]])
     part = memory * np.array([[0.0, 0.0], [0.8, 0.2], [0.3, 0.9]])
     down = np.array([[2.0, 1.0], [-1.0, 1.0], [0.5, 0.0]])
@@ -34,7 +34,7 @@ def made_inside(page=None, memory=1.0) -> Inside:
         part,
         np.array([[1.0, 0.5], [-0.3, 0.8], [0.1, 0.1]]),
         down,
-        page,
+        optimizer,
         scene("bowl"),
     )
 
@@ -105,9 +105,11 @@ def test_where_nothing_is_memory_the_step_is_one_arrow():
 REAL = [Momentum(0.02, 0.9), Adam(0.5), Adam(0.1), SGD(0.03)]
 
 
-@pytest.mark.parametrize("page", REAL, ids=lambda page: f"{page.name}-{float(page.h):.2g}")
-def test_no_arrow_crosses_the_number_of_a_step(page):
-    seen = analysis.inside(page, problems.quadratic([1.0, 30.0]), first=5, steps=2)
+@pytest.mark.parametrize(
+    "page", REAL, ids=lambda optimizer: f"{optimizer.name}-{float(optimizer.h):.2g}"
+)
+def test_no_arrow_crosses_the_number_of_a_step(optimizer):
+    seen = analysis.inside(optimizer, problems.quadratic([1.0, 30.0]), first=5, steps=2)
     picture = inside.draw(seen)
     (ax,) = picture.axes
     picture.savefig(BytesIO(), format="png")
@@ -193,10 +195,10 @@ def test_the_tip_is_on_the_ball_and_the_line_touches_it(norm, gradient):
 @pytest.mark.parametrize(
     "norm, page", [("euclidean", SGD(1.0)), ("max", Signum(1.0)), ("spectral", Muon(1.0))]
 )
-def test_the_steepest_direction_has_the_colour_of_its_optimizer(norm, page):
+def test_the_steepest_direction_has_the_colour_of_its_optimizer(norm, optimizer):
     (ax,) = steepest.draw(analysis.steepest([[3.0, -1.0], [0.5, 2.0]], norm)).axes
     with context("notebook"):
-        color = to_rgba(readable(look(page).color))
+        color = to_rgba(readable(look(optimizer).color))
     assert found(ax, "steepest").arrow_patch.get_edgecolor() == color
 
 
@@ -211,13 +213,15 @@ def test_one_number_has_no_ball():
 
 
 def test_the_bound_is_drawn_above_the_losses_that_keep_it(as_users_see_it):
-    gaps = [made_gap(page, scene("bowl")) for page in PAGES[:2]]
-    (ax,) = bound.draw(gaps, two_over_t, name="2000/t²").axes
+    comparisons = [made_gap(optimizer, scene("bowl")) for optimizer in PAGES[:2]]
+    (ax,) = bound.draw(comparisons, two_over_t, name="2000/t²").axes
     line = np.asarray(found(ax, "bound").get_xydata())
     np.testing.assert_allclose(line[:, 1], two_over_t(line[:, 0]))
-    np.testing.assert_array_equal(found(ax, "flow sgd").get_ydata(), gaps[0].flow.loss[1:])
+    np.testing.assert_array_equal(found(ax, "flow sgd").get_ydata(), comparisons[0].flow.loss[1:])
     shares = [
-        float((run.loss[1:] / two_over_t(run.t[1:])).max()) for g in gaps for run in (g.flow, g.map)
+        float((run.loss[1:] / two_over_t(run.t[1:])).max())
+        for g in comparisons
+        for run in (g.flow, g.map)
     ]
     assert max(shares) == max(shares[2:])
     assert (
@@ -225,48 +229,48 @@ def test_the_bound_is_drawn_above_the_losses_that_keep_it(as_users_see_it):
         == f"All keep below 2000/t²; Momentum comes nearest, to {100 * max(shares):.2f} % of it"
     )
     said = [percent(share) for share in shares]
-    assert bound.describe(gaps, two_over_t).endswith(
+    assert bound.describe(comparisons, two_over_t).endswith(
         f"the flow of SGD comes to {said[0]} of it, the map to {said[1]} of it and "
         f"the flow of Momentum comes to {said[2]} of it, the map to {said[3]} of it."
     )
-    assert words(bound.draw(gaps[1], two_over_t).axes[0]).startswith(
+    assert words(bound.draw(comparisons[1], two_over_t).axes[0]).startswith(
         "Momentum keeps below the bound, and comes to "
     )
-    (ax,) = bound.draw(gaps, lambda t: 1e-9 * two_over_t(t), name="a hair").axes
+    (ax,) = bound.draw(comparisons, lambda t: 1e-9 * two_over_t(t), name="a hair").axes
     assert words(ax) == "SGD and Momentum break a hair"
-    (ax,) = bound.draw(gaps, lambda t: 1e9).axes
+    (ax,) = bound.draw(comparisons, lambda t: 1e9).axes
     assert np.ptp(found(ax, "bound").get_ydata()) == 0
     with pytest.raises(InvalidValue, match="a bound must be positive, got -"):
-        bound.draw(gaps, lambda t: -t)
+        bound.draw(comparisons, lambda t: -t)
     with pytest.raises(
         InvalidType, match="`bound` must be a function of the times, got 3; pass lambda t"
     ):
-        bound.draw(gaps, 3)
+        bound.draw(comparisons, 3)
     with pytest.raises(InvalidValue, match="the minimum of nowhere is not known"):
         bound.draw(made_gap(PAGES[0], scene("nowhere")), two_over_t)
 
 
 def test_a_map_that_breaks_the_bound_alone_is_named():
-    gap = analysis.gap(SGD(1.9), problems.quadratic([1.0]), 8, x0=[1.0])
-    picture = bound.draw(gap, lambda t: np.exp(-t / 2))
+    comparison = analysis.compare(SGD(1.9), problems.quadratic([1.0]), 8, x0=[1.0])
+    picture = bound.draw(comparison, lambda t: np.exp(-t / 2))
     (ax,) = picture.axes
     assert words(ax) == "The map of SGD breaks the bound" and picture.alt.endswith("times it.")
     low, high = ax.get_ylim()
-    assert low < gap.map.loss[1:].min() and gap.map.loss.max() < high
-    lost = analysis.gap(SGD(2.5), problems.quadratic([1.0]), 2000, x0=[1.0], throw=False)
+    assert low < comparison.map.loss[1:].min() and comparison.map.loss.max() < high
+    lost = analysis.compare(SGD(2.5), problems.quadratic([1.0]), 2000, x0=[1.0], throw=False)
     assert words(bound.draw(lost, lambda t: 1 + 0 * t).axes[0]).endswith(
         "; the map of SGD breaks the bound"
     )
 
 
 def test_a_bound_of_another_shape_is_refused():
-    gap = made_gap(PAGES[0], scene("bowl"))
+    comparison = made_gap(PAGES[0], scene("bowl"))
     for wrong in (lambda t: [1.0, 2.0], lambda t: "low"):
         with pytest.raises(
             InvalidType,
             match=r"`bound` must give a number for each time, got .* for \d+; pass lambda t",
         ):
-            bound.draw(gap, wrong)
+            bound.draw(comparison, wrong)
 
 
 def test_paths_in_three_coordinates_are_projected_in_panels_too():
@@ -275,10 +279,10 @@ def test_paths_in_three_coordinates_are_projected_in_panels_too():
         [0.0, 1.0, 2.0],
         name="bent",
     )
-    gap = analysis.gap(SGD(0.02), bent, 10)
+    comparison = analysis.compare(SGD(0.02), bent, 10)
     alone, picture = (
-        figures.paths.draw(gap),
-        panels.draw([(figures.paths, gap), (figures.loss, gap)]),
+        figures.paths.draw(comparison),
+        panels.draw([(figures.paths, comparison), (figures.loss, comparison)]),
     )
     np.testing.assert_array_equal(
         found(picture.axes[0], "map sgd").get_xydata(), found(alone.axes[0], "map sgd").get_xydata()
@@ -287,27 +291,34 @@ def test_paths_in_three_coordinates_are_projected_in_panels_too():
 
 
 def test_panels_are_the_pictures_side_by_side(as_users_see_it):
-    gaps = [made_gap(page, scene("bowl")) for page in PAGES]
+    comparisons = [made_gap(optimizer, scene("bowl")) for optimizer in PAGES]
     picture = panels.draw(
-        [(figures.paths, gaps[:2]), (figures.gap, gaps, "Own words"), (figures.loss, gaps[0])]
+        [
+            (figures.paths, comparisons[:2]),
+            (figures.global_error, comparisons, "Own words"),
+            (figures.loss, comparisons[0]),
+        ]
     )
     picture.savefig(BytesIO(), format="png")
     assert picture.alt == " ".join(
         [
-            figures.paths.describe(gaps[:2]),
-            f"Own words: {figures.gap.describe(gaps)}",
-            figures.loss.describe(gaps[0]),
+            figures.paths.describe(comparisons[:2]),
+            f"Own words: {figures.global_error.describe(comparisons)}",
+            figures.loss.describe(comparisons[0]),
         ]
     )
     caption = found(picture, "caption").get_text().replace("\n", " ")
-    errors = [g.solver_error.max() for g in gaps]
+    errors = [g.solver_error.max() for g in comparisons]
     assert caption.count("The flow") == 1
     assert caption.endswith(
         f"The flow by Tsit5 (rtol 10⁻¹¹) errs by at most {number(max(errors))}."
     )
     assert len([ax for ax in picture.axes if ax.get_title()]) == 3
     assert picture.axes[1].get_title() == "Own words"
-    wide, alone = panels.draw([(figures.gap, gaps)] * 2), panels.draw([(figures.gap, gaps)])
+    wide, alone = (
+        panels.draw([(figures.global_error, comparisons)] * 2),
+        panels.draw([(figures.global_error, comparisons)]),
+    )
     assert wide.get_figwidth() > alone.get_figwidth()
     with pytest.raises(InvalidValue, match="`panels` is empty"):
         panels.draw([])
@@ -318,18 +329,18 @@ def test_panels_are_the_pictures_side_by_side(as_users_see_it):
     with pytest.raises(
         InvalidType, match="the title of a panel must be text, got 3; put it in quotes"
     ):
-        panels.draw([(figures.gap, gaps, 3)])
+        panels.draw([(figures.global_error, comparisons, 3)])
     with pytest.raises(InvalidType, match="`panels` must be a list of panels, got None"):
         panels.draw(None)
     for figure in (figures.bound, figures.overview):
         with pytest.raises(
             InvalidType, match=rf"got {figure.__name__} and 1 more, pass \(figures.loss, runs\)"
         ):
-            panels.draw([(figure, gaps)])
+            panels.draw([(figure, comparisons)])
 
 
 def test_keys_of_one_word_in_two_colours_are_two():
-    seen = [(inside, made_inside(page)) for page in (Momentum(0.01), Adam(0.1))]
+    seen = [(inside, made_inside(optimizer)) for optimizer in (Momentum(0.01), Adam(0.1))]
     (legend,) = panels.draw(seen).legends
     keys = [
         (text.get_text(), key.get_color())

@@ -25,8 +25,8 @@ from scenes import (
 )
 
 from dynopt import SGD, Momentum, Problem, figures
-from dynopt.figures import Picture, gap, loss, overview, paths, phase
-from dynopt.figures.drawing.runs import cast, handles
+from dynopt.figures import Picture, global_error, loss, overview, paths, phase
+from dynopt.figures.drawing.runs import entries, handles
 from dynopt.figures.drawing.words import number
 
 KEYS = ("sgd", "momentum", "rmsprop", "adam")
@@ -43,7 +43,7 @@ def words(figure) -> str:
 
 
 @pytest.fixture(scope="module")
-def pictures(gaps, local_errors, orders, energies) -> dict[str, Picture]:
+def pictures(comparisons, local_errors, orders, energies) -> dict[str, Picture]:
     """Those of one list of runs."""
     shown = {
         "local_error": local_errors["bowl"],
@@ -51,11 +51,13 @@ def pictures(gaps, local_errors, orders, energies) -> dict[str, Picture]:
         "energy": energies["bowl"],
     }
     drawn = {
-        name: module.draw(shown.get(name, gaps["bowl"]))
+        name: module.draw(shown.get(name, comparisons["bowl"]))
         for name, module in figures.catalogue.items()
         if name not in ("modified", "stability", "basins", "sweep", "rescaling", "overview")
     }
-    return drawn | {"overview": overview.draw(gaps["bowl"], local_errors["bowl"], orders["bowl"])}
+    return drawn | {
+        "overview": overview.draw(comparisons["bowl"], local_errors["bowl"], orders["bowl"])
+    }
 
 
 def test_the_catalogue_lists_the_pictures_in_teaching_order():
@@ -74,20 +76,20 @@ def test_the_catalogue_lists_the_pictures_in_teaching_order():
 
 @pytest.mark.parametrize("kind", ["map", "flow"])
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
-def test_paths_hold_the_trajectories_exactly(pictures, gaps, i, kind):
+def test_paths_hold_the_trajectories_exactly(pictures, comparisons, i, kind):
     line = found(frame(pictures["paths"]), f"{kind} {KEYS[i]}")
-    np.testing.assert_array_equal(line.get_xydata(), getattr(gaps["bowl"][i], kind).y.x)
+    np.testing.assert_array_equal(line.get_xydata(), getattr(comparisons["bowl"][i], kind).y.x)
 
 
 @pytest.mark.parametrize("kind", ["map", "flow"])
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
-def test_the_loss_holds_the_trajectories_exactly(pictures, gaps, i, kind):
+def test_the_loss_holds_the_trajectories_exactly(pictures, comparisons, i, kind):
     line = found(frame(pictures["loss"]), f"{kind} {KEYS[i]}")
-    np.testing.assert_array_equal(line.get_ydata(), getattr(gaps["bowl"][i], kind).loss)
+    np.testing.assert_array_equal(line.get_ydata(), getattr(comparisons["bowl"][i], kind).loss)
 
 
-def test_the_loss_is_counted_from_the_known_minimum_or_else_from_nothing(gaps):
-    sgd = gaps["bowl"][0]
+def test_the_loss_is_counted_from_the_known_minimum_or_else_from_nothing(comparisons):
+    sgd = comparisons["bowl"][0]
     deep = Problem(sgd.problem.loss, [-2.0, 1.5], name="deep", minimum=-5.0)
     ax = frame(loss.draw(elsewhere(sgd, deep)))
     np.testing.assert_array_equal(found(ax, "map sgd").get_ydata(), np.asarray(sgd.map.loss) + 5)
@@ -99,8 +101,8 @@ def test_the_loss_is_counted_from_the_known_minimum_or_else_from_nothing(gaps):
 
 
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
-def test_gap_and_local_error_hold_the_errors_exactly(pictures, gaps, local_errors, i):
-    for name, result in (("gap", gaps["bowl"][i]), ("local_error", local_errors["bowl"][i])):
+def test_gap_and_local_error_hold_the_errors_exactly(pictures, comparisons, local_errors, i):
+    for name, result in (("gap", comparisons["bowl"][i]), ("local_error", local_errors["bowl"][i])):
         ax = frame(pictures[name])
         np.testing.assert_array_equal(
             found(ax, f"{name.replace('_', ' ')} {KEYS[i]}").get_ydata(), result.error
@@ -127,10 +129,10 @@ def test_the_order_holds_gaps_fit_and_floor_exactly(pictures, orders, i):
 
 
 @pytest.mark.parametrize("coordinate", [0, 1])
-def test_the_phase_plane_holds_position_and_velocity(gaps, coordinate):
-    ax = frame(phase.draw(gaps["bowl"], coordinate=coordinate))
+def test_the_phase_plane_holds_position_and_velocity(comparisons, coordinate):
+    ax = frame(phase.draw(comparisons["bowl"], coordinate=coordinate))
     for kind in ("map", "flow"):
-        y = getattr(gaps["bowl"][1], kind).y
+        y = getattr(comparisons["bowl"][1], kind).y
         np.testing.assert_array_equal(
             found(ax, f"{kind} momentum").get_xydata(), np.stack([y.x, y.p], -1)[:, coordinate]
         )
@@ -139,7 +141,7 @@ def test_the_phase_plane_holds_position_and_velocity(gaps, coordinate):
 
 
 def test_a_true_result_is_drawn_as_it_is(true_gap):
-    picture = gap.draw(true_gap)
+    picture = global_error.draw(true_gap)
     np.testing.assert_array_equal(found(frame(picture), "gap momentum").get_ydata(), true_gap.error)
     np.testing.assert_array_equal(
         found(frame(picture), "solver error momentum").get_ydata(), true_gap.solver_error
@@ -162,11 +164,11 @@ def test_dots_are_the_map_and_a_line_is_the_flow(pictures, name):
             )
 
 
-def test_the_flow_is_smooth_between_its_points(gaps):
-    flow = found(frame(paths.draw(gaps["bowl"][1])), "flow momentum")
-    x, corners = np.asarray(gaps["bowl"][1].flow.y.x), flow.get_path().vertices
+def test_the_flow_is_smooth_between_its_points(comparisons):
+    flow = found(frame(paths.draw(comparisons["bowl"][1])), "flow momentum")
+    x, corners = np.asarray(comparisons["bowl"][1].flow.y.x), flow.get_path().vertices
     np.testing.assert_array_equal(corners[::3], x)  # through every point
-    tangent, velocity = corners[1::3] - x[:-1], np.asarray(gaps["bowl"][1].flow.y.p)[:-1]
+    tangent, velocity = corners[1::3] - x[:-1], np.asarray(comparisons["bowl"][1].flow.y.p)[:-1]
     sine = tangent[:, 0] * velocity[:, 1] - tangent[:, 1] * velocity[:, 0]
     np.testing.assert_allclose(sine, 0, atol=1e-12)  # along the flow's own velocity
     assert (tangent * velocity).sum(1).min() >= 0 < (tangent * velocity).sum(1).max()
@@ -202,35 +204,39 @@ def test_errors_stand_on_logarithmic_axes(pictures):
     assert frame(pictures["order"]).get_xscale() == "log"
 
 
-def test_runs_of_one_length_are_drawn_over_time_others_over_steps(gaps):
-    sgd, _, rmsprop, _ = gaps["bowl"]
-    assert frame(gap.draw(sgd)).get_xlabel() == "time  t = k h"
-    np.testing.assert_array_equal(found(frame(gap.draw(sgd)), "gap sgd").get_xdata(), sgd.t)
-    ax = frame(gap.draw([sgd, rmsprop]))
+def test_runs_of_one_length_are_drawn_over_time_others_over_steps(comparisons):
+    sgd, _, rmsprop, _ = comparisons["bowl"]
+    assert frame(global_error.draw(sgd)).get_xlabel() == "time  t = k h"
+    np.testing.assert_array_equal(
+        found(frame(global_error.draw(sgd)), "gap sgd").get_xdata(), sgd.t
+    )
+    ax = frame(global_error.draw([sgd, rmsprop]))
     assert ax.get_xlabel() == "step k,  at time t = k h"
     np.testing.assert_array_equal(found(ax, "gap rmsprop").get_xdata(), np.arange(STEPS + 1))
 
 
-def test_the_window_is_the_problems_own_and_paths_leave_it_only_from_view(gaps):
+def test_the_window_is_the_problems_own_and_paths_leave_it_only_from_view(comparisons):
     corner = Problem(scene("bowl").loss, [-2.0, 1.5], name="corner", window=((-2.5, 0), (-0.5, 2)))
-    ax = frame(paths.draw(elsewhere(gaps["bowl"][1], corner)))
+    ax = frame(paths.draw(elsewhere(comparisons["bowl"][1], corner)))
     assert ax.get_xlim() == (-2.5, 0) and ax.get_ylim() == (-0.5, 2)
     ((x, y),) = found(ax, "exit map momentum").get_xydata()  # in shares of the frame
     assert y == 0 and 0 < x < 1 and "exit flow momentum" in gids(ax)
-    np.testing.assert_array_equal(found(ax, "map momentum").get_xydata(), gaps["bowl"][1].map.y.x)
-    assert "exit map momentum" not in gids(frame(paths.draw(gaps["bowl"][1])))
+    np.testing.assert_array_equal(
+        found(ax, "map momentum").get_xydata(), comparisons["bowl"][1].map.y.x
+    )
+    assert "exit map momentum" not in gids(frame(paths.draw(comparisons["bowl"][1])))
 
 
-def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_said(diverged, gaps):
+def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_said(diverged, comparisons):
     k = int(diverged.map.stats["first_bad_step"])
-    for module in (paths, loss, gap):
-        picture = module.draw([diverged, gaps["bowl"][3]])
+    for module in (paths, loss, global_error):
+        picture = module.draw([diverged, comparisons["bowl"][3]])
         ax = frame(picture)
         assert f"SGD diverged at step {k}" in ax.get_title().replace("\n", " ")
         assert (
             f"SGD diverged at step {k}" in words(picture) and f"diverged at step {k}" in picture.alt
         )
-        assert f"exit {'gap' if module is gap else 'map'} sgd" in gids(ax)
+        assert f"exit {'gap' if module is global_error else 'map'} sgd" in gids(ax)
     ax = frame(paths.draw(diverged))
     np.testing.assert_array_equal(
         found(ax, "map sgd").get_xydata(), np.asarray(diverged.map.y.x)[diverged.map.finite]
@@ -240,49 +246,49 @@ def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_said(diverged, gap
     assert frame(loss.draw(diverged)).get_ylim()[1] < 1e6
 
 
-def test_starts_and_minimizers_are_marked(gaps):
-    ax = frame(paths.draw(gaps["wells"]))
+def test_starts_and_minimizers_are_marked(comparisons):
+    ax = frame(paths.draw(comparisons["wells"]))
     np.testing.assert_array_equal(found(ax, "start").get_xydata(), [[0.0, -3.0]])
     np.testing.assert_array_equal(
-        found(ax, "minimizer").get_xydata(), gaps["wells"][0].problem.minimizers
+        found(ax, "minimizer").get_xydata(), comparisons["wells"][0].problem.minimizers
     )
-    assert "minimizer" not in gids(frame(paths.draw(gaps["nowhere"])))
+    assert "minimizer" not in gids(frame(paths.draw(comparisons["nowhere"])))
 
 
-def test_levels_are_round_and_evenly_spread_in_the_logarithm(gaps):
-    ax = frame(paths.draw(gaps["valley"]))
+def test_levels_are_round_and_evenly_spread_in_the_logarithm(comparisons):
+    ax = frame(paths.draw(comparisons["valley"]))
     levels = np.array(found(ax, "contours").levels)
     assert levels.min() > 0 and 5 <= len(levels) <= 13
     assert set((levels / 10 ** np.floor(np.log10(levels) + 1e-9)).round(6)) <= {1, 1.5, 2, 3, 5, 7}
 
 
-def test_too_many_dots_are_thinned_in_view_only_and_the_caption_says_so(gaps):
+def test_too_many_dots_are_thinned_in_view_only_and_the_caption_says_so(comparisons):
     long = with_runs(
-        gaps["bowl"][0], lambda runs: jax.tree.map(lambda a: jnp.concatenate([a] * 10), runs)
+        comparisons["bowl"][0], lambda runs: jax.tree.map(lambda a: jnp.concatenate([a] * 10), runs)
     )
     picture = paths.draw(long)
     assert found(frame(picture), "map sgd").get_markevery() == 5
     assert len(found(frame(picture), "map sgd").get_xdata()) == 410
     assert "Every 5th iterate has a dot." in words(picture)
-    assert found(frame(loss.draw(gaps["bowl"][0])), "map sgd").get_markevery() == 2
-    assert found(frame(paths.draw(gaps["bowl"][0])), "map sgd").get_markevery() == 1
-    assert "iterate has a dot" not in words(paths.draw(gaps["bowl"][0]))
+    assert found(frame(loss.draw(comparisons["bowl"][0])), "map sgd").get_markevery() == 2
+    assert found(frame(paths.draw(comparisons["bowl"][0])), "map sgd").get_markevery() == 1
+    assert "iterate has a dot" not in words(paths.draw(comparisons["bowl"][0]))
 
 
-def test_the_solvers_error_is_drawn_if_near_and_else_told(gaps):
+def test_the_solvers_error_is_drawn_if_near_and_else_told(comparisons):
     from dataclasses import replace
 
-    sgd = gaps["bowl"][0]
+    sgd = comparisons["bowl"][0]
     near, far = (replace(sgd, solver_error=sgd.solver_error * factor) for factor in (1e5, 1e-3))
-    ax = frame(gap.draw(near))
+    ax = frame(global_error.draw(near))
     assert (
         ax.get_ylim()[0] < 1e-4
         and "solver band sgd" in gids(ax)
-        and "solver's own error" in words(gap.draw(near))
+        and "solver's own error" in words(global_error.draw(near))
     )
-    ax = frame(gap.draw(far))
+    ax = frame(global_error.draw(far))
     assert ax.get_ylim()[0] > 1e-12 and "solver band sgd" not in gids(ax)
-    assert "solver's own error, below the frame: at most 10⁻¹²" in words(gap.draw(far))
+    assert "solver's own error, below the frame: at most 10⁻¹²" in words(global_error.draw(far))
 
 
 def test_slopes_stand_beside_their_lines_with_their_errors(pictures):
@@ -308,14 +314,14 @@ def test_left_out_gaps_far_above_the_fit_do_not_press_it_flat(orders):
     assert high < 1e3 * wild.error[2] and low < wild.error[-1] < wild.error[1] < high
 
 
-def test_where_map_and_flow_end_apart_a_key_says_what_both_look_like(gaps):
+def test_where_map_and_flow_end_apart_a_key_says_what_both_look_like(comparisons):
     """A name beside the end of one would be false of the other."""
-    own = gaps["bowl"][0]
+    own = comparisons["bowl"][0]
     lower = dataclasses.replace(
         own, flow=dataclasses.replace(own.flow, loss=own.flow.loss.at[-1].set(1e-9))
     )
     for seen, named in ((own, True), (lower, False)):
-        ax = frame(loss.draw([seen, gaps["bowl"][3]]))
+        ax = frame(loss.draw([seen, comparisons["bowl"][3]]))
         assert ("name SGD" in gids(ax)) == named
         assert ("SGD" in keys(ax)) != named
 
@@ -323,32 +329,35 @@ def test_where_map_and_flow_end_apart_a_key_says_what_both_look_like(gaps):
 def test_the_solvers_error_ends_where_the_map_has_failed(diverged):
     k = int(diverged.map.stats["first_bad_step"])
     wild = dataclasses.replace(diverged, solver_error=jnp.where(jnp.arange(41) < k, 1e-9, 1e30))
-    assert k < 41 and len(found(frame(gap.draw(wild)), "solver error sgd").get_xdata()) == k
-    assert "errs by at most 10⁻⁹" in gap.draw(wild).get_supxlabel()
+    assert (
+        k < 41 and len(found(frame(global_error.draw(wild)), "solver error sgd").get_xdata()) == k
+    )
+    assert "errs by at most 10⁻⁹" in global_error.draw(wild).get_supxlabel()
 
 
-def test_a_key_says_in_a_word_that_a_run_failed(diverged, gaps):
-    picture = paths.draw([diverged, gaps["bowl"][3]])
+def test_a_key_says_in_a_word_that_a_run_failed(diverged, comparisons):
+    picture = paths.draw([diverged, comparisons["bowl"][3]])
     assert {"SGD (diverged)", "Adam"} <= set(keys(frame(picture)))
     lost = dataclasses.replace(
-        gaps["bowl"][0], flow=dataclasses.replace(diverged.flow, result=jnp.asarray(4))
+        comparisons["bowl"][0], flow=dataclasses.replace(diverged.flow, result=jnp.asarray(4))
     )
-    assert "SGD (flow unsolved)" in [a.get_label() for a in handles(cast([lost]))]
+    assert "SGD (flow unsolved)" in [a.get_label() for a in handles(entries([lost]))]
 
 
-def test_the_path_that_covers_least_lies_on_top(gaps):
+def test_the_path_that_covers_least_lies_on_top(comparisons):
     """Of as many dots the shorter, else that of fewer dots."""
-    short, long = gaps["bowl"][0], gaps["bowl"][1]
+    short, long = comparisons["bowl"][0], comparisons["bowl"][1]
     few = with_runs(long, lambda runs: [jax.tree.map(lambda a: a[:10], a) for a in runs])
     for other, order in ((long, ["momentum", "sgd"]), (few, ["sgd", "momentum"])):
         drawn = [line.get_gid() for line in frame(paths.draw([short, other])).lines]
         assert [gid[4:] for gid in drawn if gid.startswith("map ")] == order
 
 
-def test_steps_are_counted_in_whole_numbers(gaps):
+def test_steps_are_counted_in_whole_numbers(comparisons):
     few = [
         with_runs(
-            gaps["bowl"][i], lambda runs, n=n: [jax.tree.map(lambda a: a[:n], a) for a in runs]
+            comparisons["bowl"][i],
+            lambda runs, n=n: [jax.tree.map(lambda a: a[:n], a) for a in runs],
         )
         for i, n in ((0, 2), (3, 3))
     ]
@@ -358,17 +367,17 @@ def test_steps_are_counted_in_whole_numbers(gaps):
     )
 
 
-def test_a_flow_that_was_solved_in_part_shapes_the_phase_plane(gaps):
-    own = gaps["bowl"][1]
+def test_a_flow_that_was_solved_in_part_shapes_the_phase_plane(comparisons):
+    own = comparisons["bowl"][1]
     lost = dataclasses.replace(own, map=dataclasses.replace(own.map, result=jnp.asarray(1)))
     lost = dataclasses.replace(lost, flow=dataclasses.replace(own.flow, result=jnp.asarray(4)))
     assert np.ptp(frame(phase.draw(lost)).get_ylim()) > np.ptp(np.asarray(own.flow.y.p)[:, 0])
 
 
-def test_numbers_on_the_axis_do_not_touch(gaps):
+def test_numbers_on_the_axis_do_not_touch(comparisons):
     """However narrow the frame."""
     figure = Figure(figsize=(2.4, 2))
-    ax = phase.draw(gaps["valley"][1], ax=figure.add_subplot())
+    ax = phase.draw(comparisons["valley"][1], ax=figure.add_subplot())
     figure.draw_without_rendering()
     boxes = [tick.get_window_extent() for tick in ax.get_xticklabels() if tick.get_text()]
     assert len(boxes) > 1 and all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
@@ -381,10 +390,10 @@ def test_names_stand_at_the_ends_of_their_lines(pictures):
 
 
 def test_the_overview_holds_every_panel_and_leaves_out_what_is_not_there(
-    gaps, local_errors, orders, pictures
+    comparisons, local_errors, orders, pictures
 ):
-    page = pictures["overview"]
-    assert {ax.get_gid() for ax in page.axes} == {
+    optimizer = pictures["overview"]
+    assert {ax.get_gid() for ax in optimizer.axes} == {
         "paths",
         "loss",
         "phase",
@@ -392,22 +401,22 @@ def test_the_overview_holds_every_panel_and_leaves_out_what_is_not_there(
         "local_error",
         "order",
     }
-    panels = {ax.get_gid(): ax for ax in page.axes}
+    panels = {ax.get_gid(): ax for ax in optimizer.axes}
     for i, key in enumerate(KEYS):
         np.testing.assert_array_equal(
-            found(panels["paths"], f"map {key}").get_xydata(), gaps["bowl"][i].map.y.x
+            found(panels["paths"], f"map {key}").get_xydata(), comparisons["bowl"][i].map.y.x
         )
         np.testing.assert_array_equal(
-            found(panels["gap"], f"gap {key}").get_ydata(), gaps["bowl"][i].error
+            found(panels["gap"], f"gap {key}").get_ydata(), comparisons["bowl"][i].error
         )
-    sgd = overview.draw(gaps["bowl"][0], local_errors["bowl"][0], orders["bowl"][0])
+    sgd = overview.draw(comparisons["bowl"][0], local_errors["bowl"][0], orders["bowl"][0])
     assert {ax.get_gid() for ax in sgd.axes} == {"paths", "loss", "gap", "local_error", "order"}
-    bare = overview.draw(gaps["bowl"][0], [], [])
+    bare = overview.draw(comparisons["bowl"][0], [], [])
     assert {ax.get_gid() for ax in bare.axes} == {"paths", "loss", "gap"}
 
 
 def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(
-    gaps, local_errors, orders, energies
+    comparisons, local_errors, orders, energies
 ):
     shown = {
         "local_error": local_errors["bowl"],
@@ -416,7 +425,7 @@ def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(
     }
     shown |= {
         "stability": made_stability(),
-        "rescaling": [made_rescaling(gap) for gap in gaps["bowl"]],
+        "rescaling": [made_rescaling(comparison) for comparison in comparisons["bowl"]],
     }
     stars = Problem(
         scene("wells").loss,
@@ -434,7 +443,7 @@ def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(
             continue
         figure = Figure(figsize=(9, 4))
         ax, other = figure.subplots(1, 2)
-        assert module.draw(shown.get(name, gaps["bowl"]), ax=ax) is ax
+        assert module.draw(shown.get(name, comparisons["bowl"]), ax=ax) is ax
         assert figure.axes == [ax, other] and not other.has_data() and other.get_title() == ""
         assert ax.get_title() and ax.has_data()
         assert (
@@ -445,11 +454,11 @@ def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(
         figure.draw_without_rendering()
 
 
-def test_figures_of_many_frames_take_the_claims_into_their_frames(gaps):
+def test_figures_of_many_frames_take_the_claims_into_their_frames(comparisons):
     with mpl.rc_context({"figure.constrained_layout.use": True}):
         figure = Figure(figsize=(8, 4))
         left, right = figure.subplots(1, 2)
-    loss.draw(gaps["bowl"], ax=left)
-    gap.draw(gaps["bowl"], ax=right)
+    loss.draw(comparisons["bowl"], ax=left)
+    global_error.draw(comparisons["bowl"], ax=right)
     figure.draw_without_rendering()
     assert left.title.get_window_extent().x1 <= right.title.get_window_extent().x0

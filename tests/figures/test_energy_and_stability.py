@@ -160,9 +160,9 @@ def test_an_energy_of_nothing_finite_says_so(energies):
     picture.savefig(BytesIO(), dpi=30)
 
 
-def test_wrong_energies_are_named(energies, gaps, as_users_see_it):
+def test_wrong_energies_are_named(energies, comparisons, as_users_see_it):
     with pytest.raises(InvalidType, match="must come from analysis.energy, got Gap"):
-        energy.draw(gaps["bowl"][0])
+        energy.draw(comparisons["bowl"][0])
     with pytest.raises(InvalidValue, match="draw one picture for each"):
         energy.draw([energies["bowl"][0], energies["valley"][0]])
     batch = dataclasses.replace(energies["bowl"][0], energy=jnp.ones((2, 41)))
@@ -235,13 +235,13 @@ def test_maps_without_contours_or_bounds_are_drawn():
         stability.draw(odd).savefig(BytesIO(), dpi=30)
 
 
-def test_one_stability_map_is_one_picture(gaps, as_users_see_it):
+def test_one_stability_map_is_one_picture(comparisons, as_users_see_it):
     with pytest.raises(
         InvalidValue, match="`results` holds 2 results; pass one of analysis.stability"
     ):
         stability.draw([made_stability()] * 2)
     with pytest.raises(InvalidType, match="`results` must come from analysis.stability, got Gap"):
-        stability.draw(gaps["bowl"][0])
+        stability.draw(comparisons["bowl"][0])
     assert stability.describe([made_stability()]) == stability.describe(made_stability())
 
 

@@ -13,7 +13,7 @@ from scenes import elsewhere, found, gids, made_local_error, made_order, scene, 
 
 from dynopt import SGD, Adam, Problem
 from dynopt.errors import InvalidType, InvalidValue
-from dynopt.figures import gap, local_error, loss, order, overview, paths, phase
+from dynopt.figures import global_error, local_error, loss, order, overview, paths, phase
 
 
 def saved(picture) -> bytes:
@@ -42,40 +42,44 @@ def of_dim(made, n: int):
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_paths_need_two_coordinates_and_the_others_are_for_any_dimension(n, gaps):
-    made = of_dim(gaps["bowl"][0], n)
+def test_paths_need_two_coordinates_and_the_others_are_for_any_dimension(n, comparisons):
+    made = of_dim(comparisons["bowl"][0], n)
     if n == 1:
         with pytest.raises(
             InvalidValue, match="high has 1 coordinate; draw loss, gap, local_error, order or phase"
         ):
             paths.draw(made)
-    for picture in (loss.draw(made), gap.draw(made), local_error.draw(made_local_error(made))):
+    for picture in (
+        loss.draw(made),
+        global_error.draw(made),
+        local_error.draw(made_local_error(made)),
+    ):
         assert saved(picture)
-    page = overview.draw(made, made_local_error(made), made_order(SGD(0.1), made.problem, 1.0))
-    assert {ax.get_gid() for ax in page.axes} == {"loss", "gap", "local_error", "order"} | (
+    optimizer = overview.draw(made, made_local_error(made), made_order(SGD(0.1), made.problem, 1.0))
+    assert {ax.get_gid() for ax in optimizer.axes} == {"loss", "gap", "local_error", "order"} | (
         {"paths"} if n > 1 else set()
     )
 
 
-def test_a_position_of_many_leaves_is_drawn_if_it_has_two_numbers(gaps):
+def test_a_position_of_many_leaves_is_drawn_if_it_has_two_numbers(comparisons):
     start = {"a": np.array([-2.0]), "b": np.array(1.5)}
     tree = Problem(lambda x: (x["a"] ** 2).sum() + 5 * x["b"] ** 2, start, name="tree")
-    made = changed(elsewhere(gaps["bowl"][0], tree), unravel=ravel_pytree(start)[1])
+    made = changed(elsewhere(comparisons["bowl"][0], tree), unravel=ravel_pytree(start)[1])
     assert "map sgd" in gids(paths.draw(made).axes[0])
 
 
-def test_a_phase_plane_needs_a_velocity(gaps):
+def test_a_phase_plane_needs_a_velocity(comparisons):
     with pytest.raises(InvalidValue, match="which SGD and Adam have not; pass a gap of Momentum"):
-        phase.draw([gaps["bowl"][0], gaps["bowl"][3]])
+        phase.draw([comparisons["bowl"][0], comparisons["bowl"][3]])
     with pytest.raises(
         InvalidValue, match="`coordinate` is 2 but there are only 2; pass a number from 0 to 1"
     ):
-        phase.draw(gaps["bowl"], coordinate=2)
+        phase.draw(comparisons["bowl"], coordinate=2)
     with pytest.raises(InvalidValue, match="coordinate"):
-        phase.draw(gaps["bowl"], coordinate=-1)
+        phase.draw(comparisons["bowl"], coordinate=-1)
 
 
-def test_wrong_results_are_named(gaps, orders, as_users_see_it):
+def test_wrong_results_are_named(comparisons, orders, as_users_see_it):
     with pytest.raises(
         InvalidValue, match="`results` is empty; pass one or more results of analysis.gap"
     ):
@@ -83,46 +87,48 @@ def test_wrong_results_are_named(gaps, orders, as_users_see_it):
     with pytest.raises(InvalidType, match="must come from analysis.gap, got Order"):
         loss.draw(orders["bowl"][0])
     with pytest.raises(InvalidType, match="must come from analysis.order, got Gap"):
-        order.draw([gaps["bowl"][0]])
+        order.draw([comparisons["bowl"][0]])
     with pytest.raises(
         InvalidValue,
         match="bowl in 2 coordinates and valley in 2 coordinates; draw one picture for each",
     ):
-        paths.draw([gaps["bowl"][0], gaps["valley"][0]])
+        paths.draw([comparisons["bowl"][0], comparisons["valley"][0]])
     with pytest.raises(InvalidValue, match="of several problems"):
-        overview.draw(gaps["bowl"], [], orders["valley"])
+        overview.draw(comparisons["bowl"], [], orders["valley"])
     with pytest.raises(InvalidType, match="`ax` must be a matplotlib Axes, got 3"):
-        loss.draw(gaps["bowl"], ax=3)  # pyright: ignore
-    batch = dataclasses.replace(gaps["bowl"][0], error=jnp.ones((2, 41)))
+        loss.draw(comparisons["bowl"], ax=3)  # pyright: ignore
+    batch = dataclasses.replace(comparisons["bowl"][0], error=jnp.ones((2, 41)))
     with pytest.raises(InvalidValue, match="holds a batch"):
-        gap.draw(batch)
+        global_error.draw(batch)
 
 
 @pytest.mark.parametrize("name", ["$\\frac$ price", "a\nb\t_^{", "€ " * 80, ""])
-def test_no_name_is_taken_for_a_formula_or_breaks_a_line(gaps, name):
+def test_no_name_is_taken_for_a_formula_or_breaks_a_line(comparisons, name):
     problem = Problem(scene("bowl").loss, [-2.0, 1.5], name=name)
-    made = dataclasses.replace(gaps["bowl"][1], problem=problem)
-    for picture in (gap.draw(made), order.draw(made_order(SGD(0.1), problem, 1.0))):
+    made = dataclasses.replace(comparisons["bowl"][1], problem=problem)
+    for picture in (global_error.draw(made), order.draw(made_order(SGD(0.1), problem, 1.0))):
         assert saved(picture)
 
 
-def test_a_loss_of_zero_is_masked_and_an_empty_picture_speaks(gaps):
-    some = gaps["bowl"][0].map.loss.at[20:].set(0.0)
-    assert saved(loss.draw(changed(gaps["bowl"][0], loss=some)))
-    at_rest = loss.draw(changed(gaps["bowl"][0], loss=jnp.zeros(41)))
+def test_a_loss_of_zero_is_masked_and_an_empty_picture_speaks(comparisons):
+    some = comparisons["bowl"][0].map.loss.at[20:].set(0.0)
+    assert saved(loss.draw(changed(comparisons["bowl"][0], loss=some)))
+    at_rest = loss.draw(changed(comparisons["bowl"][0], loss=jnp.zeros(41)))
     assert "at its minimum from the start" in found(at_rest.axes[0], "words").get_text()
     assert saved(at_rest)
-    nothing = gap.draw(
-        dataclasses.replace(gaps["bowl"][0], error=jnp.zeros(41), solver_error=jnp.zeros(41))
+    nothing = global_error.draw(
+        dataclasses.replace(comparisons["bowl"][0], error=jnp.zeros(41), solver_error=jnp.zeros(41))
     )
     assert found(nothing.axes[0], "words").get_text() == "no gap above 0 to draw"
     assert saved(nothing)
 
 
-def test_numbers_that_are_none_leave_a_picture_that_says_so(gaps):
+def test_numbers_that_are_none_leave_a_picture_that_says_so(comparisons):
     nan = jnp.full(41, jnp.nan)
-    lost = dataclasses.replace(changed(gaps["bowl"][1], loss=nan), error=nan, solver_error=nan)
-    for module in (paths, loss, gap, phase):
+    lost = dataclasses.replace(
+        changed(comparisons["bowl"][1], loss=nan), error=nan, solver_error=nan
+    )
+    for module in (paths, loss, global_error, phase):
         assert saved(module.draw(lost))
     assert found(loss.draw(lost).axes[0], "words").get_text() == "no finite loss to draw"
     empty = dataclasses.replace(
@@ -133,15 +139,15 @@ def test_numbers_that_are_none_leave_a_picture_that_says_so(gaps):
 
 
 @pytest.mark.parametrize("huge", [1e150, 1e308])
-def test_huge_numbers_break_nothing(gaps, huge):
-    made = gaps["nowhere"][1]
+def test_huge_numbers_break_nothing(comparisons, huge):
+    made = comparisons["nowhere"][1]
     y = made.map.y._replace(x=made.map.y.x.at[-3:].set(huge), p=made.map.y.p.at[-2:].set(-huge))
     wild = dataclasses.replace(
         changed(made, y=y, loss=made.map.loss.at[-3:].set(huge)),
         error=made.error.at[-3:].set(huge),
         solver_error=made.error,
     )
-    for module in (paths, loss, gap, phase):
+    for module in (paths, loss, global_error, phase):
         assert saved(module.draw(wild))
     grown = dataclasses.replace(
         made_order(SGD(0.1), scene("bowl"), 1.0), error=np.geomspace(huge, 1, 7)
@@ -157,33 +163,33 @@ def test_huge_numbers_break_nothing(gaps, huge):
         lambda x: 1e307 * (x**2).sum(),
     ],
 )
-def test_a_loss_that_is_nowhere_or_everywhere_the_same_or_huge_has_a_ground(loss, gaps):
+def test_a_loss_that_is_nowhere_or_everywhere_the_same_or_huge_has_a_ground(loss, comparisons):
     odd = Problem(loss, [-2.0, 1.5], name="odd", window=((-3, 2), (-2, 3)))
-    assert saved(paths.draw(elsewhere(gaps["bowl"][0], odd)))
+    assert saved(paths.draw(elsewhere(comparisons["bowl"][0], odd)))
 
 
-def test_a_start_outside_the_window_is_still_seen(gaps):
+def test_a_start_outside_the_window_is_still_seen(comparisons):
     outside = Problem(scene("bowl").loss, [-2.0, 1.5], name="off", window=((10, 11), (10, 11)))
-    ax = paths.draw(dataclasses.replace(gaps["bowl"][0], problem=outside)).axes[0]
+    ax = paths.draw(dataclasses.replace(comparisons["bowl"][0], problem=outside)).axes[0]
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     assert left < -2 < right and bottom < 1.5 < top
 
 
-def test_a_run_of_no_steps_is_a_picture(gaps):
-    made = with_runs(gaps["bowl"][0], lambda runs: jax.tree.map(lambda a: a[:1], runs))
-    for module in (paths, loss, gap):
+def test_a_run_of_no_steps_is_a_picture(comparisons):
+    made = with_runs(comparisons["bowl"][0], lambda runs: jax.tree.map(lambda a: a[:1], runs))
+    for module in (paths, loss, global_error):
         assert saved(module.draw(made))
 
 
-def test_float32_is_drawn_and_said(gaps):
+def test_float32_is_drawn_and_said(comparisons):
     made = with_runs(
-        gaps["bowl"][0], lambda runs: jax.tree.map(lambda a: a.astype(jnp.float32), runs)
+        comparisons["bowl"][0], lambda runs: jax.tree.map(lambda a: a.astype(jnp.float32), runs)
     )
     assert saved(paths.draw(made)) and "float32" in paths.draw(made).get_supxlabel()
 
 
-def test_an_axes_without_a_figure_is_refused(gaps):
+def test_an_axes_without_a_figure_is_refused(comparisons):
     ax = Figure().add_subplot()
     ax.remove()
     with pytest.raises(InvalidValue, match="belongs to no figure"):
-        loss.draw(gaps["bowl"], ax=ax)
+        loss.draw(comparisons["bowl"], ax=ax)

@@ -25,14 +25,14 @@ def wordless(picture):
     baseline_dir="baseline", tolerance=4, remove_text=True, savefig_kwargs={"dpi": 50}
 )
 @pytest.mark.parametrize("name", SHOWN)
-def test_picture(name, gaps, local_errors, orders, energies):
+def test_picture(name, comparisons, local_errors, orders, energies):
     shown = {
         "local_error": local_errors["wells"],
         "order": orders["wells"],
         "energy": energies["wells"],
     }
     shown["stability"] = made_stability()
-    picture = wordless(figures.catalogue[name].draw(shown.get(name, gaps["wells"])))
+    picture = wordless(figures.catalogue[name].draw(shown.get(name, comparisons["wells"])))
     canvas = FigureCanvasAgg(picture)
     canvas.draw()
     ink = (np.asarray(canvas.buffer_rgba())[..., :3] < 250).any(-1).mean()

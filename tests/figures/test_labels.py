@@ -8,7 +8,17 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from scenes import made_stability
 
-from dynopt.figures import energy, gap, local_error, loss, order, overview, paths, phase, stability
+from dynopt.figures import (
+    energy,
+    global_error,
+    local_error,
+    loss,
+    order,
+    overview,
+    paths,
+    phase,
+    stability,
+)
 from dynopt.figures.drawing import labels as beside, measure, style
 
 
@@ -59,8 +69,8 @@ def outside(picture) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["valley", "nowhere"])
-def test_no_word_lies_on_another_or_outside(name, gaps, local_errors, orders, energies):
-    pictures = [module.draw(gaps[name]) for module in (paths, loss, gap, phase)]
+def test_no_word_lies_on_another_or_outside(name, comparisons, local_errors, orders, energies):
+    pictures = [module.draw(comparisons[name]) for module in (paths, loss, global_error, phase)]
     pictures += [
         local_error.draw(local_errors[name]),
         order.draw(orders[name]),
@@ -71,16 +81,18 @@ def test_no_word_lies_on_another_or_outside(name, gaps, local_errors, orders, en
 
 
 @pytest.mark.parametrize("look", style.STYLES)
-def test_nor_in_any_style(look, gaps, local_errors, orders):
-    pictures = [overview.draw(gaps["wells"], local_errors["wells"], orders["wells"], style=look)]
+def test_nor_in_any_style(look, comparisons, local_errors, orders):
+    pictures = [
+        overview.draw(comparisons["wells"], local_errors["wells"], orders["wells"], style=look)
+    ]
     pictures += [stability.draw(made_stability(), style=look)]
-    for picture in pictures + [paths.draw(gaps["ripples"], style=look)] * (look == "slides"):
+    for picture in pictures + [paths.draw(comparisons["ripples"], style=look)] * (look == "slides"):
         assert overlapping(picture) == [] and outside(picture) == []
 
 
-def test_nor_with_a_run_that_failed(diverged, gaps):
+def test_nor_with_a_run_that_failed(diverged, comparisons):
     for module in (paths, loss):
-        picture = module.draw([diverged, *gaps["bowl"][1:]])
+        picture = module.draw([diverged, *comparisons["bowl"][1:]])
         assert overlapping(picture) == [] and outside(picture) == []
 
 

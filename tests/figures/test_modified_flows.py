@@ -15,7 +15,7 @@ from test_labels import outside, overlapping
 
 from dynopt import SGD, Memoryless, Modified, Momentum, Optax, analysis
 from dynopt.errors import InvalidType, InvalidValue
-from dynopt.figures import gap, modified
+from dynopt.figures import global_error, modified
 from dynopt.figures.drawing import style
 from dynopt.figures.drawing.words import names, number
 
@@ -26,10 +26,10 @@ def mended(made, share: float = 0.1, order: int = 2):
     """What is left of the gap is a share of it: as if by `Modified`, without a solver."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a cold start
-        page = Modified(made.optimizer, order)
+        optimizer = Modified(made.optimizer, order)
     between = jax.tree.map(lambda m, f: m + share * (f - m), made.map.y, made.flow.y)
     flow = dataclasses.replace(made.flow, y=between)
-    return dataclasses.replace(made, optimizer=page, flow=flow, error=share * made.error)
+    return dataclasses.replace(made, optimizer=optimizer, flow=flow, error=share * made.error)
 
 
 def away(made, distance: float):
@@ -48,8 +48,10 @@ def caption(picture) -> str:
 @pytest.fixture(scope="module")
 def true():
     """Gradient descent on the bowl at 3/10 of the learning rate that its steeper side can bear."""
-    page, problem = SGD(0.06), scene("bowl")
-    return analysis.gap(page, problem, STEPS), analysis.gap(Modified(page), problem, STEPS)
+    optimizer, problem = SGD(0.06), scene("bowl")
+    return analysis.compare(optimizer, problem, STEPS), analysis.compare(
+        Modified(optimizer), problem, STEPS
+    )
 
 
 def test_the_dots_of_gradient_descent_lie_on_its_modified_flow(true):
@@ -78,8 +80,8 @@ def test_the_title_has_the_numbers_of_the_gaps(true):
 
 
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
-def test_map_flow_and_modified_flow_of_every_page(i, gaps):
-    made = gaps["bowl"][i]
+def test_map_flow_and_modified_flow_of_every_page(i, comparisons):
+    made = comparisons["bowl"][i]
     ax = modified.draw(made, mended(made)).axes[0]
     np.testing.assert_array_equal(found(ax, f"map {KEYS[i]}").get_xydata(), made.map.y.x)
     np.testing.assert_array_equal(found(ax, f"flow {KEYS[i]}").get_xydata(), made.flow.y.x)
@@ -88,8 +90,8 @@ def test_map_flow_and_modified_flow_of_every_page(i, gaps):
     )
 
 
-def test_the_modified_flow_is_the_optimizers_line_and_the_flow_a_quieter_one(gaps):
-    made = gaps["bowl"][1]
+def test_the_modified_flow_is_the_optimizers_line_and_the_flow_a_quieter_one(comparisons):
+    made = comparisons["bowl"][1]
     ax, own = modified.draw(made, mended(made)).axes[0], style.look(made.optimizer)
     line, flow, dots = (
         found(ax, gid) for gid in ("flow momentum, modified", "flow momentum", "map momentum")
@@ -106,8 +108,8 @@ def test_the_modified_flow_is_the_optimizers_line_and_the_flow_a_quieter_one(gap
     )
 
 
-def test_the_title_says_whose_dots_lie_on_it_nearer_and_not(gaps):
-    sgd, momentum, rmsprop, adam = (away(g, 0.5) for g in gaps["bowl"])
+def test_the_title_says_whose_dots_lie_on_it_nearer_and_not(comparisons):
+    sgd, momentum, rmsprop, adam = (away(g, 0.5) for g in comparisons["bowl"])
     on = [mended(sgd, 0.02)]
     assert title(modified.draw(sgd, on)) == (
         "The dots lie on the modified flow: SGD within 0.01, where its flow is 0.5 away"
@@ -132,8 +134,8 @@ def test_the_title_says_whose_dots_lie_on_it_nearer_and_not(gaps):
     )
 
 
-def test_the_window_fits_the_runs(gaps):
-    made = gaps["ripples"][0]
+def test_the_window_fits_the_runs(comparisons):
+    made = comparisons["ripples"][0]
     ax = modified.draw(made, mended(made)).axes[0]
     x = np.concatenate([made.map.y.x, made.flow.y.x])
     assert ax.get_xlim()[0] < x[:, 0].min() and x[:, 0].max() < ax.get_xlim()[1]
@@ -142,8 +144,8 @@ def test_the_window_fits_the_runs(gaps):
     )
 
 
-def test_caption_and_alt_text_say_under_which_conditions(gaps):
-    made = gaps["wells"][0]
+def test_caption_and_alt_text_say_under_which_conditions(comparisons):
+    made = comparisons["wells"][0]
     picture = modified.draw(
         made, dataclasses.replace(mended(made), solver_error=made.solver_error * 7)
     )
@@ -156,19 +158,21 @@ def test_caption_and_alt_text_say_under_which_conditions(gaps):
     assert picture.alt.endswith(".") and "\n" not in picture.alt and picture.alt.count(". ") == 0
 
 
-def test_a_run_that_failed_is_said_first(diverged, gaps):
+def test_a_run_that_failed_is_said_first(diverged, comparisons):
     k = int(diverged.map.stats["first_bad_step"])
     with_failed = dataclasses.replace(mended(diverged), flow=diverged.flow)
-    picture = modified.draw([diverged, gaps["bowl"][1]], [with_failed, mended(gaps["bowl"][1])])
+    picture = modified.draw(
+        [diverged, comparisons["bowl"][1]], [with_failed, mended(comparisons["bowl"][1])]
+    )
     assert title(picture).startswith(f"SGD diverged at step {k}; ")
     assert f"SGD diverged at step {k}" in picture.alt and "exit map sgd" in gids(picture.axes[0])
     lost = dataclasses.replace(
-        mended(gaps["bowl"][0]),
+        mended(comparisons["bowl"][0]),
         flow=dataclasses.replace(
             diverged.map, kind="flow", stats=diverged.flow.stats | diverged.map.stats
         ),
     )
-    picture = modified.draw(gaps["bowl"][0], lost)
+    picture = modified.draw(comparisons["bowl"][0], lost)
     assert title(picture).startswith("The modified flow of SGD diverged at t = ")
     assert (
         "its modified flow diverged at t = " in picture.alt
@@ -176,8 +180,8 @@ def test_a_run_that_failed_is_said_first(diverged, gaps):
     )
 
 
-def test_what_does_not_belong_together_is_refused(gaps, as_users_see_it):
-    sgd, momentum = gaps["bowl"][:2]
+def test_what_does_not_belong_together_is_refused(comparisons, as_users_see_it):
+    sgd, momentum = comparisons["bowl"][:2]
     with pytest.raises(
         InvalidValue, match="there are 2 gaps but 1 modified gap; pass for each gap"
     ):
@@ -193,7 +197,7 @@ def test_what_does_not_belong_together_is_refused(gaps, as_users_see_it):
     with pytest.raises(InvalidValue, match="stands beside"):
         modified.draw(sgd, mended(dataclasses.replace(sgd, optimizer=SGD(0.02))))
     with pytest.raises(InvalidValue, match="several problems, bowl in 2 coordinates and valley"):
-        modified.draw(sgd, mended(gaps["valley"][0]))
+        modified.draw(sgd, mended(comparisons["valley"][0]))
     short = made_gap(sgd.optimizer, sgd.problem, 39)
     with pytest.raises(
         InvalidValue, match="ran 40 steps but its modified gap 39; measure both over the same steps"
@@ -215,38 +219,43 @@ def test_what_does_not_belong_together_is_refused(gaps, as_users_see_it):
 
 
 @pytest.mark.parametrize("look", style.STYLES)
-def test_no_word_lies_on_another_or_outside(look, gaps):
-    picture = modified.draw(gaps["wells"], [mended(g) for g in gaps["wells"]], style=look)
+def test_no_word_lies_on_another_or_outside(look, comparisons):
+    picture = modified.draw(
+        comparisons["wells"], [mended(g) for g in comparisons["wells"]], style=look
+    )
     assert overlapping(picture) == [] and outside(picture) == []
 
 
-def test_it_is_drawn_in_the_axes_of_others(gaps):
+def test_it_is_drawn_in_the_axes_of_others(comparisons):
     figure = Figure(figsize=(9, 4))
     left, right = figure.subplots(1, 2)
-    assert modified.draw(gaps["bowl"], [mended(g) for g in gaps["bowl"]], ax=left) is left
+    assert (
+        modified.draw(comparisons["bowl"], [mended(g) for g in comparisons["bowl"]], ax=left)
+        is left
+    )
     assert figure.axes == [left, right] and not right.has_data() and left.get_title()
 
 
-def test_nothing_finite_is_a_picture_that_says_so(gaps):
+def test_nothing_finite_is_a_picture_that_says_so(comparisons):
     nan = jnp.full(STEPS + 1, jnp.nan)
-    lost = dataclasses.replace(gaps["bowl"][0], error=nan, solver_error=nan)
+    lost = dataclasses.replace(comparisons["bowl"][0], error=nan, solver_error=nan)
     picture = modified.draw(lost, dataclasses.replace(mended(lost), error=nan))
     assert title(picture) == "No gap could be measured"
     picture.savefig(BytesIO(), dpi=30)
 
 
-def test_what_is_derived_from_a_page_looks_like_it_and_is_called_after_it(gaps):
+def test_what_is_derived_from_a_page_looks_like_it_and_is_called_after_it(comparisons):
     sgd, momentum = SGD(0.1), Momentum(0.1)
     with jax.numpy_rank_promotion("allow"):
         memoryless = Memoryless(momentum)
-    for page in (Modified(momentum), memoryless, Modified(memoryless)):
-        assert style.look(page) == style.look(momentum)
+    for optimizer in (Modified(momentum), memoryless, Modified(memoryless)):
+        assert style.look(optimizer) == style.look(momentum)
     assert style.keys([sgd, Modified(sgd)]) == ["sgd", "sgd, modified"]
     assert names([sgd, Modified(sgd)]) == ["SGD", "SGD, modified"]
     assert names([Modified(sgd), Modified(SGD(0.2))]) == [
         "SGD, modified (learning_rate 0.1)", "SGD, modified (learning_rate 0.2)"
     ]  # fmt: skip
-    ax = gap.draw([gaps["bowl"][0], mended(gaps["bowl"][0])]).axes[0]
+    ax = global_error.draw([comparisons["bowl"][0], mended(comparisons["bowl"][0])]).axes[0]
     first, second = (found(ax, gid) for gid in ("gap sgd", "gap sgd, modified"))
     assert first.get_color() != second.get_color() and first.get_marker() == second.get_marker()
 

@@ -11,7 +11,7 @@ from scenes import found, gids, made_gap, made_local_error, with_runs
 from test_labels import outside, overlapping
 
 from dynopt import SGD, Adam, Momentum, Problem
-from dynopt.analysis import Gap
+from dynopt.analysis import Comparison
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import Picture, overview, paths
 from dynopt.figures.drawing import style
@@ -29,12 +29,12 @@ def tree_loss(x):
 
 
 @pytest.fixture(scope="module")
-def five() -> list[Gap]:
-    return [made_gap(page, quadratic([1.0, 2, 3, 4, 5])) for page in PAGES]
+def five() -> list[Comparison]:
+    return [made_gap(optimizer, quadratic([1.0, 2, 3, 4, 5])) for optimizer in PAGES]
 
 
 @pytest.fixture(scope="module")
-def tree() -> Gap:
+def tree() -> Comparison:
     start = {"w": np.array([[0.5, -1, 0.3], [1, 0.2, -0.4]]), "b": np.array([0.1, 2.0])}
     return made_gap(Momentum(0.005), Problem(tree_loss, start, name="tree"))
 
@@ -44,8 +44,14 @@ def shown(five) -> Picture:
     return paths.draw(five)
 
 
-def points(gaps) -> np.ndarray:
-    return np.concatenate([np.asarray(run.y.x) for gap in gaps for run in (gap.map, gap.flow)])
+def points(comparisons) -> np.ndarray:
+    return np.concatenate(
+        [
+            np.asarray(run.y.x)
+            for comparison in comparisons
+            for run in (comparison.map, comparison.flow)
+        ]
+    )
 
 
 def pca(x) -> tuple[np.ndarray, np.ndarray]:
@@ -66,8 +72,8 @@ def drawn(picture, gid) -> np.ndarray:
 def test_paths_are_projected_on_their_principal_directions(five, kind, shown):
     picture, x = shown, points(five)
     basis, _ = pca(x)
-    for gap, key in zip(five, ("sgd", "momentum", "adam"), strict=True):
-        expected = (np.asarray(getattr(gap, kind).y.x) - x.mean(0)) @ basis.T
+    for comparison, key in zip(five, ("sgd", "momentum", "adam"), strict=True):
+        expected = (np.asarray(getattr(comparison, kind).y.x) - x.mean(0)) @ basis.T
         seen = drawn(picture, f"{kind} {key}")
         np.testing.assert_allclose(
             seen * np.sign(seen[0]), expected * np.sign(expected[0]), atol=1e-9
@@ -77,8 +83,8 @@ def test_paths_are_projected_on_their_principal_directions(five, kind, shown):
 def test_the_start_is_on_the_left_and_below(five, shown):
     assert (drawn(shown, "start") < 0).all()
     mirrored = [
-        with_runs(gap, lambda runs: (runs[0], jax.tree.map(jnp.negative, runs[1]), runs[2]))
-        for gap in five
+        with_runs(comparison, lambda runs: (runs[0], jax.tree.map(jnp.negative, runs[1]), runs[2]))
+        for comparison in five
     ]
     np.testing.assert_array_equal(drawn(paths.draw(mirrored), "start"), drawn(shown, "start"))
 
@@ -147,11 +153,11 @@ def test_many_points_are_lifted_a_few_at_a_time(five, monkeypatch):
 
 def test_how_much_the_contours_miss_is_said(five, shown):
     plane, missed = plane_of(five), {}
-    for gap in five:
-        for run in (gap.map, gap.flow):
-            under = contours.losses(gap, plane.project(run.y.x), plane)  # pyright: ignore
+    for comparison in five:
+        for run in (comparison.map, comparison.flow):
+            under = contours.losses(comparison, plane.project(run.y.x), plane)  # pyright: ignore
             by = np.abs(np.asarray(run.loss) - under).max()
-            missed[gap.optimizer.name] = max(by, missed.get(gap.optimizer.name, 0))
+            missed[comparison.optimizer.name] = max(by, missed.get(comparison.optimizer.name, 0))
     most = max(missed, key=missed.__getitem__)
     said = f"{number(missed[most], 2)} ({most})"
     picture = shown
@@ -168,11 +174,14 @@ def test_how_much_the_contours_miss_is_said(five, shown):
 
 
 def test_dots_are_hollow_where_the_contours_are_wrong_by_more_than_one(five):
-    picture, plane, gap = paths.draw(five, plane=AXES[:2], origin=np.zeros(5)), None, five[1]
+    picture, plane, comparison = paths.draw(five, plane=AXES[:2], origin=np.zeros(5)), None, five[1]
     plane = plane_of(five, AXES[:2], np.zeros(5))
     ax = picture.axes[0]
     levels = list(found(ax, "contours").levels)
-    loss, under = np.asarray(gap.map.loss), contours.losses(gap, plane.project(gap.map.y.x), plane)  # pyright: ignore
+    loss, under = (
+        np.asarray(comparison.map.loss),
+        contours.losses(comparison, plane.project(comparison.map.y.x), plane),
+    )  # pyright: ignore
     wrong = np.abs(np.searchsorted(levels, loss) - np.searchsorted(levels, under)) > 1
     assert wrong.any() and not wrong.all()
     np.testing.assert_array_equal(
@@ -206,11 +215,11 @@ def test_a_given_origin_is_where_the_axes_cross(five):
     assert paths.describe(five, plane=(AXES[0], AXES[1]), origin=[0.0] * 5) == picture.alt
 
 
-def test_a_plane_may_be_given_in_two_coordinates(gaps):
+def test_a_plane_may_be_given_in_two_coordinates(comparisons):
     turned = np.array([[1.0, 1.0], [-1.0, 1.0]]) / 2**0.5
-    picture = paths.draw(gaps["bowl"][0], plane=turned, origin=[0.0, 0.0])
+    picture = paths.draw(comparisons["bowl"][0], plane=turned, origin=[0.0, 0.0])
     np.testing.assert_allclose(
-        drawn(picture, "map sgd"), gaps["bowl"][0].map.y.x @ turned.T, atol=1e-14
+        drawn(picture, "map sgd"), comparisons["bowl"][0].map.y.x @ turned.T, atol=1e-14
     )
     assert "The paths lie in it. Contours are the loss in the plane, as on the paths." in caption(
         picture
@@ -229,11 +238,13 @@ def test_a_tree_is_projected_as_one_vector(tree):
     u = {"w": np.array([[1.0, 0, 0], [0, 0, 0]]), "b": np.zeros(2)}
     v = {"w": np.zeros((2, 3)), "b": np.array([0.0, 1.0])}
     origin = jax.tree.map(np.zeros_like, u)
-    as_tree, as_vector = (
+    as_tree, flatten_loss = (
         paths.draw(tree, plane=plane, origin=origin)
         for plane in ((u, v), (np.eye(8)[2], np.eye(8)[1]))
     )
-    np.testing.assert_array_equal(drawn(as_tree, "map momentum"), drawn(as_vector, "map momentum"))
+    np.testing.assert_array_equal(
+        drawn(as_tree, "map momentum"), drawn(flatten_loss, "map momentum")
+    )
     np.testing.assert_array_equal(drawn(as_tree, "map momentum")[:, 0], tree.map.x["w"][:, 0, 0])
 
 
@@ -289,11 +300,11 @@ def test_what_spans_no_plane_is_refused(five, given, error, says):
         paths.draw(five, **given)
 
 
-def test_an_origin_alone_chooses_nothing_in_two_coordinates(gaps):
+def test_an_origin_alone_chooses_nothing_in_two_coordinates(comparisons):
     with pytest.raises(
         InvalidValue, match="bowl has two coordinates and one plane; leave it out, or pass `plane`"
     ):
-        paths.draw(gaps["bowl"], origin=[0.0, 0.0])
+        paths.draw(comparisons["bowl"], origin=[0.0, 0.0])
 
 
 def test_a_path_along_a_line_or_at_rest_still_has_a_plane():
@@ -306,11 +317,11 @@ def test_a_path_along_a_line_or_at_rest_still_has_a_plane():
         SGD(0.1),
         Problem(lambda x: x[0] + x[1] ** 2 * x[0] + 0 * x[2], [0.0, 0.0, 0.0], name="bent"),
     )
-    for gap in (line, at_rest, no_steps, bent):
-        plane = plane_of([gap])
+    for comparison in (line, at_rest, no_steps, bent):
+        plane = plane_of([comparison])
         assert plane is not None
         np.testing.assert_allclose(plane.basis @ plane.basis.T, np.eye(2), atol=1e-12)
-        picture = paths.draw(gap)
+        picture = paths.draw(comparison)
         picture.savefig(BytesIO(), dpi=30)
         assert "NaN" not in picture.alt + caption(picture) and "The paths lie in it." in caption(
             picture
@@ -385,18 +396,20 @@ def test_many_coordinates_and_many_steps_are_quick():
 
 
 def test_the_overview_shows_the_projection_and_says_so(five, shown):
-    page = overview.draw(five, [made_local_error(gap) for gap in five], [])
-    panels = {ax.get_gid(): ax for ax in page.axes}
+    optimizer = overview.draw(five, [made_local_error(comparison) for comparison in five], [])
+    panels = {ax.get_gid(): ax for ax in optimizer.axes}
     np.testing.assert_array_equal(
         found(panels["paths"], "map sgd").get_xydata(), drawn(shown, "map sgd")
     )
-    assert "Plane through the mean along the two principal directions" in caption(page)
+    assert "Plane through the mean along the two principal directions" in caption(optimizer)
 
 
 @pytest.mark.parametrize("look", style.STYLES)
 def test_no_word_lies_on_another_or_outside(look, five, tree):
     pictures = [paths.draw(five, style=look), paths.draw(tree, style=look)]
     pictures += [paths.draw(five, plane=(AXES[0], AXES[0] + AXES[1]), style=look)]
-    pictures += [overview.draw(five, [made_local_error(gap) for gap in five], [], style=look)]
+    pictures += [
+        overview.draw(five, [made_local_error(comparison) for comparison in five], [], style=look)
+    ]
     for picture in pictures:
         assert overlapping(picture) == [] and outside(picture) == []

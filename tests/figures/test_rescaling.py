@@ -18,9 +18,10 @@ KEYS = ("sgd", "momentum", "rmsprop", "adam")
 
 
 @pytest.fixture(scope="module")
-def made(gaps):
+def made(comparisons):
     return [
-        made_rescaling(g, power=p) for g, p in zip(gaps["bowl"], (1.0, 1.0, 0.0, 0.0), strict=True)
+        made_rescaling(g, power=p)
+        for g, p in zip(comparisons["bowl"], (1.0, 1.0, 0.0, 0.0), strict=True)
     ]
 
 
@@ -83,8 +84,8 @@ def test_the_title_says_at_which_rate_each_takes_the_same_path(made):
     )
 
 
-def test_a_larger_unit_wants_a_smaller_rate(gaps):
-    seen = made_rescaling(gaps["bowl"][0], scale=3.0)
+def test_a_larger_unit_wants_a_smaller_rate(comparisons):
+    seen = made_rescaling(comparisons["bowl"][0], scale=3.0)
     assert (
         title(rescaling.draw(seen))
         == "In z = x/λ, λ = 3, SGD takes the same path at 1/9 of the rate"
@@ -112,25 +113,25 @@ def test_caption_and_alt_text_give_the_distances(made):
     )
 
 
-def test_the_loss_is_drawn_above_the_minimum_where_that_is_known(gaps, made):
+def test_the_loss_is_drawn_above_the_minimum_where_that_is_known(comparisons, made):
     deep = Problem(scene("bowl").loss, [-2.0, 1.5], name="deep", minimum=-5.0)
     ax = rescaling.draw(dataclasses.replace(made[0], problem=deep)).axes[0]
     np.testing.assert_array_equal(
         found(ax, "corrected sgd").get_ydata(), np.asarray(made[0].map.loss) + 5
     )
     assert ax.get_ylabel() == "loss above minimum  f(x) − f*"
-    ax = rescaling.draw(made_rescaling(gaps["nowhere"][0])).axes[0]
+    ax = rescaling.draw(made_rescaling(comparisons["nowhere"][0])).axes[0]
     assert ax.get_ylabel() == "loss  f(x)"
 
 
-def test_runs_that_fail_are_said(diverged, gaps):
+def test_runs_that_fail_are_said(diverged, comparisons):
     k = int(diverged.map.stats["first_bad_step"])
     picture = rescaling.draw(made_rescaling(diverged))
     assert (
         title(picture) == f"SGD diverged at step {k}" and f"SGD diverged at step {k}" in picture.alt
     )
     assert len(found(picture.axes[0], "map sgd").get_ydata()) == int(diverged.map.finite.sum())
-    lost = dataclasses.replace(made_rescaling(gaps["bowl"][0]), same_rate=diverged.map)
+    lost = dataclasses.replace(made_rescaling(comparisons["bowl"][0]), same_rate=diverged.map)
     picture = rescaling.draw(lost)
     assert title(picture).endswith("SGD takes the same path at 9 times the rate")
     assert f"that at the same rate diverged at step {k}" in picture.alt
@@ -144,21 +145,23 @@ def test_no_word_lies_on_another_or_outside(look, made):
     assert overlapping(picture) == [] and outside(picture) == []
 
 
-def test_results_that_do_not_belong_together_are_refused(made, gaps, as_users_see_it):
+def test_results_that_do_not_belong_together_are_refused(made, comparisons, as_users_see_it):
     with pytest.raises(
         InvalidValue, match="by several scales, 0.333333 and 3; draw one picture for each"
     ):
-        rescaling.draw([made[0], made_rescaling(gaps["bowl"][3], scale=3.0)])
+        rescaling.draw([made[0], made_rescaling(comparisons["bowl"][3], scale=3.0)])
     with pytest.raises(InvalidValue, match="several problems"):
-        rescaling.draw([made[0], made_rescaling(gaps["valley"][0])])
+        rescaling.draw([made[0], made_rescaling(comparisons["valley"][0])])
     with pytest.raises(InvalidType, match="must come from analysis.rescaling, got Gap"):
-        rescaling.draw(gaps["bowl"][0])
+        rescaling.draw(comparisons["bowl"][0])
     with pytest.raises(InvalidValue, match="holds a batch"):
         rescaling.draw(dataclasses.replace(made[0], distance=np.ones((2, STEPS + 1))))
 
 
 def test_two_runs_of_one_optimizer_are_told_apart():
-    pages = SGD(0.01), SGD(0.02), Momentum(0.01), Adam(0.05)
-    picture = rescaling.draw([made_rescaling(made_gap(page, scene("bowl"))) for page in pages])
+    optimizers = SGD(0.01), SGD(0.02), Momentum(0.01), Adam(0.05)
+    picture = rescaling.draw(
+        [made_rescaling(made_gap(optimizer, scene("bowl"))) for optimizer in optimizers]
+    )
     assert "corrected sgd 2" in {line.get_gid() for line in picture.axes[0].lines}
     assert "SGD (learning_rate 0.02)" in picture.alt

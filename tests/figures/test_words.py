@@ -8,7 +8,7 @@ import pytest
 from scenes import made_order, scene
 
 from dynopt import SGD, Adam, Momentum, RMSprop
-from dynopt.figures import gap, local_error, loss, order, paths, phase
+from dynopt.figures import global_error, local_error, loss, order, paths, phase
 from dynopt.figures.drawing.words import number
 
 
@@ -17,7 +17,7 @@ def title(ax) -> str:
 
 
 def claim(*slopes: tuple, **changes) -> str:
-    made = [made_order(page, scene("bowl"), slope) for page, slope in slopes]
+    made = [made_order(optimizer, scene("bowl"), slope) for optimizer, slope in slopes]
     made = [dataclasses.replace(o, **changes) for o in made]
     return title(order.draw(made))
 
@@ -49,41 +49,45 @@ def test_no_order_is_claimed_where_none_could_be_read():
     assert not [a for a in picture.axes[0].lines if str(a.get_gid()).startswith("fit")]
 
 
-def test_the_gap_names_who_strays_farthest_and_who_least(gaps):
-    largest = {type(g.optimizer).__name__: float(g.error.max()) for g in gaps["valley"]}
+def test_the_gap_names_who_strays_farthest_and_who_least(comparisons):
+    largest = {type(g.optimizer).__name__: float(g.error.max()) for g in comparisons["valley"]}
     far, near = max(largest, key=largest.__getitem__), min(largest, key=largest.__getitem__)
-    assert title(gap.draw(gaps["valley"])) == (
+    assert title(global_error.draw(comparisons["valley"])) == (
         f"{far} strays farthest from its flow, by {number(largest[far], 2)}; {near} least, by {number(largest[near], 2)}"
     )
-    assert title(gap.draw(gaps["valley"][0])).startswith("SGD strays from its flow by at most ")
+    assert title(global_error.draw(comparisons["valley"][0])).startswith(
+        "SGD strays from its flow by at most "
+    )
 
 
-def test_the_loss_names_who_is_lowest(gaps):
-    ends = {type(g.optimizer).__name__: float(g.map.loss[-1]) for g in gaps["valley"]}
+def test_the_loss_names_who_is_lowest(comparisons):
+    ends = {type(g.optimizer).__name__: float(g.map.loss[-1]) for g in comparisons["valley"]}
     lowest = min(ends, key=ends.__getitem__)
-    assert title(loss.draw(gaps["valley"])) == (
+    assert title(loss.draw(comparisons["valley"])) == (
         f"After 40 steps the map of {lowest} is lowest, with f − f* = {number(ends[lowest])}"
     )
-    one = gaps["valley"][0]
+    one = comparisons["valley"][0]
     first, last, flow = (
         number(float(v)) for v in (one.map.loss[0], one.map.loss[-1], one.flow.loss[-1])
     )
     assert title(loss.draw(one)) == f"SGD takes f − f* from {first} to {last}, its flow to {flow}"
 
 
-def test_nobody_is_lowest_where_all_end_together(gaps):
+def test_nobody_is_lowest_where_all_end_together(comparisons):
     same = [
-        dataclasses.replace(g, map=dataclasses.replace(g.map, loss=gaps["bowl"][0].map.loss))
-        for g in gaps["bowl"]
+        dataclasses.replace(g, map=dataclasses.replace(g.map, loss=comparisons["bowl"][0].map.loss))
+        for g in comparisons["bowl"]
     ]
     assert title(loss.draw(same)).startswith("After 40 steps all maps have come to f − f* = ")
 
 
-def test_the_paths_say_who_keeps_to_its_flow(gaps):
-    near, far = (dataclasses.replace(gaps["bowl"][0], error=jnp.full(41, e)) for e in (0.01, 0.9))
+def test_the_paths_say_who_keeps_to_its_flow(comparisons):
+    near, far = (
+        dataclasses.replace(comparisons["bowl"][0], error=jnp.full(41, e)) for e in (0.01, 0.9)
+    )
     assert title(paths.draw(near)) == "SGD keeps within 0.01 of its flow"
     assert title(paths.draw(far)) == "SGD strays from its flow by up to 0.9"
-    adam = dataclasses.replace(gaps["bowl"][3], error=jnp.full(41, 0.5))
+    adam = dataclasses.replace(comparisons["bowl"][3], error=jnp.full(41, 0.5))
     assert (
         title(paths.draw([near, adam]))
         == "SGD keeps within 0.01 of its flow; Adam strays by up to 0.5"
@@ -101,27 +105,30 @@ def test_the_local_error_names_the_worst_step(local_errors):
     )
 
 
-def test_the_phase_plane_counts_the_swings(gaps):
-    p = np.asarray(gaps["bowl"][1].map.y.p)[:, 1]
+def test_the_phase_plane_counts_the_swings(comparisons):
+    p = np.asarray(comparisons["bowl"][1].map.y.p)[:, 1]
     signs = np.sign(p[p != 0])
     turns = int((signs[1:] != signs[:-1]).sum())
     assert turns > 1
-    assert title(phase.draw(gaps["bowl"], coordinate=1)).startswith(
+    assert title(phase.draw(comparisons["bowl"], coordinate=1)).startswith(
         f"Momentum turns back {turns} times along x₂, "
     )
 
 
-@pytest.mark.parametrize("module", [paths, loss, gap, phase])
-def test_alt_texts_are_one_sentence_with_numbers(module, gaps):
-    said = module.describe(gaps["wells"])
-    assert said == module.draw(gaps["wells"]).alt
+@pytest.mark.parametrize("module", [paths, loss, global_error, phase])
+def test_alt_texts_are_one_sentence_with_numbers(module, comparisons):
+    said = module.describe(comparisons["wells"])
+    assert said == module.draw(comparisons["wells"]).alt
     assert said.count(". ") == 0 and said.endswith(".") and any(c.isdigit() for c in said)
     assert "Momentum" in said and "wells" in said
 
 
-def test_two_runs_of_one_optimizer_are_told_apart_by_what_differs(gaps):
-    slow, fast = gaps["bowl"][0], dataclasses.replace(gaps["bowl"][0], optimizer=SGD(0.02))
-    picture = gap.draw([slow, fast])
+def test_two_runs_of_one_optimizer_are_told_apart_by_what_differs(comparisons):
+    slow, fast = (
+        comparisons["bowl"][0],
+        dataclasses.replace(comparisons["bowl"][0], optimizer=SGD(0.02)),
+    )
+    picture = global_error.draw([slow, fast])
     assert "SGD (learning_rate 0.02)" in picture.alt
     first, second = (
         next(a for a in picture.axes[0].lines if a.get_gid() == g) for g in ("gap sgd", "gap sgd 2")
@@ -129,6 +136,6 @@ def test_two_runs_of_one_optimizer_are_told_apart_by_what_differs(gaps):
     assert first.get_marker() == second.get_marker() and first.get_color() != second.get_color()
 
 
-def test_an_optimizer_with_its_own_friction_is_named_by_it(gaps):
-    light = dataclasses.replace(gaps["bowl"][1], optimizer=Momentum(0.01, momentum=0.99))
-    assert "Momentum (momentum 0.99) turns" in phase.draw([gaps["bowl"][1], light]).alt
+def test_an_optimizer_with_its_own_friction_is_named_by_it(comparisons):
+    light = dataclasses.replace(comparisons["bowl"][1], optimizer=Momentum(0.01, momentum=0.99))
+    assert "Momentum (momentum 0.99) turns" in phase.draw([comparisons["bowl"][1], light]).alt

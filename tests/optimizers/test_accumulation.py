@@ -12,10 +12,10 @@ from dynopt import SGD, Adam, Momentum, Problem, iterate, problems
 from dynopt.errors import InvalidValue
 from dynopt.optimizers import AbstractOptimizer, Accumulated, Schedule, WithGradient
 from dynopt.problems import MeanLoss
-from dynopt.runs.prepare import as_vector
+from dynopt.runs.prepare import flatten_loss
 
 PAGES: tuple[AbstractOptimizer, ...] = tuple(
-    page for page in pages.warm(0.01).values() if page.elementwise
+    optimizer for optimizer in pages.warm(0.01).values() if optimizer.elementwise
 )
 PARTS = (2, 7, 8)
 
@@ -36,23 +36,26 @@ def part(grad, x, i, k):
     return grad.part(x, i, k)
 
 
-def later(page, x, grad):
+def later(optimizer, x, grad):
     """A point of phase space in which every memory is filled."""
-    return page.step(page.h, page.init(x, grad), grad)
+    return optimizer.step(optimizer.h, optimizer.init(x, grad), grad)
 
 
 def test_one_step_by_parts_is_the_step_of_the_whole_batch(digits):
     @eqx.filter_jit
     def steps(loss):
-        x, _, grad = as_vector(loss, digits.start())
-        points = [later(page, x, grad) for page in PAGES]
-        whole = [page.step(2 * page.h, y, grad) for page, y in zip(PAGES, points, strict=True)]
+        x, _, grad = flatten_loss(loss, digits.start())
+        points = [later(optimizer, x, grad) for optimizer in PAGES]
+        whole = [
+            optimizer.step(2 * optimizer.h, y, grad)
+            for optimizer, y in zip(PAGES, points, strict=True)
+        ]
         parts = [
             [
-                Accumulated(page, k).step(2 * page.h, y, grad)
-                for k in (PARTS if page == PAGES[0] else (7,))
+                Accumulated(optimizer, k).step(2 * optimizer.h, y, grad)
+                for k in (PARTS if optimizer == PAGES[0] else (7,))
             ]
-            for page, y in zip(PAGES, points, strict=True)
+            for optimizer, y in zip(PAGES, points, strict=True)
         ]
         return points, whole, parts
 
@@ -65,13 +68,13 @@ def test_one_step_by_parts_is_the_step_of_the_whole_batch(digits):
 
 def test_one_part_of_the_digits_alone_would_be_another_step(digits):
     """The negative control."""
-    x, _, grad = as_vector(digits.loss, digits.start())
+    x, _, grad = flatten_loss(digits.loss, digits.start())
     one, whole = jax.jit(lambda x: (part(grad, x, 0, 8), grad(x)))(x)
     assert np.linalg.norm(one - whole) > 0.1 * np.linalg.norm(whole)
 
 
 def test_the_mean_over_parts_is_summed_in_their_order(digits):
-    x, _, grad = as_vector(digits.loss, digits.start())
+    x, _, grad = flatten_loss(digits.loss, digits.start())
     mean, parts = jax.jit(
         lambda x: (
             Accumulated(SGD(0.1), 7).mean(grad)(x),
@@ -86,18 +89,20 @@ def test_the_mean_over_parts_is_summed_in_their_order(digits):
 
 def test_a_run_by_parts_is_the_run_of_the_whole_batch():
     """Under `jax.lax.scan`, with memory."""
-    page, problem = Momentum(0.1), clouds()
-    parts, whole = (iterate(one, problem, 20) for one in (Accumulated(page, 12), page))
+    optimizer, problem = Momentum(0.1), clouds()
+    parts, whole = (iterate(one, problem, 20) for one in (Accumulated(optimizer, 12), optimizer))
     np.testing.assert_allclose(parts.y.x, whole.y.x, rtol=0, atol=1e-12)
     np.testing.assert_allclose(parts.y.p, whole.y.p, rtol=0, atol=1e-12)
 
 
 def test_the_flow_stays_what_it_was_bit_by_bit():
     problem = clouds()
-    x, _, grad = as_vector(problem.loss, problem.start())
-    for page in PAGES:
-        y = page.init(x + 0.1, grad)
-        own, inside = (one.flow(page.h, y, grad) for one in (Accumulated(page, 4), page))
+    x, _, grad = flatten_loss(problem.loss, problem.start())
+    for optimizer in PAGES:
+        y = optimizer.init(x + 0.1, grad)
+        own, inside = (
+            one.vector_field(optimizer.h, y, grad) for one in (Accumulated(optimizer, 4), optimizer)
+        )
         assert all(np.array_equal(a, b) for a, b in zip(own, inside, strict=True))
 
 
@@ -106,7 +111,7 @@ def test_the_sum_has_the_dtype_of_the_position(dtype):
     """Also where the data are in double precision."""
     problem = clouds()
     start = jax.tree.map(lambda leaf: leaf.astype(dtype), problem.start())
-    x, _, grad = as_vector(problem.loss, start)
+    x, _, grad = flatten_loss(problem.loss, start)
     traced = jax.make_jaxpr(Accumulated(SGD(0.1), 4).mean(grad))(x)
     (loop,) = [equation for equation in traced.eqns if equation.primitive.name == "scan"]
     assert [out.aval.dtype for out in loop.outvars] == [dtype] and traced.out_avals[
@@ -116,9 +121,9 @@ def test_the_sum_has_the_dtype_of_the_position(dtype):
 
 def test_optax_accumulates_to_the_same_step_in_double_precision_and_to_another_by_default():
     """Its default sum is in single precision, and off by 1e-8 or so."""
-    page, problem = Accumulated(Momentum(0.1), 4), clouds()
-    x, _, grad = as_vector(problem.loss, problem.start())
-    single = optax.MultiSteps(page.optimizer.optax(), 4)
+    optimizer, problem = Accumulated(Momentum(0.1), 4), clouds()
+    x, _, grad = flatten_loss(problem.loss, problem.start())
+    single = optax.MultiSteps(optimizer.optimizer.optax(), 4)
 
     @jax.jit
     def ends(x):
@@ -129,7 +134,11 @@ def test_optax_accumulates_to_the_same_step_in_double_precision_and_to_another_b
                 z = optax.apply_updates(z, update)
             return z
 
-        return page.step(0.0, page.init(x, grad), grad).x, by(page.optax()), by(single)
+        return (
+            optimizer.step(0.0, optimizer.init(x, grad), grad).x,
+            by(optimizer.optax()),
+            by(single),
+        )
 
     own, double, default = ends(x)
     np.testing.assert_allclose(double, own, rtol=0, atol=1e-15)
@@ -150,7 +159,7 @@ def test_a_loss_without_data_is_evaluated_once():
         jax.debug.callback(lambda: calls.append(1))
         return jnp.sum(x**2)
 
-    _, _, grad = as_vector(loss, jnp.ones(2))
+    _, _, grad = flatten_loss(loss, jnp.ones(2))
     Accumulated(SGD(0.1), 5).step(0.0, SGD(0.1).init(jnp.ones(2), grad), grad)
     jax.effects_barrier()
     assert calls == [1]
@@ -165,13 +174,13 @@ def test_what_the_compiler_reserves_for_a_step_shrinks_with_the_parts():
     start = (np.ones((8, 64)), np.ones((64, 1)))
     data, sizes = jnp.ones((4096, 8)), {}
     for k in (1, 2, 16):
-        page = Accumulated(SGD(0.1), k)
+        optimizer = Accumulated(SGD(0.1), k)
 
-        def step(data, x, page=page):
-            _, _, grad = as_vector(MeanLoss(loss, data), start)
-            return page.step(0.0, SGD(0.1).init(x, grad), grad)
+        def step(data, x, optimizer=optimizer):
+            _, _, grad = flatten_loss(MeanLoss(loss, data), start)
+            return optimizer.step(0.0, SGD(0.1).init(x, grad), grad)
 
-        flat = as_vector(loss, start)[0]
+        flat = flatten_loss(loss, start)[0]
         found = jax.jit(step).lower(data, flat).compile().memory_analysis()
         assert found is not None
         sizes[k] = found.temp_size_in_bytes
@@ -192,30 +201,30 @@ def shallow():
 
 def test_what_is_done_to_every_part_is_in_the_flow_too():
     """T around the parts: map and flow have the mean of T(∇fᵢ), which is not T(∇f)."""
-    problem, page = shallow(), WithGradient(Accumulated(SGD(0.1), 3), cube)
-    x, _, grad = as_vector(problem.loss, problem.start())
-    y = page.init(x, grad)
+    problem, optimizer = shallow(), WithGradient(Accumulated(SGD(0.1), 3), cube)
+    x, _, grad = flatten_loss(problem.loss, problem.start())
+    y = optimizer.init(x, grad)
     parts = -sum(part(grad, x, i, 3) ** 3 for i in range(3)) / 3
-    limit = jax.jvp(lambda h: page.at(h).step(0.0, y, grad), (0.0,), (1.0,))[1]
+    limit = jax.jvp(lambda h: optimizer.with_time_step(h).step(0.0, y, grad), (0.0,), (1.0,))[1]
     np.testing.assert_allclose(limit.x, parts, rtol=1e-12)
-    np.testing.assert_allclose(page.flow(0.0, y, grad).x, parts, rtol=1e-12)
+    np.testing.assert_allclose(optimizer.vector_field(0.0, y, grad).x, parts, rtol=1e-12)
     assert np.abs(parts + grad(x) ** 3).max() > 0.01 * np.abs(parts).max()
     outside = Accumulated(WithGradient(SGD(0.1), cube), 3)
-    np.testing.assert_allclose(outside.flow(0.0, y, grad).x, -(grad(x) ** 3), rtol=1e-12)
+    np.testing.assert_allclose(outside.vector_field(0.0, y, grad).x, -(grad(x) ** 3), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
     "around",
     [
-        lambda page: Schedule(page, optax.cosine_decay_schedule(1.0, 5)),
-        lambda page: WithGradient(page, lambda g, x, k: g**3 + k * x, mean=lambda g: g),
+        lambda optimizer: Schedule(optimizer, optax.cosine_decay_schedule(1.0, 5)),
+        lambda optimizer: WithGradient(optimizer, lambda g, x, k: g**3 + k * x, mean=lambda g: g),
     ],
     ids=["schedule", "surgery"],
 )
-def test_twins_around_accumulation_count_steps_not_parts(around):
-    problem, page = shallow(), around(Accumulated(Adam(0.1), 3))
-    x, _, grad = as_vector(problem.loss, problem.start())
-    twin, params = page.optax(), x
+def test_twins_around_accumulation_count_steps_not_parts(wrap_step):
+    problem, optimizer = shallow(), wrap_step(Accumulated(Adam(0.1), 3))
+    x, _, grad = flatten_loss(problem.loss, problem.start())
+    twin, params = optimizer.optax(), x
     state, update = (
         twin.init(params),
         jax.jit(lambda i, s, p: twin.update(part(grad, p, i, 3), s, p)),
@@ -223,4 +232,4 @@ def test_twins_around_accumulation_count_steps_not_parts(around):
     for i in range(3 * 5):
         change, state = update(i % 3, state, params)
         params = params + change
-    np.testing.assert_allclose(iterate(page, problem, 5).x[-1], params, rtol=1e-12)
+    np.testing.assert_allclose(iterate(optimizer, problem, 5).x[-1], params, rtol=1e-12)

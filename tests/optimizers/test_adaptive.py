@@ -36,18 +36,18 @@ def test_adagrad_map():
 
 def test_adagrad_flow_and_its_start():
     """s = η² S and e = η² ε."""
-    page, s = AdaGrad(0.1, 0.2, 1e-3), np.array([0.5, 0.2])
+    optimizer, s = AdaGrad(0.1, 0.2, 1e-3), np.array([0.5, 0.2])
     g = numpy_grad(start)
-    dy = page.flow(0.0, AdaGradState(jnp.asarray(start), jnp.asarray(s)), grad)
+    dy = optimizer.vector_field(0.0, AdaGradState(jnp.asarray(start), jnp.asarray(s)), grad)
     np.testing.assert_allclose(dy.s, g**2, rtol=1e-14)
     np.testing.assert_allclose(dy.x, -g / np.sqrt(s + 0.1**2 * 1e-3), rtol=1e-14)
-    np.testing.assert_allclose(page.init(jnp.asarray(start), grad).s, 0.1**2 * 0.2)
+    np.testing.assert_allclose(optimizer.init(jnp.asarray(start), grad).s, 0.1**2 * 0.2)
 
 
 def test_adagrad_conserves_the_loss_and_twice_the_roots_of_its_sums():
-    page = AdaGrad(0.1, 4.0)
-    run = pages.flowed(page, grad, start, np.linspace(0, 5, 20))
-    energy = jax.vmap(lambda y: page.energy(0.0, y, f))(run)
+    optimizer = AdaGrad(0.1, 4.0)
+    run = pages.flowed(optimizer, grad, start, np.linspace(0, 5, 20))
+    energy = jax.vmap(lambda y: optimizer.lyapunov(0.0, y, f))(run)
     np.testing.assert_allclose(energy, energy[0], rtol=1e-10)
     assert run.s[-1].sum() > 1.3 * run.s[0].sum()
 
@@ -66,11 +66,13 @@ def test_adagrad_on_a_parabola_has_a_closed_form():
 
 
 def test_under_a_constant_gradient_adagrad_goes_like_the_root_of_time():
-    page = AdaGrad(0.1, 0.0, 0.0)
+    optimizer = AdaGrad(0.1, 0.0, 0.0)
     for t in (0.5, 2.0):
-        speed = page.flow(t, AdaGradState(jnp.zeros(1), jnp.array([9.0 * t])), uphill).x[0]
+        speed = optimizer.vector_field(
+            t, AdaGradState(jnp.zeros(1), jnp.array([9.0 * t])), uphill
+        ).x[0]
         np.testing.assert_allclose(speed, -1 / np.sqrt(t), rtol=1e-14)  # of x = -2√t
-    moved = pages.mapped(page, uphill, [0.0], 50).x[:, 0]
+    moved = pages.mapped(optimizer, uphill, [0.0], 50).x[:, 0]
     np.testing.assert_allclose(moved[1:], -0.1 * np.cumsum(np.arange(1, 51) ** -0.5), rtol=1e-13)
 
 
@@ -79,10 +81,10 @@ def test_adagrads_error_is_proportional_to_the_square_of_its_rate():
     time, flow = 1.0, None
     errors = []
     for eta in (0.1, 0.05, 0.025):
-        page = AdaGrad(eta, 0.04 / eta**2)
-        flow = pages.flowed(page, grad, start, [0.0, time]).x[-1] if flow is None else flow
+        optimizer = AdaGrad(eta, 0.04 / eta**2)
+        flow = pages.flowed(optimizer, grad, start, [0.0, time]).x[-1] if flow is None else flow
         errors.append(
-            np.linalg.norm(pages.mapped(page, grad, start, round(time / eta**2)).x[-1] - flow)
+            np.linalg.norm(pages.mapped(optimizer, grad, start, round(time / eta**2)).x[-1] - flow)
         )
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 2, atol=0.1)
 
@@ -91,16 +93,19 @@ def test_adagrads_error_is_proportional_to_the_square_of_its_rate():
 
 
 def test_adamw_map_and_flow():
-    page = AdamW(0.01, 0.9, 0.99, 1e-3, weight_decay=0.2)
+    optimizer = AdamW(0.01, 0.9, 0.99, 1e-3, weight_decay=0.2)
     x, mean, square = start, 0.0, 0.0
-    for k, seen in enumerate(pages.mapped(page, grad, start, 30).x[1:]):
+    for k, seen in enumerate(pages.mapped(optimizer, grad, start, 30).x[1:]):
         g = numpy_grad(x)
         mean, square = 0.9 * mean + 0.1 * g, 0.99 * square + 0.01 * g**2
         m_hat, v_hat = mean / (1 - 0.9 ** (k + 1)), square / (1 - 0.99 ** (k + 1))
         x = x - 0.01 * (m_hat / (np.sqrt(v_hat) + 1e-3) + 0.2 * x)
         np.testing.assert_allclose(seen, x, rtol=1e-12)
     y = AdamWState(*map(jnp.asarray, (start, m, v)))
-    adam, own = Adam(0.01, 0.9, 0.99, 1e-3).flow(0.07, y, grad), page.flow(0.07, y, grad)
+    adam, own = (
+        Adam(0.01, 0.9, 0.99, 1e-3).vector_field(0.07, y, grad),
+        optimizer.vector_field(0.07, y, grad),
+    )
     np.testing.assert_allclose(own.x, adam.x - 0.2 * start, rtol=1e-14)
     np.testing.assert_array_equal(np.stack(own[1:]), np.stack(adam[1:]))
 
@@ -108,21 +113,21 @@ def test_adamw_map_and_flow():
 @pytest.mark.parametrize("decay", [0.1, 5.0])
 def test_adamw_under_a_constant_gradient_settles_at_one_over_its_decay(decay):
     """xₖ = (x₀ + s/λ)(1-ηλ)ᵏ - s/λ; the flow has e^(-λt) for (1-ηλ)ᵏ."""
-    page, eta = AdamW(0.01, eps=0.0, weight_decay=decay), 0.01
-    seen = pages.mapped(page, uphill, [0.7], 500).x[:, 0]
+    optimizer, eta = AdamW(0.01, eps=0.0, weight_decay=decay), 0.01
+    seen = pages.mapped(optimizer, uphill, [0.7], 500).x[:, 0]
     k = np.arange(501)
     np.testing.assert_allclose(
         seen, (0.7 + 1 / decay) * (1 - eta * decay) ** k - 1 / decay, rtol=1e-12, atol=1e-13
     )
     t = np.linspace(0, 5, 11)
-    flow = pages.flowed(page, uphill, [0.7], t).x[:, 0]
+    flow = pages.flowed(optimizer, uphill, [0.7], t).x[:, 0]
     np.testing.assert_allclose(flow, (0.7 + 1 / decay) * np.exp(-decay * t) - 1 / decay, rtol=1e-9)
     assert np.abs(seen[-1]) <= 1 / decay
 
 
 def test_adamw_rests_where_decay_and_adam_balance_not_where_the_gradient_is_zero():
-    page = AdamW(0.01, weight_decay=0.5)
-    y = jax.tree.map(lambda a: a[-1], pages.mapped(page, grad, start, 5000))
+    optimizer = AdamW(0.01, weight_decay=0.5)
+    y = jax.tree.map(lambda a: a[-1], pages.mapped(optimizer, grad, start, 5000))
     m_hat, v_hat = np.asarray(y.m), np.asarray(y.v) / (1 - 0.999**5000)
     np.testing.assert_allclose(m_hat / (np.sqrt(v_hat) + 1e-8), -0.5 * y.x, atol=0.02)
 
@@ -131,9 +136,9 @@ def test_adamw_rests_where_decay_and_adam_balance_not_where_the_gradient_is_zero
 
 
 def test_nadam_map_and_flow():
-    page = NAdam(0.01, 0.9, 0.99, 1e-3)
+    optimizer = NAdam(0.01, 0.9, 0.99, 1e-3)
     x, mean, square = start, 0.0, 0.0
-    for k, seen in enumerate(pages.mapped(page, grad, start, 30).x[1:]):
+    for k, seen in enumerate(pages.mapped(optimizer, grad, start, 30).x[1:]):
         g = numpy_grad(x)
         mean, square = 0.9 * mean + 0.1 * g, 0.99 * square + 0.01 * g**2
         m_hat = 0.9 * mean / (1 - 0.9 ** (k + 2)) + 0.1 * g / (1 - 0.9 ** (k + 1))
@@ -141,8 +146,8 @@ def test_nadam_map_and_flow():
         np.testing.assert_allclose(seen, x, rtol=1e-12)
     y = NAdamState(*map(jnp.asarray, (start, m, v)))
     np.testing.assert_array_equal(
-        np.stack(page.flow(0.07, y, grad)),
-        np.stack(Adam(0.01, 0.9, 0.99, 1e-3).flow(0.07, y, grad)),
+        np.stack(optimizer.vector_field(0.07, y, grad)),
+        np.stack(Adam(0.01, 0.9, 0.99, 1e-3).vector_field(0.07, y, grad)),
     )
 
 
@@ -157,16 +162,16 @@ def test_for_a_long_memory_the_kth_step_of_nadam_is_longer_by_one_over_k_times_k
 def test_nadam_spends_adams_energy():
     adam, nadam = Adam(0.01), NAdam(0.01)
     y = NAdamState(*map(jnp.asarray, (start, m, v)))
-    assert nadam.energy(0.3, y, f) == adam.energy(0.3, y, f)
+    assert nadam.lyapunov(0.3, y, f) == adam.lyapunov(0.3, y, f)
 
 
 # --- AdaBelief
 
 
 def test_adabelief_map_and_flow():
-    page = AdaBelief(0.01, 0.9, 0.99, 1e-3, 1e-4)
+    optimizer = AdaBelief(0.01, 0.9, 0.99, 1e-3, 1e-4)
     x, mean, spread = start, 0.0, 0.0
-    for k, seen in enumerate(pages.mapped(page, grad, start, 30).x[1:]):
+    for k, seen in enumerate(pages.mapped(optimizer, grad, start, 30).x[1:]):
         g = numpy_grad(x)
         mean = 0.9 * mean + 0.1 * g
         spread = 0.99 * spread + 0.01 * (g - mean) ** 2 + 1e-4
@@ -176,7 +181,7 @@ def test_adabelief_map_and_flow():
         np.testing.assert_allclose(seen, x, rtol=1e-11)
     g, t = numpy_grad(start), 0.07
     tau1, tau2, floor = 0.01 / 0.1, 0.01 / 0.01, 1e-4 / 0.01
-    dy = page.flow(t, AdaBeliefState(*map(jnp.asarray, (start, m, v))), grad)
+    dy = optimizer.vector_field(t, AdaBeliefState(*map(jnp.asarray, (start, m, v))), grad)
     np.testing.assert_allclose(dy.m, (g - m) / tau1, rtol=1e-12)
     np.testing.assert_allclose(dy.v, ((g - m) ** 2 + floor - v) / tau2, rtol=1e-12)
     m_hat, v_hat = m / (1 - np.exp(-t / tau1)), v / (1 - np.exp(-t / tau2))
@@ -184,18 +189,18 @@ def test_adabelief_map_and_flow():
 
 
 def test_adabelief_flow_at_zero_is_its_limit():
-    page, g = AdaBelief(0.01, eps_root=1e-6), numpy_grad(start)
-    first = page.flow(0.0, page.init(jnp.asarray(start), grad), grad)
+    optimizer, g = AdaBelief(0.01, eps_root=1e-6), numpy_grad(start)
+    first = optimizer.vector_field(0.0, optimizer.init(jnp.asarray(start), grad), grad)
     np.testing.assert_allclose(first.x, -g / np.sqrt(g**2 + 1e-3), rtol=1e-12)
     t = 1e-9
     soon = AdaBeliefState(jnp.asarray(start), *(jnp.asarray(d * t) for d in (first.m, first.v)))
-    np.testing.assert_allclose(page.flow(t, soon, grad).x, first.x, rtol=1e-6)
+    np.testing.assert_allclose(optimizer.vector_field(t, soon, grad).x, first.x, rtol=1e-6)
 
 
 def test_where_gradients_are_constant_the_steps_of_adabelief_grow_three_millionfold():
     """v fades to e = ε₀/(1-β₂), and steps become η |g|/(√e + ε)."""
-    page = AdaBelief(1.0)
-    end = jax.tree.map(lambda a: a[-2:, 0], pages.mapped(page, uphill, [0.0], 60_000))
+    optimizer = AdaBelief(1.0)
+    end = jax.tree.map(lambda a: a[-2:, 0], pages.mapped(optimizer, uphill, [0.0], 60_000))
     assert float(end.v[-1]) == pytest.approx(1e-13, rel=1e-6)
     np.testing.assert_allclose(end.x[0] - end.x[1], 3.0 * 3.16e6, rtol=1e-2)
 
@@ -205,20 +210,20 @@ def test_where_gradients_are_constant_the_steps_of_adabelief_grow_three_millionf
 
 def test_adam_goes_to_the_worst_point_where_amsgrad_does_not():
     """Reddi, Kale and Kumar (2018): gradients C, -1, -1 in turn on [-1, 1], C = 4, β₁ = 0, β₂ = 1/(1+C²), η/√k."""
-    page, twin = Adam(1.0, 0.0, 1 / 17, eps=1e-12), optax.amsgrad(1.0, 0.0, 1 / 17, eps=1e-12)
+    optimizer, twin = Adam(1.0, 0.0, 1 / 17, eps=1e-12), optax.amsgrad(1.0, 0.0, 1 / 17, eps=1e-12)
 
     @jax.jit
     def run():
         def one(carry, k):
             y, x, state = carry
             g = jnp.where(k % 3 == 1, 4.0, -1.0)
-            after = page.step((k - 1.0), y, lambda x: jnp.full_like(x, g))
+            after = optimizer.step((k - 1.0), y, lambda x: jnp.full_like(x, g))
             update, state = twin.update(jnp.full_like(x, g), state, x)
             moved = jnp.clip(y.x + (after.x - y.x) / jnp.sqrt(k), -1, 1)
             return (after._replace(x=moved), jnp.clip(x + update / jnp.sqrt(k), -1, 1), state), None
 
         zero = jnp.zeros(1)
-        first = page.init(zero, uphill), zero, twin.init(zero)
+        first = optimizer.init(zero, uphill), zero, twin.init(zero)
         (y, x, _), _ = jax.lax.scan(one, first, jnp.arange(1, 20_001) * 1.0)
         return y.x[0], x[0]
 

@@ -151,12 +151,12 @@ def test_options_of_other_libraries_and_other_pages(cls, option, words):
 
 
 @pytest.mark.parametrize("page", [RMSprop(0.01), Adam(0.01)], ids=repr)
-def test_a_step_longer_than_the_memory_is_refused(page):
+def test_a_step_longer_than_the_memory_is_refused(optimizer):
     with pytest.raises(
         InvalidValue,
         match="the step `h` = 0.2 is longer than the memory time `tau1?` = 0.1; use h <= 0.1",
     ):
-        page.at(0.2)
+        optimizer.with_time_step(0.2)
 
 
 @every_page

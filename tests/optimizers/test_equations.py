@@ -8,19 +8,21 @@ from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, analysis, iterate
 from dynopt.optimizers.adam import AdamState
-from dynopt.optimizers.base import unbiased
+from dynopt.optimizers.base import bias_corrected
 from dynopt.optimizers.rmsprop import RMSpropState
 
 grad = jax.grad(f)
 problem = Problem(f, start, name="quartic")
 
 
-def path(page, steps=30):
-    return np.asarray(iterate(page, problem, steps).x)
+def path(optimizer, steps=30):
+    return np.asarray(iterate(optimizer, problem, steps).x)
 
 
-def rate_of_energy(page, t, y):
-    return jax.jvp(lambda t, y: page.energy(t, y, f), (t, y), (1.0, page.flow(t, y, grad)))[1]
+def rate_of_energy(optimizer, t, y):
+    return jax.jvp(
+        lambda t, y: optimizer.lyapunov(t, y, f), (t, y), (1.0, optimizer.vector_field(t, y, grad))
+    )[1]
 
 
 # --- SGD
@@ -34,9 +36,11 @@ def test_sgd_map():
 
 
 def test_sgd_flow_is_minus_the_gradient():
-    page = SGD(0.1)
+    optimizer = SGD(0.1)
     np.testing.assert_allclose(
-        page.flow(0.0, page.init(start, grad), grad).x, -numpy_grad(start), rtol=1e-15
+        optimizer.vector_field(0.0, optimizer.init(start, grad), grad).x,
+        -numpy_grad(start),
+        rtol=1e-15,
     )
 
 
@@ -51,9 +55,9 @@ def test_sgd_misses_half_h_squared_times_the_acceleration_in_one_step():
 
 
 def test_sgd_energy_falls_at_the_squared_gradient():
-    page = SGD(0.1)
+    optimizer = SGD(0.1)
     np.testing.assert_allclose(
-        rate_of_energy(page, 0.0, page.init(jnp.asarray(start), grad)),
+        rate_of_energy(optimizer, 0.0, optimizer.init(jnp.asarray(start), grad)),
         -np.sum(numpy_grad(start) ** 2),
     )
 
@@ -79,18 +83,20 @@ def test_momentum_map():
 
 def test_momentum_flow_is_a_damped_mass():
     """x″ + a x′ + ∇f(x) = 0 with a = (1-μ)/h and h = √η."""
-    page = Momentum(0.01, 0.8)
-    y = page.init(jnp.asarray(start), grad)._replace(p=jnp.array([0.3, -0.2]))
-    dy = page.flow(0.0, y, grad)
+    optimizer = Momentum(0.01, 0.8)
+    y = optimizer.init(jnp.asarray(start), grad)._replace(p=jnp.array([0.3, -0.2]))
+    dy = optimizer.vector_field(0.0, y, grad)
     np.testing.assert_allclose(dy.x, y.p)
     np.testing.assert_allclose(dy.p, -(1 - 0.8) / 0.1 * y.p - numpy_grad(start), rtol=1e-14)
 
 
 def test_momentum_energy_is_drained_by_friction():
-    page = Momentum(0.01, 0.8)
-    y = page.init(jnp.asarray(start), grad)._replace(p=jnp.array([0.3, -0.2]))
+    optimizer = Momentum(0.01, 0.8)
+    y = optimizer.init(jnp.asarray(start), grad)._replace(p=jnp.array([0.3, -0.2]))
     np.testing.assert_allclose(
-        rate_of_energy(page, 0.0, y), -page.friction * np.sum(np.asarray(y.p) ** 2), rtol=1e-13
+        rate_of_energy(optimizer, 0.0, y),
+        -optimizer.friction * np.sum(np.asarray(y.p) ** 2),
+        rtol=1e-13,
     )
 
 
@@ -100,14 +106,14 @@ def test_velocity_is_the_central_difference_at_half_steps():
 
 
 def test_the_trace_of_optax_is_minus_the_velocity_over_h():
-    page = Momentum(0.01, 0.8)
-    twin = page.optax()
-    x, state, y = jnp.asarray(start), None, page.init(jnp.asarray(start), grad)
+    optimizer = Momentum(0.01, 0.8)
+    twin = optimizer.optax()
+    x, state, y = jnp.asarray(start), None, optimizer.init(jnp.asarray(start), grad)
     state = twin.init(x)
     for k in range(5):
         update, state = twin.update(grad(x), state)
-        x, y = x + update, page.step(k * page.h, y, grad)
-        np.testing.assert_allclose(jax.tree.leaves(state)[0], -y.p / page.h, rtol=1e-13)
+        x, y = x + update, optimizer.step(k * optimizer.h, y, grad)
+        np.testing.assert_allclose(jax.tree.leaves(state)[0], -y.p / optimizer.h, rtol=1e-13)
 
 
 def test_an_average_is_the_same_map_with_another_rate():
@@ -148,43 +154,46 @@ def test_rmsprop_map(corrected):
 
 @pytest.mark.parametrize("corrected", [False, True])
 def test_rmsprop_flow(corrected):
-    page = RMSprop(0.01, 0.9, 1e-3, bias_correction=corrected)
+    optimizer = RMSprop(0.01, 0.9, 1e-3, bias_correction=corrected)
     g, v, t, tau = numpy_grad(start), np.array([0.5, 0.2]), 0.07, 0.01 / (1 - 0.9)
-    dy = page.flow(t, RMSpropState(jnp.asarray(start), jnp.asarray(v)), grad)
+    dy = optimizer.vector_field(t, RMSpropState(jnp.asarray(start), jnp.asarray(v)), grad)
     v_hat = v / (1 - np.exp(-t / tau)) if corrected else v
     np.testing.assert_allclose(dy.v, (g**2 - v) / tau, rtol=1e-13)
     np.testing.assert_allclose(dy.x, -g / np.sqrt(v_hat + 1e-3), rtol=1e-13)
 
 
 def test_corrected_rmsprop_flow_starts_as_if_v_were_g_squared():
-    page = RMSprop(0.01, 0.9, 1e-3, bias_correction=True)
+    optimizer = RMSprop(0.01, 0.9, 1e-3, bias_correction=True)
     g = numpy_grad(start)
     np.testing.assert_allclose(
-        page.flow(0.0, page.init(jnp.asarray(start), grad), grad).x, -g / np.sqrt(g**2 + 1e-3)
+        optimizer.vector_field(0.0, optimizer.init(jnp.asarray(start), grad), grad).x,
+        -g / np.sqrt(g**2 + 1e-3),
     )
 
 
 def test_rmsprop_first_step_is_eta_over_the_root_of_one_minus_rho():
-    for rho, ratio in ((0.9, 3.1623), (0.999, 31.623)):
+    for rho, safe_divide in ((0.9, 3.1623), (0.999, 31.623)):
         moved = path(RMSprop(1e-3, rho, eps=0.0), 1)[1] - start
-        np.testing.assert_allclose(np.abs(moved) / 1e-3, ratio, rtol=1e-4)
+        np.testing.assert_allclose(np.abs(moved) / 1e-3, safe_divide, rtol=1e-4)
 
 
 def test_rmsprop_flow_from_zero_starts_as_the_root_of_tau_over_t():
     """Constant gradient: v = g² (1 - e^(-t/τ)), so |x′| → √(τ/t)."""
-    page, t = RMSprop(0.01, eps=0.0), 1e-6
-    v = 4.0 * (1 - np.exp(-t / page.tau))
-    speed = -page.flow(t, RMSpropState(jnp.zeros(1), jnp.array([v])), lambda x: jnp.array([2.0])).x
-    np.testing.assert_allclose(speed, np.sqrt(page.tau / t), rtol=1e-4)
+    optimizer, t = RMSprop(0.01, eps=0.0), 1e-6
+    v = 4.0 * (1 - np.exp(-t / optimizer.tau))
+    speed = -optimizer.vector_field(
+        t, RMSpropState(jnp.zeros(1), jnp.array([v])), lambda x: jnp.array([2.0])
+    ).x
+    np.testing.assert_allclose(speed, np.sqrt(optimizer.tau / t), rtol=1e-4)
 
 
 @pytest.mark.parametrize("corrected", [False, True])
 def test_rmsprop_energy_rate(corrected):
     """-Σ v/√(v + ε), or -Σ g²/√(v̂ + ε) for the loss alone under bias correction."""
-    page, t = RMSprop(0.01, 0.9, 1e-3, bias_correction=corrected), 0.07
+    optimizer, t = RMSprop(0.01, 0.9, 1e-3, bias_correction=corrected), 0.07
     v, g = np.array([0.5, 0.2]), numpy_grad(start)
-    rate = rate_of_energy(page, t, RMSpropState(jnp.asarray(start), jnp.asarray(v)))
-    v_hat = v / (1 - np.exp(-t / page.tau))
+    rate = rate_of_energy(optimizer, t, RMSpropState(jnp.asarray(start), jnp.asarray(v)))
+    v_hat = v / (1 - np.exp(-t / optimizer.tau))
     expected = (
         -np.sum(g**2 / np.sqrt(v_hat + 1e-3)) if corrected else -np.sum(v / np.sqrt(v + 1e-3))
     )
@@ -192,9 +201,9 @@ def test_rmsprop_energy_rate(corrected):
 
 
 def test_rmsprop_from_zero_closes_like_h_once_h_is_far_below_eps_tau_over_g_squared():
-    page = RMSprop(0.01, eps=1.0)
-    assert page.h < page.eps * page.tau / np.max(numpy_grad(start) ** 2)
-    assert abs(analysis.order(page, problem).pairwise[-1] - 1) < 0.02
+    optimizer = RMSprop(0.01, eps=1.0)
+    assert optimizer.h < optimizer.eps * optimizer.tau / np.max(numpy_grad(start) ** 2)
+    assert abs(analysis.order(optimizer, problem).pairwise[-1] - 1) < 0.02
 
 
 # --- Adam
@@ -211,10 +220,10 @@ def test_adam_map():
 
 
 def test_adam_flow():
-    page, t = Adam(0.01, 0.9, 0.99, 1e-3), 0.07
+    optimizer, t = Adam(0.01, 0.9, 0.99, 1e-3), 0.07
     g, m, v = numpy_grad(start), np.array([0.1, -0.4]), np.array([0.5, 0.2])
     tau1, tau2 = 0.01 / (1 - 0.9), 0.01 / (1 - 0.99)
-    dy = page.flow(t, AdamState(*map(jnp.asarray, (start, m, v))), grad)
+    dy = optimizer.vector_field(t, AdamState(*map(jnp.asarray, (start, m, v))), grad)
     m_hat, v_hat = m / (1 - np.exp(-t / tau1)), v / (1 - np.exp(-t / tau2))
     np.testing.assert_allclose(dy.m, (g - m) / tau1, rtol=1e-13)
     np.testing.assert_allclose(dy.v, (g**2 - v) / tau2, rtol=1e-12)
@@ -223,16 +232,20 @@ def test_adam_flow():
 
 def test_adam_flow_at_zero_is_its_limit():
     """m̂ → g and v̂ → g², so x′ → -g/(|g| + ε), from the right as at 0 itself."""
-    page, g = Adam(0.01, eps=1e-3), numpy_grad(start)
+    optimizer, g = Adam(0.01, eps=1e-3), numpy_grad(start)
     limit = -g / (np.abs(g) + 1e-3)
     np.testing.assert_allclose(
-        page.flow(0.0, page.init(jnp.asarray(start), grad), grad).x, limit, rtol=1e-15
+        optimizer.vector_field(0.0, optimizer.init(jnp.asarray(start), grad), grad).x,
+        limit,
+        rtol=1e-15,
     )
     for t in (1e-12, 1e-9, 1e-6):
         y = AdamState(
-            jnp.asarray(start), jnp.asarray(g * t / page.tau1), jnp.asarray(g**2 * t / page.tau2)
+            jnp.asarray(start),
+            jnp.asarray(g * t / optimizer.tau1),
+            jnp.asarray(g**2 * t / optimizer.tau2),
         )
-        np.testing.assert_allclose(page.flow(t, y, grad).x, limit, rtol=20 * t + 1e-12)
+        np.testing.assert_allclose(optimizer.vector_field(t, y, grad).x, limit, rtol=20 * t + 1e-12)
 
 
 def test_adam_first_step_is_eta_in_every_coordinate():
@@ -256,22 +269,22 @@ def test_adam_at_fixed_betas_tends_to_the_sign_like_flow():
 
 
 def test_adam_energy_falls_while_tau1_is_at_most_four_tau2_though_the_loss_may_rise():
-    page = Adam(0.01, b1=0.95, b2=0.8)  # tau1 = 4 tau2
-    assert page.tau1 == pytest.approx(4 * page.tau2)
-    run = analysis.gap(page, problem, 400).flow
-    energy = jax.vmap(lambda t, y: page.energy(t, y, f))(run.t, run.y)
+    optimizer = Adam(0.01, b1=0.95, b2=0.8)  # tau1 = 4 tau2
+    assert optimizer.tau1 == pytest.approx(4 * optimizer.tau2)
+    run = analysis.compare(optimizer, problem, 400).flow
+    energy = jax.vmap(lambda t, y: optimizer.lyapunov(t, y, f))(run.t, run.y)
     assert (np.diff(energy) < 1e-9).all()
     assert (np.diff(run.loss) > 1e-6).any()
 
 
 def test_adam_energy_may_rise_beyond_the_condition():
-    page = Adam(0.001, b1=0.99, b2=0.6)  # tau1 = 40 tau2
+    optimizer = Adam(0.001, b1=0.99, b2=0.6)  # tau1 = 40 tau2
     rates = []
     for scale in np.logspace(-2, 2, 41):
         y = AdamState(
             jnp.asarray(start), jnp.array([1.0, 1.0]) * scale, jnp.array([1.0, 1.0]) * scale**2
         )
-        rates.append(float(rate_of_energy(page, 5.0, y)))
+        rates.append(float(rate_of_energy(optimizer, 5.0, y)))
     assert max(rates) > 0
 
 
@@ -298,38 +311,41 @@ def test_momentum_zero_is_sgd():
 def test_the_weight_of_an_average_is_one_minus_beta_to_the_k():
     h, tau = 0.1, 1.0
     for k in (1, 2, 10, 100):
-        got = unbiased(jnp.array(1.0), jnp.array(7.0), k * h, h, tau)
+        got = bias_corrected(jnp.array(1.0), jnp.array(7.0), k * h, h, tau)
         np.testing.assert_allclose(got, 1 / (1 - (1 - h / tau) ** k), rtol=1e-13)
 
 
 @pytest.mark.parametrize("h", [1e-3, 9.99e-3, 1.001e-2, 0.2])
 def test_the_weight_is_smooth_across_its_series(h):
     """-log(1-u)/u is summed as a series below u = 0.01; both sides agree with log1p to an ulp or two."""
-    got = unbiased(jnp.array(1.0), jnp.array(7.0), 0.5, h, 1.0)
+    got = bias_corrected(jnp.array(1.0), jnp.array(7.0), 0.5, h, 1.0)
     np.testing.assert_allclose(got, 1 / -np.expm1(0.5 * np.log1p(-h) / h), rtol=4e-15)
 
 
 def test_memory_as_short_as_a_step_forgets_everything():
-    np.testing.assert_allclose(unbiased(jnp.array(3.0), jnp.array(7.0), 0.1, 0.1, 0.1), 3.0)
+    np.testing.assert_allclose(bias_corrected(jnp.array(3.0), jnp.array(7.0), 0.1, 0.1, 0.1), 3.0)
 
 
 def test_zero_over_zero_is_zero_when_eps_is_zero():
     flat = Problem(lambda x: x[0] ** 2 + 0 * x[1], [1.0, 5.0], name="trough")
-    for page in (Adam(0.1, eps=0.0), RMSprop(0.1, eps=0.0)):
-        assert (np.asarray(iterate(page, flat, 5).x)[:, 1] == 5.0).all()
+    for optimizer in (Adam(0.1, eps=0.0), RMSprop(0.1, eps=0.0)):
+        assert (np.asarray(iterate(optimizer, flat, 5).x)[:, 1] == 5.0).all()
 
 
 @pytest.mark.parametrize(
     "page", [SGD(0.05), Momentum(0.01), RMSprop(0.01, eps=1e-3)], ids=["sgd", "momentum", "rmsprop"]
 )
-def test_step_is_the_semi_implicit_euler_step_of_flow(page):
+def test_step_is_the_semi_implicit_euler_step_of_flow(optimizer):
     """Memory by h·flow, then position by h·flow at the new memory (for SGD, plain Euler)."""
-    y = page.init(jnp.asarray(start), grad)
+    y = optimizer.init(jnp.asarray(start), grad)
     for k in range(20):
         memory = [
-            m + page.h * d for m, d in zip(y[1:], page.flow(k * page.h, y, grad)[1:], strict=True)
+            m + optimizer.h * d
+            for m, d in zip(
+                y[1:], optimizer.vector_field(k * optimizer.h, y, grad)[1:], strict=True
+            )
         ]
         between = type(y)(y.x, *memory)
-        x = y.x + page.h * page.flow(k * page.h, between, grad).x
-        y = page.step(k * page.h, y, grad)
+        x = y.x + optimizer.h * optimizer.vector_field(k * optimizer.h, between, grad).x
+        y = optimizer.step(k * optimizer.h, y, grad)
         np.testing.assert_allclose(y.x, x, rtol=1e-14)

@@ -38,19 +38,19 @@ def page(name, eps=1e-8, rate=0.01):
 
 
 @jax.jit
-def _path(page, x, M, s, c, b):
+def _path(optimizer, x, M, s, c, b):
     def grad(x):
         return jax.grad(lambda x: Seen.loss({"x": x, "M": M, "s": s, "c": c, "b": b}))(x)
 
     def body(carry, k):
-        y = page.step(k * page.h, carry, grad)
+        y = optimizer.step(k * optimizer.h, carry, grad)
         return y, y.x
 
-    return jax.lax.scan(body, page.init(x, grad), jnp.arange(STEPS))[1]
+    return jax.lax.scan(body, optimizer.init(x, grad), jnp.arange(STEPS))[1]
 
 
-def path(page, x, M=None, s=0.0, c=1.0, b=0.0):
-    arrays = jax.tree.map(jnp.asarray, page)
+def path(optimizer, x, M=None, s=0.0, c=1.0, b=0.0):
+    arrays = jax.tree.map(jnp.asarray, optimizer)
     return np.asarray(
         _path(
             arrays,

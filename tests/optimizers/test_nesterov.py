@@ -47,18 +47,22 @@ def test_convex_map_has_the_momentum_k_over_k_plus_three():
 
 def test_nesterov_flow_is_that_of_the_heavy_ball():
     y = NesterovState(jnp.asarray(start), jnp.array([0.3, -0.2]))
-    ours, ball = (page(0.01, 0.8).flow(0.0, y, grad) for page in (Nesterov, Momentum))
+    ours, ball = (
+        optimizer(0.01, 0.8).vector_field(0.0, y, grad) for optimizer in (Nesterov, Momentum)
+    )
     np.testing.assert_array_equal(np.stack(ours), np.stack(ball))
 
 
 def test_convex_flow_is_damped_by_three_over_t_and_starts_with_a_quarter_of_the_gradient():
-    page, p = NesterovConvex(0.01), np.array([0.3, -0.2])
-    dy = page.flow(0.7, NesterovConvexState(jnp.asarray(start), jnp.asarray(p)), grad)
+    optimizer, p = NesterovConvex(0.01), np.array([0.3, -0.2])
+    dy = optimizer.vector_field(0.7, NesterovConvexState(jnp.asarray(start), jnp.asarray(p)), grad)
     np.testing.assert_allclose(dy.p, -3 / 0.7 * p - numpy_grad(start), rtol=1e-14)
     np.testing.assert_allclose(dy.x, p)
-    first = page.flow(0.0, page.init(jnp.asarray(start), grad), grad)
+    first = optimizer.vector_field(0.0, optimizer.init(jnp.asarray(start), grad), grad)
     np.testing.assert_allclose(first.p, -numpy_grad(start) / 4, rtol=1e-15)
-    later = page.flow(1e-6, NesterovConvexState(jnp.asarray(start), first.p * 1e-6), grad)
+    later = optimizer.vector_field(
+        1e-6, NesterovConvexState(jnp.asarray(start), first.p * 1e-6), grad
+    )
     np.testing.assert_allclose(later.p, first.p, rtol=1e-12)
 
 
@@ -105,9 +109,11 @@ def test_on_a_convex_loss_flow_and_map_are_below_two_squared_distances_over_t_sq
 
 
 def test_convex_energy_is_drained_at_three_over_t():
-    page, t = NesterovConvex(0.01), 0.7
+    optimizer, t = NesterovConvex(0.01), 0.7
     y = NesterovConvexState(jnp.asarray(start), jnp.array([0.3, -0.2]))
-    rate = jax.jvp(lambda t, y: page.energy(t, y, f), (t, y), (1.0, page.flow(t, y, grad)))[1]
+    rate = jax.jvp(
+        lambda t, y: optimizer.lyapunov(t, y, f), (t, y), (1.0, optimizer.vector_field(t, y, grad))
+    )[1]
     np.testing.assert_allclose(rate, -3 / t * np.sum(np.asarray(y.p) ** 2), rtol=1e-13)
 
 
@@ -119,17 +125,18 @@ def test_the_loss_of_the_convex_flow_swings_up_to_four_over_pi_t_cubed():
 
 
 def test_strongly_convex_momentum_has_the_friction_two_roots_of_the_curvature():
-    page = Nesterov.strongly_convex(0.04, 2.0)
+    optimizer = Nesterov.strongly_convex(0.04, 2.0)
     root = np.sqrt(2.0) * 0.2
-    assert page.friction == pytest.approx(2 * np.sqrt(2.0) / (1 + root), rel=1e-12)
-    assert page.momentum == pytest.approx((1 - root) / (1 + root), rel=1e-12)
+    assert optimizer.friction == pytest.approx(2 * np.sqrt(2.0) / (1 + root), rel=1e-12)
+    assert optimizer.momentum == pytest.approx((1 - root) / (1 + root), rel=1e-12)
 
 
 def test_at_one_over_the_largest_curvature_it_contracts_by_one_minus_one_over_the_root_of_kappa():
     """κ = 100: every curvature from 1 to 100 contracts by at most 0.9 per step, the smallest by 0.9 itself."""
-    page = Nesterov.strongly_convex(1 / 100, 1.0)
+    optimizer = Nesterov.strongly_convex(1 / 100, 1.0)
     radii = [
-        float(analysis.spectral_radius(page, curvature)) for curvature in (1.0, 3.0, 30.0, 100.0)
+        float(analysis.spectral_radius(optimizer, curvature))
+        for curvature in (1.0, 3.0, 30.0, 100.0)
     ]
     assert radii[0] == pytest.approx(0.9, abs=1e-6)
     assert max(radii) == pytest.approx(0.9, abs=1e-6)
@@ -138,9 +145,9 @@ def test_at_one_over_the_largest_curvature_it_contracts_by_one_minus_one_over_th
 @pytest.mark.parametrize(
     ("page", "limit"), [(Nesterov, (2 + 2 * 0.8) / (1 + 2 * 0.8)), (Momentum, 2 + 2 * 0.8)]
 )
-def test_looking_ahead_lowers_the_critical_curvature(page, limit):
+def test_looking_ahead_lowers_the_critical_curvature(optimizer, limit):
     """(2+2μ)/((1+2μ)η), against (2+2μ)/η of the heavy ball."""
-    assert float(analysis.critical_curvature(page(0.01, 0.8))) * 0.01 == pytest.approx(
+    assert float(analysis.critical_curvature(optimizer(0.01, 0.8))) * 0.01 == pytest.approx(
         limit, rel=1e-9
     )
 
@@ -154,13 +161,13 @@ def test_the_modified_flow_of_nesterov_feels_the_curvature_as_friction(cls, shar
     @jax.jit
     @jax.vmap
     def leftovers(h, mu):
-        page = Modified(cls(h**2, mu))
-        y = type(page.init(start, grad))(jnp.asarray(start), jnp.array([0.3, -0.2]))
-        velocity = page.flow(0.0, y, grad)
-        _, turn = jax.jvp(lambda y: page.flow(0.0, y, grad).x, (y,), (velocity,))
+        optimizer = Modified(cls(h**2, mu))
+        y = type(optimizer.init(start, grad))(jnp.asarray(start), jnp.array([0.3, -0.2]))
+        velocity = optimizer.vector_field(0.0, y, grad)
+        _, turn = jax.jvp(lambda y: optimizer.vector_field(0.0, y, grad).x, (y,), (velocity,))
         bend = jax.jvp(grad, (y.x,), (velocity.x,))[1]
         left = (1 + mu) / 2 * turn + (1 - mu) / h * velocity.x + share * mu * h * bend + grad(y.x)
-        at_rest = page.flow(0.0, y._replace(p=jnp.zeros(2)), grad).x
+        at_rest = optimizer.vector_field(0.0, y._replace(p=jnp.zeros(2)), grad).x
         return left, at_rest + h * (0.5 + share * mu) * grad(y.x)
 
     for left in leftovers(h, mu):

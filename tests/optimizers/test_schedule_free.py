@@ -26,15 +26,15 @@ def test_map():
 
 
 def test_flow_and_the_half_speed_of_its_start():
-    page, z, t = ScheduleFree(0.05, 0.8), np.array([0.3, -0.2]), 0.7
-    dy = page.flow(t, ScheduleFreeState(jnp.asarray(start), jnp.asarray(z)), grad)
+    optimizer, z, t = ScheduleFree(0.05, 0.8), np.array([0.3, -0.2]), 0.7
+    dy = optimizer.vector_field(t, ScheduleFreeState(jnp.asarray(start), jnp.asarray(z)), grad)
     np.testing.assert_allclose(dy.z, -numpy_grad(0.8 * start + 0.2 * z), rtol=1e-14)
     np.testing.assert_allclose(dy.x, (z - start) / t, rtol=1e-14)
-    first = page.flow(0.0, page.init(jnp.asarray(start), grad), grad)
+    first = optimizer.vector_field(0.0, optimizer.init(jnp.asarray(start), grad), grad)
     np.testing.assert_allclose(first.x, -numpy_grad(start) / 2, rtol=1e-14)
     t = 1e-7
     soon = ScheduleFreeState(*(jnp.asarray(start) + t * d for d in first))
-    np.testing.assert_allclose(page.flow(t, soon, grad).x, first.x, rtol=1e-6)
+    np.testing.assert_allclose(optimizer.vector_field(t, soon, grad).x, first.x, rtol=1e-6)
 
 
 def test_with_the_gradient_at_the_mean_a_quadratic_gives_bessels_function():

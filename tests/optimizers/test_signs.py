@@ -20,8 +20,10 @@ grad = jax.grad(f)
 m = np.array([0.3, -0.2])
 
 
-def rate_of_energy(page, y, f=f, grad=grad, t=0.3):
-    return jax.jvp(lambda t, y: page.energy(t, y, f), (t, y), (1.0, page.flow(t, y, grad)))[1]
+def rate_of_energy(optimizer, y, f=f, grad=grad, t=0.3):
+    return jax.jvp(
+        lambda t, y: optimizer.lyapunov(t, y, f), (t, y), (1.0, optimizer.vector_field(t, y, grad))
+    )[1]
 
 
 # --- the smoothed sign and its conjugate
@@ -54,38 +56,38 @@ def test_without_smoothing_they_are_the_sign_its_norm_and_the_box():
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.5])
 def test_signum_map_and_flow(smoothing):
-    page, x, mean = Signum(0.01, 0.8, smoothing), start, 0.0
+    optimizer, x, mean = Signum(0.01, 0.8, smoothing), start, 0.0
     sign = np.sign if smoothing == 0 else lambda m: np.tanh(m / smoothing)
-    for seen in pages.mapped(page, grad, start, 30).x[1:]:
+    for seen in pages.mapped(optimizer, grad, start, 30).x[1:]:
         mean = 0.8 * mean + 0.2 * numpy_grad(x)
         x = x - 0.01 * sign(mean)
         np.testing.assert_allclose(seen, x, rtol=1e-12)
-    dy = page.flow(0.0, SignumState(jnp.asarray(start), jnp.asarray(m)), grad)
+    dy = optimizer.vector_field(0.0, SignumState(jnp.asarray(start), jnp.asarray(m)), grad)
     np.testing.assert_allclose(dy.x, -sign(m), rtol=1e-15)
     np.testing.assert_allclose(dy.m, (numpy_grad(start) - m) / (0.01 / 0.2), rtol=1e-13)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.5])
 def test_signum_spends_the_sum_of_its_memory_times_its_sign(smoothing):
-    page = Signum(0.01, 0.8, smoothing)
+    optimizer = Signum(0.01, 0.8, smoothing)
     y = SignumState(jnp.asarray(start), jnp.asarray(m))
     np.testing.assert_allclose(
-        rate_of_energy(page, y), -np.sum(m * signs.sign(jnp.asarray(m), smoothing)), rtol=1e-12
+        rate_of_energy(optimizer, y), -np.sum(m * signs.sign(jnp.asarray(m), smoothing)), rtol=1e-12
     )
 
 
 def test_a_short_memory_runs_each_coordinate_down_in_finite_time():
     """|x| = max(|x₀| - t, 0) on separable bowls, but for chatter of the size of τ."""
     tau = 1e-3
-    page = Signum(tau, 0.0)
-    x = pages.mapped(page, lambda x: jnp.array([1.0, 7.0]) * x, [0.5, -0.8], 1000).x
+    optimizer = Signum(tau, 0.0)
+    x = pages.mapped(optimizer, lambda x: jnp.array([1.0, 7.0]) * x, [0.5, -0.8], 1000).x
     t = np.arange(1001)[:, None] * tau
     np.testing.assert_allclose(np.abs(x), np.maximum(np.array([0.5, 0.8]) - t, 0), atol=2.1 * tau)
 
 
 def test_until_its_first_crossing_signum_parts_from_its_flow_by_nothing_then_by_the_size_of_h():
     bowl = Problem(lambda x: jnp.sum(x**2) / 2, [1.0], name="bowl")
-    seen = analysis.gap(Signum(0.02), bowl, 80)
+    seen = analysis.compare(Signum(0.02), bowl, 80)
     crossing = int(np.argmax(np.sign(seen.map.y.m[1:, 0]) != 1)) + 1
     assert 20 < crossing < 80
     assert seen.error[:crossing].max() < 1e-8
@@ -95,8 +97,10 @@ def test_until_its_first_crossing_signum_parts_from_its_flow_by_nothing_then_by_
 def test_crossings_leave_the_jump_at_once():
     """On m = 0 the memory moves at g/τ, so the path does not stay."""
     y = SignumState(jnp.asarray(start), jnp.zeros(2))
-    page = Signum(0.01, 0.8)
-    np.testing.assert_allclose(page.flow(0.0, y, grad).m, numpy_grad(start) / page.tau, rtol=1e-15)
+    optimizer = Signum(0.01, 0.8)
+    np.testing.assert_allclose(
+        optimizer.vector_field(0.0, y, grad).m, numpy_grad(start) / optimizer.tau, rtol=1e-15
+    )
 
 
 # --- Lion
@@ -104,14 +108,14 @@ def test_crossings_leave_the_jump_at_once():
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.5])
 def test_lion_map_and_flow(smoothing):
-    page, x, mean = Lion(0.01, 0.8, 0.95, 0.3, smoothing), start, 0.0
+    optimizer, x, mean = Lion(0.01, 0.8, 0.95, 0.3, smoothing), start, 0.0
     sign = np.sign if smoothing == 0 else lambda m: np.tanh(m / smoothing)
-    for seen in pages.mapped(page, grad, start, 30).x[1:]:
+    for seen in pages.mapped(optimizer, grad, start, 30).x[1:]:
         g = numpy_grad(x)
         x = x - 0.01 * (sign(0.8 * mean + 0.2 * g) + 0.3 * x)
         mean = 0.95 * mean + 0.05 * g
         np.testing.assert_allclose(seen, x, rtol=1e-12)
-    dy = page.flow(0.0, LionState(jnp.asarray(start), jnp.asarray(m)), grad)
+    dy = optimizer.vector_field(0.0, LionState(jnp.asarray(start), jnp.asarray(m)), grad)
     np.testing.assert_allclose(
         dy.x, -sign(0.8 * m + 0.2 * numpy_grad(start)) - 0.3 * start, rtol=1e-14
     )
@@ -130,21 +134,25 @@ def test_the_flow_of_lion_slides_along_the_jump_and_tanh_follows_it():
 
 @pytest.mark.parametrize(("decay", "smoothing"), [(0.0, 0.3), (0.3, 0.3), (0.3, 0.0)])
 def test_lion_spends_its_energy(decay, smoothing):
-    page = Lion(0.01, 0.8, 0.95, decay, smoothing)
+    optimizer = Lion(0.01, 0.8, 0.95, decay, smoothing)
     random = np.random.default_rng(0)
-    rates = jax.jit(jax.vmap(lambda x, m: rate_of_energy(page, LionState(x, m))))
+    rates = jax.jit(jax.vmap(lambda x, m: rate_of_energy(optimizer, LionState(x, m))))
     assert (rates(*random.uniform(-3, 3, (2, 200, 2))) < 1e-10).all()
 
 
 def test_lion_minimises_the_loss_within_its_box():
     """min f + K*(λx)/λ: at the limit ∇f + artanh(λx) s = 0, within |x| ≤ 1/λ; the energy never rises on the way."""
     decay, s, target = 0.5, 0.2, jnp.array([2.2, 1.0])
-    page = Lion(0.05, 0.9, 0.95, decay, s)
-    run = pages.flowed(page, lambda x: x - target, [0.1, 0.2], np.linspace(0, 60, 200), tol=1e-11)
+    optimizer = Lion(0.05, 0.9, 0.95, decay, s)
+    run = pages.flowed(
+        optimizer, lambda x: x - target, [0.1, 0.2], np.linspace(0, 60, 200), tol=1e-11
+    )
     end = np.asarray(run.x[-1])
     np.testing.assert_allclose(end - np.asarray(target) + s * np.arctanh(decay * end), 0, atol=1e-6)
     assert (np.abs(run.x) < 1 / decay).all()
-    energy = jax.vmap(lambda y: page.energy(0.0, y, lambda x: jnp.sum((x - target) ** 2) / 2))(run)
+    energy = jax.vmap(
+        lambda y: optimizer.lyapunov(0.0, y, lambda x: jnp.sum((x - target) ** 2) / 2)
+    )(run)
     assert np.diff(energy).max() < 1e-8
 
 
@@ -173,27 +181,27 @@ def numpy_sign(M):
 
 
 def test_muon_map_and_flow_with_the_polar_factor():
-    page, x, mean, r = Muon(0.02, 0.9, exact=True), np.zeros((3, 4)), 0.0, np.sqrt(4 / 3)
-    for k, seen in enumerate(pages.mapped(page, towards(A), np.zeros((3, 4)), 12).x[1:]):
+    optimizer, x, mean, r = Muon(0.02, 0.9, exact=True), np.zeros((3, 4)), 0.0, np.sqrt(4 / 3)
+    for k, seen in enumerate(pages.mapped(optimizer, towards(A), np.zeros((3, 4)), 12).x[1:]):
         g = x - A
         mean = 0.9 * mean + 0.1 * g
         m_hat = 0.9 * mean / (1 - 0.9 ** (k + 2)) + 0.1 * g / (1 - 0.9 ** (k + 1))
         x = x - 0.02 * r * numpy_sign(m_hat)
         np.testing.assert_allclose(seen, x, atol=1e-13)
     M = np.random.default_rng(2).normal(size=(3, 4))
-    dy = page.flow(0.3, MuonState(jnp.asarray(x), jnp.asarray(M)), towards(A))
+    dy = optimizer.vector_field(0.3, MuonState(jnp.asarray(x), jnp.asarray(M)), towards(A))
     np.testing.assert_allclose(dy.x, -r * numpy_sign(M), atol=1e-14)
     np.testing.assert_allclose(dy.m, (x - A - M) / (0.02 / 0.1), rtol=1e-12)
-    first = page.flow(0.0, page.init(jnp.asarray(x), towards(A)), towards(A))
+    first = optimizer.vector_field(0.0, optimizer.init(jnp.asarray(x), towards(A)), towards(A))
     np.testing.assert_allclose(first.x, -r * numpy_sign(x - A), atol=1e-14)
 
 
 def test_without_a_memory_singular_values_shrink_linearly_to_zero():
     """X′ = -r msign(X - A): the k-th singular value of X - A is max(σ - r t, 0), and singular vectors stay."""
-    page, r, h = Muon(1e-4, 0.0, exact=True), np.sqrt(4 / 3), 1e-4
+    optimizer, r, h = Muon(1e-4, 0.0, exact=True), np.sqrt(4 / 3), 1e-4
     sigma = np.linalg.svd(A, compute_uv=False)
     steps = round(1.05 * sigma[1] / r / h)
-    X = np.asarray(pages.mapped(page, towards(A), np.zeros((3, 4)), steps).x[-1])
+    X = np.asarray(pages.mapped(optimizer, towards(A), np.zeros((3, 4)), steps).x[-1])
     left = np.linalg.svd(X - A, compute_uv=False)
     np.testing.assert_allclose(left, np.maximum(sigma - r * h * steps, 0), atol=2 * r * h)
     u, _, v = np.linalg.svd(A)
@@ -202,14 +210,18 @@ def test_without_a_memory_singular_values_shrink_linearly_to_zero():
 
 def test_exact_muon_spends_the_nuclear_norm_of_its_memory():
     """d/dt (f + τ Σ r |m|*) = -Σ r |m|*, over two matrices in one position."""
-    page = Muon(0.02, 0.9, exact=True).for_leaves({"a": np.zeros((3, 4)), "b": np.zeros((2, 2))})
+    optimizer = Muon(0.02, 0.9, exact=True).for_leaves(
+        {"a": np.zeros((3, 4)), "b": np.zeros((2, 2))}
+    )
     random = np.random.default_rng(3)
     x, M = random.normal(size=(2, 16))
 
     def loss(x):
         return jnp.sum(jnp.cos(x)) + jnp.sum(x**2)
 
-    rate = rate_of_energy(page, MuonState(jnp.asarray(x), jnp.asarray(M)), loss, jax.grad(loss))
+    rate = rate_of_energy(
+        optimizer, MuonState(jnp.asarray(x), jnp.asarray(M)), loss, jax.grad(loss)
+    )
     nuclear = [
         np.linalg.svd(part, compute_uv=False).sum()
         for part in (M[:12].reshape(3, 4), M[12:].reshape(2, 2))
@@ -254,9 +266,9 @@ def test_muon_of_a_pytree_is_optax_and_leaves_that_are_no_matrices_are_refused()
     def pull(x):
         return jnp.cos(x) + x
 
-    page = Muon(0.02).for_leaves(x)
-    run = pages.mapped(page, pull, flat, 3)
-    twin = page.optax()
+    optimizer = Muon(0.02).for_leaves(x)
+    run = pages.mapped(optimizer, pull, flat, 3)
+    twin = optimizer.optax()
     state = twin.init(x)
     for k in range(3):
         update, state = twin.update(jax.tree.map(pull, x), state, x)
@@ -273,4 +285,4 @@ def test_muon_of_a_pytree_is_optax_and_leaves_that_are_no_matrices_are_refused()
     with pytest.raises(
         InvalidValue, match="an energy is known of the polar factor only, .* pass exact=True"
     ):
-        Muon(0.02).energy(0.0, MuonState(jnp.asarray(A), jnp.asarray(A)), lambda x: jnp.sum(x))
+        Muon(0.02).lyapunov(0.0, MuonState(jnp.asarray(A), jnp.asarray(A)), lambda x: jnp.sum(x))

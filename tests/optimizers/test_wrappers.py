@@ -52,11 +52,11 @@ flat, unravel = jax.flatten_util.ravel_pytree(net.start())
 slope = jax.grad(lambda x: layers(unravel(x)))
 
 AROUND = {
-    "schedule": lambda page: Schedule(page, cosine),
-    "averaged": lambda page: Averaged(page, 0.5),
-    "layerwise": lambda page: Layerwise(page, {"a": 2.0, "a.w": 0.5}),
-    "surgery": lambda page: WithGradient(
-        page, lambda g, x: jax.tree.map(lambda g, x: jnp.tanh(g) + 0.1 * x, g, x)
+    "schedule": lambda optimizer: Schedule(optimizer, cosine),
+    "averaged": lambda optimizer: Averaged(optimizer, 0.5),
+    "layerwise": lambda optimizer: Layerwise(optimizer, {"a": 2.0, "a.w": 0.5}),
+    "surgery": lambda optimizer: WithGradient(
+        optimizer, lambda g, x: jax.tree.map(lambda g, x: jnp.tanh(g) + 0.1 * x, g, x)
     ),
 }
 wrappers = pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
@@ -78,35 +78,40 @@ def difference(a, b):
 
 @wrappers
 @inside
-def test_the_flow_is_the_limit_of_the_map_and_a_refined_clock_leaves_it_alone(around, page):
-    page = around(page).for_leaves(net.start())
-    y = jax.tree.map(lambda a: a + 0.5, page.init(flat, slope))
-    limit = jax.jvp(lambda h: page.at(h).step(0.3, y, slope), (0.0,), (1.0,))[1]
-    assert difference(limit, page.flow(0.3, y, slope)) < 1e-13
-    assert difference(page.at(0.0).step(0.3, y, slope), y) == 0
-    assert difference(page.refine(7).flow(0.3, y, slope), page.flow(0.3, y, slope)) == 0
+def test_the_flow_is_the_limit_of_the_map_and_a_refined_clock_leaves_it_alone(wrap_step, optimizer):
+    optimizer = wrap_step(optimizer).for_leaves(net.start())
+    y = jax.tree.map(lambda a: a + 0.5, optimizer.init(flat, slope))
+    limit = jax.jvp(lambda h: optimizer.with_time_step(h).step(0.3, y, slope), (0.0,), (1.0,))[1]
+    assert difference(limit, optimizer.vector_field(0.3, y, slope)) < 1e-13
+    assert difference(optimizer.with_time_step(0.0).step(0.3, y, slope), y) == 0
+    assert (
+        difference(
+            optimizer.refine(7).vector_field(0.3, y, slope), optimizer.vector_field(0.3, y, slope)
+        )
+        == 0
+    )
 
 
 @wrappers
 @inside
-def test_the_map_is_that_of_the_twin(around, page, library_path):
-    page, x = around(page), net.start()
-    run = iterate(page, net, 6)
-    for k, seen in enumerate(library_path(page.optax(), jax.grad(layers), x, 6)):
+def test_the_map_is_that_of_the_twin(wrap_step, optimizer, library_path):
+    optimizer, x = wrap_step(optimizer), net.start()
+    run = iterate(optimizer, net, 6)
+    for k, seen in enumerate(library_path(optimizer.optax(), jax.grad(layers), x, 6)):
         y = jax.tree.map(lambda a, k=k: a[k + 1], run.y)
         np.testing.assert_allclose(
-            page.parameters(y), jax.flatten_util.ravel_pytree(seen)[0], rtol=1e-12
+            optimizer.parameters(y), jax.flatten_util.ravel_pytree(seen)[0], rtol=1e-12
         )
 
 
 @pytest.mark.parametrize("name", AROUND)
 def test_the_gap_closes_like_h_and_to_the_modified_flow_like_h_squared(name):
     """Around the heavy ball."""
-    page = AROUND[name](Momentum(0.04)).for_leaves(net.start())
-    for order, kind in ((1, lambda page: page), (2, Modified)):
+    optimizer = AROUND[name](Momentum(0.04)).for_leaves(net.start())
+    for order, kind in ((1, lambda optimizer: optimizer), (2, Modified)):
         errors = []
         for n in (1, 2, 4):
-            asked = kind(page.refine(n))
+            asked = kind(optimizer.refine(n))
             end = pages.flowed(asked, slope, flat, [0.0, 2.0], tol=1e-11).x[-1]
             errors.append(np.linalg.norm(pages.mapped(asked, slope, flat, 10 * n).x[-1] - end))
         assert asked.order == order
@@ -114,12 +119,12 @@ def test_the_gap_closes_like_h_and_to_the_modified_flow_like_h_squared(name):
 
 
 @wrappers
-def test_they_nest_print_and_keep_dtypes(around):
-    page = around(WithGradient(SGD(0.1), optax.clip_by_global_norm(1.0)))
-    assert "WithGradient(SGD(learning_rate=0.1), transform=clip_by_global_norm)" in repr(page)
-    assert page.name == f"{type(page).__name__}(WithGradient(SGD))" and page.h == 0.1
+def test_they_nest_print_and_keep_dtypes(wrap_step):
+    optimizer = wrap_step(WithGradient(SGD(0.1), optax.clip_by_global_norm(1.0)))
+    assert "WithGradient(SGD(learning_rate=0.1), transform=clip_by_global_norm)" in repr(optimizer)
+    assert optimizer.name == f"{type(optimizer).__name__}(WithGradient(SGD))" and optimizer.h == 0.1
     single = jax.tree.map(lambda a: np.asarray(a, np.float32), net.x0)
-    run = iterate(page, net, 2, x0=single)
+    run = iterate(optimizer, net, 2, x0=single)
     assert {leaf.dtype for leaf in jax.tree.leaves((run.y, run.t))} == {jnp.dtype(jnp.float32)}
 
 
@@ -133,16 +138,16 @@ def test_new_values_never_compile_again():
 
     problem = Problem(counted, net.x0, name="counted")
 
-    def around(rate):
+    def wrap_step(rate):
         clipped = WithGradient(Adam(rate), per_layer_clip)
         return Accumulated(
             Averaged(Layerwise(Schedule(clipped, cosine), {"a": 7 * rate}), 9 * rate), 2
         )
 
-    iterate(around(0.1), problem, 3)
+    iterate(wrap_step(0.1), problem, 3)
     traces = len(seen)
-    iterate(around(0.2), problem, 3)
-    iterate(around(0.05).refine(3), problem, 3, x0=jax.tree.map(lambda a: a / 2, net.x0))
+    iterate(wrap_step(0.2), problem, 3)
+    iterate(wrap_step(0.05).refine(3), problem, 3, x0=jax.tree.map(lambda a: a / 2, net.x0))
     assert len(seen) == traces > 0
 
 
@@ -150,7 +155,7 @@ def test_a_clock_longer_than_the_mean_remembers_is_refused():
     with pytest.raises(
         InvalidValue, match="the step `h` = 0.6 is longer than the memory time `tau` = 0.5"
     ):
-        Averaged(SGD(0.1), 0.5).at(0.6)
+        Averaged(SGD(0.1), 0.5).with_time_step(0.6)
 
 
 @pytest.mark.parametrize("cls", [Schedule, Averaged, Layerwise, WithGradient])
@@ -163,12 +168,12 @@ def test_only_pages_are_wrapped(cls, as_users_see_it):
     "make", [lambda p: Schedule(p, cosine), lambda p: Layerwise(p, {"a": 2.0})]
 )
 @pytest.mark.parametrize("page", [ScheduleFree(0.1), Averaged(SGD(0.1), 1.0)])
-def test_pages_that_keep_positions_in_their_memory_are_wrapped_the_other_way_round(make, page):
+def test_pages_that_keep_positions_in_their_memory_are_wrapped_the_other_way_round(make, optimizer):
     with pytest.raises(
         InvalidValue,
         match="moves the position alone, but the memory of .* holds a position, `(z|fast)`",
     ):
-        make(page)
+        make(optimizer)
 
 
 # --- schedules
@@ -188,11 +193,11 @@ def test_a_scheduled_step_is_that_share_of_a_step():
 def test_a_schedule_is_a_change_of_time_for_gradient_descent():
     """At t the flow is where the plain one is at T = ∫ c dt, warm-up and cosine included."""
     schedule = optax.warmup_cosine_decay_schedule(0.0, 1.0, 10, 40)
-    page = Schedule(SGD(0.1), schedule)
+    optimizer = Schedule(SGD(0.1), schedule)
     t = np.linspace(0, 4, 2001)
-    c = np.array(jax.vmap(page.factor)(t))
+    c = np.array(jax.vmap(optimizer.factor)(t))
     T = np.concatenate([[0], np.cumsum((c[1:] + c[:-1]) / 2 * np.diff(t))])
-    scheduled = pages.flowed(page, grad, start, t[::400], tol=1e-10)
+    scheduled = pages.flowed(optimizer, grad, start, t[::400], tol=1e-10)
     plain = pages.flowed(SGD(0.1), grad, start, T[::400])
     np.testing.assert_allclose(scheduled.x, plain.x, atol=1e-6)
 
@@ -207,12 +212,12 @@ def test_the_map_has_gone_the_sum_of_its_steps():
 
 def test_a_schedule_is_read_half_a_step_late_by_the_modified_flow_of_gradient_descent():
     """x′ = -(c - h c′/2) ∇f - (h/2) c² ∇²f ∇f."""
-    page = Schedule(SGD(0.1), cosine)
-    y, t = page.init(jnp.asarray(start), grad), 1.3
-    c, slope = jax.jvp(page.factor, (t,), (1.0,))
+    optimizer = Schedule(SGD(0.1), cosine)
+    y, t = optimizer.init(jnp.asarray(start), grad), 1.3
+    c, slope = jax.jvp(optimizer.factor, (t,), (1.0,))
     g = grad(y.x)
     expected = -(c - 0.1 * slope / 2) * g - 0.1 / 2 * c**2 * jax.jvp(grad, (y.x,), (g,))[1]
-    np.testing.assert_allclose(Modified(page).flow(t, y, grad).x, expected, rtol=1e-12)
+    np.testing.assert_allclose(Modified(optimizer).vector_field(t, y, grad).x, expected, rtol=1e-12)
 
 
 def test_memory_forgets_by_the_steps_whatever_the_schedule():
@@ -224,18 +229,20 @@ def test_memory_forgets_by_the_steps_whatever_the_schedule():
 
 
 def test_steps_that_round_off_moves_are_still_those_steps():
-    page = Schedule(SGD(0.1), lambda k: jnp.where(k < 3, 1.0, 0.0))
+    optimizer = Schedule(SGD(0.1), lambda k: jnp.where(k < 3, 1.0, 0.0))
     assert 3 * 0.1 / 0.1 != 3
-    assert [float(page.factor(k * 0.1)) for k in range(5)] == [1, 1, 1, 0, 0]
+    assert [float(optimizer.factor(k * 0.1)) for k in range(5)] == [1, 1, 1, 0, 0]
 
 
 def test_the_loss_is_the_energy_of_scheduled_gradient_descent_only():
-    page = Schedule(SGD(0.1), cosine)
-    y = page.init(jnp.asarray(start), grad)
-    rate = jax.jvp(lambda y: page.energy(0.2, y, f), (y,), (page.flow(0.2, y, grad),))[1]
-    np.testing.assert_allclose(rate, -page.factor(0.2) * jnp.sum(grad(y.x) ** 2))
+    optimizer = Schedule(SGD(0.1), cosine)
+    y = optimizer.init(jnp.asarray(start), grad)
+    rate = jax.jvp(
+        lambda y: optimizer.lyapunov(0.2, y, f), (y,), (optimizer.vector_field(0.2, y, grad),)
+    )[1]
+    np.testing.assert_allclose(rate, -optimizer.factor(0.2) * jnp.sum(grad(y.x) ** 2))
     with pytest.raises(InvalidValue, match="no energy is known"):
-        Schedule(Adam(0.1), cosine).energy(0.0, Adam(0.1).init(jnp.asarray(start), grad), f)
+        Schedule(Adam(0.1), cosine).lyapunov(0.0, Adam(0.1).init(jnp.asarray(start), grad), f)
 
 
 @pytest.mark.parametrize(
@@ -286,33 +293,37 @@ def test_wrong_schedules(schedule, error, words):
 
 
 @pytest.mark.parametrize(
-    "around", [lambda page: Schedule(page, cosine), lambda page: Layerwise(page, {"a": 2.0})]
+    "around",
+    [
+        lambda optimizer: Schedule(optimizer, cosine),
+        lambda optimizer: Layerwise(optimizer, {"a": 2.0}),
+    ],
 )
-def test_a_factor_has_an_energy_where_the_page_inside_has_one(around):
+def test_a_factor_has_an_energy_where_the_page_inside_has_one(wrap_step):
     """Surgery makes another field of the gradient, so the loss may rise along it."""
     y = SGD(0.1).init(flat, slope)
     with pytest.raises(InvalidValue, match="no energy is known for WithGradient"):
-        around(WithGradient(SGD(0.1), lambda g: jax.tree.map(jnp.negative, g))).energy(
+        wrap_step(WithGradient(SGD(0.1), lambda g: jax.tree.map(jnp.negative, g))).lyapunov(
             0.0, y, lambda x: x @ x
         )
-    assert around(Accumulated(SGD(0.1), 2)).energy(0.0, y, lambda x: x @ x) == flat @ flat
+    assert wrap_step(Accumulated(SGD(0.1), 2)).lyapunov(0.0, y, lambda x: x @ x) == flat @ flat
 
 
 # --- averages
 
 
 def test_averaged_map_and_flow():
-    page = Averaged(SGD(0.1), 0.5)
-    run = pages.mapped(page, grad, start, 20)
+    optimizer = Averaged(SGD(0.1), 0.5)
+    run = pages.mapped(optimizer, grad, start, 20)
     z, mean = start, start
     for seen, fast in zip(run.x[1:], run.fast[1:], strict=True):
         z = z - 0.1 * np.asarray(grad(z))
         mean = mean + 0.1 / 0.5 * (z - mean)
         np.testing.assert_allclose(fast, z, rtol=1e-12)
         np.testing.assert_allclose(seen, mean, rtol=1e-12)
-    y = page.init(jnp.asarray(start), grad)._replace(x=jnp.zeros(2))
-    np.testing.assert_allclose(page.flow(0.0, y, grad).x, start / 0.5)
-    np.testing.assert_allclose(page.flow(0.0, y, grad).fast, -grad(jnp.asarray(start)))
+    y = optimizer.init(jnp.asarray(start), grad)._replace(x=jnp.zeros(2))
+    np.testing.assert_allclose(optimizer.vector_field(0.0, y, grad).x, start / 0.5)
+    np.testing.assert_allclose(optimizer.vector_field(0.0, y, grad).fast, -grad(jnp.asarray(start)))
 
 
 def test_the_mean_of_a_circle_is_smaller_by_one_over_the_root_of_one_plus_omega_tau_squared():
@@ -321,9 +332,9 @@ def test_the_mean_of_a_circle_is_smaller_by_one_over_the_root_of_one_plus_omega_
     def turning(x):
         return 0.5 * jnp.stack([x[1], -x[0]])
 
-    page = Averaged(SGD(0.1), 20.0)
+    optimizer = Averaged(SGD(0.1), 20.0)
     t = np.concatenate([[0.0], np.linspace(300, 320, 9)])
-    run = pages.flowed(page, turning, [1.0, 0.0], t)
+    run = pages.flowed(optimizer, turning, [1.0, 0.0], t)
     np.testing.assert_allclose(np.linalg.norm(run.fast, axis=1), 1, rtol=1e-9)
     np.testing.assert_allclose(np.linalg.norm(run.x[1:], axis=1), 0.099504, atol=1e-4)
 
@@ -346,12 +357,12 @@ def test_an_average_shorter_than_a_step_or_of_an_average_is_refused():
 @pytest.mark.parametrize(
     "page", [ScheduleFree(0.1), NesterovConvex(0.1), Averaged(ScheduleFree(0.1), 1.0)], ids=repr
 )
-def test_a_flow_that_divides_by_time_is_not_modified(page):
+def test_a_flow_that_divides_by_time_is_not_modified(optimizer):
     with pytest.raises(
         InvalidValue,
         match="divides by the time since its start, so that no series in h serves there",
     ):
-        Modified(page)
+        Modified(optimizer)
 
 
 def test_a_page_is_made_memoryless_before_it_is_wrapped():
@@ -361,21 +372,21 @@ def test_a_page_is_made_memoryless_before_it_is_wrapped():
 
 
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
-def test_what_is_modified_is_wrapped_first(around):
+def test_what_is_modified_is_wrapped_first(wrap_step):
     """The modified flow of a page is not that of what is around it."""
     with pytest.raises(
         InvalidValue,
         match="is that of its own map, not of what is around it; wrap its page, and modify",
     ):
-        around(Modified(SGD(0.1)))
+        wrap_step(Modified(SGD(0.1)))
 
 
 # --- layers
 
 
 def test_every_layer_moves_at_its_rate_and_the_longest_label_wins():
-    plain, page = SGD(0.1), Layerwise(SGD(0.1), {"a": 2.0, "a.w": 0.5})
-    once, scaled = (iterate(p, net, 1).x for p in (plain, page))
+    plain, optimizer = SGD(0.1), Layerwise(SGD(0.1), {"a": 2.0, "a.w": 0.5})
+    once, scaled = (iterate(p, net, 1).x for p in (plain, optimizer))
     for label, factor in ((("a", "w"), 0.5), (("a", "b"), 2.0), (("c",), 1.0)):
         moved = [
             np.diff(eqx.tree_at(lambda x: x, _at(x, label), _at(x, label)), axis=0)
@@ -391,11 +402,13 @@ def _at(x, path):
 
 
 def test_the_layerwise_flow_is_preconditioned_by_a_block_diagonal_matrix():
-    page = Layerwise(Adam(0.01), {"a": 3.0, "c": 0.5}).for_leaves(net.start())
-    y = jax.tree.map(lambda a: a + 0.5, page.init(flat, slope))
+    optimizer = Layerwise(Adam(0.01), {"a": 3.0, "c": 0.5}).for_leaves(net.start())
+    y = jax.tree.map(lambda a: a + 0.5, optimizer.init(flat, slope))
     C = np.diag([3.0] * 6 + [0.5])
     np.testing.assert_allclose(
-        page.flow(0.3, y, slope).x, C @ Adam(0.01).flow(0.3, y, slope).x, rtol=1e-13
+        optimizer.vector_field(0.3, y, slope).x,
+        C @ Adam(0.01).vector_field(0.3, y, slope).x,
+        rtol=1e-13,
     )
 
 
@@ -432,7 +445,7 @@ def test_labels_that_name_no_part_are_refused():
     with pytest.raises(
         InvalidValue, match="has not met its position yet; run it, or call .for_leaves"
     ):
-        Layerwise(SGD(0.1), {"a": 2.0}).flow(0.0, SGD(0.1).init(flat, slope), slope)
+        Layerwise(SGD(0.1), {"a": 2.0}).vector_field(0.0, SGD(0.1).init(flat, slope), slope)
 
 
 # --- surgery
@@ -443,8 +456,8 @@ def per_layer_clip(g):
     return jax.tree.map(lambda leaf: leaf / jnp.maximum(1, jnp.linalg.norm(leaf) / 0.1), g)
 
 
-def moved(transform, page=None):
-    run = iterate(WithGradient(page or SGD(1.0), transform), net, 1)
+def moved(transform, optimizer=None):
+    run = iterate(WithGradient(optimizer or SGD(1.0), transform), net, 1)
     return jax.tree.map(lambda a: np.asarray(a[0] - a[1]), run.x)
 
 
@@ -499,17 +512,18 @@ def test_noise_has_the_step_as_its_seed_and_the_flow_sees_its_mean():
         g, tree = jax.flatten_util.ravel_pytree(g)
         return tree(g + jax.random.normal(jax.random.fold_in(key, k), g.shape))
 
-    page = WithGradient(SGD(0.1), noisy, mean=lambda g: g)
-    first, again = (iterate(page, net, 5).y.x for _ in range(2))
+    optimizer = WithGradient(SGD(0.1), noisy, mean=lambda g: g)
+    first, again = (iterate(optimizer, net, 5).y.x for _ in range(2))
     np.testing.assert_array_equal(first, again)
     kicks = np.diff(first, axis=0) + 0.1 * np.stack([slope(x) for x in first[:-1]])
     assert (
         np.std(kicks / 0.1) == pytest.approx(1, abs=0.3)
         and len(np.unique(kicks.round(12))) == kicks.size
     )
-    y = page.init(flat, slope)
+    y = optimizer.init(flat, slope)
     np.testing.assert_array_equal(
-        page.for_leaves(net.start()).flow(0.0, y, slope).x, SGD(0.1).flow(0.0, y, slope).x
+        optimizer.for_leaves(net.start()).vector_field(0.0, y, slope).x,
+        SGD(0.1).vector_field(0.0, y, slope).x,
     )
 
 

@@ -181,11 +181,11 @@ def test_at_the_start_there_is_a_slope_to_go_down(name):
 
 @every
 def test_the_page_names_its_minimizer_and_source_and_shows_an_example(name):
-    page = catalogue[name].__doc__ or ""
+    optimizer = catalogue[name].__doc__ or ""
     for word in ("Domain:", "Minimizer", "Source:", ">>>"):
-        assert word in page
+        assert word in optimizer
     source = made(name).source
-    assert len(source) > 20 and source in " ".join(page.split())
+    assert len(source) > 20 and source in " ".join(optimizer.split())
 
 
 @every

@@ -8,7 +8,7 @@ import numpy as np
 from ...runs.trajectory import Trajectory
 from .axes import every
 from .runs import leading
-from .words import counted, listed, names, number, ordinal, outcome, plain, point, setting
+from .words import counted, failure_sentence, listed, names, number, ordinal, plain, point, setting
 
 
 def claim(results: Sequence[Any], said: str) -> str:
@@ -20,7 +20,7 @@ def claim(results: Sequence[Any], said: str) -> str:
 def failures(results: Sequence[Any]) -> str:
     """As in "SGD diverged at step 37"; empty if every run reached its end."""
     named = zip(results, names([r.optimizer for r in results]), strict=True)
-    return "; ".join(filter(None, (outcome(name, *_runs(r)) for r, name in named)))
+    return "; ".join(filter(None, (failure_sentence(name, *_runs(r)) for r, name in named)))
 
 
 def _runs(result: Any) -> tuple[Trajectory | None, Trajectory | None]:

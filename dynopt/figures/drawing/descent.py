@@ -14,7 +14,7 @@ from .axes import linear_view, log_view, mark_decades, mark_exit, mark_plainly
 from .captions import conditions, dotted
 from .labels import Name
 from .picture import Panel, say
-from .words import ending, plain
+from .words import failure, plain
 
 MOST = 25  # dots along one run
 ROOM = 100  # times the largest value of a healthy run: so much is shown of a diverging one
@@ -46,7 +46,7 @@ class Descent(NamedTuple):
         return [
             self.values[run.kind]
             for run in (self.map, self.flow)
-            if run is not None and not ending(run)
+            if run is not None and not failure(run)
         ]
 
 
@@ -62,21 +62,21 @@ def paint(
 
     `symbols` stand for the quantity, and for what it is above the minimum.
     """
-    people, (clock, _) = runs.cast(descents), runs.clock(descents)
+    entries, (time_axis, _) = runs.entries(descents), runs.time_axis(descents)
     known = descents[0].known
     set_axis(ax, descents, known)
     runs.span(
         ax,
-        clock,
-        [_at(clock, d, run) for d in descents for run in (d.map, d.flow) if run is not None],
+        time_axis,
+        [_at(time_axis, d, run) for d in descents for run in (d.map, d.flow) if run is not None],
     )
     beside, anything = [], False
-    for each in people:
+    for each in entries:
         descent, look, name, key = each
         for run in (descent.flow, descent.map):
             if run is None:
                 continue
-            t, values = _at(clock, descent, run), descent.values[run.kind]
+            t, values = _at(time_axis, descent, run), descent.values[run.kind]
             drawn = runs.curve if run.kind == "flow" else runs.dots
             line = drawn(
                 ax, t, values, look, f"{run.kind} {key}", *([most] if run.kind == "map" else [])
@@ -88,7 +88,7 @@ def paint(
             )
             anything = anything or drawable.size > 0
             if run is (descent.map if descent.flow is None else descent.flow) and drawable.size:
-                if not ending(runs.leading(descent)):
+                if not failure(runs.leading(descent)):
                     beside.append(
                         Name(plain(name), look.color, [(t[drawable[-1]], values[drawable[-1]])])
                     )
@@ -100,7 +100,7 @@ def paint(
             if finite
             else f"no finite {quantity} to draw",
         )
-    ax.set_xlabel(clock)
+    ax.set_xlabel(time_axis)
     ax.set_ylabel(
         f"{quantity} above minimum  {symbols[1]}" if known else f"{quantity}  {symbols[0]}"
     )
@@ -108,7 +108,7 @@ def paint(
     kinds = [any(getattr(d, kind) is not None for d in descents) for kind in ("map", "flow")]
     return Panel(
         title=title,
-        names=runs.handles(people),
+        names=runs.handles(entries),
         keys=[key for key, there in zip(legends.map_and_flow(), kinds, strict=True) if there],
         ends=beside
         if len(beside) == len(descents) and not any(_part(ax, d) for d in descents)
@@ -132,17 +132,17 @@ def finite_values(run: Trajectory, values, above: float | None) -> np.ndarray:
         return np.asarray(values, float)[run.finite] - (above or 0.0)
 
 
-def _at(clock: str, descent: Descent, run: Trajectory) -> np.ndarray:
+def _at(time_axis: str, descent: Descent, run: Trajectory) -> np.ndarray:
     """Where the points of the finite beginning lie on the axis."""
     t = np.asarray(run.t, float)[run.finite]
-    return np.round(t / float(descent.optimizer.h)) if clock.startswith("step") else t
+    return np.round(t / float(descent.optimizer.h)) if time_axis.startswith("step") else t
 
 
 def set_axis(ax: Axes, descents: Sequence[Descent], known: bool) -> None:
     """Scale and limits: of the runs that did not fail, with some room above for those that did."""
     healthy = [values for d in descents for values in d.whole]
     values = np.concatenate([*healthy, *(v[:1] for d in descents for v in d.values.values())])
-    failed = any(ending(run) for d in descents for run in (d.map, d.flow) if run is not None)
+    failed = any(failure(run) for d in descents for run in (d.map, d.flow) if run is not None)
     positive = values[values > 0]
     wide = positive.size == values.size > 0 and positive.max() > 100 * positive.min()
     if known or wide:

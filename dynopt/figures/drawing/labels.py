@@ -57,20 +57,20 @@ def _write(
 def _in_margin(ax: Axes, names: Sequence[Name]) -> bool:
     """In one column; names of neighbouring ends are moved apart and tied to them by a line."""
     size, height = size_of("legend.fontsize"), frame(ax).height
-    gap = 1.4 * size / height
-    if gap * len(names) > 1:
+    comparison = 1.4 * size / height
+    if comparison * len(names) > 1:
         return False
     ends = ax.transData.transform([name.points[0] for name in names])
     own = np.clip(ax.transAxes.inverted().transform(ends)[:, 1], 0, 1)
     order = np.argsort(own, kind="stable")
-    for i, seat in zip(order, apart(own[order], gap), strict=True):
-        tied = bool(abs(seat - own[i]) > 0.3 * gap)
+    for i, seat in zip(order, apart(own[order], comparison), strict=True):
+        tied = bool(abs(seat - own[i]) > 0.3 * comparison)
         offset = (1.7 * size if tied else 0.85 * size, (seat - own[i]) * height)
         _write(ax, names[i], (1, own[i]), offset, tied, xycoords="axes fraction")
     return True
 
 
-def apart(places: np.ndarray, gap: float) -> np.ndarray:
+def apart(places: np.ndarray, comparison: float) -> np.ndarray:
     """Rising places in [0, 1], moved as little as keeps neighbours a `gap` apart.
 
     >>> apart(np.array([0.5, 0.5, 0.9]), 0.2).round(2).tolist()
@@ -78,16 +78,16 @@ def apart(places: np.ndarray, gap: float) -> np.ndarray:
     """
     up, down = places.copy(), places.copy()
     for i in range(1, len(up)):
-        up[i] = max(up[i], up[i - 1] + gap)
+        up[i] = max(up[i], up[i - 1] + comparison)
     for i in range(len(down) - 2, -1, -1):
-        down[i] = min(down[i], down[i + 1] - gap)
+        down[i] = min(down[i], down[i + 1] - comparison)
     seats = (up + down) / 2
     seats[0] = max(seats[0], 0)
     for i in range(1, len(seats)):
-        seats[i] = max(seats[i], seats[i - 1] + gap)
+        seats[i] = max(seats[i], seats[i - 1] + comparison)
     seats[-1] = min(seats[-1], 1)
     for i in range(len(seats) - 2, -1, -1):
-        seats[i] = min(seats[i], seats[i + 1] - gap)
+        seats[i] = min(seats[i], seats[i + 1] - comparison)
     return seats
 
 

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ...analysis import Gap
+from ...analysis import Comparison
 from ...runs.trajectory import Trajectory
 from ..plane.projection import Plane
 from .axes import every, mark_plainly
 from .smooth import SmoothLine, velocity
 from .style import Look, ink, keys, looks, mixed
-from .words import ending, fate, names, plain
+from .words import failure, failure_tag, names, plain
 
 MOST = 100  # dots along one path
 
@@ -36,7 +36,7 @@ class Coordinates(NamedTuple):
 View = Coordinates | Plane
 
 
-class Cast(NamedTuple):
+class Entry(NamedTuple):
     """One result as it appears in a picture: its look, its name in words, its key in the names of artists."""
 
     result: Any
@@ -45,10 +45,10 @@ class Cast(NamedTuple):
     key: str
 
 
-def cast(results: Sequence[Any]) -> list[Cast]:
+def entries(results: Sequence[Any]) -> list[Entry]:
     optimizers = [result.optimizer for result in results]
     return [
-        Cast(*each)
+        Entry(*each)
         for each in zip(
             results, looks(optimizers), names(optimizers), keys(optimizers), strict=True
         )
@@ -95,26 +95,26 @@ def marks(look: Look) -> dict[str, Any]:
     }
 
 
-def orbit(ax: Axes, each: Cast, view: View) -> list[Line2D]:
+def orbit(ax: Axes, each: Entry, view: View) -> list[Line2D]:
     """Flow and map in a plane."""
     return [flow_of(ax, each, view), map_of(ax, each, view)]
 
 
-def flow_of(ax: Axes, each: Cast, view: View, **style: Any) -> Line2D:
+def flow_of(ax: Axes, each: Entry, view: View, **style: Any) -> Line2D:
     """The flow."""
-    gap, look, _, key = each
-    x, y = at(gap.flow, view)
-    rate = np.stack(view.rates(velocity(gap), gap.flow.finite), 1)
-    t = np.asarray(gap.flow.t, float)[gap.flow.finite]
+    comparison, look, _, key = each
+    x, y = at(comparison.flow, view)
+    rate = np.stack(view.rates(velocity(comparison), comparison.flow.finite), 1)
+    t = np.asarray(comparison.flow.t, float)[comparison.flow.finite]
     corners = np.array([ax.get_xlim(), ax.get_ylim()]).T
     style = {"color": look.color, "linestyle": look.line, "zorder": 3, "gid": f"flow {key}"} | style
     flow = SmoothLine(np.stack([x, y], 1), rate, t, corners, **style)
     ax.add_line(flow)
-    mark_end(ax, gap.flow, x, y, each)
+    mark_end(ax, comparison.flow, x, y, each)
     return flow
 
 
-def map_of(ax: Axes, each: Cast, view: View, most: int = MOST) -> Line2D:
+def map_of(ax: Axes, each: Entry, view: View, most: int = MOST) -> Line2D:
     """The map."""
     x, y = at(each.result.map, view)
     map = dots(ax, x, y, each.look, f"map {each.key}", most)
@@ -122,9 +122,9 @@ def map_of(ax: Axes, each: Cast, view: View, most: int = MOST) -> Line2D:
     return map
 
 
-def counts(gaps: Sequence[Gap]) -> list[int]:
+def counts(comparisons: Sequence[Comparison]) -> list[int]:
     """How many dots each map has."""
-    return [int(gap.map.finite.sum()) for gap in gaps]
+    return [int(comparison.map.finite.sum()) for comparison in comparisons]
 
 
 def at(run: Trajectory, view: View) -> list[np.ndarray]:
@@ -132,9 +132,9 @@ def at(run: Trajectory, view: View) -> list[np.ndarray]:
     return view.points(run.y, run.finite)
 
 
-def mark_end(ax: Axes, run: Trajectory, x: np.ndarray, y: np.ndarray, each: Cast) -> None:
+def mark_end(ax: Axes, run: Trajectory, x: np.ndarray, y: np.ndarray, each: Entry) -> None:
     """A cross at the last finite point of a run that failed."""
-    if ending(run) and len(x):
+    if failure(run) and len(x):
         size = 1.6 * mpl.rcParams["lines.markersize"]
         style: dict[str, Any] = {
             "marker": "x",
@@ -162,15 +162,15 @@ def mark_starts(ax: Axes, points: np.ndarray) -> list[Line2D]:
     )
 
 
-def handles(people: Sequence[Cast]) -> list[Line2D]:
+def handles(entries: Sequence[Entry]) -> list[Line2D]:
     """One entry per optimizer: its dot on its line, its name, and whether it failed; the title says where."""
-    entries = []
-    for result, look, name, _ in people:
-        said = name + fate(getattr(result, "map", None), getattr(result, "flow", None))
-        entries.append(
+    lines = []
+    for result, look, name, _ in entries:
+        said = name + failure_tag(getattr(result, "map", None), getattr(result, "flow", None))
+        lines.append(
             Line2D([], [], **marks(look), color=look.color, linestyle=look.line, label=plain(said))
         )
-    return entries
+    return lines
 
 
 def leading(result: Any) -> Trajectory:
@@ -179,7 +179,7 @@ def leading(result: Any) -> Trajectory:
     return result.flow if run is None else run
 
 
-def clock(results: Sequence[Any]) -> tuple[str, list[np.ndarray]]:
+def time_axis(results: Sequence[Any]) -> tuple[str, list[np.ndarray]]:
     """The label of the axis, and where each result's points lie on it.
 
     Time, if the runs last about equally long. Otherwise the step: clocks may differ a hundredfold, and the shorter runs
@@ -194,10 +194,10 @@ def clock(results: Sequence[Any]) -> tuple[str, list[np.ndarray]]:
     return "step k,  at time t = k h", steps
 
 
-def span(ax: Axes, clock: str, times: Sequence[np.ndarray]) -> None:
+def span(ax: Axes, time_axis: str, times: Sequence[np.ndarray]) -> None:
     """The horizontal axis: as long as the longest run."""
     last = max((t.max(initial=0) for t in times), default=0) or 1
     ax.set_xlim(-0.015 * last, 1.015 * last)
-    if clock.startswith("step"):
+    if time_axis.startswith("step"):
         ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     mark_plainly(ax.xaxis)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.path import Path
 
-from ...analysis import Gap
+from ...analysis import Comparison
 from ...optimizers import AbstractOptimizer
 from .axes import LARGEST
 
@@ -85,17 +85,23 @@ def _no_longer(arm: np.ndarray, chord: np.ndarray) -> np.ndarray:
         return np.where(length > most, arm * (most / np.where(length > 0, length, 1)), arm)
 
 
-def velocity(gap: Gap) -> Any:
+def velocity(comparison: Comparison) -> Any:
     """dy/dt at the points of the flow, as the optimizer's page gives it: fields of phase space, arrays `(n, dim)`."""
-    page = gap.optimizer.for_leaves(gap.problem.start())
-    seen = _velocity(page, gap.problem.loss, unravel(gap), gap.flow.t, gap.flow.y)
+    optimizer = comparison.optimizer.for_leaves(comparison.problem.start())
+    seen = _velocity(
+        optimizer,
+        comparison.problem.loss,
+        unravel(comparison),
+        comparison.flow.t,
+        comparison.flow.y,
+    )
     return jax.tree.map(lambda a: np.asarray(a, float), seen)
 
 
-def unravel(gap: Gap) -> Callable:
+def unravel(comparison: Comparison) -> Callable:
     """From a vector to a position as the problem knows it; one for all vectors, so that nothing is compiled twice."""
-    plain = isinstance(gap.problem.x0, np.ndarray) and gap.problem.x0.ndim == 1
-    return _same if plain else gap.map.unravel
+    plain = isinstance(comparison.problem.x0, np.ndarray) and comparison.problem.x0.ndim == 1
+    return _same if plain else comparison.map.unravel
 
 
 def _same(x):
@@ -103,6 +109,6 @@ def _same(x):
 
 
 @eqx.filter_jit
-def _velocity(page: AbstractOptimizer, loss, unravel, t, y):
+def _velocity(optimizer: AbstractOptimizer, loss, unravel, t, y):
     grad = jax.grad(lambda x: loss(unravel(x)))
-    return jax.vmap(lambda t, y: page.flow(t, y, grad))(t, y)
+    return jax.vmap(lambda t, y: optimizer.vector_field(t, y, grad))(t, y)

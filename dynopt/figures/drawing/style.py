@@ -90,7 +90,7 @@ def looks(optimizers_: Sequence[AbstractOptimizer]) -> list[Look]:
 
 def keys(optimizers_: Sequence[AbstractOptimizer]) -> list[str]:
     """What the artists of each run are called, after the catalogue: "sgd", "adam", and "sgd 2" for a second one."""
-    known = {page: name for name, page in optimizers.catalogue.items()}
+    known = {optimizer: name for name, optimizer in optimizers.catalogue.items()}
     names = [known.get(type(o)) or o.name.lower() for o in optimizers_]
     counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
     return [

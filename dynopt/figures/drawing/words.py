@@ -105,7 +105,7 @@ def _option(value: Any) -> str:
         return str(value)
 
 
-def ending(run: Trajectory) -> str | None:
+def failure(run: Trajectory) -> str | None:
     """How a run ended, if it did not reach its end; of a map by its step, of a flow by its time."""
     if run.status == Status.ok:
         return None
@@ -122,14 +122,16 @@ def ending(run: Trajectory) -> str | None:
     return verb
 
 
-def outcome(name: str, map: Trajectory | None, flow: Trajectory | None = None) -> str | None:
+def failure_sentence(
+    name: str, map: Trajectory | None, flow: Trajectory | None = None
+) -> str | None:
     """What to say of a run that failed, map first: "SGD diverged at step 37"."""
-    said = [f"{name} {ending(map)}" if map is not None and ending(map) else ""]
-    said += [f"the flow of {name} {ending(flow)}" if flow is not None and ending(flow) else ""]
+    said = [f"{name} {failure(map)}" if map is not None and failure(map) else ""]
+    said += [f"the flow of {name} {failure(flow)}" if flow is not None and failure(flow) else ""]
     return "; ".join(filter(None, said)) or None
 
 
-def fate(map: Trajectory | None, flow: Trajectory | None) -> str:
+def failure_tag(map: Trajectory | None, flow: Trajectory | None) -> str:
     """What stands behind a name in a key, where there is room for a word or two: " (diverged)"."""
     verbs = {
         Status.diverged: "diverged",

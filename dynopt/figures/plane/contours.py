@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, to_hex
 
-from ...analysis import Gap
+from ...analysis import Comparison
 from ..drawing.axes import LARGEST, finite
 from ..drawing.measure import figure_of
 from ..drawing.smooth import unravel
@@ -22,20 +22,20 @@ MOST = 13  # levels
 PLAIN = 0.2  # of the view: on so wide a plain a level would draw the noise
 
 
-def paint(ax: Axes, gap: Gap, scale: bool, plane: Plane | None = None) -> list[float]:
+def paint(ax: Axes, comparison: Comparison, scale: bool, plane: Plane | None = None) -> list[float]:
     """Fill the view of the axes, with a scale beside it if asked; where the loss is not finite the ground is bare.
 
     The axes are the problem's own two coordinates, or lie in a `plane` on which the loss is evaluated. Returns the
     losses at which there is a contour.
     """
-    side = points_along(gap.problem.dim)
+    side = points_along(comparison.problem.dim)
     x, y = (np.linspace(*limits, side) for limits in (ax.get_xlim(), ax.get_ylim()))
     points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-    loss = losses(gap, points, plane).reshape(side, side)
+    loss = losses(comparison, points, plane).reshape(side, side)
     values = finite([loss])
     if not values.size:
         return []
-    known = gap.problem.minimum
+    known = comparison.problem.minimum
     base = values.min() if known is None else min(known, values.min())
     height = np.ma.masked_invalid(np.clip(loss, -LARGEST, LARGEST) - base)
     levels = round_levels(height.compressed())
@@ -67,16 +67,18 @@ def points_along(dim: int) -> int:
     return POINTS if dim <= MANY else max(FEWEST, int(POINTS * (MANY / dim) ** 0.5))
 
 
-def losses(gap: Gap, points: np.ndarray, plane: Plane | None = None) -> np.ndarray:
+def losses(comparison: Comparison, points: np.ndarray, plane: Plane | None = None) -> np.ndarray:
     """The loss at each of these points, shape `(n, 2)`, of the plane of two coordinates or of another one."""
-    dtype, loss = gap.map.y.x.dtype, gap.problem.loss
+    dtype, loss = comparison.map.y.x.dtype, comparison.problem.loss
     if plane is None:
-        return np.asarray(_losses(loss, unravel(gap), points.astype(dtype)), float)
-    together = min(max(AT_ONCE // gap.problem.dim, 1), POINTS)
+        return np.asarray(_losses(loss, unravel(comparison), points.astype(dtype)), float)
+    together = min(max(AT_ONCE // comparison.problem.dim, 1), POINTS)
     rows = -(-len(points) // together)
     padded = np.resize(points, (rows, together, 2)).astype(dtype)
     where = plane.origin.astype(dtype), plane.basis.astype(dtype)
-    return np.asarray(_losses_in(loss, unravel(gap), *where, padded), float).ravel()[: len(points)]
+    return np.asarray(_losses_in(loss, unravel(comparison), *where, padded), float).ravel()[
+        : len(points)
+    ]
 
 
 @eqx.filter_jit

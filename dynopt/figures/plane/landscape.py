@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ...analysis import Gap
+from ...analysis import Comparison
 from ..drawing import runs
 from ..drawing.axes import mark_exit, mark_plainly
 from ..drawing.style import ground, ink
@@ -18,7 +18,7 @@ from .window import SLIT, Window, minimizers, shape_of, starts, widened, window
 
 def on_contours(
     ax: Axes,
-    gaps: list[Gap],
+    comparisons: list[Comparison],
     lines: Callable[[list[float]], list[Line2D]],
     scale: bool,
     fill: float | None,
@@ -30,12 +30,12 @@ def on_contours(
     `lines` is told at which losses there are contours. Returns the keys of what it has marked, and the frame's height
     over its width, where the data fix it.
     """
-    across, up = widened(window(gaps, near, plane), fill)
+    across, up = widened(window(comparisons, near, plane), fill)
     ax.set_xlim(across)
     ax.set_ylim(up)
-    there = lines(contours.paint(ax, gaps[0], scale, plane))
-    marks = runs.mark_starts(ax, starts(gaps, plane))
-    marks += _minimizers(ax, gaps[0], (across, up), plane)
+    there = lines(contours.paint(ax, comparisons[0], scale, plane))
+    marks = runs.mark_starts(ax, starts(comparisons, plane))
+    marks += _minimizers(ax, comparisons[0], (across, up), plane)
     ax.set_xlim(across)
     ax.set_ylim(up)
     shape = shape_of((across, up))
@@ -52,9 +52,11 @@ def on_contours(
     return marks, shape if even else None
 
 
-def _minimizers(ax: Axes, gap: Gap, window: Window, plane: Plane | None) -> list[Line2D]:
+def _minimizers(
+    ax: Axes, comparison: Comparison, window: Window, plane: Plane | None
+) -> list[Line2D]:
     """A star at each, or where it is seen in the plane. Returns its key, if one of them is."""
-    points = minimizers(gap, plane)
+    points = minimizers(comparison, plane)
     if not len(points):
         return []
     size = 2.6 * mpl.rcParams["lines.markersize"]

@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...analysis import Gap
+from ...analysis import Comparison
 from ...errors import InvalidType, InvalidValue
 from ...problems import Problem
 from ...problems.arrays import reals
 from ...runs.trajectory import Trajectory
 from ..drawing.smooth import unravel
-from ..drawing.words import ending, percent
+from ..drawing.words import failure, percent
 
 FAR = 1e150  # squares beyond overflow
 FLAT = 1e-7  # of the longest extent: thinner is round-off, and no direction of the paths
@@ -71,7 +71,9 @@ class Plane:
         return np.subtract(np.clip(x, -FAR, FAR, out=x), self.origin, out=x)
 
 
-def plane_of(gaps: Sequence[Gap], plane: Any = None, origin: Any = None) -> Plane | None:
+def plane_of(
+    comparisons: Sequence[Comparison], plane: Any = None, origin: Any = None
+) -> Plane | None:
     """The plane in which these runs are drawn; None for that of a problem's own two coordinates.
 
     - `plane`: two directions that span it, each shaped like the position or as one vector; by default the two principal
@@ -81,7 +83,7 @@ def plane_of(gaps: Sequence[Gap], plane: Any = None, origin: Any = None) -> Plan
 
     **Raises:** `InvalidValue` or `InvalidType` if these do not fit the problem, or span no plane.
     """
-    problem = gaps[0].problem
+    problem = comparisons[0].problem
     if plane is None and problem.dim == 2:
         if origin is not None:
             raise InvalidValue(
@@ -91,16 +93,16 @@ def plane_of(gaps: Sequence[Gap], plane: Any = None, origin: Any = None) -> Plan
         return None
     given = None if plane is None else _spanned(plane, problem)
     through = None if origin is None else _vector("origin", origin, problem)
-    runs = [run for gap in gaps for run in (gap.map, gap.flow)]
-    lasting = [run for run in runs if not ending(run)]
-    start = np.asarray(gaps[0].map.y.x[0], float)
+    runs = [run for comparison in comparisons for run in (comparison.map, comparison.flow)]
+    lasting = [run for run in runs if not failure(run)]
+    start = np.asarray(comparisons[0].map.y.x[0], float)
     points = np.concatenate([_finite(run) for run in lasting or runs])
     scale = np.abs(points).max(initial=0) or 1.0
     points /= scale
     mean = points.mean(0) if len(points) else np.zeros(problem.dim)
     points -= mean
     if given is None:
-        basis, directions, along = _principal(points, start / scale - mean, gaps[0])
+        basis, directions, along = _principal(points, start / scale - mean, comparisons[0])
     else:
         (basis, directions), along = given, "two given directions"
     total = np.vdot(points, points)
@@ -123,7 +125,7 @@ def _finite(run: Trajectory) -> np.ndarray:
 
 
 def _principal(
-    points: np.ndarray, start: np.ndarray, gap: Gap
+    points: np.ndarray, start: np.ndarray, comparison: Comparison
 ) -> tuple[np.ndarray, tuple[str, str], str]:
     """The right singular vectors of centred points, `(n, dim)`, that start on the left and below.
 
@@ -135,7 +137,7 @@ def _principal(
     basis = list(found[: min(rank, 2)])
     names = ["first principal direction", "second principal direction"][: len(basis)]
     while len(basis) < 2:
-        across, name = _across(basis, gap)
+        across, name = _across(basis, comparison)
         basis, names = [*basis, across], [*names, name]
     along = (
         "the two principal directions"
@@ -167,10 +169,12 @@ def _singular(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vectors, sizes
 
 
-def _across(basis: list[np.ndarray], gap: Gap) -> tuple[np.ndarray, str]:
+def _across(basis: list[np.ndarray], comparison: Comparison) -> tuple[np.ndarray, str]:
     """A direction across those that are there."""
-    start = gap.map.y.x[0]
-    gradient = np.asarray(jax.grad(lambda x: gap.problem.loss(unravel(gap)(x)))(start), float)
+    start = comparison.map.y.x[0]
+    gradient = np.asarray(
+        jax.grad(lambda x: comparison.problem.loss(unravel(comparison)(x)))(start), float
+    )
     rest = _rest(gradient, basis)
     if rest is not None:
         return rest, "the gradient at the start, across it" if basis else "gradient at the start"

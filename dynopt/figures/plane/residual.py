@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...analysis import Gap
+from ...analysis import Comparison
 from ..drawing.captions import largest
-from ..drawing.runs import cast
-from ..drawing.words import ending, number, percent
+from ..drawing.runs import entries
+from ..drawing.words import failure, number, percent
 from . import contours
 from .projection import Plane
 
@@ -34,17 +34,17 @@ class Residual(NamedTuple):
         return (steps > 1) & np.isfinite(self.under)
 
 
-def residuals(gaps: Sequence[Gap], plane: Plane) -> list[Residual]:
+def residuals(comparisons: Sequence[Comparison], plane: Plane) -> list[Residual]:
     """What the plane does not show of each optimizer."""
     found = []
-    for gap, _, name, _ in cast(gaps):
+    for comparison, _, name, _ in entries(comparisons):
         away, miss, dots = [], [], [np.zeros(0), np.zeros(0)]
-        for run in (gap.map, gap.flow):
+        for run in (comparison.map, comparison.flow):
             n = int(run.finite.sum())
             x, loss = np.asarray(run.y.x[:n]), np.asarray(run.loss[:n], float)
-            under = contours.losses(gap, plane.project(x), plane) if n else np.zeros(0)
-            dots = [loss, under] if run is gap.map else dots
-            if n and not ending(run):
+            under = contours.losses(comparison, plane.project(x), plane) if n else np.zeros(0)
+            dots = [loss, under] if run is comparison.map else dots
+            if n and not failure(run):
                 away.append(float(_distances(plane, x).max()))
                 with np.errstate(all="ignore"):
                     miss.append(largest(np.abs(loss - under)))
@@ -59,9 +59,11 @@ def _distances(plane: Plane, x: np.ndarray) -> np.ndarray:
     return np.where(distance <= ROUND_OFF * np.finfo(x.dtype).eps * size, 0.0, distance)
 
 
-def sentences(gap: Gap, plane: Plane, found: Sequence[Residual], hollow: bool) -> list[str]:
+def sentences(
+    comparison: Comparison, plane: Plane, found: Sequence[Residual], hollow: bool
+) -> list[str]:
     """Which plane it is, how much it explains, how far the paths lie off it, and of what the contours are."""
-    off, side = whose(found, "distance"), contours.points_along(gap.problem.dim)
+    off, side = whose(found, "distance"), contours.points_along(comparison.problem.dim)
     lie = f"{plane.whose[:1].upper()}{plane.whose[1:]} lie {'in it' if within(found) else f'up to {off} off it'}."
     coarse = f", drawn from {side} × {side} points," if side < contours.POINTS else ""
     differs = (
@@ -73,16 +75,18 @@ def sentences(gap: Gap, plane: Plane, found: Sequence[Residual], hollow: bool) -
     return [
         f"Plane {named(plane)}.",
         *([] if off is None else [lie]),
-        *_minimizers(gap, plane),
+        *_minimizers(comparison, plane),
         f"Contours{coarse} are the loss in the plane, {differs}{steps}.",
     ]
 
 
-def _minimizers(gap: Gap, plane: Plane) -> list[str]:
+def _minimizers(comparison: Comparison, plane: Plane) -> list[str]:
     """How far the minimizers lie off the plane, if they do."""
-    if gap.problem.minimizers is None:
+    if comparison.problem.minimizers is None:
         return []
-    distances = _distances(plane, np.asarray(gap.problem.minimizers, gap.map.y.x.dtype))
+    distances = _distances(
+        plane, np.asarray(comparison.problem.minimizers, comparison.map.y.x.dtype)
+    )
     low, high = (number(float(d), 2) for d in (distances.min(), distances.max()))
     if not distances.any():
         return []

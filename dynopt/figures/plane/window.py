@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ...analysis import Gap
+from ...analysis import Comparison
 from ..drawing import runs
 from ..drawing.axes import LARGEST, linear_view
-from ..drawing.words import ending
+from ..drawing.words import failure
 from .projection import Plane
 
 SLIT = 0.3  # a frame narrower than this shows nothing; then the two axes have scales of their own
@@ -14,12 +14,15 @@ PLANE = runs.Coordinates(("x", 0), ("x", 1))
 Window = tuple[tuple[float, float], tuple[float, float]]
 
 
-def window(gaps: list[Gap], near: bool = False, plane: Plane | None = None) -> Window:
+def window(comparisons: list[Comparison], near: bool = False, plane: Plane | None = None) -> Window:
     """The problem's own, if the starts lie in it; else what holds the flows, and the maps that did not fail.
 
     With `near` that and nothing else, wherever minimizers lie. In a `plane` everything as it is seen there.
     """
-    beginnings, own = starts(gaps, plane), gaps[0].problem.window if plane is None else None
+    beginnings, own = (
+        starts(comparisons, plane),
+        comparisons[0].problem.window if plane is None else None,
+    )
     if (
         not near
         and own is not None
@@ -29,10 +32,10 @@ def window(gaps: list[Gap], near: bool = False, plane: Plane | None = None) -> W
         )
     ):
         return own
-    whole = (r for g in gaps for r in (g.map, g.flow) if not ending(r))
+    whole = (r for g in comparisons for r in (g.map, g.flow) if not failure(r))
     seen = [beginnings, *(np.stack(runs.at(r, plane or PLANE), 1) for r in whole)]
     points = np.clip(np.concatenate(seen), -LARGEST, LARGEST)
-    stars = minimizers(gaps[0], plane)
+    stars = minimizers(comparisons[0], plane)
     if not near and len(stars):  # the nearest: far ones would only shrink the picture
         apart = np.linalg.norm(stars - points[-1], axis=1)
         points = np.concatenate([points, stars[[np.argmin(apart)]]])
@@ -63,22 +66,26 @@ def shape_of(window: Window) -> float:
     return (top - bottom) / (right - left)
 
 
-def just_seen(gaps: list[Gap], near: bool = False, plane: Plane | None = None) -> float:
+def just_seen(
+    comparisons: list[Comparison], near: bool = False, plane: Plane | None = None
+) -> float:
     """The least distance that the eye sees in the window."""
-    (left, right), (bottom, top) = window(gaps, near, plane)
+    (left, right), (bottom, top) = window(comparisons, near, plane)
     return CLOSE * float(np.hypot(right - left, top - bottom))
 
 
-def starts(gaps: list[Gap], plane: Plane | None = None) -> np.ndarray:
+def starts(comparisons: list[Comparison], plane: Plane | None = None) -> np.ndarray:
     """Where each run begins, shape `(number, 2)`."""
-    points = np.stack([np.asarray(g.map.y.x[0], float) for g in gaps])
+    points = np.stack([np.asarray(g.map.y.x[0], float) for g in comparisons])
     return points if plane is None else plane.project(points)
 
 
-def minimizers(gap: Gap, plane: Plane | None = None) -> np.ndarray:
+def minimizers(comparison: Comparison, plane: Plane | None = None) -> np.ndarray:
     """Where the known ones are seen, shape `(number, 2)`."""
     points = (
-        np.zeros((0, gap.problem.dim)) if gap.problem.minimizers is None else gap.problem.minimizers
+        np.zeros((0, comparison.problem.dim))
+        if comparison.problem.minimizers is None
+        else comparison.problem.minimizers
     )
     points = np.asarray(points, float)
     return points if plane is None else plane.project(points)

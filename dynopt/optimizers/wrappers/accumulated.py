@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from ...checks import whole
-from ..base import AbstractOptimizer, must_be_page
+from ..base import AbstractOptimizer, must_be_optimizer
 from ..gradient import Gradient
 from .base import AbstractWrapper
 
@@ -44,12 +44,12 @@ class Accumulated(AbstractWrapper):
     k: int = eqx.field(static=True)
 
     def __init__(self, optimizer, k):
-        must_be_page(optimizer)
+        must_be_optimizer(optimizer)
         self.optimizer, self.k = optimizer, whole("k", k, least=1, like=4)
 
     evaluations = property(lambda self: self.k)
 
-    def around(self, step, t, y, grad):
+    def wrap_step(self, step, t, y, grad):
         return step(t, y, self.mean(grad))
 
     def mean(self, grad):
@@ -66,8 +66,8 @@ class Accumulated(AbstractWrapper):
 
         return Gradient(mean)
 
-    def flow(self, t, y, grad):
-        return self.optimizer.flow(
+    def vector_field(self, t, y, grad):
+        return self.optimizer.vector_field(
             t, y, grad if getattr(grad, "additive", True) else self.mean(grad)
         )
 
@@ -77,5 +77,5 @@ class Accumulated(AbstractWrapper):
         )
         return many.gradient_transformation()
 
-    def energy(self, t, y, loss):
-        return self.optimizer.energy(t, y, loss)
+    def lyapunov(self, t, y, loss):
+        return self.optimizer.lyapunov(t, y, loss)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...checks import Scalar, positive
 from ...errors import InvalidValue
-from ..base import AbstractOptimizer, renewed
+from ..base import AbstractOptimizer, replace_fields
 from .base import AbstractWrapper, must_be_inside
 
 
@@ -50,8 +50,8 @@ class Averaged(AbstractWrapper):
             )
         self.optimizer, self.tau = optimizer, positive("tau", tau)
 
-    def around_another(self, optimizer):
-        return renewed(self, optimizer=optimizer, tau=self.tau * optimizer.h / self.h)
+    def rewrap(self, optimizer):
+        return replace_fields(self, optimizer=optimizer, tau=self.tau * optimizer.h / self.h)
 
     positions = property(lambda self: ("x", "fast", *self.optimizer.positions[1:]))
 
@@ -61,12 +61,12 @@ class Averaged(AbstractWrapper):
     def init_flow(self, x, grad, order=1):
         return _with_mean(self.optimizer.init_flow(x, grad, order), x)
 
-    def around(self, step, t, y, grad):
+    def wrap_step(self, step, t, y, grad):
         after = step(t, _inside(y), grad)
         return _with_mean(after, y.x + self.h / self.tau * (after.x - y.x))
 
-    def flow(self, t, y, grad):
-        velocity = self.optimizer.flow(t, _inside(y), grad)
+    def vector_field(self, t, y, grad):
+        velocity = self.optimizer.vector_field(t, _inside(y), grad)
         return _with_mean(velocity, (y.fast - y.x) / self.tau)
 
     def optax(self):

@@ -8,10 +8,10 @@ from typing import Any
 import equinox as eqx
 
 from ...errors import InvalidValue
-from ..base import AbstractOptimizer, must_be_page, renewed, shown
+from ..base import AbstractOptimizer, must_be_optimizer, replace_fields, shown
 
 
-class AbstractAround(AbstractOptimizer):
+class AbstractDerived(AbstractOptimizer):
     """What every page that holds a page hands on: its clock, its phase space, its start, and what is known of it."""
 
     optimizer: eqx.AbstractVar[AbstractOptimizer]
@@ -25,13 +25,15 @@ class AbstractAround(AbstractOptimizer):
     positions = property(lambda self: self.optimizer.positions)
     regularity = property(lambda self: self.optimizer.regularity)
 
-    def at(self, h):
-        page = eqx.tree_at(lambda page: page.optimizer, self, self.optimizer.at(h))
-        page.__check_init__()
-        return page
+    def with_time_step(self, h):
+        optimizer = eqx.tree_at(
+            lambda optimizer: optimizer.optimizer, self, self.optimizer.with_time_step(h)
+        )
+        optimizer.__check_init__()
+        return optimizer
 
     def for_leaves(self, x0):
-        return renewed(self, optimizer=self.optimizer.for_leaves(x0))
+        return replace_fields(self, optimizer=self.optimizer.for_leaves(x0))
 
     def init(self, x, grad):
         return self.optimizer.init(x, grad)
@@ -40,7 +42,7 @@ class AbstractAround(AbstractOptimizer):
         return self.optimizer.parameters(y)
 
 
-class AbstractWrapper(AbstractAround):
+class AbstractWrapper(AbstractDerived):
     """A page around a page: the same clock, with something done to each step or to each gradient.
 
     Its own part is `around`: what becomes of one step of the page inside, the same for the step itself and for its
@@ -48,12 +50,12 @@ class AbstractWrapper(AbstractAround):
     """
 
     @abc.abstractmethod
-    def around(self, step: Callable, t, y, grad) -> Any:
+    def wrap_step(self, step: Callable, t, y, grad) -> Any:
         """One step from `t`, made of the step of the page inside, which takes t, y and grad."""
 
-    def around_another(self, optimizer: AbstractOptimizer):
+    def rewrap(self, optimizer: AbstractOptimizer):
         """The same around another page; what it says of a step stays, and times go with the clock."""
-        return renewed(self, optimizer=optimizer)
+        return replace_fields(self, optimizer=optimizer)
 
     learning_rate = property(lambda self: self.optimizer.learning_rate)
     name = property(lambda self: f"{type(self).__name__}({self.optimizer.name})")
@@ -62,7 +64,7 @@ class AbstractWrapper(AbstractAround):
         return self.optimizer.init_flow(x, grad, order)
 
     def step(self, t, y, grad):
-        return self.around(self.optimizer.step, t, y, grad)
+        return self.wrap_step(self.optimizer.step, t, y, grad)
 
     def __repr__(self) -> str:
         names = [
@@ -92,7 +94,7 @@ def called(function: Any) -> str:
 
 def must_be_inside(optimizer: AbstractOptimizer) -> None:
     """**Raises:** `InvalidType` if `optimizer` is no page; `InvalidValue` if its flow is made for its own map alone."""
-    must_be_page(optimizer)
+    must_be_optimizer(optimizer)
     if optimizer.regularity.flow_depends_on_h:
         raise InvalidValue(
             f"the flow of {optimizer!r} is that of its own map, not of what is around it; wrap its page, "

@@ -16,17 +16,17 @@ class AbstractFactor(AbstractWrapper):
     def factor(self, t) -> Array:
         """One number, or one for each coordinate."""
 
-    def around(self, step, t, y, grad):
+    def wrap_step(self, step, t, y, grad):
         after = step(t, y, grad)
         return after._replace(x=y.x + self.factor(t) * (after.x - y.x))
 
-    def flow(self, t, y, grad):
-        velocity = self.optimizer.flow(t, y, grad)
+    def vector_field(self, t, y, grad):
+        velocity = self.optimizer.vector_field(t, y, grad)
         return velocity._replace(x=self.factor(t) * velocity.x)
 
-    def energy(self, t, y, loss):
+    def lyapunov(self, t, y, loss):
         """That of the page inside, if that is the loss: where there is no memory, no factor makes it rise."""
-        return (self.optimizer if len(y) == 1 else super()).energy(t, y, loss)
+        return (self.optimizer if len(y) == 1 else super()).lyapunov(t, y, loss)
 
 
 def must_move_x_alone(optimizer: AbstractOptimizer, what: str) -> None:

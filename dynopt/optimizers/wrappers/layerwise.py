@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from ...checks import Scalar, positive
 from ...errors import InvalidType, InvalidValue
-from ..base import AbstractOptimizer, renewed
+from ..base import AbstractOptimizer, replace_fields
 from .factor import AbstractFactor, must_move_x_alone
 from .labels import by_label
 
@@ -65,7 +65,7 @@ class Layerwise(AbstractFactor):
         factors = jax.tree.map(
             lambda leaf, c: jnp.full(jnp.size(leaf), c, jnp.result_type(leaf)), x0, self._tree(x0)
         )
-        return renewed(super().for_leaves(x0), spread=ravel_pytree(factors)[0])
+        return replace_fields(super().for_leaves(x0), spread=ravel_pytree(factors)[0])
 
     def _tree(self, x0):
         return by_label(self.factors, x0, 1.0)

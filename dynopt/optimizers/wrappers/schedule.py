@@ -9,7 +9,7 @@ import optax
 
 from ...checks import Scalar, number, seen, untraceable
 from ...errors import DynoptError, InvalidType, InvalidValue
-from ..base import AbstractOptimizer, renewed
+from ..base import AbstractOptimizer, replace_fields
 from .base import called
 from .factor import AbstractFactor, must_move_x_alone
 
@@ -60,8 +60,10 @@ class Schedule(AbstractFactor):
         self.optimizer, self.schedule, self.per_step = optimizer, schedule, optimizer.h
         _check(schedule)
 
-    def around_another(self, optimizer):
-        return renewed(self, optimizer=optimizer, per_step=self.per_step * optimizer.h / self.h)
+    def rewrap(self, optimizer):
+        return replace_fields(
+            self, optimizer=optimizer, per_step=self.per_step * optimizer.h / self.h
+        )
 
     def factor(self, t):
         """c(t), which at t = k h₀ is schedule(k)."""

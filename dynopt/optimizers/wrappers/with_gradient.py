@@ -9,7 +9,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from ...errors import InvalidValue
-from ..base import AbstractOptimizer, renewed
+from ..base import AbstractOptimizer, replace_fields
 from ..gradient import Gradient
 from .base import AbstractWrapper, called, must_be_inside
 from .transforms import applied, as_transformation, wanted
@@ -62,7 +62,7 @@ class WithGradient(AbstractWrapper):
         self.optimizer, self.transform, self.mean, self.unravel = optimizer, transform, mean, None
 
     def for_leaves(self, x0):
-        return renewed(
+        return replace_fields(
             super().for_leaves(x0), unravel=ravel_pytree(jax.tree.map(jnp.zeros_like, x0))[1]
         )
 
@@ -72,13 +72,13 @@ class WithGradient(AbstractWrapper):
     def init_flow(self, x, grad, order=1):
         return self.optimizer.init_flow(x, self.mean_gradient(grad), order)
 
-    def around(self, step, t, y, grad):
+    def wrap_step(self, step, t, y, grad):
         return step(
             t, y, self._through("transform", grad, jnp.round(jnp.asarray(t) / self.h).astype(int))
         )
 
-    def flow(self, t, y, grad):
-        return self.optimizer.flow(t, y, self.mean_gradient(grad))
+    def vector_field(self, t, y, grad):
+        return self.optimizer.vector_field(t, y, self.mean_gradient(grad))
 
     def mean_gradient(self, grad):
         return self._through("mean" if self.mean else "transform", grad)

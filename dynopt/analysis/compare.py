@@ -13,7 +13,7 @@ from ..checks import Scalar, positive
 from ..errors import SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..runs.integrate import integrate, rtol_floor
+from ..runs.integrate import finest_rtol, integrate
 from ..runs.iterate import iterate
 from ..runs.trajectory import GAVE_UP, Trajectory
 
@@ -21,7 +21,7 @@ SHARE = 1e-3  # of the gap: the most that the solver's own error may be
 USE_DOUBLE = "use float64 (jax.config.update('jax_enable_x64', True))"
 
 
-class Gap(eqx.Module):
+class Comparison(eqx.Module):
     """|x_map(tₖ) - x_flow(tₖ)| along a run, and the two runs.
 
     - `t`, `error`: times and gaps, shape `(n+1,)`; NaN where a run has failed.
@@ -42,7 +42,7 @@ class Gap(eqx.Module):
         return jnp.nanmax(self.error)
 
     @property
-    def certified(self) -> Array:
+    def resolved(self) -> Array:
         """Whether the solver's own error is below a thousandth of the largest gap."""
         return jnp.nanmax(self.solver_error) <= SHARE * self.largest
 
@@ -50,7 +50,7 @@ class Gap(eqx.Module):
         return f"Gap({self.optimizer} on {self.problem.name}, largest {float(self.largest):.3g})"
 
 
-def gap(
+def compare(
     optimizer: AbstractOptimizer,
     problem: Problem,
     steps: int,
@@ -60,7 +60,7 @@ def gap(
     rtol: Scalar | None = None,
     max_steps: int = 2**16,
     throw: bool = True,
-) -> Gap:
+) -> Comparison:
     """Measure |x_map(t) - x_flow(t)| at t = 0, h, 2h, ..., in the Euclidean norm over all coordinates.
 
     The flow is solved at two tolerances, 100 apart; their difference is the solver's own error, and the finer solution
@@ -77,7 +77,7 @@ def gap(
     0.01920
     """
     map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
-    floor = rtol_floor(map.t.dtype, optimizer)
+    floor = finest_rtol(map.t.dtype, optimizer)
     rtol = 1e4 * floor if rtol is None else positive("rtol", rtol)
 
     def solved(rtol):
@@ -101,7 +101,9 @@ def gap(
             return failure.partial
 
     def measured(flow, other):
-        return Gap(map.t, distance(map, flow), distance(other, flow), map, flow, optimizer, problem)
+        return Comparison(
+            map.t, distance(map, flow), distance(other, flow), map, flow, optimizer, problem
+        )
 
     run, loose = None, solved(rtol)
     while True:
@@ -120,7 +122,7 @@ def gap(
         if (
             isinstance(run.error, Tracer)
             or run.error.ndim > 1
-            or run.certified
+            or run.resolved
             or jnp.isnan(run.largest)
         ):
             return run
@@ -130,7 +132,7 @@ def gap(
         loose = flow
 
 
-def _warn(run: Gap) -> None:
+def _warn(run: Comparison) -> None:
     own, double = (
         float(jnp.nan_to_num(jnp.nanmax(run.solver_error), nan=jnp.inf)),
         run.t.dtype == jnp.float64,

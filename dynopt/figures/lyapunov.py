@@ -7,19 +7,19 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from ..analysis import Energy
+from ..analysis import Lyapunov
 from .drawing import descent, legends, runs
 from .drawing.captions import called, claim, largest
 from .drawing.descent import Descent
 from .drawing.picture import Panel, Picture, drawn, several
 from .drawing.style import ground, ink
-from .drawing.words import counted, ending, listed, number, plain
+from .drawing.words import counted, failure, listed, number, plain
 
 MOST = 50  # dots along one run
 
 
 def draw(
-    results: Energy | list[Energy], *, ax: Axes | None = None, style: str = "notebook"
+    results: Lyapunov | list[Lyapunov], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:
     """The energy along map and flow: dots are the map, a line is the flow, and a cross marks each rise.
 
@@ -31,27 +31,29 @@ def draw(
 
     **Raises:** `InvalidValue` if the results are of several problems.
     """
-    return drawn(paint, describe, several(results, Energy, "analysis.energy", "energy"), ax, style)
+    return drawn(
+        paint, describe, several(results, Lyapunov, "analysis.energy", "energy"), ax, style
+    )
 
 
-def describe(results: Energy | list[Energy]) -> str:
+def describe(results: Lyapunov | list[Lyapunov]) -> str:
     """The picture in one sentence with its numbers."""
-    energies = several(results, Energy, "analysis.energy", "energy")
+    energies = several(results, Lyapunov, "analysis.energy", "energy")
     pairs = _pairs(energies)
     said = []
-    for pair, (_, _, name, _) in zip(pairs, runs.cast(_descents(pairs)), strict=True):
+    for pair, (_, _, name, _) in zip(pairs, runs.entries(_descents(pairs)), strict=True):
         for energy in pair:
             values, run = _heights(energy), energy.trajectory
             end = f"ends at {number(values[-1])}" if values.size else "has nothing finite"
             rose = f"rises {counted(_rises(energy), 'time')}" if _rises(energy) else "never rises"
             most = f" by at most {number(largest(energy.violation))}" if _rises(energy) else ""
             whose = name if run.kind == "map" else f"the flow of {name}"
-            said.append(f"{whose} {ending(run) or end} and {rose}{most}")
-    what = f"Energy{' above the minimum' * (energies[0].problem.minimum is not None)} on {called(energies[0])}"
+            said.append(f"{whose} {failure(run) or end} and {rose}{most}")
+    what = f"Lyapunov{' above the minimum' * (energies[0].problem.minimum is not None)} on {called(energies[0])}"
     return f"{what} along map (dots) and flow (lines): {'; '.join(said)}."
 
 
-def paint(ax: Axes, energies: list[Energy]) -> Panel:
+def paint(ax: Axes, energies: list[Lyapunov]) -> Panel:
     """Draw in the axes, and say what stands around them."""
     pairs = _pairs(energies)
     descents = _descents(pairs)
@@ -59,7 +61,7 @@ def paint(ax: Axes, energies: list[Energy]) -> Panel:
         ax, descents, "energy", ("E(t, y)", "E − f*"), _title(pairs, descents), MOST
     )
     lines = {line.get_gid(): line for line in ax.lines}
-    for pair, (_, _, _, key) in zip(pairs, runs.cast(descents), strict=True):
+    for pair, (_, _, _, key) in zip(pairs, runs.entries(descents), strict=True):
         for energy in pair:
             run = energy.trajectory
             _cross(
@@ -74,9 +76,9 @@ def paint(ax: Axes, energies: list[Energy]) -> Panel:
     return panel
 
 
-def _pairs(energies: list[Energy]) -> list[list[Energy]]:
+def _pairs(energies: list[Lyapunov]) -> list[list[Lyapunov]]:
     """Map and flow of one optimizer together, in the order in which they come."""
-    pairs: list[list[Energy]] = []
+    pairs: list[list[Lyapunov]] = []
     for energy in energies:
         for pair in pairs:
             kinds = [other.trajectory.kind for other in pair]
@@ -91,7 +93,7 @@ def _pairs(energies: list[Energy]) -> list[list[Energy]]:
     return pairs
 
 
-def _descents(pairs: list[list[Energy]]) -> list[Descent]:
+def _descents(pairs: list[list[Lyapunov]]) -> list[Descent]:
     made = []
     for pair in pairs:
         ran = {energy.trajectory.kind: energy.trajectory for energy in pair}
@@ -102,12 +104,12 @@ def _descents(pairs: list[list[Energy]]) -> list[Descent]:
     return made
 
 
-def _heights(energy: Energy) -> np.ndarray:
+def _heights(energy: Lyapunov) -> np.ndarray:
     """The finite energies, above the minimum of the loss if that is known."""
     return descent.finite_values(energy.trajectory, energy.energy, energy.problem.minimum)
 
 
-def _rises(energy: Energy) -> int:
+def _rises(energy: Lyapunov) -> int:
     return int((np.asarray(energy.violation) > 0).sum())
 
 
@@ -142,15 +144,15 @@ def _cross(ax: Axes, line: Line2D, violation: np.ndarray, gid: str) -> None:
         ax.plot(x[risen], y[risen], zorder=6, gid=f"rise {gid}", **_crosses())
 
 
-def _title(pairs: list[list[Energy]], descents: list[Descent]) -> str:
+def _title(pairs: list[list[Lyapunov]], descents: list[Descent]) -> str:
     """Whose map lifts its energy, how often and how much; and what the flows do."""
-    people = runs.cast(descents)
-    rising = {kind: _rising(pairs, people, kind) for kind in ("map", "flow")}
+    entries = runs.entries(descents)
+    rising = {kind: _rising(pairs, entries, kind) for kind in ("map", "flow")}
     said = [_raise(kind, found) for kind, found in rising.items() if found]
     lasting = [
         (pair, each)
-        for pair, each in zip(pairs, people, strict=True)
-        if all(not ending(e.trajectory) for e in pair)
+        for pair, each in zip(pairs, entries, strict=True)
+        if all(not failure(e.trajectory) for e in pair)
     ]
     flows = any(e.trajectory.kind == "flow" for pair, _ in lasting for e in pair)
     if rising["map"] and not rising["flow"] and flows:
@@ -168,16 +170,16 @@ def _title(pairs: list[list[Energy]], descents: list[Descent]) -> str:
     return claim(descents, "; ".join(said))
 
 
-def _rising(pairs, people, kind: str) -> dict[str, Energy]:
+def _rising(pairs, entries, kind: str) -> dict[str, Lyapunov]:
     return {
         each.name: energy
-        for pair, each in zip(pairs, people, strict=True)
+        for pair, each in zip(pairs, entries, strict=True)
         for energy in pair
         if energy.trajectory.kind == kind and _rises(energy)
     }
 
 
-def _raise(kind: str, found: dict[str, Energy]) -> str:
+def _raise(kind: str, found: dict[str, Lyapunov]) -> str:
     """As in "the maps of Momentum and RMSprop raise their energy 41 and 30 times in 100 steps, by at most 19"."""
     most = {name: largest(energy.violation) for name, energy in found.items()}
     worst = max(most, key=lambda name: most[name])
@@ -191,11 +193,11 @@ def _raise(kind: str, found: dict[str, Energy]) -> str:
     return f"{often}{of}, by at most {number(most[worst], 2)} ({worst})"
 
 
-def _told(pairs: list[list[Energy]], descents: list[Descent]) -> list[str]:
+def _told(pairs: list[list[Lyapunov]], descents: list[Descent]) -> list[str]:
     """Whose energy rose, in numbers."""
-    people, said = runs.cast(descents), []
+    entries, said = runs.entries(descents), []
     for kind in ("map", "flow"):
-        for name, energy in _rising(pairs, people, kind).items():
+        for name, energy in _rising(pairs, entries, kind).items():
             whose = f"the flow of {name}" if kind == "flow" else name
             said.append(
                 f"{whose} {counted(_rises(energy), 'time')} by at most {number(largest(energy.violation))}"

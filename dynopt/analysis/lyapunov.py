@@ -11,16 +11,16 @@ from jaxtyping import Array, Float, PyTree
 
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_page
+from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from ..runs.prepare import as_vector, fitted
+from ..runs.prepare import fit_to_start, flatten_loss
 from ..runs.trajectory import Trajectory
 
 ROUND_OFF = 8  # a rise is one if it exceeds so many ulp of the largest energy so far, or tolerances of the solver
 
 
-class Energy(eqx.Module):
+class Lyapunov(eqx.Module):
     """The energy E(tₖ, yₖ) along a run, and each rise of it.
 
     - `t`, `energy`: times and energies, shape `(n+1,)`; NaN from where the run has failed.
@@ -40,10 +40,12 @@ class Energy(eqx.Module):
         rises, steps = int((self.violation > 0).sum()), self.t.shape[-1] - 1
         most = f" by at most {float(jnp.nanmax(self.violation)):.3g}" if rises else ""
         said = f"rises {rises} of {steps} times{most}"
-        return f"Energy({self.trajectory.kind} of {self.optimizer} on {self.problem.name}, {said})"
+        return (
+            f"Lyapunov({self.trajectory.kind} of {self.optimizer} on {self.problem.name}, {said})"
+        )
 
 
-def energy(optimizer: AbstractOptimizer, problem: Problem, trajectory: Trajectory) -> Energy:
+def lyapunov(optimizer: AbstractOptimizer, problem: Problem, trajectory: Trajectory) -> Lyapunov:
     """The energy that the page of `optimizer` declares, at every point of a run of its map or of its flow.
 
     Along the flow it never rises (each page says when, and how fast it falls: friction drains the heavy ball's at the
@@ -63,17 +65,19 @@ def energy(optimizer: AbstractOptimizer, problem: Problem, trajectory: Trajector
     [0.0, 1.5, 6.0]
     """
     _check(optimizer, problem, trajectory)
-    _, flat_loss, _ = as_vector(problem.loss, problem.start())
-    page, run = fitted(optimizer, problem.start(), trajectory.t.dtype), trajectory
-    page.energy(run.t[0], jax.tree.map(lambda a: a[0], run.y), flat_loss)  # raises if none is known
+    _, flat_loss, _ = flatten_loss(problem.loss, problem.start())
+    page, run = fit_to_start(optimizer, problem.start(), trajectory.t.dtype), trajectory
+    page.lyapunov(
+        run.t[0], jax.tree.map(lambda a: a[0], run.y), flat_loss
+    )  # raises if none is known
     rtol = jnp.asarray(run.stats.get("rtol", 0), run.t.dtype)
     seen, rises = _energy(page, problem.loss, problem.start(), run.t, run.y, run.loss, rtol)
-    return Energy(run.t, seen, rises, run, optimizer, problem)
+    return Lyapunov(run.t, seen, rises, run, optimizer, problem)
 
 
 @eqx.filter_jit
 def _energy(
-    page: AbstractOptimizer,
+    optimizer: AbstractOptimizer,
     loss: Callable,
     start: PyTree,
     t: Array,
@@ -81,8 +85,8 @@ def _energy(
     losses: Array,
     rtol: Array,
 ):
-    _, flat_loss, _ = as_vector(loss, start)
-    seen = jax.vmap(lambda t, y: page.energy(t, y, flat_loss))(t, y)
+    _, flat_loss, _ = flatten_loss(loss, start)
+    seen = jax.vmap(lambda t, y: optimizer.lyapunov(t, y, flat_loss))(t, y)
     fine = jnp.isfinite(seen) & jnp.isfinite(losses) & jnp.isfinite(y.x).all(-1)
     seen = jnp.where(jnp.cumprod(fine) > 0, seen, jnp.nan)
     rise = jnp.diff(seen, prepend=seen[:1])
@@ -91,7 +95,7 @@ def _energy(
 
 
 def _check(optimizer: AbstractOptimizer, problem: Problem, run: Trajectory) -> None:
-    must_be_page(optimizer)
+    must_be_optimizer(optimizer)
     must_be_problem(problem)
     if not isinstance(run, Trajectory):
         raise InvalidType(
