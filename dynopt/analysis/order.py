@@ -87,7 +87,11 @@ def order(
         50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
     )
     dtype = jnp.result_type(*jax.tree.leaves(problem.start(x0)))
-    first = 0 if optimizer.order == 1 else math.ceil(float(settling_time(optimizer) / optimizer.h))
+    first = (
+        0
+        if optimizer.regularity.order == 1
+        else math.ceil(float(settling_time(optimizer) / optimizer.h))
+    )
     if first >= steps:
         if time is not None:
             raise InvalidValue(
@@ -165,7 +169,7 @@ def order(
         window,
         floor,
         float(solver_error.max()),
-        optimizer.order,
+        optimizer.regularity.order,
         span,
     )
     return Order(*kept, optimizer, problem)

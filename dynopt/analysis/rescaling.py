@@ -12,7 +12,6 @@ from ..checks import Scalar, concrete, positive
 from ..derivations import Modified
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import arguments
 from ..optimizers.wrappers.base import AbstractWrapper
 from ..problems import Problem
 from ..runs.iterate import iterate
@@ -159,7 +158,7 @@ def power(optimizer: AbstractOptimizer, loss: Callable, start: PyTree) -> Array:
 
 def rate_of(optimizer: AbstractOptimizer) -> Scalar:
     """The learning rate that the page, or the page inside it, was made from."""
-    own = arguments(optimizer)
+    own = optimizer.hyperparameters()
     if isinstance(own.get("optimizer"), AbstractOptimizer):
         return rate_of(own["optimizer"])
     if "learning_rate" not in own:
@@ -173,4 +172,4 @@ def _with_rate(optimizer: AbstractOptimizer, rate: Scalar) -> AbstractOptimizer:
     """The page made anew, with another learning rate and the other arguments of its constructor as they were."""
     if isinstance(optimizer, AbstractWrapper):
         return optimizer.rewrap(_with_rate(optimizer.optimizer, rate))
-    return type(optimizer)(**(arguments(optimizer) | {"learning_rate": rate}))
+    return type(optimizer)(**(optimizer.hyperparameters() | {"learning_rate": rate}))

@@ -1,6 +1,5 @@
 """The stability map: which learning rates and which values of another option hold a quadratic mode, and how firmly."""
 
-import inspect
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +10,7 @@ from jaxtyping import Array, Float
 from ..checks import positive
 from ..errors import InvalidType, InvalidValue, unknown_name
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_optimizer
+from ..optimizers.base import hyperparameter_defaults, must_be_optimizer
 from .critical_curvature import crossing
 from .spectral_radius import in_batches, jacobian
 
@@ -139,8 +138,8 @@ def _least(radius, values: Points, seen: Points) -> Points:
 def options(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str, Any]]:
     """The page's kind, and its options beside the two that vary, as far as they are not the constructor's defaults."""
     must_be_optimizer(optimizer, example="dynopt.Momentum(0.1)")
-    _, *known = inspect.signature(type(optimizer).__init__).parameters.values()
-    names = [parameter.name for parameter in known]
+    defaults = hyperparameter_defaults(type(optimizer))
+    names = list(defaults)
     if "learning_rate" not in names:
         raise InvalidValue(
             f"{optimizer!r} is not made from a `learning_rate`; pass a page such as dynopt.Momentum(0.1)."
@@ -152,11 +151,10 @@ def options(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str, 
                 f"{optimizer!r} has no option besides its rate; pass a page such as dynopt.Momentum(0.1)."
             )
         raise unknown_name(f"second option of {type(optimizer).__name__}", str(option), names)
-    own = {parameter.name: getattr(optimizer, parameter.name) for parameter in known}
     changed = {
-        p.name: own[p.name]
-        for p in known
-        if p.name not in ("learning_rate", option) and own[p.name] != p.default
+        name: value
+        for name, value in optimizer.hyperparameters().items()
+        if name not in ("learning_rate", option) and value != defaults[name]
     }
     return type(optimizer), {
         n: v if isinstance(v, bool) else np.asarray(v, float) for n, v in changed.items()

@@ -20,7 +20,7 @@ which costs its modified flow the second order; AdEMAMix has two momenta; heavy 
 [(), ('sign',)]
 >>> def nadam(h):
 ...     return optax.nadam(h, b1=1 - h / 0.1, b2=1 - h / 1.0)
->>> Optax(nadam, 0.01).regularity.initial_layer, Modified(Optax(nadam, 0.01)).order
+>>> Optax(nadam, 0.01).regularity.initial_layer, Modified(Optax(nadam, 0.01)).regularity.order
 (True, 1.0)
 >>> def ademamix(h):
 ...     return contrib.ademamix(h, b1=1 - h / 0.1, b2=1 - h / 1.0, b3=1 - h / 10)

@@ -13,8 +13,9 @@ from jaxtyping import Array
 
 from ..optimizers import AbstractOptimizer, WithGradient
 from ..optimizers.averages import averaging_weight
-from ..optimizers.base import Gradient, coefficient
+from ..optimizers.base import Gradient
 from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
+from .series import taylor_coefficient
 
 
 @singledispatch
@@ -42,7 +43,7 @@ def taylor(
     optimizer: AbstractOptimizer, curve: Callable[[Array], Any], terms: int, t: Array
 ) -> list[Any]:
     """The Taylor coefficients of h, h², ... in a curve such as h ↦ small_step(page, h, t, y, grad)."""
-    return [coefficient(curve, k, t.dtype) for k in range(1, terms + 1)]
+    return [taylor_coefficient(curve, k, t.dtype) for k in range(1, terms + 1)]
 
 
 @taylor.register
@@ -54,7 +55,8 @@ def _(optimizer: AbstractWrapper, curve, terms, t):
 def weights(optimizer: AbstractOptimizer, t: ArrayLike, h: ArrayLike) -> dict[str, Array]:
     """The total weight that each bias-corrected average has accumulated by time `t`, for step size `h`."""
     return {
-        name: averaging_weight(t, h, tau) for name, tau in optimizer.regularity.averages.items()
+        name: averaging_weight(t, h, tau)
+        for name, tau in optimizer.regularity.bias_corrected.items()
     }
 
 

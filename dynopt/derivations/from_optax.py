@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from ..checks import Scalar, concrete, positive
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import Regularity, shown
+from ..optimizers.base import Regularity, format_hyperparameter
 from .expansion import small_step, taylor, weights
 from .limits import CLOCKS, SPAN, SPAN_COUNTED, SPAN_SINCE, extrapolated
 from .transformation import Transformation
@@ -89,7 +89,7 @@ class Optax(AbstractOptimizer):
         lambda self: Regularity(
             order=self.verdict.order,
             nonsmooth=self.transformation.reading.kinks,
-            averages=dict.fromkeys(self.verdict.averages),
+            bias_corrected=dict.fromkeys(self.verdict.averages),
             initial_layer=self.verdict.layer,
             flow_error_ulps=0.0 if self.verdict.smooth else 1000.0,
         )
@@ -148,7 +148,7 @@ class Optax(AbstractOptimizer):
             if leaf.power
         ]
         scale = f", scale={{{', '.join(powers)}}}" if powers else ""
-        return f"Optax({self.transformation.name}, h={shown(self.h)}{scale})"
+        return f"Optax({self.transformation.name}, h={format_hyperparameter(self.h)}{scale})"
 
 
 @small_step.register
@@ -174,7 +174,7 @@ def _(optimizer: Optax, curve, terms, t):
 def _(optimizer: Optax, t, h):
     x = jnp.asarray(optimizer.transformation.sample, jnp.result_type(h))
     y = optimizer.transformation.start(h, x)
-    averages = optimizer.regularity.averages
+    averages = optimizer.regularity.bias_corrected
     kept = {
         name: optimizer.transformation.kept(name, h, 1, y, lambda x: x).ravel()[0]
         for name in averages

@@ -71,7 +71,9 @@ class Modified(AbstractDerived):
             )
         self.optimizer = optimizer
         self.terms = int(order)
-        if self.terms == 3 and (optimizer.regularity.averages or isinstance(optimizer, Memoryless)):
+        if self.terms == 3 and (
+            optimizer.regularity.bias_corrected or isinstance(optimizer, Memoryless)
+        ):
             start = "is" if isinstance(optimizer, Memoryless) else "starts from 0/0, where it is"
             raise InvalidValue(
                 f"`order` is 3, but {optimizer} {start} known to order 2 only; use order=2."
@@ -82,9 +84,9 @@ class Modified(AbstractDerived):
                 "one, its modified equation does not hold.",
                 stacklevel=2,
             )
-        if optimizer.order < 1:
+        if optimizer.regularity.order < 1:
             warnings.warn(
-                f"{optimizer} has order {optimizer.order:g} for its cold start, where no series in h converges: its "
+                f"{optimizer} has order {optimizer.regularity.order:g} for its cold start, where no series in h converges: its "
                 "modified flow can be far off; start the memory warm.",
                 stacklevel=2,
             )
@@ -117,7 +119,7 @@ class Modified(AbstractDerived):
             self.h,
             self.terms,
         )
-        if not self.regularity.averages:
+        if not self.regularity.bias_corrected:
             return speed(t, y)
         averages = jax.lax.cond(
             t > 0, lambda: self._averages(t, y), lambda: self._first_averages(y, grad)
@@ -143,7 +145,7 @@ class Modified(AbstractDerived):
 
     def _first_averages(self, y, grad):
         """What the averages of the flow are at t = 0, so that after one step they are those of the map."""
-        zeros = {name: jnp.zeros_like(getattr(y, name)) for name in self.regularity.averages}
+        zeros = {name: jnp.zeros_like(getattr(y, name)) for name in self.regularity.bias_corrected}
         start = jnp.zeros((), y.x.dtype)
 
         def after_one_step(x):

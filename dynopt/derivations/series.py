@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 Field = Callable[[Any, Any], Any]  # of time and point
 
@@ -35,8 +36,17 @@ def along(field: Field, direction: Field, pace: int) -> Field:
 
 
 def added(first: Any, *weighted: tuple[Any, Any]) -> Any:
-    for averaging_weight, other in weighted:
-        first = jax.tree.map(
-            lambda a, b, averaging_weight=averaging_weight: a + averaging_weight * b, first, other
-        )
+    for factor, other in weighted:
+        first = jax.tree.map(lambda a, b, factor=factor: a + factor * b, first, other)
     return first
+
+
+def taylor_coefficient(curve: Callable[[Array], Any], k: int, dtype) -> Any:
+    """The coefficient of h^k in a curve of h that is smooth at 0, by `k` nested `jax.jvp`."""
+
+    def slope(curve, i):
+        return lambda h: jax.tree.map(lambda d: d / i, jax.jvp(curve, (h,), (jnp.ones_like(h),))[1])
+
+    for i in range(1, k + 1):
+        curve = slope(curve, i)
+    return curve(jnp.zeros((), dtype))

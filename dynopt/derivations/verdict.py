@@ -9,8 +9,9 @@ from jaxtyping import Array
 
 from ..checks import Scalar, untraceable
 from ..errors import InvalidType, InvalidValue
-from ..optimizers.base import Gradient, coefficient
+from ..optimizers.base import Gradient
 from .limits import CLOCKS, SPAN_COUNTED, extrapolated
+from .series import taylor_coefficient
 from .transformation import Point, Transformation
 
 SHORT = 1e-4  # of a step: a clock so short that its steps should be all but still
@@ -96,7 +97,7 @@ def _look(map: Transformation, h: Array, y: Point, grad: Gradient) -> dict[str, 
         return {name: map.kept(name, h, count(h), y, grad) for name in map.fields[1:]}
 
     plain = not map.reading.counts and not map.reading.scaled
-    at_zero = coefficient(curve, 1, x.dtype) if plain else y
+    at_zero = taylor_coefficient(curve, 1, x.dtype) if plain else y
     eight, six = (extrapolated(curve, 1, long, n)[0] for n in (CLOCKS, CLOCKS - 2))
     apart = jax.tree.map(
         lambda a, b: jnp.abs(a - b).max() / jnp.maximum(jnp.abs(a).max(), 1e-300), eight, six

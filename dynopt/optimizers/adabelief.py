@@ -61,7 +61,7 @@ class AdaBelief(AbstractOptimizer[AdaBeliefState]):
     b1 = property(lambda self: 1 - self.h / self.tau1)
     b2 = property(lambda self: 1 - self.h / self.tau2)
     eps_root = property(lambda self: self.floor * self.h / self.tau2)
-    regularity = property(lambda self: Regularity(averages={"m": self.tau1, "v": self.tau2}))
+    regularity = property(lambda self: Regularity(bias_corrected={"m": self.tau1, "v": self.tau2}))
 
     def init(self, x, grad):
         return AdaBeliefState(x, jnp.zeros_like(x), jnp.zeros_like(x))

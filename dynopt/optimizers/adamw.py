@@ -60,7 +60,7 @@ class AdamW(AbstractOptimizer[AdamWState]):
     learning_rate = property(lambda self: self.h)
     b1 = property(lambda self: 1 - self.h / self.tau1)
     b2 = property(lambda self: 1 - self.h / self.tau2)
-    regularity = property(lambda self: Regularity(averages={"m": self.tau1, "v": self.tau2}))
+    regularity = property(lambda self: Regularity(bias_corrected={"m": self.tau1, "v": self.tau2}))
 
     def init(self, x, grad):
         return AdamWState(x, jnp.zeros_like(x), jnp.zeros_like(x))

@@ -1,4 +1,4 @@
-"""An optimizer is a map and a flow on one phase space; the flow is the limit of the map as its clock is refined."""
+"""The abstract class: an optimizer is a map and a flow on one phase space, tied by a time step."""
 
 import abc
 import copy
@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 from jax.typing import ArrayLike
@@ -16,7 +15,7 @@ from jaxtyping import Array, PyTree
 
 from ..checks import Scalar, nonnegative, positive
 from ..errors import InvalidType, InvalidValue, unknown_name
-from .averages import (  # what the pages need
+from .averages import (
     averaging_weight as averaging_weight,
     bias_corrected as bias_corrected,
     safe_divide as safe_divide,
@@ -30,107 +29,157 @@ Loss = Callable[[Array], Array]
 
 
 class AbstractOptimizer(eqx.Module, Generic[State]):
-    """A map `step` and a flow `flow` on one phase space, tied by a clock: one step takes the time `h`.
+    """A map `step` and a vector field `vector_field` on one phase space, tied by a time step `h`.
 
-    A point `y` of phase space is a NamedTuple, position `x` first, then the memory. A page stores `h` and the times of
-    its flow, never rates, so that `at(h)` refines the clock and leaves the flow alone:
+    A point `y` of phase space is a NamedTuple: the position `x` first, then the memory. One step
+    of the map takes the time `h`; the flow is the solution of dy/dt = vector_field(t, y). The
+    flow is the limit of the map:
 
-        lim (step - id) / h = flow    as h -> 0,
+        lim (step - identity) / h = vector_field    as h -> 0,
 
-    and the map parts from the flow by O(h^order) over a fixed time. Fields are numbers or scalar arrays: pages pass
-    through `jax.jit`, `equinox.filter_vmap` and `jax.grad`.
+    and the global error of the map against the flow over a fixed time is O(h^order).
+
+    An optimizer stores `h` and the times of its flow, such as τ = h/(1-β), and not its decay
+    rates, so that `with_time_step(h)` refines the map and leaves the flow alone. Its fields are
+    numbers or scalar arrays, so that optimizers pass through `jax.jit`, `equinox.filter_vmap` and
+    `jax.grad`. A subclass defines `h`, `init`, `step` and `vector_field`; everything else has a
+    default. `dynopt.check_optimizer` tells whether it keeps this contract.
+
+    >>> import equinox as eqx, jax.numpy as jnp
+    >>> from typing import NamedTuple
+    >>> import dynopt
+    >>> class ClippedState(NamedTuple):
+    ...     x: jnp.ndarray
+    >>> class Clipped(dynopt.AbstractOptimizer[ClippedState]):
+    ...     h: float
+    ...     def __init__(self, learning_rate):
+    ...         self.h = learning_rate
+    ...     learning_rate = property(lambda self: self.h)
+    ...     def init(self, x, grad):
+    ...         return ClippedState(x)
+    ...     def step(self, t, y, grad):
+    ...         return ClippedState(y.x - self.h * jnp.tanh(grad(y.x)))
+    ...     def vector_field(self, t, y, grad):
+    ...         return ClippedState(-jnp.tanh(grad(y.x)))
+    >>> Clipped(0.1)
+    Clipped(learning_rate=0.1)
+    >>> dynopt.iterate(Clipped(0.1), dynopt.problems.booth(), steps=3).status
+    <Status.ok: 0>
     """
 
     h: eqx.AbstractVar[Scalar]
 
     def __new__(cls, *args, **kwargs):
-        known = [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
+        known = _constructor_arguments(cls)
         for name in kwargs:
             if name not in known:
-                raise unknown_name(
-                    f"option of {cls.__name__}", name, known, ALSO_KNOWN_AS.get(name.casefold())
-                )
+                meant = ALSO_KNOWN_AS.get(name.casefold())
+                raise unknown_name(f"option of {cls.__name__}", name, known, meant)
         return super().__new__(cls)
+
+    # The contract: what every optimizer says of itself.
 
     @abc.abstractmethod
     def init(self, x: Array, grad: Gradient) -> State:
-        """The map's first point of phase space."""
+        """The first point of phase space of the map that starts at the position `x`."""
 
     @abc.abstractmethod
     def step(self, t: ArrayLike, y: State, grad: Gradient) -> State:
-        """The map, from time `t = k h` to `t + h`."""
+        """One step of the map, from time `t = k h` to `t + h`."""
 
     @abc.abstractmethod
     def vector_field(self, t: ArrayLike, y: State, grad: Gradient) -> State:
-        """dy/dt at time `t`; reads the times of the page, never `h`."""
+        """dy/dt at time `t`. It reads the times of the optimizer and never `h`."""
 
-    @abc.abstractmethod
     def optax(self) -> optax.GradientTransformation:
-        """The library twin, with the same hyperparameters."""
+        """The transformation of optax with the same map and the same hyperparameters.
 
-    def parameters(self, y: State) -> Array:
-        """What the library twin carries as its parameters, at this point of phase space: the position."""
-        return y.x  # pyright: ignore[reportAttributeAccessIssue]
+        **Raises:** `InvalidValue` if the optimizer has none.
+        """
+        raise InvalidValue(
+            f"no optax transformation is known for {self!r}; define its method `optax`, or use "
+            "dynopt.iterate to run it."
+        )
 
     def lyapunov(self, t: ArrayLike, y: State, loss: Loss) -> Array:
-        """A number that never rises along the flow, where one is known (each page says how fast it falls).
+        """A Lyapunov function: a number that never rises along the flow.
+
+        The docstring of each optimizer says how fast it falls, or that it is conserved.
 
         **Raises:** `InvalidValue` if none is known.
         """
         raise InvalidValue(
-            f"no energy is known for {self!r}; pass a page that declares one, such as dynopt.SGD(0.1)."
+            f"no Lyapunov function is known for {self!r}; use an optimizer that defines one, such "
+            "as dynopt.SGD(0.1)."
         )
 
-    name = property(lambda self: type(self).__name__, doc="What it is called in pictures.")
+    regularity = property(
+        lambda self: Regularity(),
+        doc="How smooth the map is as `h` shrinks, and with which order its error closes.",
+    )
+
+    # What follows from the contract.
+
+    def with_time_step(self: Optimizer, h) -> Optimizer:
+        """The same flow with another time step `h` of the map.
+
+        The map is smooth in `h` down to `h = 0`, where it is the identity.
+        """
+        optimizer = eqx.tree_at(lambda optimizer: optimizer.h, self, nonnegative("h", h))
+        optimizer.__check_init__()
+        return optimizer
+
+    def refine(self: Optimizer, n) -> Optimizer:
+        """The same flow with the time step `h / n`."""
+        return self.with_time_step(self.h / positive("n", n))
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """The arguments of the constructor with their values, as far as the optimizer has them."""
+        names = _constructor_arguments(type(self))
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+
+    def init_flow(self, x: Array, grad: Gradient, order: int = 1) -> State:
+        """The first point of phase space of the flow.
+
+        It is that of the map, unless a flow of this `order` needs another one.
+        """
+        return self.init(x, grad)
+
+    def for_leaves(self: Optimizer, x0: PyTree) -> Optimizer:
+        """The optimizer for positions that are the leaves of `x0` in one vector."""
+        return self
+
+    # What wrappers and figures ask.
+
+    name = property(lambda self: type(self).__name__, doc="The name of the optimizer in figures.")
     elementwise = property(
         lambda self: True,
-        doc="Whether it treats every coordinate by itself, so that any shape fits.",
+        doc="Whether each coordinate is treated by itself, so that positions may have any shape.",
     )
     evaluations = property(
         lambda self: 1, doc="How many gradients, each over its part of the data, one step takes."
     )
     positions = property(
-        lambda self: ("x",), doc="Which fields of a point of phase space are positions."
+        lambda self: ("x",), doc="The fields of a point of phase space that are positions."
     )
-    regularity = property(
-        lambda self: Regularity(), doc="How regular the map is as the step size shrinks."
-    )
-    order = property(
-        lambda self: self.regularity.order, doc="The power of `h` with which the gap closes."
-    )
-
-    def with_time_step(self: Optimizer, h) -> Optimizer:
-        """The same flow on another clock; smooth in `h` down to `h = 0`, where the map is the identity."""
-        optimizer = eqx.tree_at(lambda optimizer: optimizer.h, self, nonnegative("h", h))
-        optimizer.__check_init__()
-        return optimizer
-
-    def for_leaves(self: Optimizer, x0: PyTree) -> Optimizer:
-        """The same page for positions that hold the leaves of `x0` in one vector, where leaves matter to it."""
-        return self
-
-    def refine(self: Optimizer, n) -> Optimizer:
-        """The same flow with `n` steps in the time of one."""
-        return self.with_time_step(self.h / positive("n", n))
 
     def __check_init__(self):
-        """No memory may be shorter than a step: its rate 1 - h/tau would be negative."""
+        """No memory may be shorter than a step: its decay rate 1 - h/tau would be negative."""
         for name in ("tau", "tau1", "tau2"):
             tau = getattr(self, name, None)
             if isinstance(tau, float) and isinstance(self.h, float) and self.h > tau * (1 + 1e-12):
                 raise InvalidValue(
-                    f"the step `h` = {self.h:g} is longer than the memory time `{name}` = {tau:g}; use h <= {tau:g}."
+                    f"the time step `h` = {self.h:g} is longer than the memory time "
+                    f"`{name}` = {tau:g}; use h <= {tau:g}."
                 )
 
     def __repr__(self) -> str:
-        names = [p for p in inspect.signature(type(self).__init__).parameters if p != "self"]
-        return (
-            f"{type(self).__name__}({', '.join(f'{n}={shown(getattr(self, n))}' for n in names)})"
+        known = self.hyperparameters()
+        arguments = (
+            f"{name}={format_hyperparameter(known[name]) if name in known else '...'}"
+            for name in _constructor_arguments(type(self))
         )
-
-    def init_flow(self, x: Array, grad: Gradient, order: int = 1) -> State:
-        """The flow's first point of phase space: that of the map, unless the page says that `order` needs another."""
-        return self.init(x, grad)
+        return f"{type(self).__name__}({', '.join(arguments)})"
 
 
 ALSO_KNOWN_AS = {
@@ -140,27 +189,28 @@ ALSO_KNOWN_AS = {
 }  # fmt: skip
 
 
-def shown(value: Any) -> str:
-    """A hyperparameter as it was typed: times hold 1 - h/tau to one ulp only, so print twelve digits."""
-    if isinstance(value, bool):
-        return str(value)
+def _constructor_arguments(kind: type) -> list[str]:
+    _, *parameters = inspect.signature(kind.__init__).parameters
+    return parameters
+
+
+def hyperparameter_defaults(kind: type[AbstractOptimizer]) -> dict[str, Any]:
+    """The arguments of the constructor with their defaults; None where there is none."""
+    _, *parameters = inspect.signature(kind.__init__).parameters.values()
+    return {p.name: None if p.default is p.empty else p.default for p in parameters}
+
+
+def format_hyperparameter(value: Any) -> str:
+    """A hyperparameter as it was typed: in twelve digits, as a time holds 1 - h/tau to one ulp."""
+    if isinstance(value, bool) or not eqx.is_array_like(value):
+        return repr(value)
     if isinstance(value, jax.Array) and (value.shape != () or isinstance(value, Tracer)):
         return eqx.tree_pformat(value)
     return f"{float(value):.12g}"
 
 
-def arguments(optimizer: AbstractOptimizer) -> dict[str, Any]:
-    """What the page was made from; nothing if it does not remember."""
-    names = [p for p in inspect.signature(type(optimizer).__init__).parameters if p != "self"]
-    return (
-        {name: getattr(optimizer, name) for name in names}
-        if all(hasattr(optimizer, name) for name in names)
-        else {}
-    )
-
-
 def replace_fields(optimizer: Optimizer, /, **fields: Any) -> Optimizer:
-    """The page with other values in these fields, static ones too."""
+    """The optimizer with other values in these fields, static ones included."""
     optimizer = copy.copy(optimizer)
     for name, value in fields.items():
         object.__setattr__(optimizer, name, value)
@@ -168,17 +218,8 @@ def replace_fields(optimizer: Optimizer, /, **fields: Any) -> Optimizer:
 
 
 def must_be_optimizer(value: Any, example: str = "dynopt.SGD(0.1)") -> None:
-    """**Raises:** `InvalidType` if `value` is no page."""
+    """**Raises:** `InvalidType` if `value` is no optimizer of dynopt."""
     if not isinstance(value, AbstractOptimizer):
-        raise InvalidType(f"`optimizer` must be a page such as {example}, got {value!r}.")
-
-
-def coefficient(curve: Callable[[Array], Any], k: int, dtype) -> Any:
-    """The coefficient of h^k in a curve of h that is smooth at 0, by `k` nested `jax.jvp`."""
-
-    def slope(curve, i):
-        return lambda h: jax.tree.map(lambda d: d / i, jax.jvp(curve, (h,), (jnp.ones_like(h),))[1])
-
-    for i in range(1, k + 1):
-        curve = slope(curve, i)
-    return curve(jnp.zeros((), dtype))
+        raise InvalidType(
+            f"`optimizer` must be an optimizer of dynopt such as {example}, got {value!r}."
+        )

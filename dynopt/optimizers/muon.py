@@ -62,7 +62,7 @@ class Muon(AbstractOptimizer[MuonState]):
     learning_rate = property(lambda self: self.h)
     beta = property(lambda self: 1 - self.h / self.tau)
     elementwise = property(lambda self: False)
-    regularity = property(lambda self: Regularity(averages={"m": self.tau}))
+    regularity = property(lambda self: Regularity(bias_corrected={"m": self.tau}))
 
     def for_leaves(self, x0):
         return replace_fields(self, shapes=matrix_shapes(x0))

@@ -56,7 +56,7 @@ class NAdam(AbstractOptimizer[NAdamState]):
     b1 = property(lambda self: 1 - self.h / self.tau1)
     b2 = property(lambda self: 1 - self.h / self.tau2)
     regularity = property(  # the k-th step is 1/(k (k+1)) longer at every clock
-        lambda self: Regularity(averages={"m": self.tau1, "v": self.tau2}, initial_layer=True)
+        lambda self: Regularity(bias_corrected={"m": self.tau1, "v": self.tau2}, initial_layer=True)
     )
 
     def init(self, x, grad):

@@ -9,7 +9,7 @@ class Regularity(NamedTuple):
 
     - `order`: the power of h with which the gap between map and flow closes.
     - `nonsmooth`: operations in the map without a derivative, such as "sign".
-    - `averages`: state fields that start at 0 and are divided by their accumulated weight, with their memory times.
+    - `bias_corrected`: state fields that start at 0 and are divided by their accumulated weight, with their memory times.
     - `initial_layer`: whether the first steps differ from the others at every step size.
     - `singular_start`: whether the flow divides by the time since its start.
     - `flow_depends_on_h`, `flow_error_ulps`: of flows that are derived.
@@ -17,7 +17,7 @@ class Regularity(NamedTuple):
 
     order: float = 1.0
     nonsmooth: tuple[str, ...] = ()
-    averages: Mapping[str, Any] = {}
+    bias_corrected: Mapping[str, Any] = {}
     initial_layer: bool = False
     singular_start: bool = False
     flow_depends_on_h: bool = False

@@ -67,7 +67,7 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     @property
     def regularity(self):
         if self.bias_correction:
-            return Regularity(averages={"v": self.tau})
+            return Regularity(bias_corrected={"v": self.tau})
         return (
             Regularity(order=0.5, initial_layer=True)
             if seen(self.initial_scale) == 0

@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from ..checks import Scalar, positive, share
 from .base import AbstractOptimizer, Regularity, safe_divide
+from .twin import optax_parameters
 
 
 class ScheduleFreeState(NamedTuple):
@@ -79,5 +80,7 @@ class ScheduleFree(AbstractOptimizer[ScheduleFreeState]):
         descent = optax.sgd(self.learning_rate)
         return optax.contrib.schedule_free(descent, self.learning_rate, self.b1)
 
-    def parameters(self, y):
-        return self.b1 * y.x + (1 - self.b1) * y.z
+
+@optax_parameters.register
+def _(optimizer: ScheduleFree, y):
+    return optimizer.b1 * y.x + (1 - optimizer.b1) * y.z

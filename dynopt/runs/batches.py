@@ -11,7 +11,6 @@ from jaxtyping import PyTree
 from ..checks import concrete
 from ..errors import InvalidType
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import arguments
 
 
 def is_key(leaf: Any) -> bool:
@@ -57,7 +56,7 @@ def must_be_buildable(optimizer: AbstractOptimizer) -> None:
     if not concrete(optimizer) or not jax.tree.leaves(eqx.filter(optimizer, many(optimizer))):
         return
     with jax.ensure_compile_time_eval():
-        given = arguments(optimizer)
+        given = optimizer.hyperparameters()
     for value in given.values():
         if isinstance(value, AbstractOptimizer):
             must_be_buildable(value)

@@ -38,7 +38,7 @@ README = (Path(dynopt.__file__).parent.parent / "README.md").read_text()
 def test_gap_closes_at_the_declared_order(name):
     optimizer = warm[name]
     measured = analysis.order(optimizer, fitting(optimizer, smooth))
-    assert optimizer.order == measured.expected == 1
+    assert optimizer.regularity.order == measured.expected == 1
     assert abs(measured.pairwise[-1] - 1) < 0.02
     assert abs(measured.slope - 1) < 0.02 and measured.stderr < 0.01
     assert len(measured.h) == 8 and measured.window[1] == 7

@@ -107,7 +107,7 @@ def test_the_gap_to_the_derived_flow_closes_like_h(name):
         iterate(optimizer.refine(n), smooth, 400).x[: 50 * n + 1 : n] for n in (4, 8)
     ]  # one length, one compilation
     coarse, fine = (np.linalg.norm(path - known, axis=1).max() for path in paths)
-    assert optimizer.order == 1 and np.log2(coarse / fine) == pytest.approx(1, abs=0.02)
+    assert optimizer.regularity.order == 1 and np.log2(coarse / fine) == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["lion", "decayed ball"])
@@ -126,7 +126,7 @@ def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
         steps.append(float((y.x - after.x)[0]) / h)
         y = after
     np.testing.assert_allclose(steps, [1 + 1 / (k * (k + 1)) for k in range(1, 5)], rtol=1e-4)
-    assert optimizer.regularity.initial_layer and Modified(optimizer).order == 1
+    assert optimizer.regularity.initial_layer and Modified(optimizer).regularity.order == 1
     assert not any(worked(name).regularity.initial_layer for name in WORKED if name != "nadam")
 
 
@@ -143,7 +143,7 @@ def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
 )
 def test_the_half_order_of_a_start_from_zero_is_found(family, scale):
     optimizer = Optax(family, 0.01, scale=scale)
-    assert optimizer.order == 0.5 and optimizer.regularity.initial_layer
+    assert optimizer.regularity.order == 0.5 and optimizer.regularity.initial_layer
 
 
 # The flow

@@ -174,7 +174,7 @@ def test_the_gap_to_the_corrected_flow_closes_like_h_squared(make):
         times, x0 = np.arange(steps + 1) * float(optimizer.h), starts(fine, f, smooth.start())[1]
         flow = solve_ivp(lambda t, x, fine=fine: flows(fine, f, x)[1], (0, times[-1]), x0, "DOP853", times, rtol=1e-12, atol=1e-14)  # fmt: skip
         errors.append(np.linalg.norm(path - flow.y.T[first:], axis=1).max())
-    assert optimizer.order == 2 and np.log2(errors[0] / errors[1]) > 1.8
+    assert optimizer.regularity.order == 2 and np.log2(errors[0] / errors[1]) > 1.8
 
 
 def test_the_factor_of_heavy_ball_on_a_quadratic_is_a_series_of_legendre_polynomials():

@@ -97,7 +97,16 @@ def made_order(
     floor = 1e-15 / h
     own = {"time": 50 * float(optimizer.h), "optimizer": optimizer, "problem": problem}
     return Order(
-        h, error, pairwise, slope, 0.002, (left_out, 6), floor, 1e-13, optimizer.order, **own
+        h,
+        error,
+        pairwise,
+        slope,
+        0.002,
+        (left_out, 6),
+        floor,
+        1e-13,
+        optimizer.regularity.order,
+        **own,
     )
 
 

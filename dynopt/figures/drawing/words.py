@@ -1,6 +1,5 @@
 """Numbers, names and outcomes as they stand in titles, captions and alt texts."""
 
-import inspect
 import math
 import re
 from collections.abc import Sequence
@@ -92,8 +91,7 @@ def names(optimizers: Sequence[AbstractOptimizer]) -> list[str]:
 
 def _options(optimizer: AbstractOptimizer) -> dict[str, Any]:
     """Its options with their values; of one that is derived from another, those of that too."""
-    names = [p for p in inspect.signature(type(optimizer).__init__).parameters if p != "self"]
-    own = {name: getattr(optimizer, name, None) for name in names}
+    own = optimizer.hyperparameters()
     inside = own.pop("optimizer", None)
     return own if inside is None else _options(inside) | own
 

@@ -7,7 +7,8 @@ from typing import Any
 from ...checks import Scalar, positive
 from ...errors import InvalidValue
 from ..base import AbstractOptimizer, replace_fields
-from .base import AbstractWrapper, must_be_inside
+from ..twin import optax_parameters
+from .base import AbstractWrapper, must_be_wrappable
 
 
 class Averaged(AbstractWrapper):
@@ -43,7 +44,7 @@ class Averaged(AbstractWrapper):
     tau: Scalar
 
     def __init__(self, optimizer, tau):
-        must_be_inside(optimizer)
+        must_be_wrappable(optimizer)
         if "fast" in optimizer.positions:
             raise InvalidValue(
                 f"{optimizer!r} is averaged already; pass the page inside, with the `tau` you want."
@@ -72,8 +73,10 @@ class Averaged(AbstractWrapper):
     def optax(self):
         return self.optimizer.optax()
 
-    def parameters(self, y):
-        return self.optimizer.parameters(_inside(y))
+
+@optax_parameters.register
+def _(optimizer: Averaged, y):
+    return optax_parameters(optimizer.optimizer, _inside(y))
 
 
 @cache

@@ -1,18 +1,23 @@
-"""Pages that hold a page: what they hand on, and what they do to each step."""
+"""Wrappers: what an optimizer made from an optimizer hands on, and what it does to each step."""
 
 import abc
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 
 from ...errors import InvalidValue
-from ..base import AbstractOptimizer, must_be_optimizer, replace_fields, shown
+from ..base import (
+    AbstractOptimizer,
+    format_hyperparameter,
+    must_be_optimizer,
+    replace_fields,
+)
+from ..twin import optax_parameters
 
 
 class AbstractDerived(AbstractOptimizer):
-    """What every page that holds a page hands on: its clock, its phase space, its start, and what is known of it."""
+    """An optimizer made from `optimizer`, of which it keeps the time step and the phase space."""
 
     optimizer: eqx.AbstractVar[AbstractOptimizer]
 
@@ -26,11 +31,10 @@ class AbstractDerived(AbstractOptimizer):
     regularity = property(lambda self: self.optimizer.regularity)
 
     def with_time_step(self, h):
-        optimizer = eqx.tree_at(
-            lambda optimizer: optimizer.optimizer, self, self.optimizer.with_time_step(h)
-        )
-        optimizer.__check_init__()
-        return optimizer
+        inner = self.optimizer.with_time_step(h)
+        derived = eqx.tree_at(lambda derived: derived.optimizer, self, inner)
+        derived.__check_init__()
+        return derived
 
     def for_leaves(self, x0):
         return replace_fields(self, optimizer=self.optimizer.for_leaves(x0))
@@ -38,23 +42,25 @@ class AbstractDerived(AbstractOptimizer):
     def init(self, x, grad):
         return self.optimizer.init(x, grad)
 
-    def parameters(self, y):
-        return self.optimizer.parameters(y)
+
+@optax_parameters.register
+def _(optimizer: AbstractDerived, y):
+    return optax_parameters(optimizer.optimizer, y)
 
 
 class AbstractWrapper(AbstractDerived):
-    """A page around a page: the same clock, with something done to each step or to each gradient.
+    """An optimizer that does something to each step, or to each gradient, of another optimizer.
 
-    Its own part is `around`: what becomes of one step of the page inside, the same for the step itself and for its
-    series in h.
+    A subclass defines `wrap_step`, which makes one step of the wrapper from one step of the
+    inner optimizer. It serves the step itself and its series in h.
     """
 
     @abc.abstractmethod
     def wrap_step(self, step: Callable, t, y, grad) -> Any:
-        """One step from `t`, made of the step of the page inside, which takes t, y and grad."""
+        """One step from time `t`, made of the inner `step(t, y, grad)`."""
 
     def rewrap(self, optimizer: AbstractOptimizer):
-        """The same around another page; what it says of a step stays, and times go with the clock."""
+        """The same wrapper around another optimizer; its times scale with the time step."""
         return replace_fields(self, optimizer=optimizer)
 
     learning_rate = property(lambda self: self.optimizer.learning_rate)
@@ -67,36 +73,37 @@ class AbstractWrapper(AbstractDerived):
         return self.wrap_step(self.optimizer.step, t, y, grad)
 
     def __repr__(self) -> str:
-        names = [
-            n
-            for n in inspect.signature(type(self).__init__).parameters
-            if n not in ("self", "optimizer")
-        ]
-        given = (f"{n}={_typed(getattr(self, n))}" for n in names if getattr(self, n) is not None)
-        return f"{type(self).__name__}({', '.join([repr(self.optimizer), *given])})"
+        inner, *own = self.hyperparameters().items()
+        given = (f"{name}={_format(value)}" for name, value in own if value is not None)
+        return f"{type(self).__name__}({', '.join([repr(inner[1]), *given])})"
 
 
-def _typed(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{k!r}: {shown(v)}' for k, v in value.items())}}}"
-    return called(value) if callable(value) or hasattr(value, "update") else shown(value)
+        items = (f"{key!r}: {format_hyperparameter(number)}" for key, number in value.items())
+        return f"{{{', '.join(items)}}}"
+    if callable(value) or hasattr(value, "update"):
+        return function_name(value)
+    return format_hyperparameter(value)
 
 
-def called(function: Any) -> str:
-    """What a function is called, or an optax transformation; of one that another made, what that one is called."""
+def function_name(function: Any) -> str:
+    """The name of a function or of an optax transformation; of a closure, of what made it."""
     function = getattr(function, "update", function)
-    return (
-        getattr(function, "__qualname__", type(function).__name__)
-        .partition(".<locals>")[0]
-        .strip("<>")
-    )
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return name.partition(".<locals>")[0].strip("<>")
 
 
-def must_be_inside(optimizer: AbstractOptimizer) -> None:
-    """**Raises:** `InvalidType` if `optimizer` is no page; `InvalidValue` if its flow is made for its own map alone."""
+def must_be_wrappable(optimizer: AbstractOptimizer) -> None:
+    """Refuse what no wrapper can hold.
+
+    **Raises:** `InvalidType` if `optimizer` is no optimizer; `InvalidValue` if its flow holds for
+    its own map alone.
+    """
     must_be_optimizer(optimizer)
     if optimizer.regularity.flow_depends_on_h:
         raise InvalidValue(
-            f"the flow of {optimizer!r} is that of its own map, not of what is around it; wrap its page, "
-            "and modify that: dynopt.Modified(dynopt.Averaged(page, tau)), say."
+            f"the flow of {optimizer!r} belongs to its own map and not to a wrapped one; wrap the "
+            "inner optimizer first and modify the wrapper, for example "
+            "dynopt.Modified(dynopt.Averaged(optimizer, tau))."
         )

@@ -6,7 +6,7 @@ from jaxtyping import Array
 
 from ...errors import InvalidValue
 from ..base import AbstractOptimizer
-from .base import AbstractWrapper, must_be_inside
+from .base import AbstractWrapper, must_be_wrappable
 
 
 class AbstractFactor(AbstractWrapper):
@@ -31,7 +31,7 @@ class AbstractFactor(AbstractWrapper):
 
 def must_move_x_alone(optimizer: AbstractOptimizer, what: str) -> None:
     """**Raises:** `InvalidType` if `optimizer` is no page; `InvalidValue` if its memory holds positions, too."""
-    must_be_inside(optimizer)
+    must_be_wrappable(optimizer)
     if optimizer.positions != ("x",):
         raise InvalidValue(
             f"{what} moves the position alone, but the memory of {optimizer!r} holds a position, "

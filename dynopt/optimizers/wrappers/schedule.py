@@ -10,7 +10,7 @@ import optax
 from ...checks import Scalar, number, seen, untraceable
 from ...errors import DynoptError, InvalidType, InvalidValue
 from ..base import AbstractOptimizer, replace_fields
-from .base import called
+from .base import function_name
 from .factor import AbstractFactor, must_move_x_alone
 
 LOOKED_AT = (
@@ -91,15 +91,17 @@ def _check(schedule: Any) -> None:
             plain = seen(number("schedule", schedule(jnp.asarray(float(k)))))
         except (DynoptError, TypeError, IndexError) as error:
             raise InvalidType(
-                f"`schedule` {called(schedule)} must take the step and return one real number; at step {k}: {error}"
+                f"`schedule` {function_name(schedule)} must take the step and return one real number; at step {k}: {error}"
             ) from error
         if plain is not None and plain < 0:
             raise InvalidValue(
-                f"`schedule` {called(schedule)} is {plain:g} at step {k}; return factors of at least 0."
+                f"`schedule` {function_name(schedule)} is {plain:g} at step {k}; return factors of at least 0."
             )
     try:
         jax.eval_shape(schedule, 0.0)
     except Exception as error:
         if (known := untraceable(error, "the traced step")) is None:
             raise
-        raise InvalidType(f"`schedule` {called(schedule)} {known[0]}; {known[1]}.") from error
+        raise InvalidType(
+            f"`schedule` {function_name(schedule)} {known[0]}; {known[1]}."
+        ) from error

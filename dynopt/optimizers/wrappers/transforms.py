@@ -10,7 +10,7 @@ import optax
 
 from ...checks import untraceable
 from ...errors import InvalidType, InvalidValue
-from .base import called
+from .base import function_name
 
 
 def wanted(name: str, transform: Any) -> int:
@@ -31,7 +31,7 @@ def wanted(name: str, transform: Any) -> int:
         except ValueError:  # it does not say
             return 1
         return count
-    raise InvalidType(f"`{name}` {called(transform)} takes other arguments; {remedy}.")
+    raise InvalidType(f"`{name}` {function_name(transform)} takes other arguments; {remedy}.")
 
 
 def applied(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
@@ -45,10 +45,10 @@ def applied(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
     except Exception as error:
         if (known := untraceable(error)) is None:
             raise
-        raise InvalidType(f"`{name}` {called(transform)} {known[0]}; {known[1]}.") from error
+        raise InvalidType(f"`{name}` {function_name(transform)} {known[0]}; {known[1]}.") from error
     if not _alike(changed, g):
         raise InvalidValue(
-            f"`{name}` {called(transform)} returned {eqx.tree_pformat(changed, width=10**6)} for a gradient "
+            f"`{name}` {function_name(transform)} returned {eqx.tree_pformat(changed, width=10**6)} for a gradient "
             f"{eqx.tree_pformat(g, width=10**6)}; return one like it."
         )
     return changed
@@ -60,7 +60,7 @@ def _changed(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
     state = transform.init(x)
     if jax.tree.leaves(state):
         raise InvalidValue(
-            f"`{name}` {called(transform)} remembers, so it changes more than the gradient; "
+            f"`{name}` {function_name(transform)} remembers, so it changes more than the gradient; "
             "make it a page: dynopt.Optax(lambda h: optax.chain(..., optax.sgd(h)), h)."
         )
     return transform.update(g, state, x)[0]

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from ...errors import InvalidValue
 from ..base import AbstractOptimizer, replace_fields
 from ..gradient import Gradient
-from .base import AbstractWrapper, called, must_be_inside
+from .base import AbstractWrapper, function_name, must_be_wrappable
 from .transforms import applied, as_transformation, wanted
 
 
@@ -49,15 +49,15 @@ class WithGradient(AbstractWrapper):
     unravel: Callable | None = eqx.field(static=True)
 
     def __init__(self, optimizer, transform, mean=None):
-        must_be_inside(optimizer)
+        must_be_wrappable(optimizer)
         if wanted("transform", transform) == 3 and mean is None:
             raise InvalidValue(
-                f"`transform` {called(transform)} changes from step to step, and a flow has no steps; "
+                f"`transform` {function_name(transform)} changes from step to step, and a flow has no steps; "
                 "pass what the flow sees instead, such as mean=lambda g: g."
             )
         if mean is not None and wanted("mean", mean) == 3:
             raise InvalidValue(
-                f"`mean` {called(mean)} takes a step number, and a flow has none; pass one of (g, x)."
+                f"`mean` {function_name(mean)} takes a step number, and a flow has none; pass one of (g, x)."
             )
         self.optimizer, self.transform, self.mean, self.unravel = optimizer, transform, mean, None
 
