@@ -207,7 +207,7 @@ def test_no_steps_give_the_start_alone():
         assert seen.status == Status.ok
 
 
-@pytest.mark.parametrize("page", [SGD(0.01), Adam(0.01)], ids=["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", [SGD(0.01), Adam(0.01)], ids=["sgd", "adam"])
 @pytest.mark.parametrize(
     "run", [iterate, partial(integrate, max_steps=200)], ids=["iterate", "integrate"]
 )

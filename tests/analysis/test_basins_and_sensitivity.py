@@ -24,7 +24,7 @@ def test_on_a_fine_clock_gradient_descent_has_the_basins_of_its_flow(fine):
 
 
 @pytest.mark.parametrize(
-    "page, steps, percent",
+    "optimizer, steps, percent",
     [
         (SGD(0.013), 385, "2.6"),
         (Momentum(0.001), 632, "12.2"),
@@ -161,7 +161,7 @@ def _hessian(x):
     return np.array([[12 * a**2 + 4 * b - 42, 4 * (a + b)], [4 * (a + b), 4 * a + 12 * b**2 - 26]])
 
 
-@pytest.mark.parametrize("page, option", [(Adam(0.1), "b1"), (Momentum(0.1), "momentum")])
+@pytest.mark.parametrize("optimizer, option", [(Adam(0.1), "b1"), (Momentum(0.1), "momentum")])
 def test_where_theory_has_no_boundary_there_is_none(optimizer, option):
     """Adam's steps do not shrink with the gradient; and of this problem no minimizer is known."""
     problem = well if option == "b1" else mixture("booth", [1.0, -1.0])
@@ -171,7 +171,7 @@ def test_where_theory_has_no_boundary_there_is_none(optimizer, option):
 
 
 @pytest.mark.parametrize(
-    "page, option, options, kind, says",
+    "optimizer, option, options, kind, says",
     [
         (SGD(0.1), "momentum", {}, InvalidValue, "has no option besides its rate"),
         (Momentum(0.1), "friction", {}, UnknownName, "no second option of Momentum 'friction'"),

@@ -32,7 +32,7 @@ def test_the_heavy_ball_is_stable_up_to_two_plus_two_mu_over_eta(mu):
 
 
 @pytest.mark.parametrize(
-    "page",
+    "optimizer",
     [
         RMSprop(H, eps=0.0),
         RMSprop(H, 0.5, eps=0.0, initial_scale=3.0),
@@ -84,7 +84,7 @@ def test_a_modified_page_has_the_same_map():
     assert critical_curvature(Modified(Momentum(H))) == critical_curvature(Momentum(H))
 
 
-@pytest.mark.parametrize("page", [SGD(H), Momentum(H)], ids=["sgd", "momentum"])
+@pytest.mark.parametrize("optimizer", [SGD(H), Momentum(H)], ids=["sgd", "momentum"])
 @pytest.mark.parametrize(("share", "shrinks"), [(0.99, True), (1.01, False)])
 def test_runs_die_out_below_the_critical_curvature_and_grow_above(optimizer, share, shrinks):
     curvature = share * critical_curvature(optimizer)

@@ -35,7 +35,7 @@ booth = problems.booth()
 
 
 @pytest.mark.parametrize(
-    "page", [SGD(0.01), Momentum(0.01), Nesterov(0.01), RMSprop(0.1), Adam(0.1)], ids=repr
+    "optimizer", [SGD(0.01), Momentum(0.01), Nesterov(0.01), RMSprop(0.1), Adam(0.1)], ids=repr
 )
 def test_the_parts_of_a_step_add_up_to_it(optimizer):
     seen = analysis.inside(optimizer, booth, first=3, steps=4)
@@ -207,7 +207,7 @@ def test_in_float32_rosenbrock_turns_back_at_a_hundred_thousandth():
 
 
 @pytest.mark.parametrize(
-    "page, flows", [(SGD(0.1), 1), (Modified(SGD(0.1)), 3)], ids=["one flow", "a flow each"]
+    "optimizer, flows", [(SGD(0.1), 1), (Modified(SGD(0.1)), 3)], ids=["one flow", "a flow each"]
 )
 def test_a_flow_is_solved_once_unless_it_knows_the_step(optimizer, flows, monkeypatch):
     room, solved = sys.modules["dynopt.analysis.precision"], []

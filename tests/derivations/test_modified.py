@@ -47,7 +47,7 @@ def velocity(optimizer, x, loss=f):
     return _velocity(with_dtype(optimizer, jnp.float64), loss, x)
 
 
-@pytest.mark.parametrize("page", optimizers.values(), ids=optimizers)
+@pytest.mark.parametrize("optimizer", optimizers.values(), ids=optimizers)
 def test_the_gap_to_the_modified_flow_closes_like_h_squared(optimizer):
     measured = analysis.order(Modified(optimizer), smooth, refinements=6)
     assert measured.expected == 2

@@ -106,7 +106,7 @@ REAL = [Momentum(0.02, 0.9), Adam(0.5), Adam(0.1), SGD(0.03)]
 
 
 @pytest.mark.parametrize(
-    "page", REAL, ids=lambda optimizer: f"{optimizer.name}-{float(optimizer.h):.2g}"
+    "optimizer", REAL, ids=lambda optimizer: f"{optimizer.name}-{float(optimizer.h):.2g}"
 )
 def test_no_arrow_crosses_the_number_of_a_step(optimizer):
     seen = analysis.inside(optimizer, problems.quadratic([1.0, 30.0]), first=5, steps=2)
@@ -193,7 +193,7 @@ def test_the_tip_is_on_the_ball_and_the_line_touches_it(norm, gradient):
 
 
 @pytest.mark.parametrize(
-    "norm, page", [("euclidean", SGD(1.0)), ("max", Signum(1.0)), ("spectral", Muon(1.0))]
+    "norm, optimizer", [("euclidean", SGD(1.0)), ("max", Signum(1.0)), ("spectral", Muon(1.0))]
 )
 def test_the_steepest_direction_has_the_colour_of_its_optimizer(norm, optimizer):
     (ax,) = steepest.draw(analysis.steepest([[3.0, -1.0], [0.5, 2.0]], norm)).axes

@@ -150,7 +150,7 @@ def test_options_of_other_libraries_and_other_pages(cls, option, words):
         cls(0.1, **option)
 
 
-@pytest.mark.parametrize("page", [RMSprop(0.01), Adam(0.01)], ids=repr)
+@pytest.mark.parametrize("optimizer", [RMSprop(0.01), Adam(0.01)], ids=repr)
 def test_a_step_longer_than_the_memory_is_refused(optimizer):
     with pytest.raises(
         InvalidValue,

@@ -333,7 +333,7 @@ def test_zero_over_zero_is_zero_when_eps_is_zero():
 
 
 @pytest.mark.parametrize(
-    "page", [SGD(0.05), Momentum(0.01), RMSprop(0.01, eps=1e-3)], ids=["sgd", "momentum", "rmsprop"]
+    "optimizer", [SGD(0.05), Momentum(0.01), RMSprop(0.01, eps=1e-3)], ids=["sgd", "momentum", "rmsprop"]
 )
 def test_step_is_the_semi_implicit_euler_step_of_flow(optimizer):
     """Memory by h·flow, then position by h·flow at the new memory (for SGD, plain Euler)."""

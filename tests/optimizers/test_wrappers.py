@@ -62,7 +62,7 @@ AROUND = {
 }
 wrappers = pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
 inside = pytest.mark.parametrize(
-    "page", [SGD(0.01), Momentum(0.01), Adam(0.01)], ids=["sgd", "momentum", "adam"]
+    "optimizer", [SGD(0.01), Momentum(0.01), Adam(0.01)], ids=["sgd", "momentum", "adam"]
 )
 
 
@@ -168,7 +168,7 @@ def test_only_pages_are_wrapped(cls, as_users_see_it):
 @pytest.mark.parametrize(
     "make", [lambda p: Schedule(p, cosine), lambda p: Layerwise(p, {"a": 2.0})]
 )
-@pytest.mark.parametrize("page", [ScheduleFree(0.1), Averaged(SGD(0.1), 1.0)])
+@pytest.mark.parametrize("optimizer", [ScheduleFree(0.1), Averaged(SGD(0.1), 1.0)])
 def test_pages_that_keep_positions_in_their_memory_are_wrapped_the_other_way_round(make, optimizer):
     with pytest.raises(
         InvalidValue,
@@ -356,7 +356,7 @@ def test_an_average_shorter_than_a_step_or_of_an_average_is_refused():
 
 
 @pytest.mark.parametrize(
-    "page", [ScheduleFree(0.1), NesterovConvex(0.1), Averaged(ScheduleFree(0.1), 1.0)], ids=repr
+    "optimizer", [ScheduleFree(0.1), NesterovConvex(0.1), Averaged(ScheduleFree(0.1), 1.0)], ids=repr
 )
 def test_a_flow_that_divides_by_time_is_not_modified(optimizer):
     with pytest.raises(
