@@ -59,7 +59,7 @@ def number(name: str, value) -> Scalar:
     )
 
 
-UNTRACEABLE = (
+TRACING_FAULTS = (
     (jax.errors.TracerArrayConversionError, "uses numpy on {}", "use jax.numpy instead"),
     (jax.errors.TracerBoolConversionError, "branches on {}", "use jax.numpy.where for `if`"),
     (
@@ -80,29 +80,29 @@ UNTRACEABLE = (
 )
 
 
-def untraceable(error: Exception, value: str = "a traced value") -> tuple[str, str] | None:
+def tracing_fault(error: Exception, value: str = "a traced value") -> tuple[str, str] | None:
     """What a user's function does with a `value` that JAX cannot trace, and the remedy; None for any other error."""
     said = (
         (fault.format(value), remedy)
-        for kind, fault, remedy in UNTRACEABLE
+        for kind, fault, remedy in TRACING_FAULTS
         if isinstance(error, kind)
     )
     return next(said, None)
 
 
-def concrete(tree: Any) -> bool:
+def is_concrete(tree: Any) -> bool:
     """Whether all numbers in a tree can be looked at: none is hidden inside a jax transformation."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def seen(value: Scalar) -> float | None:
+def concrete_value(value: Scalar) -> float | None:
     """The number as Python has it, or None if it is hidden; inside `jit` comparing jax arrays would hide any."""
     return None if isinstance(value, Tracer) else float(value)
 
 
 def positive(name: str, value) -> Scalar:
     value = number(name, value)
-    plain = seen(value)
+    plain = concrete_value(value)
     if plain == 0:
         why = (
             ": nothing would move"
@@ -119,7 +119,7 @@ def positive(name: str, value) -> Scalar:
 
 def nonnegative(name: str, value) -> Scalar:
     value = number(name, value)
-    plain = seen(value)
+    plain = concrete_value(value)
     if plain is not None and plain < 0:
         raise InvalidValue(
             f"`{name}` is {plain:g}, which is outside [0, inf); use 0 or a small positive number."
@@ -130,7 +130,7 @@ def nonnegative(name: str, value) -> Scalar:
 def decay_rate(name: str, value) -> Scalar:
     """A share of the past that is kept at each step: a number in [0, 1)."""
     value = number(name, value)
-    plain = seen(value)
+    plain = concrete_value(value)
     if plain is not None and not 0 <= plain < 1:
         why = "; 1 never forgets" if plain == 1 else ""
         raise InvalidValue(
@@ -139,10 +139,10 @@ def decay_rate(name: str, value) -> Scalar:
     return value
 
 
-def share(name: str, value) -> Scalar:
+def fraction(name: str, value) -> Scalar:
     """A share of a mixture: a number in [0, 1]."""
     value = number(name, value)
-    plain = seen(value)
+    plain = concrete_value(value)
     if plain is not None and not 0 <= plain <= 1:
         raise InvalidValue(
             f"`{name}` is {plain:g}, which is outside [0, 1]; use a number such as 0.9."
@@ -156,7 +156,7 @@ def boolean(name: str, value) -> bool:
     return bool(value)
 
 
-def whole(name: str, value, *, least: int, most: int | None = None, like: int | None = None) -> int:
+def whole_number(name: str, value, *, least: int, most: int | None = None, like: int | None = None) -> int:
     """`value` as a whole number: 1000, 1e3 or numpy's, but no booleans, text or fractions; one is `like` this."""
     like = least if like is None else like
     if isinstance(value, bool | np.bool_ | str | bytes) or np.ndim(value) != 0:

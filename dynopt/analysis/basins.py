@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ..checks import whole
+from ..checks import whole_number
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
@@ -169,7 +169,7 @@ def _vectors(x: PyTree[Array]) -> np.ndarray:
 
 
 def _side(points: Any) -> int:
-    points = whole("points", points, least=2, like=100)
+    points = whole_number("points", points, least=2, like=100)
     if points > MOST_POINTS:
         raise InvalidValue(
             f"`points` is {points} along each side, more than {MOST_POINTS}; pass points=201, say."

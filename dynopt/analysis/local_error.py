@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..checks import whole
+from ..checks import whole_number
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..runs.integrate import finest_rtol
@@ -59,8 +59,8 @@ def local_error(
     >>> print(f"{local_error(SGD(0.1), bowl, 5).error[0]:.6f}")  # e^(-0.1) - 0.9
     0.004837
     """
-    whole("steps", steps, least=1, like=100)
-    max_steps = whole("max_steps", max_steps, least=1, most=MOST_STEPS, like=2**12)
+    whole_number("steps", steps, least=1, like=100)
+    max_steps = whole_number("max_steps", max_steps, least=1, most=MOST_STEPS, like=2**12)
     map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
     page = fit_to_start(optimizer, problem.start(x0), map.t.dtype)
     error, own = _errors(page, problem.loss, problem.start(x0), map.t, map.y, max_steps)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..checks import Scalar, positive, whole
+from ..checks import Scalar, positive, whole_number
 from ..derivations.expansion import settling_time
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
@@ -82,7 +82,7 @@ def order(
     >>> print(f"{order(SGD(0.01), problems.rosenbrock(), time=0.02).expected:g}")
     1
     """
-    refinements = whole("refinements", refinements, least=3, most=MOST, like=8)
+    refinements = whole_number("refinements", refinements, least=3, most=MOST, like=8)
     steps = (
         50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
     )

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import Scalar, positive, whole
+from ..checks import Scalar, positive, whole_number
 from ..errors import EnvironmentProblem
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
@@ -77,7 +77,7 @@ def precision(
         )
     must_be_optimizer(optimizer)
     must_be_problem(problem)
-    refinements = whole("refinements", refinements, least=3, most=MOST, like=8)
+    refinements = whole_number("refinements", refinements, least=3, most=MOST, like=8)
     steps = max(1, round(float(positive("time", time)) / float(optimizer.h)))
     starts = [
         jax.tree.map(lambda v, kind=kind: jnp.asarray(v, kind), problem.start(x0))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..checks import Scalar, concrete, positive
+from ..checks import Scalar, is_concrete, positive
 from ..derivations import Modified
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
@@ -106,7 +106,7 @@ def rescaling(
 
     map = run(optimizer, 1.0)
     growth = power(page, problem.loss, start)
-    growth = float(growth) + 0.0 if concrete(growth) else growth  # -0.0 is 0
+    growth = float(growth) + 0.0 if is_concrete(growth) else growth  # -0.0 is 0
     if isinstance(growth, float) and not abs(growth) < 10:
         raise InvalidValue(
             f"the first step of {optimizer!r} on {problem.name} does not move, so it does not say how the rate should "

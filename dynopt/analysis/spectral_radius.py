@@ -7,7 +7,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..checks import Scalar, concrete
+from ..checks import Scalar, is_concrete
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
@@ -41,7 +41,7 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     J. Cohen et al., "Adaptive gradient methods at the edge of stability" (2022), for the frozen preconditioner.
     """
     must_be_optimizer(optimizer)
-    if not concrete((optimizer, curvature)):
+    if not is_concrete((optimizer, curvature)):
         raise InvalidValue(
             "eigenvalues need numbers, got values inside a jax transformation; call this outside of it."
         )

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from ..checks import concrete
+from ..checks import is_concrete
 from ..errors import InvalidType, InvalidValue, unknown_name
 
 Points = np.ndarray
@@ -50,7 +50,7 @@ def steepest(gradient: Any, norm: str = "euclidean") -> Steepest:
     """
     if norm not in NORMS:
         raise unknown_name("norm", str(norm), NORMS)
-    if not concrete(gradient):
+    if not is_concrete(gradient):
         raise InvalidType(
             "`gradient` is traced by jax, and `steepest` looks at its numbers; call it outside jit."
         )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..checks import Scalar, concrete, positive
+from ..checks import Scalar, is_concrete, positive
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import Regularity, format_hyperparameter
@@ -76,7 +76,7 @@ class Optax(AbstractOptimizer):
         self.h = positive("h", h)
         self.made_at = self.h  # by which the flow measures its clocks, so that it never reads h
         self.transformation = Transformation(family, self.h, scale, like)
-        seen = concrete((family, self.h))
+        seen = is_concrete((family, self.h))
         self.verdict = judge(self.transformation, self.h) if seen else unseen(self.transformation)
 
     name = property(

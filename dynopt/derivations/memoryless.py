@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from ..checks import Scalar, concrete
+from ..checks import Scalar, is_concrete
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import Regularity, must_be_optimizer
@@ -79,7 +79,7 @@ class Memoryless(AbstractOptimizer):
             like = inside.tree(jnp.zeros(inside.size))
         self.transformation = Transformation(FixedDecays(optimizer, self.h), self.h, like=like)
         self.kept = (
-            forgetting(self.transformation, self.h, optimizer.name) if concrete(optimizer) else 0.0
+            forgetting(self.transformation, self.h, optimizer.name) if is_concrete(optimizer) else 0.0
         )
 
     name = property(lambda self: f"{self.optimizer.name}, memoryless")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..checks import Scalar, untraceable
+from ..checks import Scalar, tracing_fault
 from ..errors import InvalidType, InvalidValue
 from ..optimizers.base import Gradient
 from .limits import CLOCKS, SPAN_COUNTED, extrapolated
@@ -49,7 +49,7 @@ def judge(map: Transformation, h: Scalar) -> Verdict:
     try:
         seen = map.looked_at(_look, h)
     except Exception as error:
-        if (known := untraceable(error, "the traced h")) is None:
+        if (known := tracing_fault(error, "the traced h")) is None:
             raise
         raise InvalidType(
             f"{map.said} {known[0]}; use jax.numpy, in schedules too, such as lambda k: h * jnp.exp(-k * h)."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 
-from ..checks import whole
+from ..checks import whole_number
 from ..errors import InvalidType, InvalidValue
 from . import paths
 from .drawing.captions import solved
@@ -45,7 +45,7 @@ def draw(
         )
     panels, columns = (
         [_checked(panel) for panel in panels],
-        whole("columns", columns, least=1, like=2),
+        whole_number("columns", columns, least=1, like=2),
     )
     if not panels:
         raise InvalidValue("`panels` is empty; pass pairs such as (figures.loss, runs).")

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..analysis import Comparison
-from ..checks import whole
+from ..checks import whole_number
 from ..errors import InvalidValue
 from ..runs.trajectory import Status
 from .drawing import legends, runs
@@ -63,7 +63,7 @@ def moving(results: Comparison | list[Comparison], coordinate: int = 0) -> list[
     """The results that have a velocity."""
     comparisons = several(results, Comparison, "analysis.gap")
     dim = comparisons[0].problem.dim
-    if whole("coordinate", coordinate, least=0) >= dim:
+    if whole_number("coordinate", coordinate, least=0) >= dim:
         raise InvalidValue(
             f"`coordinate` is {coordinate} but there are only {dim}; pass a number from 0 to {dim - 1}."
         )

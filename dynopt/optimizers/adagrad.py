@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ..checks import Scalar, nonnegative, positive, seen
+from ..checks import Scalar, concrete_value, nonnegative, positive
 from .base import AbstractOptimizer, Regularity, safe_divide
 
 
@@ -57,7 +57,7 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
     eps = property(lambda self: self.floor / self.h)
     regularity = property(
         lambda self: (
-            Regularity(order=0.5, initial_layer=True) if seen(self.s0) == 0 else Regularity()
+            Regularity(order=0.5, initial_layer=True) if concrete_value(self.s0) == 0 else Regularity()
         )
     )
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ..checks import Scalar, decay_rate, nonnegative, positive, seen
+from ..checks import Scalar, concrete_value, decay_rate, nonnegative, positive
 from . import signs
 from .base import AbstractOptimizer, Regularity, safe_divide
 
@@ -87,7 +87,7 @@ class Lion(AbstractOptimizer[LionState]):
             "smooth_beta": 1 / jnp.maximum(self.smoothing, 1e-30),
         }  # also where it is traced
         sign = optax.scale_by_lion(
-            self.b1, self.b2, **({} if seen(self.smoothing) == 0 else smooth)
+            self.b1, self.b2, **({} if concrete_value(self.smoothing) == 0 else smooth)
         )
         return optax.chain(sign, optax.add_decayed_weights(self.weight_decay), optax.scale(-self.h))
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ..checks import Scalar, boolean, decay_rate, nonnegative, positive, seen
+from ..checks import Scalar, boolean, concrete_value, decay_rate, nonnegative, positive
 from ..errors import InvalidValue
 from .base import AbstractOptimizer, Regularity, bias_corrected, safe_divide
 
@@ -70,7 +70,7 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
             return Regularity(bias_corrected={"v": self.tau})
         return (
             Regularity(order=0.5, initial_layer=True)
-            if seen(self.initial_scale) == 0
+            if concrete_value(self.initial_scale) == 0
             else Regularity()
         )
 

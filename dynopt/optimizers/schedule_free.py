@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax.contrib
 from jaxtyping import Array
 
-from ..checks import Scalar, positive, share
+from ..checks import Scalar, fraction, positive
 from .base import AbstractOptimizer, Regularity, safe_divide
 from .twin import optax_parameters
 
@@ -53,7 +53,7 @@ class ScheduleFree(AbstractOptimizer[ScheduleFreeState]):
 
     def __init__(self, learning_rate, b1=0.9):
         self.h = positive("learning_rate", learning_rate)
-        self.b1 = share("b1", b1)
+        self.b1 = fraction("b1", b1)
 
     learning_rate = property(lambda self: self.h)
     regularity = property(  # the k-th step is O(1/k) off at every clock

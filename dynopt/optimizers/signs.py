@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..checks import Scalar, seen
+from ..checks import Scalar, concrete_value
 
 
 def sign(m: Array, smoothing: Scalar) -> Array:
@@ -30,4 +30,4 @@ def barrier(u: Array, smoothing: Scalar) -> Array:
 
 def corners(smoothing: Scalar) -> tuple[str, ...]:
     """What in a page of this smoothing is not smooth, as far as it can be seen."""
-    return ("sign",) if seen(smoothing) == 0 else ()
+    return ("sign",) if concrete_value(smoothing) == 0 else ()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import concrete
+from ..checks import is_concrete
 from ..errors import EnvironmentProblem, InvalidType, InvalidValue, unknown_name
 from .arrays import numbers, reals
 
@@ -63,7 +63,7 @@ def _bundled(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _as_labels(labels: Any, examples: int) -> np.ndarray:
-    if not concrete(labels):
+    if not is_concrete(labels):
         raise InvalidType(
             "`labels` are traced, so nobody can count the classes; make the problem outside of jax.jit."
         )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..checks import concrete, positive, whole
+from ..checks import is_concrete, positive, whole_number
 from ..errors import InvalidValue
 from .arrays import reals
 from .layers import chain
@@ -71,7 +71,7 @@ class DeepLinear(eqx.Module):
             )
         first, second = map(jnp.asarray, x0)
         u0 = self.modes((first, second))
-        if concrete((self, first, second)):
+        if is_concrete((self, first, second)):
             self._must_be_aligned(first, second, u0)
 
         def layers(t):
@@ -133,8 +133,8 @@ def deep_linear(target: Any = (3.0, 1.0), depth=2, width=None, start=0.01) -> Pr
             f"`target` has shape {np.shape(target)}; pass a matrix, or a list for its diagonal."
         )
     left, strengths, right = np.linalg.svd(target, full_matrices=False)
-    depth = whole("depth", depth, least=2)
-    width = len(strengths) if width is None else whole("width", width, least=1)
+    depth = whole_number("depth", depth, least=2)
+    width = len(strengths) if width is None else whole_number("width", width, least=1)
     scale = start ** (1 / depth)
     within = np.eye(width, len(strengths))
     layers = (

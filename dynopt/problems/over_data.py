@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
-from ..checks import concrete, whole
+from ..checks import is_concrete, whole_number
 from ..errors import InvalidValue, ProblemError
 from .arrays import is_plain, numbers
 
@@ -47,7 +47,7 @@ class MeanLoss(eqx.Module):
 
         **Raises:** `InvalidValue` if k does not divide n.
         """
-        k = whole("k", k, least=1)
+        k = whole_number("k", k, least=1)
         if self.examples % k:
             raise InvalidValue(
                 f"`k` is {k}, which does not divide the {self.examples} examples; use {self._near(k)}."
@@ -99,7 +99,7 @@ def must_be_mean(loss: MeanLoss, x0: PyTree, name: str) -> None:
     few = jax.tree.map(lambda leaf: leaf[jnp.arange(2 * half) % loss.examples], loss.data)
     few = MeanLoss(loss.loss, few)
     values = few(x0), few.part(x0, 0, 2), few.part(x0, 1, 2)
-    if not concrete(values) or not np.isfinite(values).all():
+    if not is_concrete(values) or not np.isfinite(values).all():
         return
     over_all, parts = float(values[0]), float(values[1] + values[2]) / 2
     if abs(over_all - parts) > np.sqrt(jnp.finfo(values[0].dtype).eps) * max(

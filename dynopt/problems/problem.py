@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..checks import number, untraceable
+from ..checks import number, tracing_fault
 from ..errors import InvalidType, InvalidValue, ProblemError
 from .arrays import is_plain, reals
 from .over_data import MeanLoss, as_data, must_be_mean
@@ -217,7 +217,7 @@ def probe(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
     try:
         value = jax.eval_shape(look, x0)
     except Exception as error:
-        if known := untraceable(error):
+        if known := tracing_fault(error):
             raise ProblemError(f"{who} {known[0]}{_line(error, written)}; {known[1]}.") from error
         if isinstance(error, TypeError) and _wants_other_arguments(written, called.count(",") + 1):
             takes = (

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..checks import concrete, nonnegative
+from ..checks import is_concrete, nonnegative
 from ..errors import InvalidValue
 from .datasets import labelled
 from .layers import affine
@@ -80,7 +80,7 @@ def logistic_regression(data: Any = "clouds", penalty=0.01) -> Problem:
         )
     best = (
         _newton(features, labels, float(penalty))
-        if concrete((features, penalty)) and penalty > 0
+        if is_concrete((features, penalty)) and penalty > 0
         else None
     )
     return Problem(

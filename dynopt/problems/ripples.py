@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import whole
+from ..checks import whole_number
 from .problem import Problem, cited
 
 
@@ -25,7 +25,7 @@ def rastrigin(n=2) -> Problem:
     Source: L. A. Rastrigin, Systems of Extremal Control, Nauka (1974); in n dimensions H. Mühlenbein, M. Schomisch and
     J. Born, "The parallel genetic algorithm as function optimizer", Parallel Computing 17(6-7) (1991).
     """
-    n = whole("n", n, least=1)
+    n = whole_number("n", n, least=1)
     return Problem(
         _rastrigin,
         np.resize([2.2, -1.7], n),
@@ -59,7 +59,7 @@ def ackley(n=2) -> Problem:
     Source: D. H. Ackley, A Connectionist Machine for Genetic Hillclimbing, Kluwer (1987); in n dimensions T. Bäck,
     Evolutionary Algorithms in Theory and Practice, Oxford University Press (1996).
     """
-    n = whole("n", n, least=1)
+    n = whole_number("n", n, least=1)
     return Problem(
         _ackley,
         np.resize([2.2, -1.7], n),
@@ -95,7 +95,7 @@ def levy(n=2) -> Problem:
 
     Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments, sfu.ca/~ssurjano/levy.html.
     """
-    n = whole("n", n, least=1)
+    n = whole_number("n", n, least=1)
     return Problem(
         _levy,
         np.resize([-2.0, -6.0], n),
@@ -129,7 +129,7 @@ def griewank(n=2) -> Problem:
     Source: A. O. Griewank, "Generalized descent for global optimization", Journal of Optimization Theory and
     Applications 34(1) (1981).
     """
-    n = whole("n", n, least=1)
+    n = whole_number("n", n, least=1)
     return Problem(
         _griewank,
         np.resize([5.0, -3.0], n),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from ..checks import whole
+from ..checks import whole_number
 from .layers import affine
 from .problem import Problem, cited
 
@@ -60,7 +60,7 @@ def _half_mean_square(x, data):
 def _start(key: Any):
     """All numbers in one draw, in single precision, so that they are the same with and without x64."""
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        key = jax.random.key(whole("key", key, least=0))
+        key = jax.random.key(whole_number("key", key, least=0))
     sizes = [(before + 1) * after for before, after in pairwise(WIDTHS)]
     draw: Any = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1, 1)
     draw = draw if isinstance(draw, Tracer) else np.asarray(draw, float)

@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import whole
+from ..checks import whole_number
 from .problem import Problem, cited
 
 
@@ -26,7 +26,7 @@ def styblinski_tang(n=2) -> Problem:
     Source: M. A. Styblinski and T.-S. Tang, "Experiments in nonconvex optimization: stochastic approximation with
     function smoothing and simulated annealing", Neural Networks 3(4) (1990).
     """
-    n = whole("n", n, least=1)
+    n = whole_number("n", n, least=1)
     return Problem(
         _styblinski_tang,
         np.resize([0.3, -0.4], n),

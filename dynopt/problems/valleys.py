@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import whole
+from ..checks import whole_number
 from .problem import Problem, cited
 
 
@@ -81,7 +81,7 @@ def rosenbrock(n=2) -> Problem:
     Source: H. H. Rosenbrock, "An automatic method for finding the greatest or least value of a function", The Computer
     Journal 3(3) (1960), start included; in n dimensions `scipy.optimize.rosen`.
     """
-    n = whole("n", n, least=2)
+    n = whole_number("n", n, least=2)
     return Problem(
         _rosenbrock,
         np.resize([-1.2, 1.0], n),

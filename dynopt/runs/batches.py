@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..checks import concrete
+from ..checks import is_concrete
 from ..errors import InvalidType
 from ..optimizers import AbstractOptimizer
 
@@ -53,7 +53,7 @@ def must_be_buildable(optimizer: AbstractOptimizer) -> None:
 
     **Raises:** what the constructor raises.
     """
-    if not concrete(optimizer) or not jax.tree.leaves(eqx.filter(optimizer, many(optimizer))):
+    if not is_concrete(optimizer) or not jax.tree.leaves(eqx.filter(optimizer, many(optimizer))):
         return
     with jax.ensure_compile_time_eval():
         given = optimizer.hyperparameters()

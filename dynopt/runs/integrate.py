@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ..checks import Scalar, concrete, positive, whole
+from ..checks import Scalar, is_concrete, positive, whole_number
 from ..errors import InvalidType
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
@@ -46,7 +46,7 @@ def integrate(
     >>> print(f"{integrate(SGD(0.5), bowl, 2).x[-1, 0]:.4f}")
     0.3679
     """
-    max_steps = whole("max_steps", max_steps, least=1, most=MOST_STEPS, like=2**20)
+    max_steps = whole_number("max_steps", max_steps, least=1, most=MOST_STEPS, like=2**20)
     if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
         raise InvalidType(
             f"`solver` must be a diffrax solver, got {solver!r}; pass for example diffrax.Tsit5()."
@@ -72,8 +72,8 @@ def integrate(
     def run(solver):
         known = page, problem.loss, x0, saves, every, solver, rtol, atol, max_steps
         forward, backward = diffrax.ForwardMode(), diffrax.RecursiveCheckpointAdjoint()
-        found = _integrate(*known, forward) if concrete(known) else ()  # traced faster
-        if not found or not concrete(
+        found = _integrate(*known, forward) if is_concrete(known) else ()  # traced faster
+        if not found or not is_concrete(
             found
         ):  # inside a transformation, perhaps by way of what the loss closes over
             found = _integrate(*known, backward)
@@ -83,7 +83,7 @@ def integrate(
         return Trajectory(t, y, loss, grad_norm, result, stats, **names)
 
     trajectory = run(solver or diffrax.Tsit5())
-    if solver is None and concrete(trajectory.result) and trajectory.status == Status.max_steps:
+    if solver is None and is_concrete(trajectory.result) and trajectory.status == Status.max_steps:
         stiff = run(diffrax.Kvaerno5())
         trajectory = stiff if stiff.status == Status.ok else trajectory
     return raise_if_failed(trajectory, problem, throw)

@@ -12,7 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from ..checks import concrete, whole
+from ..checks import is_concrete, whole_number
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
@@ -32,7 +32,7 @@ def prepare_run(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
     must_be_problem(problem)
     x0 = problem.start(x0)
     flat, unravel = ravel_pytree(x0)
-    if not concrete(flat):
+    if not is_concrete(flat):
         unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), x0))[1]
     return fit_to_start(optimizer, x0, flat.dtype), x0, unravel, flat.dtype
 
@@ -52,8 +52,8 @@ def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
 
 def num_saved(optimizer: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int) -> int:
     """How many points after the start are kept, once they are known to be whole and to fit in memory."""
-    steps = whole("steps", steps, least=0, most=MOST_STEPS, like=100)
-    save_every = whole("save_every", save_every, least=1, most=MOST_STEPS)
+    steps = whole_number("steps", steps, least=0, most=MOST_STEPS, like=100)
+    save_every = whole_number("save_every", save_every, least=1, most=MOST_STEPS)
     if steps % save_every:
         raise InvalidValue(
             f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a divisor."

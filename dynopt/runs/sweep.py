@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, PyTree
 
-from ..checks import concrete, whole
+from ..checks import is_concrete, whole_number
 from ..errors import EnvironmentProblem, InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
@@ -105,7 +105,7 @@ def sweep(
     must_be_optimizer(optimizer)
     must_be_problem(problem)
     steps, every = _counted(steps, keep)
-    memory, mesh = whole("memory", memory, least=1), lanes.meshed(_chosen(devices))
+    memory, mesh = whole_number("memory", memory, least=1), lanes.meshed(_chosen(devices))
     starts, leading = problem.starts(x0)
     starts = jax.tree.map(
         lambda v: v if isinstance(v, Tracer) else np.asarray(v, _canonical(v)), starts
@@ -122,7 +122,7 @@ def sweep(
     work = Work(numbers, page, problem.loss, starts, len(leading), batch, one, steps, every, points)
     _must_fit(work)
     closed_over = jax.make_jaxpr(problem.loss)(zeros).consts
-    if concrete((numbers, page, starts, problem.loss, closed_over)):
+    if is_concrete((numbers, page, starts, problem.loss, closed_over)):
         found = Found(*map(jnp.asarray, Chunks(work, mesh, memory).run()))
     else:
         found = _in_one_piece(work)
@@ -139,14 +139,14 @@ def sweep(
 
 def _counted(steps: Any, keep: Any) -> tuple[int, int]:
     """How many steps, and how many from one kept point to the next."""
-    steps = whole("steps", steps, least=0, most=MOST_STEPS, like=100)
+    steps = whole_number("steps", steps, least=0, most=MOST_STEPS, like=100)
     if isinstance(keep, str):
         if keep not in ("last", "loss"):
             raise InvalidValue(
                 f'`keep` is {keep!r}; pass "last", "loss", or every how many steps to keep a point.'
             )
         return steps, 1 if keep == "loss" else max(steps, 1)
-    every = whole("keep", keep, least=1)
+    every = whole_number("keep", keep, least=1)
     if steps % every:
         raise InvalidValue(
             f"`keep` is {every}, which does not divide the {steps} `steps`; use a divisor."
@@ -169,7 +169,7 @@ def _chosen(devices: Any) -> Sequence[Any]:
                 f"`devices` names a device twice, in {list(devices)}; pass each once."
             )
         return list(devices)
-    number = whole("devices", devices, least=1)
+    number = whole_number("devices", devices, least=1)
     if number > len(present):
         kind = present[0].platform
         more = (

@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Int, PyTree
 
 from .. import files
-from ..checks import concrete
+from ..checks import is_concrete
 from ..errors import ProblemError, SolverFailure
 from ..problems import Problem
 from . import archive
@@ -109,7 +109,7 @@ def raise_if_failed(trajectory: Trajectory, problem: Problem, throw: bool) -> Tr
     """The trajectory, unless it failed and failures are to be raised; inside a transformation nobody can raise."""
     if (
         not throw
-        or not concrete(trajectory)
+        or not is_concrete(trajectory)
         or trajectory.result.ndim
         or trajectory.status == Status.ok
     ):

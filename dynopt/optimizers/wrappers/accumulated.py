@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ...checks import whole
+from ...checks import whole_number
 from ..base import AbstractOptimizer, must_be_optimizer
 from ..gradient import Gradient
 from .base import AbstractWrapper
@@ -45,7 +45,7 @@ class Accumulated(AbstractWrapper):
 
     def __init__(self, optimizer, k):
         must_be_optimizer(optimizer)
-        self.optimizer, self.k = optimizer, whole("k", k, least=1, like=4)
+        self.optimizer, self.k = optimizer, whole_number("k", k, least=1, like=4)
 
     evaluations = property(lambda self: self.k)
 

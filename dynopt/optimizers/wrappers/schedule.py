@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ...checks import Scalar, number, seen, untraceable
+from ...checks import Scalar, concrete_value, number, tracing_fault
 from ...errors import DynoptError, InvalidType, InvalidValue
 from ..base import AbstractOptimizer, replace_fields
 from .base import function_name
@@ -88,7 +88,7 @@ def _check(schedule: Any) -> None:
         )
     for k in LOOKED_AT:
         try:
-            plain = seen(number("schedule", schedule(jnp.asarray(float(k)))))
+            plain = concrete_value(number("schedule", schedule(jnp.asarray(float(k)))))
         except (DynoptError, TypeError, IndexError) as error:
             raise InvalidType(
                 f"`schedule` {function_name(schedule)} must take the step and return one real number; at step {k}: {error}"
@@ -100,7 +100,7 @@ def _check(schedule: Any) -> None:
     try:
         jax.eval_shape(schedule, 0.0)
     except Exception as error:
-        if (known := untraceable(error, "the traced step")) is None:
+        if (known := tracing_fault(error, "the traced step")) is None:
             raise
         raise InvalidType(
             f"`schedule` {function_name(schedule)} {known[0]}; {known[1]}."

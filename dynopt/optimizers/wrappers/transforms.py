@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ...checks import untraceable
+from ...checks import tracing_fault
 from ...errors import InvalidType, InvalidValue
 from .base import function_name
 
@@ -43,7 +43,7 @@ def applied(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
     try:
         changed = _changed(name, transform, g, x, k)
     except Exception as error:
-        if (known := untraceable(error)) is None:
+        if (known := tracing_fault(error)) is None:
             raise
         raise InvalidType(f"`{name}` {function_name(transform)} {known[0]}; {known[1]}.") from error
     if not _alike(changed, g):
