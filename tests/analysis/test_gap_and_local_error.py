@@ -10,8 +10,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pages
 import pytest
+from every_optimizer import smooth_optimizers
 from jax.flatten_util import ravel_pytree
 from losses import fitting, mixture
 
@@ -25,7 +25,7 @@ rosenbrock = mixture("rosenbrock", problems.rosenbrock().x0)
 single = Problem(bowl.loss, np.array([1.0, -1.0], np.float32), name="single")
 line = Problem(lambda x: jnp.sum(x**2) / 2, [1.0], name="line")
 FIRST = ("sgd", "momentum", "rmsprop", "adam")
-warm = pages.warm(0.01, FIRST)
+warm = smooth_optimizers(0.01, FIRST)
 CASES = [(name, problem) for name in FIRST for problem in (bowl, rosenbrock)]
 
 

@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pages
 import pytest
+from every_optimizer import smooth_optimizers
 from losses import MIXED, fitting, mixture
 
 import dynopt
@@ -30,7 +30,7 @@ from dynopt.optimizers import catalogue
 smooth = mixture("bent", [-2.0, 1.0], name="smooth")
 booth = mixture("booth", problems.booth().x0)
 single = Problem(MIXED["bent"], np.array([-2.0, 1.0], np.float32), name="smooth")
-warm = pages.warm(0.001)
+warm = smooth_optimizers(0.001)
 README = (Path(dynopt.__file__).parent.parent / "README.md").read_text()
 
 

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pages
 import pytest
+from every_optimizer import smooth_optimizers
 
 from dynopt import SGD, Adam, Momentum, Problem, iterate, problems
 from dynopt.errors import InvalidValue
@@ -15,7 +15,7 @@ from dynopt.problems import MeanLoss
 from dynopt.runs.prepare import flatten_loss
 
 PAGES: tuple[AbstractOptimizer, ...] = tuple(
-    optimizer for optimizer in pages.warm(0.01).values() if optimizer.elementwise
+    optimizer for optimizer in smooth_optimizers(0.01).values() if optimizer.elementwise
 )
 PARTS = (2, 7, 8)
 
@@ -214,15 +214,15 @@ def test_what_is_done_to_every_part_is_in_the_flow_too():
 
 
 @pytest.mark.parametrize(
-    "around",
+    "wrap",
     [
         lambda optimizer: Schedule(optimizer, optax.cosine_decay_schedule(1.0, 5)),
         lambda optimizer: WithGradient(optimizer, lambda g, x, k: g**3 + k * x, mean=lambda g: g),
     ],
     ids=["schedule", "surgery"],
 )
-def test_twins_around_accumulation_count_steps_not_parts(wrap_step):
-    problem, optimizer = shallow(), wrap_step(Accumulated(Adam(0.1), 3))
+def test_twins_around_accumulation_count_steps_not_parts(wrap):
+    problem, optimizer = shallow(), wrap(Accumulated(Adam(0.1), 3))
     x, _, grad = flatten_loss(problem.loss, problem.start())
     twin, params = optimizer.optax(), x
     state, update = (

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pages
 import pytest
 from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
+from reference_runs import run_map, solve_flow
 
 from dynopt import AdaBelief, AdaGrad, Adam, AdamW, NAdam, Problem, analysis
 from dynopt.optimizers.adabelief import AdaBeliefState
@@ -27,7 +27,7 @@ def uphill(x):
 
 def test_adagrad_map():
     x, S = start, 0.2
-    for seen in pages.mapped(AdaGrad(0.1, 0.2, 1e-3), grad, start, 30).x[1:]:
+    for seen in run_map(AdaGrad(0.1, 0.2, 1e-3), grad, start, 30).x[1:]:
         g = numpy_grad(x)
         S = S + g**2
         x = x - 0.1 * g / np.sqrt(S + 1e-3)
@@ -46,7 +46,7 @@ def test_adagrad_flow_and_its_start():
 
 def test_adagrad_conserves_the_loss_and_twice_the_roots_of_its_sums():
     optimizer = AdaGrad(0.1, 4.0)
-    run = pages.flowed(optimizer, grad, start, np.linspace(0, 5, 20))
+    run = solve_flow(optimizer, grad, start, np.linspace(0, 5, 20))
     energy = jax.vmap(lambda y: optimizer.lyapunov(0.0, y, f))(run)
     np.testing.assert_allclose(energy, energy[0], rtol=1e-10)
     assert run.s[-1].sum() > 1.3 * run.s[0].sum()
@@ -56,11 +56,11 @@ def test_adagrad_on_a_parabola_has_a_closed_form():
     """f = λx²/2 from s(0) = 0, with w = √s and C = λx₀²/2: t = -(1/λ) (w/2 + (C/4) log(1 - 2w/C)), x² = 2(C - 2w)/λ."""
     lam, x0 = 2.5, 1.5
     C = lam * x0**2 / 2
-    assert AdaGrad(0.1, 0.0).order == 0.5
+    assert AdaGrad(0.1, 0.0).regularity.order == 0.5
     w = np.linspace(1e-3, 0.45 * C, 12)
     t = -(w / 2 + C / 4 * np.log(1 - 2 * w / C)) / lam
     late = AdaGrad(0.1, w[0] ** 2 / 0.1**2, 0.0)  # at s = 0 itself the velocity is not finite
-    run = pages.flowed(late, lambda x: lam * x, [np.sqrt(2 * (C - 2 * w[0]) / lam)], t - t[0])
+    run = solve_flow(late, lambda x: lam * x, [np.sqrt(2 * (C - 2 * w[0]) / lam)], t - t[0])
     np.testing.assert_allclose(run.s[:, 0], w**2, rtol=1e-9)
     np.testing.assert_allclose(run.x[:, 0], np.sqrt(2 * (C - 2 * w) / lam), rtol=1e-9)
 
@@ -72,7 +72,7 @@ def test_under_a_constant_gradient_adagrad_goes_like_the_root_of_time():
             t, AdaGradState(jnp.zeros(1), jnp.array([9.0 * t])), uphill
         ).x[0]
         np.testing.assert_allclose(speed, -1 / np.sqrt(t), rtol=1e-14)  # of x = -2√t
-    moved = pages.mapped(optimizer, uphill, [0.0], 50).x[:, 0]
+    moved = run_map(optimizer, uphill, [0.0], 50).x[:, 0]
     np.testing.assert_allclose(moved[1:], -0.1 * np.cumsum(np.arange(1, 51) ** -0.5), rtol=1e-13)
 
 
@@ -82,9 +82,9 @@ def test_adagrads_error_is_proportional_to_the_square_of_its_rate():
     errors = []
     for eta in (0.1, 0.05, 0.025):
         optimizer = AdaGrad(eta, 0.04 / eta**2)
-        flow = pages.flowed(optimizer, grad, start, [0.0, time]).x[-1] if flow is None else flow
+        flow = solve_flow(optimizer, grad, start, [0.0, time]).x[-1] if flow is None else flow
         errors.append(
-            np.linalg.norm(pages.mapped(optimizer, grad, start, round(time / eta**2)).x[-1] - flow)
+            np.linalg.norm(run_map(optimizer, grad, start, round(time / eta**2)).x[-1] - flow)
         )
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 2, atol=0.1)
 
@@ -95,7 +95,7 @@ def test_adagrads_error_is_proportional_to_the_square_of_its_rate():
 def test_adamw_map_and_flow():
     optimizer = AdamW(0.01, 0.9, 0.99, 1e-3, weight_decay=0.2)
     x, mean, square = start, 0.0, 0.0
-    for k, seen in enumerate(pages.mapped(optimizer, grad, start, 30).x[1:]):
+    for k, seen in enumerate(run_map(optimizer, grad, start, 30).x[1:]):
         g = numpy_grad(x)
         mean, square = 0.9 * mean + 0.1 * g, 0.99 * square + 0.01 * g**2
         m_hat, v_hat = mean / (1 - 0.9 ** (k + 1)), square / (1 - 0.99 ** (k + 1))
@@ -114,20 +114,20 @@ def test_adamw_map_and_flow():
 def test_adamw_under_a_constant_gradient_settles_at_one_over_its_decay(decay):
     """xₖ = (x₀ + s/λ)(1-ηλ)ᵏ - s/λ; the flow has e^(-λt) for (1-ηλ)ᵏ."""
     optimizer, eta = AdamW(0.01, eps=0.0, weight_decay=decay), 0.01
-    seen = pages.mapped(optimizer, uphill, [0.7], 500).x[:, 0]
+    seen = run_map(optimizer, uphill, [0.7], 500).x[:, 0]
     k = np.arange(501)
     np.testing.assert_allclose(
         seen, (0.7 + 1 / decay) * (1 - eta * decay) ** k - 1 / decay, rtol=1e-12, atol=1e-13
     )
     t = np.linspace(0, 5, 11)
-    flow = pages.flowed(optimizer, uphill, [0.7], t).x[:, 0]
+    flow = solve_flow(optimizer, uphill, [0.7], t).x[:, 0]
     np.testing.assert_allclose(flow, (0.7 + 1 / decay) * np.exp(-decay * t) - 1 / decay, rtol=1e-9)
     assert np.abs(seen[-1]) <= 1 / decay
 
 
 def test_adamw_rests_where_decay_and_adam_balance_not_where_the_gradient_is_zero():
     optimizer = AdamW(0.01, weight_decay=0.5)
-    y = jax.tree.map(lambda a: a[-1], pages.mapped(optimizer, grad, start, 5000))
+    y = jax.tree.map(lambda a: a[-1], run_map(optimizer, grad, start, 5000))
     m_hat, v_hat = np.asarray(y.m), np.asarray(y.v) / (1 - 0.999**5000)
     np.testing.assert_allclose(m_hat / (np.sqrt(v_hat) + 1e-8), -0.5 * y.x, atol=0.02)
 
@@ -138,7 +138,7 @@ def test_adamw_rests_where_decay_and_adam_balance_not_where_the_gradient_is_zero
 def test_nadam_map_and_flow():
     optimizer = NAdam(0.01, 0.9, 0.99, 1e-3)
     x, mean, square = start, 0.0, 0.0
-    for k, seen in enumerate(pages.mapped(optimizer, grad, start, 30).x[1:]):
+    for k, seen in enumerate(run_map(optimizer, grad, start, 30).x[1:]):
         g = numpy_grad(x)
         mean, square = 0.9 * mean + 0.1 * g, 0.99 * square + 0.01 * g**2
         m_hat = 0.9 * mean / (1 - 0.9 ** (k + 2)) + 0.1 * g / (1 - 0.9 ** (k + 1))
@@ -153,7 +153,7 @@ def test_nadam_map_and_flow():
 
 def test_for_a_long_memory_the_kth_step_of_nadam_is_longer_by_one_over_k_times_k_plus_one():
     """Under a constant gradient and without ε; all of it together makes one step."""
-    lengths = -np.diff(pages.mapped(NAdam(1.0, b1=1 - 1e-7, eps=0.0), uphill, [0.0], 200).x[:, 0])
+    lengths = -np.diff(run_map(NAdam(1.0, b1=1 - 1e-7, eps=0.0), uphill, [0.0], 200).x[:, 0])
     k = np.arange(1, 201)
     np.testing.assert_allclose(lengths - 1, 1 / (k * (k + 1)), rtol=1e-3)
     assert (lengths - 1).sum() == pytest.approx(1, abs=0.01)
@@ -171,7 +171,7 @@ def test_nadam_spends_adams_energy():
 def test_adabelief_map_and_flow():
     optimizer = AdaBelief(0.01, 0.9, 0.99, 1e-3, 1e-4)
     x, mean, spread = start, 0.0, 0.0
-    for k, seen in enumerate(pages.mapped(optimizer, grad, start, 30).x[1:]):
+    for k, seen in enumerate(run_map(optimizer, grad, start, 30).x[1:]):
         g = numpy_grad(x)
         mean = 0.9 * mean + 0.1 * g
         spread = 0.99 * spread + 0.01 * (g - mean) ** 2 + 1e-4
@@ -200,7 +200,7 @@ def test_adabelief_flow_at_zero_is_its_limit():
 def test_where_gradients_are_constant_the_steps_of_adabelief_grow_three_millionfold():
     """v fades to e = ε₀/(1-β₂), and steps become η |g|/(√e + ε)."""
     optimizer = AdaBelief(1.0)
-    end = jax.tree.map(lambda a: a[-2:, 0], pages.mapped(optimizer, uphill, [0.0], 60_000))
+    end = jax.tree.map(lambda a: a[-2:, 0], run_map(optimizer, uphill, [0.0], 60_000))
     assert float(end.v[-1]) == pytest.approx(1e-13, rel=1e-6)
     np.testing.assert_allclose(end.x[0] - end.x[1], 3.0 * 3.16e6, rtol=1e-2)
 

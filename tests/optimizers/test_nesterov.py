@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pages
 import pytest
 from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
+from reference_runs import run_map, solve_flow
 from scipy.special import j1
 
 from dynopt import Modified, Momentum, Nesterov, NesterovConvex, analysis
@@ -32,14 +32,14 @@ def textbook(eta, momenta, steps):
 
 def test_nesterov_map_is_the_look_ahead_sequence():
     xs, ys = textbook(0.01, lambda k: 0.8, 30)
-    run = pages.mapped(Nesterov(0.01, 0.8), grad, start, 30)
+    run = run_map(Nesterov(0.01, 0.8), grad, start, 30)
     np.testing.assert_allclose(run.x, ys, rtol=1e-12)
     np.testing.assert_allclose(run.x - 0.1 * 0.8 * run.p, xs, rtol=1e-12)
 
 
 def test_convex_map_has_the_momentum_k_over_k_plus_three():
     xs, ys = textbook(0.01, lambda k: (k - 1) / (k + 2), 30)
-    run = pages.mapped(NesterovConvex(0.01), grad, start, 30)
+    run = run_map(NesterovConvex(0.01), grad, start, 30)
     np.testing.assert_allclose(run.x, ys, rtol=1e-12)
     k = np.arange(31)[:, None]
     np.testing.assert_allclose(run.x - 0.1 * (k - 1) / (k + 2) * run.p, xs, rtol=1e-12)
@@ -69,7 +69,7 @@ def test_convex_flow_is_damped_by_three_over_t_and_starts_with_a_quarter_of_the_
 def test_the_convex_flow_on_a_quadratic_is_bessels_function():
     """x = 2 x₀ J₁(√λ t)/(√λ t), here with λ = 2.5."""
     t = np.linspace(0, 10, 41)
-    run = pages.flowed(NesterovConvex(0.01), lambda x: 2.5 * x, [1.5], t)
+    run = solve_flow(NesterovConvex(0.01), lambda x: 2.5 * x, [1.5], t)
     w = np.sqrt(2.5) * t[1:]
     np.testing.assert_allclose(run.x[1:, 0], 1.5 * 2 * j1(w) / w, atol=1e-8)
 
@@ -80,7 +80,7 @@ def test_the_convex_map_nears_bessels_function_like_h():
         t = h * np.arange(1, round(10 / h) + 1)
         errors.append(
             np.abs(
-                pages.mapped(NesterovConvex(h**2), line, [1.0], len(t)).x[1:, 0] - 2 * j1(t) / t
+                run_map(NesterovConvex(h**2), line, [1.0], len(t)).x[1:, 0] - 2 * j1(t) / t
             ).max()
         )
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.05)
@@ -98,12 +98,12 @@ def test_on_a_convex_loss_flow_and_map_are_below_two_squared_distances_over_t_sq
 
     x0 = np.array([3.0, -4.0])
     t = np.linspace(0.1, 40, 100)
-    flow = pages.flowed(NesterovConvex(1.0), grad, x0, t)
+    flow = solve_flow(NesterovConvex(1.0), grad, x0, t)
     assert (t**2 * loss(flow.x) <= 2 * (x0**2).sum()).all()
     energy = t**2 * loss(flow.x) + 2 * ((flow.x + t[:, None] / 2 * flow.p) ** 2).sum(-1)
     assert (np.diff(energy) < 1e-9).all()
 
-    map, k = pages.mapped(NesterovConvex(1.0), grad, x0, 100), np.arange(101)
+    map, k = run_map(NesterovConvex(1.0), grad, x0, 100), np.arange(101)
     behind = map.x - ((k - 1) / (k + 2))[:, None] * map.p
     assert ((k[1:] + 1) ** 2 * loss(behind[1:]) <= 2 * (x0**2).sum()).all()
 
@@ -120,7 +120,7 @@ def test_convex_energy_is_drained_at_three_over_t():
 def test_the_loss_of_the_convex_flow_swings_up_to_four_over_pi_t_cubed():
     """limsup t³ f = 4x₀²/(π √λ) for f = λx²/2, within one per cent by t = 400."""
     t = np.concatenate([[0.0], np.arange(300, 400, 0.05)])
-    x = np.asarray(pages.flowed(NesterovConvex(0.01), line, [1.0], t).x[1:, 0])
+    x = np.asarray(solve_flow(NesterovConvex(0.01), line, [1.0], t).x[1:, 0])
     assert (t[1:] ** 3 * x**2 / 2).max() == pytest.approx(4 / np.pi, rel=0.01)
 
 
@@ -143,11 +143,11 @@ def test_at_one_over_the_largest_curvature_it_contracts_by_one_minus_one_over_th
 
 
 @pytest.mark.parametrize(
-    ("page", "limit"), [(Nesterov, (2 + 2 * 0.8) / (1 + 2 * 0.8)), (Momentum, 2 + 2 * 0.8)]
+    ("kind", "limit"), [(Nesterov, (2 + 2 * 0.8) / (1 + 2 * 0.8)), (Momentum, 2 + 2 * 0.8)]
 )
-def test_looking_ahead_lowers_the_critical_curvature(optimizer, limit):
+def test_looking_ahead_lowers_the_critical_curvature(kind, limit):
     """(2+2μ)/((1+2μ)η), against (2+2μ)/η of the heavy ball."""
-    assert float(analysis.critical_curvature(optimizer(0.01, 0.8))) * 0.01 == pytest.approx(
+    assert float(analysis.critical_curvature(kind(0.01, 0.8))) * 0.01 == pytest.approx(
         limit, rel=1e-9
     )
 

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pages
 import pytest
 from losses import QUARTIC_START as start, quartic, quartic_slope as numpy_grad
+from reference_runs import run_map, solve_flow
 from scipy.special import j1
 
 from dynopt import ScheduleFree
@@ -17,7 +17,7 @@ grad = jax.grad(quartic)
 
 def test_map():
     x = z = start
-    run = pages.mapped(ScheduleFree(0.05, 0.8), grad, start, 30)
+    run = run_map(ScheduleFree(0.05, 0.8), grad, start, 30)
     for k in range(30):
         z = z - 0.05 * numpy_grad(0.8 * x + 0.2 * z)
         x = x + (z - x) / (k + 1)
@@ -40,13 +40,13 @@ def test_flow_and_the_half_speed_of_its_start():
 def test_with_the_gradient_at_the_mean_a_quadratic_gives_bessels_function():
     """x = x₀ J₁(2√(λt))/√(λt) for β = 1, here with λ = 2.5."""
     t = np.linspace(0, 10, 41)
-    x = pages.flowed(ScheduleFree(0.05, 1.0), lambda x: 2.5 * x, [1.5], t).x[1:, 0]
+    x = solve_flow(ScheduleFree(0.05, 1.0), lambda x: 2.5 * x, [1.5], t).x[1:, 0]
     w = np.sqrt(2.5 * t[1:])
     np.testing.assert_allclose(x, 1.5 * j1(2 * w) / w, atol=1e-8)
 
 
 def test_without_it_the_position_is_the_average_of_gradient_descent():
-    run = pages.mapped(ScheduleFree(0.05, 0.0), grad, start, 30)
+    run = run_map(ScheduleFree(0.05, 0.0), grad, start, 30)
     z, path = start, []
     for _ in range(30):
         z = z - 0.05 * numpy_grad(z)

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pages
 import pytest
 from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
+from reference_runs import run_map, solve_flow
 
 from dynopt import Lion, Muon, Problem, Signum, analysis, integrate
 from dynopt.errors import InvalidValue
@@ -58,7 +58,7 @@ def test_without_smoothing_they_are_the_sign_its_norm_and_the_box():
 def test_signum_map_and_flow(smoothing):
     optimizer, x, mean = Signum(0.01, 0.8, smoothing), start, 0.0
     sign = np.sign if smoothing == 0 else lambda m: np.tanh(m / smoothing)
-    for seen in pages.mapped(optimizer, grad, start, 30).x[1:]:
+    for seen in run_map(optimizer, grad, start, 30).x[1:]:
         mean = 0.8 * mean + 0.2 * numpy_grad(x)
         x = x - 0.01 * sign(mean)
         np.testing.assert_allclose(seen, x, rtol=1e-12)
@@ -80,7 +80,7 @@ def test_a_short_memory_runs_each_coordinate_down_in_finite_time():
     """|x| = max(|x₀| - t, 0) on separable bowls, but for chatter of the size of τ."""
     tau = 1e-3
     optimizer = Signum(tau, 0.0)
-    x = pages.mapped(optimizer, lambda x: jnp.array([1.0, 7.0]) * x, [0.5, -0.8], 1000).x
+    x = run_map(optimizer, lambda x: jnp.array([1.0, 7.0]) * x, [0.5, -0.8], 1000).x
     t = np.arange(1001)[:, None] * tau
     np.testing.assert_allclose(np.abs(x), np.maximum(np.array([0.5, 0.8]) - t, 0), atol=2.1 * tau)
 
@@ -110,7 +110,7 @@ def test_crossings_leave_the_jump_at_once():
 def test_lion_map_and_flow(smoothing):
     optimizer, x, mean = Lion(0.01, 0.8, 0.95, 0.3, smoothing), start, 0.0
     sign = np.sign if smoothing == 0 else lambda m: np.tanh(m / smoothing)
-    for seen in pages.mapped(optimizer, grad, start, 30).x[1:]:
+    for seen in run_map(optimizer, grad, start, 30).x[1:]:
         g = numpy_grad(x)
         x = x - 0.01 * (sign(0.8 * mean + 0.2 * g) + 0.3 * x)
         mean = 0.95 * mean + 0.05 * g
@@ -144,7 +144,7 @@ def test_lion_minimises_the_loss_within_its_box():
     """min f + K*(λx)/λ: at the limit ∇f + artanh(λx) s = 0, within |x| ≤ 1/λ; the energy never rises on the way."""
     decay, s, target = 0.5, 0.2, jnp.array([2.2, 1.0])
     optimizer = Lion(0.05, 0.9, 0.95, decay, s)
-    run = pages.flowed(
+    run = solve_flow(
         optimizer, lambda x: x - target, [0.1, 0.2], np.linspace(0, 60, 200), tol=1e-11
     )
     end = np.asarray(run.x[-1])
@@ -160,7 +160,7 @@ def test_lion_comes_into_its_box_at_the_rate_of_its_decay():
     decay = 0.5
     t = np.linspace(0, 4, 30)
     x = np.asarray(
-        pages.flowed(Lion(0.05, 0.9, 0.95, decay, 0.2), lambda x: x - 5, [6.0, -7.0], t).x
+        solve_flow(Lion(0.05, 0.9, 0.95, decay, 0.2), lambda x: x - 5, [6.0, -7.0], t).x
     )
     outside = np.maximum(np.abs(x) - 1 / decay, 0)
     assert (outside <= np.exp(-decay * t)[:, None] * outside[0] + 1e-10).all()
@@ -182,7 +182,7 @@ def numpy_sign(M):
 
 def test_muon_map_and_flow_with_the_polar_factor():
     optimizer, x, mean, r = Muon(0.02, 0.9, exact=True), np.zeros((3, 4)), 0.0, np.sqrt(4 / 3)
-    for k, seen in enumerate(pages.mapped(optimizer, towards(A), np.zeros((3, 4)), 12).x[1:]):
+    for k, seen in enumerate(run_map(optimizer, towards(A), np.zeros((3, 4)), 12).x[1:]):
         g = x - A
         mean = 0.9 * mean + 0.1 * g
         m_hat = 0.9 * mean / (1 - 0.9 ** (k + 2)) + 0.1 * g / (1 - 0.9 ** (k + 1))
@@ -201,7 +201,7 @@ def test_without_a_memory_singular_values_shrink_linearly_to_zero():
     optimizer, r, h = Muon(1e-4, 0.0, exact=True), np.sqrt(4 / 3), 1e-4
     sigma = np.linalg.svd(A, compute_uv=False)
     steps = round(1.05 * sigma[1] / r / h)
-    X = np.asarray(pages.mapped(optimizer, towards(A), np.zeros((3, 4)), steps).x[-1])
+    X = np.asarray(run_map(optimizer, towards(A), np.zeros((3, 4)), steps).x[-1])
     left = np.linalg.svd(X - A, compute_uv=False)
     np.testing.assert_allclose(left, np.maximum(sigma - r * h * steps, 0), atol=2 * r * h)
     u, _, v = np.linalg.svd(A)
@@ -267,7 +267,7 @@ def test_muon_of_a_pytree_is_optax_and_leaves_that_are_no_matrices_are_refused()
         return jnp.cos(x) + x
 
     optimizer = Muon(0.02).for_leaves(x)
-    run = pages.mapped(optimizer, pull, flat, 3)
+    run = run_map(optimizer, pull, flat, 3)
     twin = optimizer.optax()
     state = twin.init(x)
     for k in range(3):

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pages
 import pytest
 from losses import QUARTIC_START as start, quartic as f
+from reference_runs import run_map, solve_flow
 
 from dynopt import (
     SGD,
@@ -60,7 +60,7 @@ AROUND = {
         optimizer, lambda g, x: jax.tree.map(lambda g, x: jnp.tanh(g) + 0.1 * x, g, x)
     ),
 }
-wrappers = pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+wrappers = pytest.mark.parametrize("wrap", AROUND.values(), ids=AROUND)
 inside = pytest.mark.parametrize(
     "optimizer", [SGD(0.01), Momentum(0.01), Adam(0.01)], ids=["sgd", "momentum", "adam"]
 )
@@ -79,8 +79,8 @@ def difference(a, b):
 
 @wrappers
 @inside
-def test_the_flow_is_the_limit_of_the_map_and_a_refined_clock_leaves_it_alone(wrap_step, optimizer):
-    optimizer = wrap_step(optimizer).for_leaves(net.start())
+def test_the_flow_is_the_limit_of_the_map_and_a_refined_clock_leaves_it_alone(wrap, optimizer):
+    optimizer = wrap(optimizer).for_leaves(net.start())
     y = jax.tree.map(lambda a: a + 0.5, optimizer.init(flat, slope))
     limit = jax.jvp(lambda h: optimizer.with_time_step(h).step(0.3, y, slope), (0.0,), (1.0,))[1]
     assert difference(limit, optimizer.vector_field(0.3, y, slope)) < 1e-13
@@ -95,8 +95,8 @@ def test_the_flow_is_the_limit_of_the_map_and_a_refined_clock_leaves_it_alone(wr
 
 @wrappers
 @inside
-def test_the_map_is_that_of_the_twin(wrap_step, optimizer, library_path):
-    optimizer, x = wrap_step(optimizer), net.start()
+def test_the_map_is_that_of_the_twin(wrap, optimizer, library_path):
+    optimizer, x = wrap(optimizer), net.start()
     run = iterate(optimizer, net, 6)
     for k, seen in enumerate(library_path(optimizer.optax(), jax.grad(layers), x, 6)):
         y = jax.tree.map(lambda a, k=k: a[k + 1], run.y)
@@ -113,15 +113,15 @@ def test_the_gap_closes_like_h_and_to_the_modified_flow_like_h_squared(name):
         errors = []
         for n in (1, 2, 4):
             asked = kind(optimizer.refine(n))
-            end = pages.flowed(asked, slope, flat, [0.0, 2.0], tol=1e-11).x[-1]
-            errors.append(np.linalg.norm(pages.mapped(asked, slope, flat, 10 * n).x[-1] - end))
-        assert asked.order == order
+            end = solve_flow(asked, slope, flat, [0.0, 2.0], tol=1e-11).x[-1]
+            errors.append(np.linalg.norm(run_map(asked, slope, flat, 10 * n).x[-1] - end))
+        assert asked.regularity.order == order
         assert np.log2(errors[1] / errors[2]) == pytest.approx(order, abs=0.2)
 
 
 @wrappers
-def test_they_nest_print_and_keep_dtypes(wrap_step):
-    optimizer = wrap_step(WithGradient(SGD(0.1), optax.clip_by_global_norm(1.0)))
+def test_they_nest_print_and_keep_dtypes(wrap):
+    optimizer = wrap(WithGradient(SGD(0.1), optax.clip_by_global_norm(1.0)))
     assert "WithGradient(SGD(learning_rate=0.1), transform=clip_by_global_norm)" in repr(optimizer)
     assert optimizer.name == f"{type(optimizer).__name__}(WithGradient(SGD))" and optimizer.h == 0.1
     single = jax.tree.map(lambda a: np.asarray(a, np.float32), net.x0)
@@ -139,16 +139,16 @@ def test_new_values_never_compile_again():
 
     problem = Problem(counted, net.x0, name="counted")
 
-    def wrap_step(rate):
+    def wrap(rate):
         clipped = WithGradient(Adam(rate), per_layer_clip)
         return Accumulated(
             Averaged(Layerwise(Schedule(clipped, cosine), {"a": 7 * rate}), 9 * rate), 2
         )
 
-    iterate(wrap_step(0.1), problem, 3)
+    iterate(wrap(0.1), problem, 3)
     traces = len(seen)
-    iterate(wrap_step(0.2), problem, 3)
-    iterate(wrap_step(0.05).refine(3), problem, 3, x0=jax.tree.map(lambda a: a / 2, net.x0))
+    iterate(wrap(0.2), problem, 3)
+    iterate(wrap(0.05).refine(3), problem, 3, x0=jax.tree.map(lambda a: a / 2, net.x0))
     assert len(seen) == traces > 0
 
 
@@ -183,7 +183,7 @@ def test_pages_that_keep_positions_in_their_memory_are_wrapped_the_other_way_rou
 def test_a_scheduled_step_is_that_share_of_a_step():
     plain, scheduled = SGD(0.1), Schedule(SGD(0.1), cosine)
     x = start
-    for k, seen in enumerate(pages.mapped(scheduled, grad, start, 50).x[1:]):
+    for k, seen in enumerate(run_map(scheduled, grad, start, 50).x[1:]):
         share = 0.1 + 0.9 * (1 + np.cos(np.pi * min(k, 40) / 40)) / 2
         x = x - share * 0.1 * np.asarray(grad(x))
         np.testing.assert_allclose(seen, x, rtol=1e-12)
@@ -198,14 +198,14 @@ def test_a_schedule_is_a_change_of_time_for_gradient_descent():
     t = np.linspace(0, 4, 2001)
     c = np.array(jax.vmap(optimizer.factor)(t))
     T = np.concatenate([[0], np.cumsum((c[1:] + c[:-1]) / 2 * np.diff(t))])
-    scheduled = pages.flowed(optimizer, grad, start, t[::400], tol=1e-10)
-    plain = pages.flowed(SGD(0.1), grad, start, T[::400])
+    scheduled = solve_flow(optimizer, grad, start, t[::400], tol=1e-10)
+    plain = solve_flow(SGD(0.1), grad, start, T[::400])
     np.testing.assert_allclose(scheduled.x, plain.x, atol=1e-6)
 
 
 def test_the_map_has_gone_the_sum_of_its_steps():
     """Down a slope of 1, after 40 steps: Σ cₖ h, which is less than h/2 from ∫ c dt."""
-    x = pages.mapped(Schedule(SGD(0.1), cosine), jnp.ones_like, [0.0], 40).x[-1, 0]
+    x = run_map(Schedule(SGD(0.1), cosine), jnp.ones_like, [0.0], 40).x[-1, 0]
     shares = 0.1 + 0.9 * (1 + np.cos(np.pi * np.arange(40) / 40)) / 2
     np.testing.assert_allclose(x, -0.1 * shares.sum(), rtol=1e-13)
     assert 0 < 0.1 * shares.sum() - 4 * 0.55 < 0.1 / 2
@@ -294,20 +294,20 @@ def test_wrong_schedules(schedule, error, words):
 
 
 @pytest.mark.parametrize(
-    "around",
+    "wrap",
     [
         lambda optimizer: Schedule(optimizer, cosine),
         lambda optimizer: Layerwise(optimizer, {"a": 2.0}),
     ],
 )
-def test_a_factor_has_an_energy_where_the_page_inside_has_one(wrap_step):
+def test_a_factor_has_an_energy_where_the_page_inside_has_one(wrap):
     """Surgery makes another field of the gradient, so the loss may rise along it."""
     y = SGD(0.1).init(flat, slope)
     with pytest.raises(InvalidValue, match="no energy is known for WithGradient"):
-        wrap_step(WithGradient(SGD(0.1), lambda g: jax.tree.map(jnp.negative, g))).lyapunov(
+        wrap(WithGradient(SGD(0.1), lambda g: jax.tree.map(jnp.negative, g))).lyapunov(
             0.0, y, lambda x: x @ x
         )
-    assert wrap_step(Accumulated(SGD(0.1), 2)).lyapunov(0.0, y, lambda x: x @ x) == flat @ flat
+    assert wrap(Accumulated(SGD(0.1), 2)).lyapunov(0.0, y, lambda x: x @ x) == flat @ flat
 
 
 # --- averages
@@ -315,7 +315,7 @@ def test_a_factor_has_an_energy_where_the_page_inside_has_one(wrap_step):
 
 def test_averaged_map_and_flow():
     optimizer = Averaged(SGD(0.1), 0.5)
-    run = pages.mapped(optimizer, grad, start, 20)
+    run = run_map(optimizer, grad, start, 20)
     z, mean = start, start
     for seen, fast in zip(run.x[1:], run.fast[1:], strict=True):
         z = z - 0.1 * np.asarray(grad(z))
@@ -335,13 +335,13 @@ def test_the_mean_of_a_circle_is_smaller_by_one_over_the_root_of_one_plus_omega_
 
     optimizer = Averaged(SGD(0.1), 20.0)
     t = np.concatenate([[0.0], np.linspace(300, 320, 9)])
-    run = pages.flowed(optimizer, turning, [1.0, 0.0], t)
+    run = solve_flow(optimizer, turning, [1.0, 0.0], t)
     np.testing.assert_allclose(np.linalg.norm(run.fast, axis=1), 1, rtol=1e-9)
     np.testing.assert_allclose(np.linalg.norm(run.x[1:], axis=1), 0.099504, atol=1e-4)
 
 
 def test_averaging_lags_by_tau_behind_what_walks_straight():
-    run = pages.flowed(Averaged(SGD(0.1), 2.0), jnp.ones_like, [0.0], [0.0, 60.0])
+    run = solve_flow(Averaged(SGD(0.1), 2.0), jnp.ones_like, [0.0], [0.0, 60.0])
     np.testing.assert_allclose(run.x[-1] - run.fast[-1], 2.0, rtol=1e-9)
 
 
@@ -372,14 +372,14 @@ def test_a_page_is_made_memoryless_before_it_is_wrapped():
         Memoryless(Averaged(Momentum(0.1), 1.0))
 
 
-@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
-def test_what_is_modified_is_wrapped_first(wrap_step):
+@pytest.mark.parametrize("wrap", AROUND.values(), ids=AROUND)
+def test_what_is_modified_is_wrapped_first(wrap):
     """The modified flow of a page is not that of what is around it."""
     with pytest.raises(
         InvalidValue,
         match="is that of its own map, not of what is around it; wrap its page, and modify",
     ):
-        wrap_step(Modified(SGD(0.1)))
+        wrap(Modified(SGD(0.1)))
 
 
 # --- layers
@@ -498,11 +498,11 @@ def test_a_penalty_is_the_gradient_of_what_it_adds():
     steeper = jax.grad(lambda x: penalised.loss(unravel(x)))
     ours, theirs = WithGradient(SGD(0.1), decay_weights).for_leaves(net.start()), SGD(0.1)
     np.testing.assert_allclose(
-        pages.mapped(ours, slope, flat, 6).x, pages.mapped(theirs, steeper, flat, 6).x, rtol=1e-12
+        run_map(ours, slope, flat, 6).x, run_map(theirs, steeper, flat, 6).x, rtol=1e-12
     )
     t = np.linspace(0, 0.6, 4)
     np.testing.assert_allclose(
-        pages.flowed(ours, slope, flat, t).x, pages.flowed(theirs, steeper, flat, t).x, rtol=1e-9
+        solve_flow(ours, slope, flat, t).x, solve_flow(theirs, steeper, flat, t).x, rtol=1e-9
     )
 
 

@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pages as known
 import pytest
+from every_optimizer import SMOOTH_OPTIONS, default_optimizers, smooth_optimizers
 
 import dynopt
 from dynopt import optimizers
 from dynopt.errors import InvalidValue
 from dynopt.optimizers.twin import optax_parameters
 
-pages = pytest.mark.parametrize("optimizer", known.plain(0.01).values(), ids=known.plain(0.01))
-warm_pages = pytest.mark.parametrize("optimizer", known.warm(0.01).values(), ids=known.warm(0.01))
+pages = pytest.mark.parametrize("optimizer", default_optimizers(0.01).values(), ids=default_optimizers(0.01))
+warm_pages = pytest.mark.parametrize("optimizer", smooth_optimizers(0.01).values(), ids=smooth_optimizers(0.01))
 TWINS = {
     "Momentum": optax.sgd,
     "Nesterov": optax.sgd,
@@ -54,7 +54,7 @@ def largest(tree):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [*known.plain(0.01).values(), *known.warm(0.01, known.WARM).values()], ids=repr
+    "optimizer", [*default_optimizers(0.01).values(), *smooth_optimizers(0.01, SMOOTH_OPTIONS).values()], ids=repr
 )
 def test_step_is_optax_for_ten_steps(optimizer, library_path):
     y = optimizer.init(start(optimizer), grad)
@@ -109,7 +109,7 @@ def test_refining_leaves_the_flow_alone(optimizer):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [*known.plain(0.01).values(), *known.warm(0.01, known.WARM).values()], ids=repr
+    "optimizer", [*default_optimizers(0.01).values(), *smooth_optimizers(0.01, SMOOTH_OPTIONS).values()], ids=repr
 )
 def test_energy_never_rises_along_the_flow_or_the_page_says_that_none_is_known(optimizer):
     if "none is known" in " ".join(
@@ -164,7 +164,7 @@ def test_step_and_flow_keep_the_dtype(optimizer, dtype):
 
 @pytest.mark.parametrize(
     "optimizer",
-    [optimizer for optimizer in known.plain(0.01).values() if optimizer.elementwise],
+    [optimizer for optimizer in default_optimizers(0.01).values() if optimizer.elementwise],
     ids=repr,
 )
 def test_a_page_is_elementwise_in_any_shape(optimizer):
