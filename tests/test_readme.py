@@ -14,7 +14,7 @@ from dynopt.optimizers import catalogue
 README = (Path(dynopt.__file__).parent.parent / "README.md").read_text()
 
 
-def test_the_table_shows_every_page_in_order_with_map_flow_and_clock():
+def test_the_table_shows_every_optimizer_in_order_with_map_flow_and_time_step():
     """The measured orders are held by tests/analysis/test_order.py."""
     rows = re.findall(r"^\| `(\w+)` \| (h?[^|]+) \| ([^|]+) \| ([^|]+) \| [\d.]+ \|$", README, re.M)
     assert rows == [(cls.__name__, *equations(cls).values()) for cls in catalogue.values()]
@@ -40,7 +40,7 @@ def test_the_ten_lines_run_as_written(run, tmp_path):
     assert run(ten).count("Order(") == 3 and (tmp_path / "paths.png").stat().st_size > 10_000
 
 
-def test_pages_around_pages_run_as_written(run, tmp_path):
+def test_wrappers_run_as_written(run, tmp_path):
     run(wrapped + "assert repr(parts).startswith('Accumulated(Adam(')")
     assert (tmp_path / "network.png").stat().st_size > 10_000
 
@@ -50,7 +50,7 @@ def test_sweeps_run_as_written(run, tmp_path):
     assert {file.name for file in tmp_path.glob("*.png")} == {"basins.png", "sweep.png"}
 
 
-def test_five_lines_prove_the_flow_of_ones_own_optimizer_and_its_modified_flow(run):
+def test_five_lines_measure_the_flow_of_ones_own_optimizer_and_its_modified_flow(run):
     assert len([line for line in five.splitlines() if line.strip()]) == 5
     first, second = re.findall(r"Order\(([\d.]+) ± [\d.]+, expected (\d)", run(five))
     assert float(first[0]) == pytest.approx(1, abs=0.02) and first[1] == "1"
