@@ -222,7 +222,7 @@ def test_flow_of_a_chain_with_a_trace_that_grows_like_1_over_h():
 
 
 @pytest.mark.parametrize(
-    ("page", "family"),
+    ("optimizer", "family"),
     [
         (SGD(0.01), lambda h: optax.sgd(h)),
         (

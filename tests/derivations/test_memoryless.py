@@ -291,6 +291,8 @@ def test_what_is_derived_is_not_reduced():
 
 
 @pytest.mark.usefixtures("as_users_see_it")
-def test_a_page_is_needed():
-    with pytest.raises(InvalidType, match="`optimizer` must be a page such as dynopt.Momentum"):
+def test_what_is_no_optimizer_is_refused():
+    with pytest.raises(
+        InvalidType, match="`optimizer` must be an optimizer of dynopt such as dynopt.Momentum"
+    ):
         Memoryless(0.1)

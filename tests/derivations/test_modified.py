@@ -165,7 +165,7 @@ def test_rmsprop_from_zero_keeps_its_half_order():
     with pytest.warns(
         UserWarning, match="order 0.5 for its cold start, where no series in h converges"
     ):
-        assert Modified(RMSprop(0.01)).order == 0.5
+        assert Modified(RMSprop(0.01)).regularity.order == 0.5
 
 
 def test_the_map_is_untouched():
@@ -204,8 +204,8 @@ def test_a_singular_start_ends_the_series_at_two():
 
 
 @pytest.mark.usefixtures("as_users_see_it")
-def test_a_page_is_needed():
-    with pytest.raises(InvalidType, match="`optimizer` must be a page such as"):
+def test_what_is_no_optimizer_is_refused():
+    with pytest.raises(InvalidType, match="`optimizer` must be an optimizer of dynopt such as"):
         Modified(0.1)
 
 
