@@ -15,6 +15,4 @@ from .implicit_bias import ImplicitBias as ImplicitBias, implicit_bias as implic
 from .rescaling import Rescaling as Rescaling, rescaling as rescaling
 from .basins import Basins as Basins, basins as basins
 from .sensitivity import Sensitivity as Sensitivity, sensitivity as sensitivity
-from .precision import Precision as Precision, precision as precision
 from .inside import Inside as Inside, inside as inside
-from .steepest import Steepest as Steepest, steepest as steepest

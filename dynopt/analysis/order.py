@@ -21,7 +21,7 @@ from ..runs.trajectory import GAVE_UP
 from .round_off import iterate_twice
 
 Points = np.ndarray
-MOST = 20  # clocks: the finest takes half a million times as many steps as the first
+MAX_REFINEMENTS = 20  # clocks: the finest takes half a million times as many steps as the first
 UNSETTLED = 0.1  # from the first pairwise slope of a fit to the last
 STEADY = 0.02  # pairwise slopes nearer than this to the finest one belong to the same straight line
 
@@ -82,7 +82,7 @@ def order(
     >>> print(f"{order(SGD(0.01), problems.rosenbrock(), time=0.02).expected:g}")
     1
     """
-    refinements = whole_number("refinements", refinements, least=3, most=MOST, like=8)
+    refinements = whole_number("refinements", refinements, least=3, most=MAX_REFINEMENTS, like=8)
     steps = (
         50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
     )

@@ -6,5 +6,5 @@
 The notebooks themselves lie in `notebooks/` beside the library.
 """
 
-from . import check as check
+from . import bound as bound, check as check, precision as precision, steepest as steepest
 from .conventions import conventions as conventions

@@ -210,7 +210,7 @@ conventions = Conventions(
                 (
                     "textbooks",
                     "steepest descent in a norm: η ‖g‖* d, with the dual norm of g",
-                    "`analysis.steepest`",
+                    "`course.steepest.measure`",
                 ),
             ),
         ),

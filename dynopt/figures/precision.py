@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..analysis import Precision
+from ..course.precision import Precision
 from ..errors import InvalidValue
 from .drawing import legends, runs
 from .drawing.axes import log_view, mark_decades
@@ -95,7 +95,7 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
 
 
 def _moving(results: Precision | list[Precision]) -> Precision:
-    seen = single(results, Precision, "analysis.precision")
+    seen = single(results, Precision, "course.precision.measure")
     if not seen.double.any():
         raise InvalidValue(
             f"{seen.optimizer!r} is at rest on {called(seen)}, so there is no gap; pass another `x0`."

@@ -3,8 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..analysis import Steepest
-from ..analysis.steepest import length
+from ..course.steepest import Steepest, length
 from ..errors import InvalidValue
 from ..optimizers import SGD, Muon, Signum
 from .drawing import legends, runs
@@ -94,7 +93,7 @@ def _rows(gradient: np.ndarray) -> str:
 
 
 def _planar(results: Steepest | list[Steepest]) -> Steepest:
-    seen = single(results, Steepest, "analysis.steepest")
+    seen = single(results, Steepest, "course.steepest.measure")
     if seen.gradient.size < 2:
         raise InvalidValue(
             "balls are drawn in a plane, but the gradient is one number; pass one of two or more."

@@ -6,6 +6,7 @@ import numpy as np
 from solving import Solution
 
 from dynopt import SGD, analysis, problems
+from dynopt.course import precision
 
 VALLEY = problems.rosenbrock()
 H = np.array([0.1, 0.05, 0.025, 0.0125])
@@ -32,7 +33,7 @@ SOLUTIONS = {
         absolute=0.03,
     ),
     "02-b": Solution(
-        lambda: (analysis.precision(SGD(4e-4), VALLEY, 0.5, 8).turn,),
+        lambda: (precision.measure(SGD(4e-4), VALLEY, 0.5, 8).turn,),
         [
             (3.125e-6, "has risen again"),
             (4e-4, "truncation still rules"),

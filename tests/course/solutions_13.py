@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from solving import Solution
 
-from dynopt import analysis
+from dynopt.course import steepest
 
 G = np.array([[0.0, 2.0], [3.0, 4.0]])
 A, SLOPE = np.array([[3.0, 1.0], [1.0, 2.0]]), np.array([1.0, -1.0])
@@ -42,9 +42,9 @@ SOLUTIONS = {
     "13-b": Solution(
         lambda: (rotations(),),
         [
-            (-analysis.steepest(G, "spectral").direction, "uphill"),
-            (analysis.steepest(G).direction, "there the singular values stay"),
-            (analysis.steepest(G, "max").direction, "max-norm of the entries"),
+            (-steepest.measure(G, "spectral").direction, "uphill"),
+            (steepest.measure(G).direction, "there the singular values stay"),
+            (steepest.measure(G, "max").direction, "max-norm of the entries"),
         ],
         absolute=0.01,
     ),

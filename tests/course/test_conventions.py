@@ -25,8 +25,8 @@ from dynopt import (
     iterate,
     problems,
 )
-from dynopt.analysis.steepest import length, steepest
 from dynopt.course import conventions
+from dynopt.course.steepest import length, measure as steepest
 from dynopt.errors import UnknownName
 
 ETA, MU, RHO, EPS, STEPS = 1e-3, 0.9, 0.95, 1e-4, 20

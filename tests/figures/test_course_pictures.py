@@ -11,7 +11,9 @@ from matplotlib.path import Path
 from scenes import PAGES, found, gids, made_gap, scene
 
 from dynopt import SGD, Adam, Momentum, Muon, Problem, Signum, analysis, figures, problems
-from dynopt.analysis import Inside, Precision
+from dynopt.analysis import Inside
+from dynopt.course.precision import Precision, measure as measure_precision
+from dynopt.course.steepest import measure as measure_steepest
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import bound, inside, panels, precision, steepest
 from dynopt.figures.drawing.style import STYLES, context, look, readable
@@ -46,7 +48,7 @@ def two_over_t(t):
 RESULTS = {
     "inside": (inside, made_inside()),
     "precision": (precision, made_precision()),
-    "steepest": (steepest, analysis.steepest([3.0, -1.0], "max")),
+    "steepest": (steepest, measure_steepest([3.0, -1.0], "max")),
 }
 
 
@@ -167,7 +169,7 @@ def test_what_is_at_rest_has_no_picture():
     booth = problems.booth()
     for figure, seen in (
         (inside, analysis.inside(SGD(0.01), booth, x0=[1.0, 3.0])),
-        (precision, analysis.precision(SGD(0.01), booth, 1.0, 3, x0=[1.0, 3.0])),
+        (precision, measure_precision(SGD(0.01), booth, 1.0, 3, x0=[1.0, 3.0])),
     ):
         with pytest.raises(
             InvalidValue,
@@ -181,7 +183,7 @@ def test_what_is_at_rest_has_no_picture():
     [("euclidean", [3.0, -1.0]), ("max", [3.0, -1.0]), ("spectral", [[2.0, 0.5], [0.3, -0.4]])],
 )
 def test_the_tip_is_on_the_ball_and_the_line_touches_it(norm, gradient):
-    seen = analysis.steepest(gradient, norm)
+    seen = measure_steepest(gradient, norm)
     (ax,) = steepest.draw(seen).axes
     ball = found(ax, "ball").get_path().vertices
     tip, down = arrow(ax, "steepest")[1], arrow(ax, "downhill")[1]
@@ -196,20 +198,20 @@ def test_the_tip_is_on_the_ball_and_the_line_touches_it(norm, gradient):
     "norm, optimizer", [("euclidean", SGD(1.0)), ("max", Signum(1.0)), ("spectral", Muon(1.0))]
 )
 def test_the_steepest_direction_has_the_colour_of_its_optimizer(norm, optimizer):
-    (ax,) = steepest.draw(analysis.steepest([[3.0, -1.0], [0.5, 2.0]], norm)).axes
+    (ax,) = steepest.draw(measure_steepest([[3.0, -1.0], [0.5, 2.0]], norm)).axes
     with context("notebook"):
         color = to_rgba(readable(look(optimizer).color))
     assert found(ax, "steepest").arrow_patch.get_edgecolor() == color
 
 
 def test_a_matrix_is_told_by_its_rows():
-    picture = steepest.draw(analysis.steepest(np.array([[2.0, 0.5], [0.3, -0.4]]), "spectral"))
+    picture = steepest.draw(measure_steepest(np.array([[2.0, 0.5], [0.3, -0.4]]), "spectral"))
     assert "∇f = ((2, 0.5), (0.3, −0.4))" in picture.get_supxlabel().replace("\xa0", " ")
 
 
 def test_one_number_has_no_ball():
     with pytest.raises(InvalidValue, match="the gradient is one number; pass one of two or more"):
-        steepest.draw(analysis.steepest([3.0]))
+        steepest.draw(measure_steepest([3.0]))
 
 
 def test_the_bound_is_drawn_above_the_losses_that_keep_it(as_users_see_it):
