@@ -2,5 +2,6 @@
 
 from .integrate import integrate as integrate
 from .iterate import iterate as iterate
+from .status import Status as Status
 from .sweep import Sweep as Sweep, sweep as sweep
-from .trajectory import Status as Status, Trajectory as Trajectory
+from .trajectory import Trajectory as Trajectory

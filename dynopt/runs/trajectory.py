@@ -1,6 +1,5 @@
 """A run through phase space: where it was at the times t = k h, and how it ended."""
 
-import enum
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,27 +15,7 @@ from ..checks import is_concrete
 from ..errors import ProblemError, SolverFailure
 from ..problems import Problem
 from . import archive
-
-
-class Status(enum.IntEnum):
-    """How a run ended. Batches hold one integer per run, so `batch.result == Status.ok` is a mask."""
-
-    ok = 0
-    diverged = 1  # the position left every reasonable region, or became infinite
-    nonfinite = (
-        2  # a loss, gradient or memory became NaN or infinite while the position was still near
-    )
-    stalled = 3  # no step moved the position, though the gradient is not zero
-    max_steps = 4  # the solver used up its steps
-    tolerance_unreachable = 5  # so did it, and the tolerance is finer than the dtype
-    singular_start = 6  # the flow has no finite value at the start
-    interrupted = 7  # stopped from outside
-
-    def __str__(self) -> str:
-        return self.name
-
-
-GAVE_UP = (Status.max_steps, Status.tolerance_unreachable)  # where a looser tolerance may do
+from .status import GAVE_UP as GAVE_UP, Status as Status
 
 
 class Trajectory(eqx.Module):
@@ -76,6 +55,18 @@ class Trajectory(eqx.Module):
         """Which saved points belong to the finite beginning, shape `(n+1,)`."""
         seen = np.isfinite(np.asarray(self.loss)) & np.isfinite(np.asarray(self.y.x)).all(-1)
         return np.logical_and.accumulate(seen, axis=-1)
+
+    def failure(self, number: Callable[[float], str] = "{:.4g}".format) -> str | None:
+        """What went wrong and where, such as "diverged at step 37"; None if nothing did.
+
+        - `number`: how the time of a flow is printed.
+        """
+        if self.status == Status.ok:
+            return None
+        k, finite = int(self.stats["first_bad_step"]), np.flatnonzero(self.finite)
+        t = number(float(self.t[finite[-1]])) if finite.size else "0"
+        where = f"at step {k}" if self.kind == "map" else f"at t = {t}"
+        return self.status.long.format(where=where, t=t)
 
     def save(self, path: str | Path) -> None:
         """Write everything to one `.npz` without pickle, whole or not at all; the same run gives the same bytes.
@@ -121,17 +112,10 @@ def raise_if_failed(trajectory: Trajectory, problem: Problem, throw: bool) -> Tr
             f"{float(trajectory.grad_norm[0])}; start where both are finite."
         )
     reached = float(trajectory.t[np.flatnonzero(trajectory.finite)[-1]])
-    dtype = trajectory.t.dtype
-    message = {
-        Status.diverged: f"left every bounded region at step {k}; try a smaller `learning_rate`.",
-        Status.nonfinite: f"met a value that is not finite at step {k}; try a smaller `learning_rate`.",
-        Status.stalled: f"never moved, each step being below the spacing of {dtype}; use a larger rate or float64.",
-        Status.max_steps: f"used up its solver steps at t = {reached:.4g}; use diffrax.Kvaerno5() or more `max_steps`.",
-        Status.tolerance_unreachable: f"cannot reach its tolerance in {dtype}; loosen `rtol` or use float64.",
-        Status.singular_start: "has no finite velocity at its start; start elsewhere or use a positive `eps`.",
-    }.get(status, f"ended as {status}.")
-    message = f"the {trajectory.kind} of {trajectory.optimizer} on {problem.name} {message}"
-    message += (
-        f" {'iterate' if trajectory.kind == 'map' else 'integrate'}(..., throw=False) keeps it."
+    run = "iterate" if trajectory.kind == "map" else "integrate"
+    message = (
+        f"the {trajectory.kind} of {trajectory.optimizer} on {problem.name} "
+        f"{trajectory.failure()}: {status.advice.format(dtype=trajectory.t.dtype)}, or keep the "
+        f"run with {run}(..., throw=False)."
     )
     raise SolverFailure(message, partial=trajectory, status=status, t_reached=reached)

@@ -104,20 +104,8 @@ def _option(value: Any) -> str:
 
 
 def failure(run: Trajectory) -> str | None:
-    """How a run ended, if it did not reach its end; of a map by its step, of a flow by its time."""
-    if run.status == Status.ok:
-        return None
-    k, finite = int(run.stats["first_bad_step"]), np.flatnonzero(run.finite)
-    reached = number(float(run.t[finite[-1]])) if finite.size else "0"
-    where = f"at step {k}" if run.kind == "map" else f"at t = {reached}"
-    verb = {
-        Status.diverged: f"diverged {where}",
-        Status.nonfinite: f"met NaN or infinity {where}",
-        Status.stalled: "never moved",
-        Status.singular_start: "has no finite start",
-        Status.interrupted: f"was stopped {where}",
-    }.get(run.status, f"could not be solved beyond t = {reached}")
-    return verb
+    """What went wrong with a run, such as "diverged at step 37"; None if nothing did."""
+    return run.failure(number)
 
 
 def failure_sentence(
@@ -131,15 +119,9 @@ def failure_sentence(
 
 def failure_tag(map: Trajectory | None, flow: Trajectory | None) -> str:
     """What stands behind a name in a key, where there is room for a word or two: " (diverged)"."""
-    verbs = {
-        Status.diverged: "diverged",
-        Status.nonfinite: "not finite",
-        Status.stalled: "never moved",
-    }
-    verbs |= {Status.singular_start: "no finite start", Status.interrupted: "stopped"}
     for run, whose in ((map, ""), (flow, "flow ")):
         if run is not None and run.status != Status.ok:
-            return f" ({whose}{verbs.get(run.status, 'unsolved')})"
+            return f" ({whose}{run.status.short})"
     return ""
 
 
