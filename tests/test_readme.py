@@ -8,8 +8,8 @@ import pytest
 
 import dynopt
 from dynopt import analysis
-from dynopt.compare.screen import equations
 from dynopt.optimizers import catalogue
+from dynopt.optimizers.equations import equations
 
 README = (Path(dynopt.__file__).parent.parent / "README.md").read_text()
 

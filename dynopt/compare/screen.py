@@ -2,13 +2,11 @@
 
 import inspect
 import json
-import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,29 +148,10 @@ def table(study: "Study", results: "Mapping[str, Result]") -> str:
     return "\n".join([title, *("  ".join(row).rstrip() for row in zip(*padded, strict=True))])
 
 
-def equations(optimizer: type) -> dict[str, str]:
-    """Map, flow and clock in a line each, as the docstring of a page gives them."""
-    text = inspect.getdoc(optimizer) or ""
-
-    def lines(word: str) -> str:
-        after = dropwhile(
-            lambda line: not line.startswith("    "), text.partition(f"\n{word}")[2].splitlines()
-        )
-        block = takewhile(lambda line: line.startswith("    "), after)
-        parts = [part for line in block for part in re.split(" {3,}", line.strip())]
-        return "; ".join(part for part in parts if not part.startswith("{"))
-
-    time_axis = re.search(r"one step takes the time (h = \S+?)[,.:;]", text)
-    return {
-        "map": lines("The map"),
-        "flow": lines("The flow"),
-        "clock": time_axis[1] if time_axis else "",
-    }
-
-
 def listing(as_json: bool) -> str:
     """All names, and in a line each what they stand for."""
     from .. import figures, optimizers, problems
+    from ..optimizers.equations import equations
     from .options import FORMATS, STYLES
 
     def about(thing: Any) -> str:

@@ -1,11 +1,15 @@
-"""One page per optimizer. Its line here is all that the command line, the figures and the tests need."""
+"""The optimizers: one file each, with the map and the vector field next to each other.
+
+The table of lines below is all that the command line, the figures and the tests need to know of
+an optimizer.
+"""
 
 # isort: off
-from .adam import Adam as Adam, AdamState as AdamState
 from .base import AbstractOptimizer as AbstractOptimizer
+from .sgd import SGD as SGD, SGDState as SGDState
 from .momentum import Momentum as Momentum, MomentumState as MomentumState
 from .rmsprop import RMSprop as RMSprop, RMSpropState as RMSpropState
-from .sgd import SGD as SGD, SGDState as SGDState
+from .adam import Adam as Adam, AdamState as AdamState
 from .nesterov import Nesterov as Nesterov, NesterovState as NesterovState
 from .nesterov_convex import (
     NesterovConvex as NesterovConvex,
@@ -28,9 +32,25 @@ from .wrappers import (
     WithGradient as WithGradient,
 )
 
-catalogue: dict[str, type[AbstractOptimizer]] = {
-    "sgd": SGD, "momentum": Momentum, "rmsprop": RMSprop, "adam": Adam,
-    "nesterov": Nesterov, "nesterov_convex": NesterovConvex, "adagrad": AdaGrad,
-    "adamw": AdamW, "nadam": NAdam, "adabelief": AdaBelief,
-    "signum": Signum, "lion": Lion, "muon": Muon, "schedule_free": ScheduleFree,
-}  # fmt: skip
+# One line per optimizer, in the order of teaching: its name on the command line, its class and the
+# number of its look, from which the figures make colour, line and marker. A new line takes the
+# next free number wherever it stands, so that no other optimizer changes its colour.
+_lines: tuple[tuple[str, type[AbstractOptimizer], int], ...] = (
+    ("sgd", SGD, 0),
+    ("momentum", Momentum, 1),
+    ("rmsprop", RMSprop, 2),
+    ("adam", Adam, 3),
+    ("nesterov", Nesterov, 4),
+    ("nesterov_convex", NesterovConvex, 5),
+    ("adagrad", AdaGrad, 6),
+    ("adamw", AdamW, 7),
+    ("nadam", NAdam, 8),
+    ("adabelief", AdaBelief, 9),
+    ("signum", Signum, 10),
+    ("lion", Lion, 11),
+    ("muon", Muon, 12),
+    ("schedule_free", ScheduleFree, 13),
+)
+
+catalogue: dict[str, type[AbstractOptimizer]] = {name: kind for name, kind, _ in _lines}
+look_numbers: dict[type[AbstractOptimizer], int] = {kind: number for _, kind, number in _lines}

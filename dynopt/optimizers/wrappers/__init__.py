@@ -1,7 +1,16 @@
-"""Wrappers: optimizers that are made from an optimizer, by doing something to each step or to each gradient."""
+"""Wrappers: optimizers made from another optimizer, by changing each of its steps or gradients."""
 
 from .accumulated import Accumulated as Accumulated
 from .averaged import Averaged as Averaged
+from .base import AbstractWrapper as AbstractWrapper
 from .layerwise import Layerwise as Layerwise
 from .schedule import Schedule as Schedule
 from .with_gradient import WithGradient as WithGradient
+
+catalogue: dict[str, type[AbstractWrapper]] = {
+    "schedule": Schedule,
+    "averaged": Averaged,
+    "layerwise": Layerwise,
+    "with_gradient": WithGradient,
+    "accumulated": Accumulated,
+}
