@@ -1,27 +1,27 @@
-"""What can go wrong, one class per cause; every message is one sentence that ends in a remedy."""
+"""The errors that dynopt raises: one class per cause, with a remedy at the end of each message."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class DynoptError(Exception):
-    """Base of every error that dynopt raises on purpose."""
+    """The base class of every error that dynopt raises on purpose."""
 
 
 class InvalidValue(DynoptError, ValueError):
-    """A number, shape or combination outside what is allowed."""
+    """A number, a shape or a combination of arguments is not allowed."""
 
 
 class InvalidType(DynoptError, TypeError):
-    """A value of the wrong kind: text for a number, a missing argument."""
+    """An argument has the wrong type, such as text for a number, or is missing."""
 
 
 class UnknownName(InvalidValue):
-    """A name that nothing here answers to."""
+    """No optimizer, problem, option or other entry of a list has this name."""
 
 
 class CorruptFile(InvalidValue):
-    """A saved file that cannot be what it says it is."""
+    """A saved file does not contain what its header promises."""
 
 
 class ProblemError(DynoptError, ValueError):
@@ -29,9 +29,9 @@ class ProblemError(DynoptError, ValueError):
 
 
 class SolverFailure(DynoptError, RuntimeError):
-    """A run that did not reach its end.
+    """A run did not reach its last step.
 
-    - `partial`: the `Trajectory`, whole, with its finite beginning intact.
+    - `partial`: the `Trajectory` of full length, in which everything up to the failure is kept.
     - `status`: its `Status`.
     - `t_reached`: the last time at which the run was finite.
     """
@@ -44,25 +44,27 @@ class SolverFailure(DynoptError, RuntimeError):
 
 
 class OutputError(DynoptError, OSError):
-    """A file that cannot be written."""
+    """A file cannot be written."""
 
 
 class EnvironmentProblem(DynoptError, RuntimeError):
-    """The machine lacks what was asked for."""
+    """The machine lacks something that was asked for, such as an installed package."""
 
 
 def unknown_name(
     kind: str, name: str, known: Iterable[str], meant: str | None = None
 ) -> UnknownName:
-    """The error for a mistyped name, with the one that was `meant` or up to three near ones, and the whole list.
+    """The error for a mistyped name, which suggests similar names and lists all `known` ones.
+
+    It suggests the name that was `meant`, if that is known, or else up to three similar names.
 
     >>> print(unknown_name("optimizer", "adm", ["sgd", "adam"]))
     no optimizer 'adm'; did you mean adam? Known: sgd, adam.
     """
     known = list(known)
-    folded = {k.casefold(): k for k in known}
-    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
-    near = [meant] if meant in known else [folded[n] for n in near]
-    shown = name if len(name) <= 60 else name[:57] + "..."
-    guess = f"; did you mean {' or '.join(near)}?" if near else "."
-    return UnknownName(f"no {kind} {shown!r}{guess} Known: {', '.join(known)}.")
+    by_folded_name = {k.casefold(): k for k in known}
+    similar = difflib.get_close_matches(name.casefold(), by_folded_name, n=3, cutoff=0.5)
+    suggestions = [meant] if meant in known else [by_folded_name[folded] for folded in similar]
+    hint = f"; did you mean {' or '.join(suggestions)}?" if suggestions else "."
+    short_name = name if len(name) <= 60 else name[:57] + "..."
+    return UnknownName(f"no {kind} {short_name!r}{hint} Known: {', '.join(known)}.")

@@ -1,4 +1,4 @@
-"""A file appears whole or not at all."""
+"""Writing files so that each appears as a whole or not at all."""
 
 import os
 import tempfile
@@ -8,34 +8,40 @@ from .errors import OutputError
 
 
 def must_be_ordinary(path: Path) -> None:
-    """**Raises:** `OutputError` if a folder, a pipe or a device stands there, which no file may replace."""
+    """Refuse a path at which a folder, a pipe or a device stands, which no file may replace.
+
+    **Raises:** `OutputError`.
+    """
     if path.exists() and not path.is_file():
         raise OutputError(f"{str(path)!r} is no ordinary file; choose another name.")
 
 
 def write(path: str | Path, data: bytes) -> None:
-    """Put `data` under `path` in one move: written beside it, flushed to disk, then renamed over it.
+    """Write `data` into the file at `path`, which is replaced in one move.
 
-    Missing folders are made. If the disk refuses, the file that stood there stays as it was.
+    The data go into a temporary file in the same folder, are flushed to disk, and that file is
+    renamed to `path`. Missing folders are made. If the disk refuses, the old file stays as it was.
 
-    **Raises:** `OutputError` that names the path and the system's reason.
+    **Raises:** `OutputError` that names the path and the reason that the system gives.
     """
     path = Path(path)
-    scratch = None
+    temporary = None
     try:
-        target = Path(os.path.realpath(path))  # what a link stands for is replaced, not the link
+        target = Path(
+            os.path.realpath(path)
+        )  # replace the file that a link points to, not the link
         must_be_ordinary(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=target.parent)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(scratch, 0o666 & ~umask)
-        os.replace(scratch, target)
-        scratch = None
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+        temporary = None
     except OutputError:
         raise
     except OSError as error:
@@ -44,5 +50,5 @@ def write(path: str | Path, data: bytes) -> None:
             f"cannot write {str(path)!r}: {reason}; choose another folder or free some space."
         ) from error
     finally:
-        if scratch is not None and os.path.exists(scratch):
-            os.unlink(scratch)
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)

@@ -57,7 +57,9 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
     eps = property(lambda self: self.floor / self.h)
     regularity = property(
         lambda self: (
-            Regularity(order=0.5, initial_layer=True) if concrete_value(self.s0) == 0 else Regularity()
+            Regularity(order=0.5, initial_layer=True)
+            if concrete_value(self.s0) == 0
+            else Regularity()
         )
     )
 

@@ -1,4 +1,4 @@
-"""Averages that begin at zero, freed of their cold start; and quotients that may be 0/0."""
+"""Running means that start at zero, corrected for that start, and quotients that may be 0/0."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -8,17 +8,21 @@ from ..checks import Scalar
 
 
 def bias_corrected(average: Array, limit: Array, t: ArrayLike, h: Scalar, tau: Scalar) -> Array:
-    """An average that began at zero a time `t` ago, divided by the weight it has gathered since.
+    """A running mean that started at zero, divided by the weight it has accumulated by time `t`.
 
-    At `t = 0` both are zero and the quotient is its `limit`, the quantity averaged.
+    At `t = 0` mean and weight are both zero, and the quotient is its `limit`, the value of the
+    quantity that is averaged.
     """
-    gathered = averaging_weight(t, h, tau)
-    started = gathered > 0
-    return jnp.where(started, average / jnp.where(started, gathered, 1), limit)
+    weight = averaging_weight(t, h, tau)
+    has_started = weight > 0
+    return jnp.where(has_started, average / jnp.where(has_started, weight, 1), limit)
 
 
 def averaging_weight(t: ArrayLike, h: ArrayLike, tau: Scalar) -> Array:
-    """1 - (1 - h/tau)^(t/h) for steps of `h`, and 1 - e^(-t/tau) at `h = 0`."""
+    """The sum of the weights, by time `t`, in a running mean that started at zero.
+
+    It is 1 - (1 - h/tau)^(t/h) for steps of `h`, and 1 - e^(-t/tau) at `h = 0`.
+    """
     return -jnp.expm1(-jnp.asarray(t) * _forgetting_rate(h, tau))
 
 
@@ -35,5 +39,8 @@ def _forgetting_rate(h: ArrayLike, tau: Scalar) -> Array:
 
 
 def safe_divide(a: ArrayLike, b: ArrayLike) -> Array:
-    """a / b, and 0 where b = 0: with eps = 0 a coordinate that never had a gradient stays where it is."""
+    """a / b, and 0 where b = 0.
+
+    With eps = 0, a coordinate whose gradient was always zero therefore stays where it is.
+    """
     return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

@@ -1,4 +1,4 @@
-"""The gradient as a page meets it: a function of the position, and of a loss over data also part by part."""
+"""The gradient of a loss over data, which can be taken over all data or over one part of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,27 +7,30 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 
-class Gradient:
-    """∇f, called as `grad(x)`; `grad.part(x, i, k)` is the gradient over the i-th of k equal parts of the data.
+class BatchGradient:
+    """∇f, called as `grad(x)`, and the gradients over parts of the data as `grad.part(x, i, k)`.
 
-    `part` is None where the loss is not a mean over data. `additive`: whether the mean of the parts is the whole.
+    - `full`: x ↦ ∇f(x), over all data.
+    - `part`: (x, i, k) ↦ the gradient over the i-th of k equal parts of the data; None if the
+      loss is no mean over data.
+    - `additive`: whether the mean of the gradients over the parts is the gradient over all data.
     """
 
     def __init__(
         self,
-        whole: Callable[[Array], Array],
+        full: Callable[[Array], Array],
         part: Callable[[Array, ArrayLike, int], Array] | None = None,
         additive: bool = True,
     ):
-        self.whole = whole
+        self.full = full
         self.part = part
         self.additive = additive
 
     def __call__(self, x: Array) -> Array:
-        return self.whole(x)
+        return self.full(x)
 
-    def then(self, change: Callable[[Array, Array], Array]) -> "Gradient":
-        """Each gradient that is taken, changed, those of parts one by one: g ↦ change(g, x)."""
+    def transformed(self, transform: Callable[[Array, Array], Array]) -> "BatchGradient":
+        """Every gradient g at x becomes transform(g, x), those over parts one by one."""
         part: Any = self.part
-        parts = part and (lambda x, i, k: change(part(x, i, k), x))
-        return Gradient(lambda x: change(self.whole(x), x), parts, additive=False)
+        transformed_part = part and (lambda x, i, k: transform(part(x, i, k), x))
+        return BatchGradient(lambda x: transform(self.full(x), x), transformed_part, additive=False)

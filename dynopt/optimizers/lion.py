@@ -57,7 +57,7 @@ class Lion(AbstractOptimizer[LionState]):
 
     learning_rate = property(lambda self: self.h)
     b2 = property(lambda self: 1 - self.h / self.tau)
-    regularity = property(lambda self: Regularity(nonsmooth=signs.corners(self.smoothing)))
+    regularity = property(lambda self: Regularity(nonsmooth=signs.nonsmooth(self.smoothing)))
 
     def init(self, x, grad):
         return LionState(x, jnp.zeros_like(x))
@@ -93,7 +93,10 @@ class Lion(AbstractOptimizer[LionState]):
 
     def lyapunov(self, t, y, loss):
         u = self.weight_decay * y.x
-        K, conjugate = signs.size(y.m, self.smoothing), signs.barrier(u, self.smoothing)
+        K, conjugate = (
+            signs.smoothed_norm(y.m, self.smoothing),
+            signs.conjugate_norm(u, self.smoothing),
+        )
         share = self.tau * self.b1 / (1 + (1 - self.b1) * self.tau * self.weight_decay)
         box = safe_divide(conjugate, jnp.full_like(u, self.weight_decay))
         return loss(y.x) + jnp.sum(box + share * (conjugate + K + y.m * u))

@@ -1,4 +1,4 @@
-"""Muon: step by the orthogonal part of the mean gradient of each matrix."""
+"""Muon: step by the scaled_msign part of the mean gradient of each matrix."""
 
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from .base import (
     replace_fields,
     safe_divide,
 )
-from .matrices import CONVERGENT, QUINTIC, matrix_shapes, newton_schulz, orthogonal, polar_factor
+from .matrices import CONVERGENT, QUINTIC, matrix_shapes, newton_schulz, scaled_msign, polar_factor
 
 
 class MuonState(NamedTuple):
@@ -89,7 +89,7 @@ class Muon(AbstractOptimizer[MuonState]):
         return MuonState(dx, dm)
 
     def msign(self, m):
-        return orthogonal(m, self.shapes, polar_factor if self.exact else newton_schulz)
+        return scaled_msign(m, self.shapes, polar_factor if self.exact else newton_schulz)
 
     def optax(self):
         return optax.contrib.muon(

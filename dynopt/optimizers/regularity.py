@@ -1,18 +1,21 @@
-"""How regular a map is as its step size shrinks: what an expansion in powers of h must know."""
+"""How regular a map is as its time step shrinks: what an expansion in powers of h must know."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
 class Regularity(NamedTuple):
-    """What a page declares of its map near h = 0; the defaults are those of a smooth map, as of SGD.
+    """What an optimizer declares about its map near h = 0; the defaults are those of a smooth map.
 
-    - `order`: the power of h with which the gap between map and flow closes.
-    - `nonsmooth`: operations in the map without a derivative, such as "sign".
-    - `bias_corrected`: state fields that start at 0 and are divided by their accumulated weight, with their memory times.
-    - `initial_layer`: whether the first steps differ from the others at every step size.
-    - `singular_start`: whether the flow divides by the time since its start.
-    - `flow_depends_on_h`, `flow_error_ulps`: of flows that are derived.
+    - `order`: the power of h with which the global error of the map against the flow shrinks.
+    - `nonsmooth`: the operations in the map that have no derivative, such as "sign".
+    - `bias_corrected`: the fields of the state that start at 0 and are divided by the weight they
+      have accumulated, each with its memory time.
+    - `initial_layer`: whether the first steps differ from the later ones at every time step.
+    - `singular_start`: whether the vector field divides by the time since the start.
+    - `flow_depends_on_h`: whether the vector field depends on `h`, as that of a modified equation.
+    - `flow_error_ulps`: the error of the computed vector field, in units of machine epsilon; 0 if
+      it is exact but for the round-off of its formula.
     """
 
     order: float = 1.0

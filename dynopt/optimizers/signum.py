@@ -63,7 +63,7 @@ class Signum(AbstractOptimizer[SignumState]):
 
     learning_rate = property(lambda self: self.h)
     beta = property(lambda self: 1 - self.h / self.tau)
-    regularity = property(lambda self: Regularity(nonsmooth=signs.corners(self.smoothing)))
+    regularity = property(lambda self: Regularity(nonsmooth=signs.nonsmooth(self.smoothing)))
 
     def init(self, x, grad):
         return SignumState(x, jnp.zeros_like(x))
@@ -87,4 +87,4 @@ class Signum(AbstractOptimizer[SignumState]):
         return optax.chain(optax.ema(self.beta, debias=False), sign, optax.scale(-self.h))
 
     def lyapunov(self, t, y, loss):
-        return loss(y.x) + self.tau * jnp.sum(signs.size(y.m, self.smoothing))
+        return loss(y.x) + self.tau * jnp.sum(signs.smoothed_norm(y.m, self.smoothing))

@@ -1,4 +1,4 @@
-"""The twin: the same map as a transformation of optax."""
+"""The twin of an optimizer: the same map as a transformation of optax."""
 
 from functools import singledispatch
 from typing import Any
@@ -10,8 +10,9 @@ from .base import AbstractOptimizer
 
 @singledispatch
 def optax_parameters(optimizer: AbstractOptimizer, y: Any) -> Array:
-    """The parameters that `optimizer.optax()` carries at the point `y`: by default the position.
+    """The parameters that `optimizer.optax()` updates, at the point `y` of phase space.
 
-    An optimizer whose twin carries something else registers a function of its own.
+    By default they are the position. An optimizer whose twin updates something else registers a
+    function of its own here.
     """
     return y.x

@@ -1,4 +1,7 @@
-"""What a run needs before its first step: an optimizer and a start as arrays of one dtype, and a loss of one vector."""
+"""What a run needs before its first step.
+
+An optimizer and a start become arrays of one dtype, and a loss becomes a function of one vector.
+"""
 
 import math
 from collections.abc import Callable
@@ -16,17 +19,23 @@ from ..checks import is_concrete, whole_number
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
-from ..optimizers.gradient import Gradient
+from ..optimizers.gradient import BatchGradient
 from ..problems import Problem
 from ..problems.problem import must_be_problem
 from .batches import must_be_single
 
-MOST_STEPS = 10**9  # so that what is noted of a step fits in 32 bits
-BUDGET = 4 * 2**30  # bytes that one trajectory may take
+MAX_STEPS = 10**9  # so that the number of the first bad step fits into 32 bits
+MAX_BYTES = 4 * 2**30  # of the arrays that one trajectory or one sweep returns
 
 
-def prepare_run(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
-    """The page and the start as arrays of one dtype, so that their values enter compiled code as data; the way back."""
+def prepare_run(
+    optimizer: AbstractOptimizer, problem: Problem, x0: Any
+) -> tuple[AbstractOptimizer, PyTree, Callable[[Array], PyTree], Any]:
+    """Check the arguments of a run and turn their numbers into arrays of one dtype.
+
+    It returns the optimizer and the start, whose values enter compiled code as data, the function
+    that turns a vector into a position, and the dtype.
+    """
     must_be_optimizer(optimizer)
     must_be_single(optimizer)
     must_be_problem(problem)
@@ -38,12 +47,12 @@ def prepare_run(optimizer: AbstractOptimizer, problem: Problem, x0: Any):
 
 
 def fit_to_start(optimizer: AbstractOptimizer, x0: PyTree, dtype) -> AbstractOptimizer:
-    """The page for positions that hold these leaves in one vector, with its numbers as arrays of this dtype."""
+    """The optimizer for positions like `x0` in one vector, its numbers as arrays of `dtype`."""
     return with_dtype(optimizer.for_leaves(x0), dtype)
 
 
 def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
-    """The page with its numbers as arrays of this dtype."""
+    """The optimizer with its numbers as arrays of `dtype`."""
     return jax.tree.map(
         lambda v: jnp.asarray(v, dtype) if isinstance(v, float) or eqx.is_inexact_array(v) else v,
         optimizer,
@@ -51,59 +60,72 @@ def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
 
 
 def num_saved(optimizer: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int) -> int:
-    """How many points after the start are kept, once they are known to be whole and to fit in memory."""
-    steps = whole_number("steps", steps, least=0, most=MOST_STEPS, like=100)
-    save_every = whole_number("save_every", save_every, least=1, most=MOST_STEPS)
+    """The number of saved points of a run, the start included.
+
+    **Raises:** `InvalidValue` or `InvalidType` if `steps` or `save_every` is not a whole number in
+    its range, if `save_every` does not divide `steps`, or if the points would not fit in memory.
+    """
+    steps = whole_number("steps", steps, least=0, most=MAX_STEPS, like=100)
+    save_every = whole_number("save_every", save_every, least=1, most=MAX_STEPS)
     if steps % save_every:
         raise InvalidValue(
-            f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a divisor."
+            f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a "
+            "divisor."
         )
-    saves = steps // save_every
-    if (saves + 1) * dim * (
-        dim + 64
-    ) * dtype.itemsize < BUDGET:  # room for any memory; to look takes its time
-        return saves
+    points = steps // save_every + 1
+    if points * dim * (dim + 64) * dtype.itemsize < MAX_BYTES:  # enough for the memory of any
+        return points  # optimizer, so that its own need not be found out
     point = jax.eval_shape(
         lambda x: optimizer.init(x, lambda x: x), jax.ShapeDtypeStruct((dim,), dtype)
     )
-    size = (saves + 1) * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(point))
-    if size > BUDGET:
-        more = (
-            f"pass for example save_every={save_every * 10 ** math.ceil(math.log10(size / BUDGET))}"
-        )
+    size = points * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(point))
+    if size > MAX_BYTES:
+        larger = save_every * 10 ** math.ceil(math.log10(size / MAX_BYTES))
         raise InvalidValue(
-            f"the trajectory would take {size / 2**30:.0f} GiB, more than {BUDGET >> 30}; {more}."
+            f"the trajectory would take {size / 2**30:.0f} GiB, more than {MAX_BYTES >> 30}; pass "
+            f"for example save_every={larger}."
         )
-    return saves
+    return points
 
 
 def prepare_loss(loss: Callable, x0: PyTree):
-    """The start as one vector; the gradient there; what is seen at a point; how far out a point is; 1 is too far."""
+    """The start as one vector `x`, and what a run asks of a loss there: four things.
+
+    - `x`: the start, shape `(dim,)`.
+    - `grad`: the gradient at a vector.
+    - `observe`: the loss and the norm of its gradient at a vector.
+    - `squared_radius`: a run counts as diverged once `squared_radius(x) > 1`. That is a distance
+      from 0 of (1 + |x0|)/√ε, where ε is the machine epsilon of the dtype.
+    """
     x, flat_loss, grad = flatten_loss(loss, x0)
 
-    def look(x):
+    def observe(x):
         value, g = jax.value_and_grad(flat_loss)(x)
         return jnp.asarray(value, x.dtype), jnp.linalg.norm(g)
 
-    inverse = jnp.sqrt(jnp.finfo(x.dtype).eps) / (1 + jnp.linalg.norm(x))
-    return x, grad, look, lambda x: jnp.sum((inverse * x) ** 2)
+    inverse_radius = jnp.sqrt(jnp.finfo(x.dtype).eps) / (1 + jnp.linalg.norm(x))
+    return x, grad, observe, lambda x: jnp.sum((inverse_radius * x) ** 2)
 
 
 def flatten_loss(loss: Callable, x0: PyTree):
-    """The start as one vector; the loss as a function of such vectors, and its gradient."""
+    """The start as one vector, the loss as a function of such vectors, and its gradient.
+
+    Where the loss is a mean over data, the gradient also has a `part` over a share of the data.
+    """
     x, unravel = ravel_pytree(x0)
     part: Any = getattr(loss, "part", None)
 
-    def partial(x, i, k):
+    def partial_gradient(x, i, k):
         return jax.grad(lambda x: part(unravel(x), i, k))(x)
 
     def flat_loss(x):
         return loss(unravel(x))
 
-    return x, flat_loss, Gradient(jax.grad(flat_loss), part and partial)
+    return x, flat_loss, BatchGradient(jax.grad(flat_loss), part and partial_gradient)
 
 
 def all_finite(tree: PyTree) -> Array:
+    """Whether no leaf of a tree holds NaN or infinity."""
     return reduce(
         jnp.logical_and,
         (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)),

@@ -32,23 +32,23 @@ def rate_of_energy(optimizer, y, f=f, grad=grad, t=0.3):
 def test_the_smoothed_sign_is_the_gradient_of_size_and_of_the_barrier_the_inverse():
     m = jnp.linspace(-2, 2, 9)
     np.testing.assert_allclose(
-        jax.vmap(jax.grad(lambda m: signs.size(m, 0.3)))(m), signs.sign(m, 0.3), atol=1e-15
+        jax.vmap(jax.grad(lambda m: signs.smoothed_norm(m, 0.3)))(m), signs.sign(m, 0.3), atol=1e-15
     )
     u = signs.sign(m, 0.9)
     np.testing.assert_allclose(
-        jax.vmap(jax.grad(lambda u: signs.barrier(u, 0.9)))(u), m, rtol=1e-13, atol=1e-15
+        jax.vmap(jax.grad(lambda u: signs.conjugate_norm(u, 0.9)))(u), m, rtol=1e-13, atol=1e-15
     )
     np.testing.assert_allclose(
-        signs.size(m, 0.9) + signs.barrier(u, 0.9), u * m, rtol=1e-13, atol=1e-15
+        signs.smoothed_norm(m, 0.9) + signs.conjugate_norm(u, 0.9), u * m, rtol=1e-13, atol=1e-15
     )  # Fenchel
 
 
 def test_without_smoothing_they_are_the_sign_its_norm_and_the_box():
     m = jnp.array([-2.0, 0.0, 1e-200])
     np.testing.assert_array_equal(signs.sign(m, 0.0), [-1, 0, 1])
-    np.testing.assert_array_equal(signs.size(m, 0.0), np.abs(m))
-    np.testing.assert_array_equal(signs.barrier(jnp.array([0.5, 1.0, 1.5]), 0.0), [0, 0, np.inf])
-    np.testing.assert_allclose(signs.barrier(jnp.array([1.0, 1.5]), 0.3), [0.3 * np.log(2), np.inf])
+    np.testing.assert_array_equal(signs.smoothed_norm(m, 0.0), np.abs(m))
+    np.testing.assert_array_equal(signs.conjugate_norm(jnp.array([0.5, 1.0, 1.5]), 0.0), [0, 0, np.inf])
+    np.testing.assert_allclose(signs.conjugate_norm(jnp.array([1.0, 1.5]), 0.3), [0.3 * np.log(2), np.inf])
 
 
 # --- Signum

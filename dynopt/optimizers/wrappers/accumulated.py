@@ -7,7 +7,7 @@ import optax
 
 from ...checks import whole_number
 from ..base import AbstractOptimizer, must_be_optimizer
-from ..gradient import Gradient
+from ..gradient import BatchGradient
 from .base import AbstractWrapper
 
 
@@ -64,7 +64,7 @@ class Accumulated(AbstractWrapper):
 
             return jax.lax.scan(add, jnp.zeros_like(x), jnp.arange(self.k))[0] / self.k
 
-        return Gradient(mean)
+        return BatchGradient(mean)
 
     def vector_field(self, t, y, grad):
         return self.optimizer.vector_field(

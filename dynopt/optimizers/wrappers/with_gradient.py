@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from ...errors import InvalidValue
 from ..base import AbstractOptimizer, replace_fields
-from ..gradient import Gradient
+from ..gradient import BatchGradient
 from .base import AbstractWrapper, function_name, must_be_wrappable
 from .transforms import applied, as_transformation, wanted
 
@@ -86,8 +86,8 @@ class WithGradient(AbstractWrapper):
     def _through(self, name, grad, k=None):
         """Every gradient that is taken, changed."""
         transform, tree = getattr(self, name), self.unravel or (lambda x: x)
-        grad = grad if isinstance(grad, Gradient) else Gradient(grad)
-        return grad.then(
+        grad = grad if isinstance(grad, BatchGradient) else BatchGradient(grad)
+        return grad.transformed(
             lambda g, x: ravel_pytree(applied(name, transform, tree(g), tree(x), k))[0].reshape(
                 x.shape
             )
