@@ -8,7 +8,6 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from dynopt import Muon, analysis, integrate, problems
-from dynopt.compare.gallery import learning_rates
 from dynopt.optimizers import catalogue
 
 LEARNING = ["logistic_regression", "softmax_regression", "deep_linear", "tanh_network"]
@@ -21,7 +20,7 @@ def matrices(problem):
 @pytest.mark.parametrize("name", LEARNING)
 def test_every_page_lowers_the_loss_at_a_fifth_of_the_rate_that_is_chosen_for_pictures(name):
     problem = problems.catalogue[name]()
-    rates = learning_rates(problem, catalogue, 60)
+    rates = analysis.suggested_rates(problem, catalogue, 60)
     known = {
         name: cls(rates[name] / 5).for_leaves(problem.start())
         for name, cls in catalogue.items()

@@ -16,3 +16,4 @@ from .rescaling import Rescaling as Rescaling, rescaling as rescaling
 from .basins import Basins as Basins, basins as basins
 from .sensitivity import Sensitivity as Sensitivity, sensitivity as sensitivity
 from .inside import Inside as Inside, inside as inside
+from .suggested_rates import suggested_rates as suggested_rates

@@ -14,7 +14,7 @@ from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..runs.integrate import finest_rtol
 from ..runs.iterate import iterate
-from ..runs.prepare import MOST_STEPS, fit_to_start, flatten_loss
+from ..runs.prepare import MAX_STEPS, fit_to_start, flatten_loss
 from ..runs.trajectory import Trajectory
 
 
@@ -60,7 +60,7 @@ def local_error(
     0.004837
     """
     whole_number("steps", steps, least=1, like=100)
-    max_steps = whole_number("max_steps", max_steps, least=1, most=MOST_STEPS, like=2**12)
+    max_steps = whole_number("max_steps", max_steps, least=1, most=MAX_STEPS, like=2**12)
     map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
     page = fit_to_start(optimizer, problem.start(x0), map.t.dtype)
     error, own = _errors(page, problem.loss, problem.start(x0), map.t, map.y, max_steps)

@@ -16,7 +16,7 @@ from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..runs.integrate import finest_rtol, integrate
-from ..runs.prepare import MOST_STEPS, flatten_loss
+from ..runs.prepare import MAX_STEPS, flatten_loss
 from ..runs.trajectory import GAVE_UP
 from .round_off import iterate_twice
 
@@ -99,7 +99,7 @@ def order(
                 f"{first * float(optimizer.h):.3g} only; use twice that."
             )
         steps += first
-    if steps * 2 ** (refinements - 1) > MOST_STEPS:
+    if steps * 2 ** (refinements - 1) > MAX_STEPS:
         raise InvalidValue(
             f"`time` is {float(steps * optimizer.h):.3g}, so the finest of {refinements} clocks would take "
             f"{steps * 2.0 ** (refinements - 1):.2g} steps; use a shorter `time` or fewer `refinements`."

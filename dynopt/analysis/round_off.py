@@ -30,7 +30,7 @@ def _twice(
     optimizer: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array
 ) -> Array:
     def run(size):
-        return run_map(_Rounded(optimizer, size), loss, x0, saves, every)[1].x
+        return run_map(_Rounded(optimizer, size), loss, x0, saves + 1, every)[1].x
 
     ulp = jnp.finfo(jnp.result_type(optimizer.h)).eps
     return jax.vmap(run)(jnp.array([0, ulp], jnp.result_type(optimizer.h)))

@@ -15,6 +15,7 @@ from ..problems.problem import must_be_problem
 from ..runs.prepare import flatten_loss, prepare_run
 from ..runs.sweep import sweep
 from .rescaling import power, rate_of
+from .sharpness import largest_curvature
 from .stability import options, rising, stability
 
 Points = np.ndarray
@@ -145,6 +146,6 @@ def _curvature(problem: Problem) -> float:
     """The largest curvature at the flattest of the known minimizers; NaN if none is known."""
     if problem.minimizers is None or not len(problem.minimizers):
         return float("nan")
-    start, flat_loss, _ = flatten_loss(problem.loss, problem.start())
-    largest = jax.vmap(lambda x: jnp.linalg.eigvalsh(jax.hessian(flat_loss)(x))[-1])
-    return float(jnp.min(largest(jnp.asarray(problem.minimizers, start.dtype))))
+    start, _, grad = flatten_loss(problem.loss, problem.start())
+    minimizers = jnp.asarray(problem.minimizers, start.dtype)
+    return float(jax.vmap(lambda x: largest_curvature(grad, x))(minimizers).min())
