@@ -1,5 +1,6 @@
 """A page that holds many: arrays where a page has numbers, as `equinox.filter_vmap` makes them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -44,6 +45,21 @@ def must_be_single(optimizer: AbstractOptimizer) -> None:
             f"`optimizer` holds {' x '.join(map(str, leaf.shape))} pages in one; run them all with dynopt.sweep, or "
             "one by one under equinox.filter_vmap."
         )
+
+
+def make_batch(make: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """`make(**arguments)` for every element of the arrays among the arguments."""
+
+    def is_batch(leaf: Any) -> bool:
+        return eqx.is_array(leaf) and leaf.ndim > 0
+
+    def make_one(arguments: dict[str, Any]) -> Any:
+        return make(**arguments)
+
+    make_all, arrays = make_one, filter(is_batch, jax.tree.leaves(arguments))
+    for _ in range(max((array.ndim for array in arrays), default=0)):
+        make_all = eqx.filter_vmap(make_all, in_axes=lambda leaf: 0 if is_batch(leaf) else None)
+    return make_all(arguments)
 
 
 def must_be_buildable(optimizer: AbstractOptimizer) -> None:

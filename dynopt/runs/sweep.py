@@ -21,8 +21,9 @@ from . import lanes
 from .batches import many, must_be_buildable
 from .chunks import Chunks, Found, Work
 from .iterate import run_map
-from .prepare import BUDGET, MOST_STEPS, fit_to_start, with_dtype
-from .trajectory import Status
+from .prepare import MAX_BYTES, MAX_STEPS, fit_to_start, with_dtype
+from .setup import Setup, first_step, keep_setup
+from .status import Status
 
 
 class Sweep(eqx.Module):
@@ -43,8 +44,10 @@ class Sweep(eqx.Module):
     first_bad_step: Int[Array, "..."]
     k: Array
     h: Array
-    optimizer: str = eqx.field(static=True)
-    problem: str = eqx.field(static=True)
+    setup: Setup
+
+    optimizer = property(lambda self: self.setup.optimizer)
+    problem = property(lambda self: self.setup.problem)
 
     @property
     def t(self) -> Array:
@@ -56,14 +59,15 @@ class Sweep(eqx.Module):
         return self.result.shape
 
     def __repr__(self) -> str:
+        who = f"{type(self.optimizer).__name__} on {self.problem.name}"
         many = f"{' x '.join(map(str, self.shape))} runs" if self.shape else "1 run"
         if isinstance(self.result, Tracer):
-            return f"Sweep({self.optimizer} on {self.problem}, {many})"
+            return f"Sweep({who}, {many})"
         kinds, counts = np.unique(self.result, return_counts=True)
         ended = ", ".join(
             f"{count} {Status(int(kind))}" for kind, count in zip(kinds, counts, strict=True)
         )
-        return f"Sweep({self.optimizer} on {self.problem}, {many} of {int(np.max(self.k))} steps: {ended})"
+        return f"Sweep({who}, {many} of {int(np.max(self.k))} steps: {ended})"
 
 
 def sweep(
@@ -126,20 +130,22 @@ def sweep(
         found = Found(*map(jnp.asarray, Chunks(work, mesh, memory).run()))
     else:
         found = _in_one_piece(work)
+    number = jax.tree.map(lambda leaf: leaf[(0,) * leaf.ndim], numbers)
+    fitted = fit_to_start(eqx.combine(number, page), zeros, one.dtype)
+    setup = keep_setup(optimizer, problem, first_step, fitted, zeros, found)
     k = jnp.arange(work.looks) * every
     if keep == "last":
         found, k = found._replace(loss=found.loss[:, -1]), jnp.asarray(steps)
     found = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), found)
     flat = jax.vmap(unravel)(found.x.reshape(-1, one.size))
     x = jax.tree.map(lambda leaf: leaf.reshape(*found.x.shape[:-1], *leaf.shape[1:]), flat)
-    names = {"optimizer": type(optimizer).__name__, "problem": problem.name}
     h = jnp.asarray(optimizer.h, one.dtype)
-    return Sweep(x, found.loss, found.grad_norm, found.result, found.first_bad_step, k, h, **names)
+    return Sweep(x, found.loss, found.grad_norm, found.result, found.first_bad_step, k, h, setup)
 
 
 def _counted(steps: Any, keep: Any) -> tuple[int, int]:
     """How many steps, and how many from one kept point to the next."""
-    steps = whole_number("steps", steps, least=0, most=MOST_STEPS, like=100)
+    steps = whole_number("steps", steps, least=0, most=MAX_STEPS, like=100)
     if isinstance(keep, str):
         if keep not in ("last", "loss"):
             raise InvalidValue(
@@ -209,9 +215,9 @@ def _must_fit(work: Work) -> None:
         * work.one.dtype.itemsize
         * (work.looks * (2 + work.points * work.one.size) + work.one.size)
     )
-    if size > BUDGET:
+    if size > MAX_BYTES:
         raise InvalidValue(
-            f"the result of the sweep would take {size / 2**30:.0f} GiB, more than {BUDGET >> 30}; keep less of each "
+            f"the result of the sweep would take {size / 2**30:.0f} GiB, more than {MAX_BYTES >> 30}; keep less of each "
             'run with keep="last", or sweep in parts.'
         )
 
@@ -222,7 +228,7 @@ def _in_one_piece(work: Work) -> Found:
     def member(numbers, x0):
         optimizer = fit_to_start(eqx.combine(numbers, work.optimizer), x0, work.one.dtype)
         _, y, loss, norm, result, bad = run_map(
-            optimizer, work.loss, x0, work.looks - 1, work.every
+            optimizer, work.loss, x0, work.looks, work.every
         )
         return Found(*(y.x, loss, norm) if work.points else (y.x[-1], loss, norm[-1]), result, bad)
 

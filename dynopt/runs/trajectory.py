@@ -7,7 +7,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Int, PyTree
 
 from .. import files
@@ -15,30 +14,41 @@ from ..checks import is_concrete
 from ..errors import ProblemError, SolverFailure
 from ..problems import Problem
 from . import archive
+from .setup import Setup, safe_repr
 from .status import GAVE_UP as GAVE_UP, Status as Status
 
 
 class Trajectory(eqx.Module):
-    """A run through phase space, seen at the times t = k h.
+    """A run of a map or of a flow: n + 1 points of phase space at the times t = k h.
 
-    - `t`: times, shape `(n+1,)`. - `y`: points of phase space, a NamedTuple of arrays `(n+1, dim)`, in which a PyTree
-      position is one vector. - `x`: the positions as the problem knows them, with a leading axis n+1.
-    - `loss`, `grad_norm`: f and |∇f| there, shape `(n+1,)`.
-    - `result`: a `Status`, as an integer; `status`: the same by name.
-    - `stats`: `first_bad_step` (-1 if none); of a flow also `solver`, `solver_steps`, `rtol` and `atol`.
-    - `kind`: "map" or "flow". - `optimizer`, `problem`: as they print.
+    - `t`: the times, shape `(n+1,)`.
+    - `y`: the points of phase space, a NamedTuple of arrays of shape `(n+1, dim)`, in which a
+      position is one vector.
+    - `x`: the positions as the problem has them, with a leading axis of length n + 1.
+    - `loss`, `grad_norm`: f and |∇f| at the positions, shape `(n+1,)`.
+    - `result`: a `Status`, as an integer; `status` is the same by name.
+    - `stats`: `first_bad_step`, which is -1 if there is none; of a flow also `solver`,
+      `solver_steps`, `rtol` and `atol`.
+    - `kind`: "map" or "flow".
+    - `optimizer`, `problem`: the objects that were run. What an archive cannot restore is an
+      `Unrestored`, which only prints as they did.
+
+    A batch, as `equinox.filter_vmap` makes it, has its axes before all others; its `optimizer` is
+    then a batch of optimizers.
     """
 
     t: Array
     y: Any
     loss: Array
     grad_norm: Array
-    result: Int[Array, ""]
+    result: Int[Array, "..."]
     stats: dict[str, Any]
     kind: str = eqx.field(static=True)
-    optimizer: str = eqx.field(static=True)
-    problem: str = eqx.field(static=True)
     unravel: Callable[[Array], PyTree] = eqx.field(static=True)
+    setup: Setup
+
+    optimizer = property(lambda self: self.setup.optimizer)
+    problem = property(lambda self: self.setup.problem)
 
     @property
     def x(self) -> PyTree[Array]:
@@ -53,8 +63,8 @@ class Trajectory(eqx.Module):
     @property
     def finite(self) -> np.ndarray:
         """Which saved points belong to the finite beginning, shape `(n+1,)`."""
-        seen = np.isfinite(np.asarray(self.loss)) & np.isfinite(np.asarray(self.y.x)).all(-1)
-        return np.logical_and.accumulate(seen, axis=-1)
+        finite = np.isfinite(np.asarray(self.loss)) & np.isfinite(np.asarray(self.y.x)).all(-1)
+        return np.logical_and.accumulate(finite, axis=-1)
 
     def failure(self, number: Callable[[float], str] = "{:.4g}".format) -> str | None:
         """What went wrong and where, such as "diverged at step 37"; None if nothing did.
@@ -69,11 +79,11 @@ class Trajectory(eqx.Module):
         return self.status.long.format(where=where, t=t)
 
     def save(self, path: str | Path) -> None:
-        """Write everything to one `.npz` without pickle, whole or not at all; the same run gives the same bytes.
+        """Write the run to one `.npz` file, whole or not at all; no part of it is pickled.
 
-        Containers other than dicts, lists and tuples come back as lists of their leaves.
+        The same run gives the same bytes. `load` says what of it comes back.
 
-        **Raises:** `OutputError` if the disk refuses.
+        **Raises:** `OutputError` if the file cannot be written.
         """
         files.write(path, archive.pack(self))
 
@@ -81,40 +91,47 @@ class Trajectory(eqx.Module):
     def load(cls, path: str | Path) -> "Trajectory":
         """Read what `save` wrote.
 
-        **Raises:** `CorruptFile` if the file is damaged or something else; `OSError` if it cannot be read.
+        All arrays come back as they were. The optimizers and wrappers of dynopt and the problems
+        of its catalogue are made again from their names and hyperparameters. Anything else, such
+        as your own class or loss or a function of optax, comes back as an `Unrestored`. Containers
+        of a position other than dicts, lists and tuples come back as lists of their leaves.
+
+        **Raises:** `CorruptFile` if the file is damaged or something else; `OSError` if it cannot
+        be read.
         """
         return cls(**archive.unpack(path))
 
     def __repr__(self) -> str:
-        known = (
-            isinstance(self.result, jax.Array)
-            and not isinstance(self.result, Tracer)
-            and self.result.ndim == 0
-        )
-        ended = f", {self.status}" if known else ""
-        seen = f"{self.t.shape[-1]} points, {self.t.dtype}"
-        return f"Trajectory({self.kind} of {self.optimizer} on {self.problem}, {seen}{ended})"
+        points = f"{self.t.shape[-1]} points, {self.t.dtype}"
+        single = isinstance(self.result, jax.Array) and self.result.ndim == 0
+        ended = f", {self.status}" if single and is_concrete(self.result) else ""
+        optimizer, problem = safe_repr(self.optimizer), getattr(self.problem, "name", "...")
+        return f"Trajectory({self.kind} of {optimizer} on {problem}, {points}{ended})"
 
 
 def raise_if_failed(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory:
-    """The trajectory, unless it failed and failures are to be raised; inside a transformation nobody can raise."""
-    if (
-        not throw
-        or not is_concrete(trajectory)
-        or trajectory.result.ndim
-        or trajectory.status == Status.ok
-    ):
+    """The trajectory, unless it failed and `throw` asks for an exception.
+
+    Inside a transformation, and for a batch, it always comes back.
+
+    **Raises:** `ProblemError` if the loss or its gradient is not finite at the start;
+    `SolverFailure` if the run failed later.
+    """
+    if not throw or not is_concrete(trajectory) or trajectory.result.ndim:
         return trajectory
-    status, k = trajectory.status, int(trajectory.stats["first_bad_step"])
-    if k == 0:
+    status = trajectory.status
+    if status == Status.ok:
+        return trajectory
+    if int(trajectory.stats["first_bad_step"]) == 0:
+        loss, norm = float(trajectory.loss[0]), float(trajectory.grad_norm[0])
         raise ProblemError(
-            f"{problem.name} starts where its loss is {float(trajectory.loss[0])} and the norm of its gradient "
-            f"{float(trajectory.grad_norm[0])}; start where both are finite."
+            f"{problem.name} starts where its loss is {loss} and the norm of its gradient {norm}; "
+            "start where both are finite."
         )
     reached = float(trajectory.t[np.flatnonzero(trajectory.finite)[-1]])
     run = "iterate" if trajectory.kind == "map" else "integrate"
     message = (
-        f"the {trajectory.kind} of {trajectory.optimizer} on {problem.name} "
+        f"the {trajectory.kind} of {safe_repr(trajectory.optimizer)} on {problem.name} "
         f"{trajectory.failure()}: {status.advice.format(dtype=trajectory.t.dtype)}, or keep the "
         f"run with {run}(..., throw=False)."
     )

@@ -1,0 +1,140 @@
+"""The optimizer and the problem of a run, as a part of a result that transformations can return."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+from jax.core import Tracer
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PyTree
+
+from ..checks import is_concrete
+from ..optimizers import AbstractOptimizer
+from ..problems import Problem
+
+
+@dataclass(frozen=True)
+class Unrestored:
+    """A text in place of an optimizer or a problem that could not be kept.
+
+    A file keeps no classes and no functions of its author. A result that leaves a transformation
+    keeps no function that closes over a traced value.
+
+    >>> Unrestored("Mine(learning_rate=0.1)")
+    Mine(learning_rate=0.1)
+    """
+
+    text: str
+
+    name = property(lambda self: self.text)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class Setup(eqx.Module):
+    """An optimizer and a problem that `jax.jit`, `jax.vmap` and `jax.grad` may return.
+
+    The numbers that a transformation traces are leaves, so that a batch of optimizers comes back
+    as a batch. Everything else is static: functions and names are no JAX types, and data that all
+    runs of a batch share are not copied once per run.
+    """
+
+    traced: list[Any]
+    rest: "_Rest" = eqx.field(static=True)
+
+    def __init__(self, optimizer: Any, problem: Any):
+        leaves, structure = jax.tree.flatten((optimizer, problem))
+        self.traced = [leaf for leaf in leaves if isinstance(leaf, Tracer)]
+        leaves = [_Traced if isinstance(leaf, Tracer) else leaf for leaf in leaves]
+        self.rest = _Rest(leaves, structure, None if self.traced else (optimizer, problem))
+
+    optimizer = property(lambda self: self.rest.combine(self.traced)[0])
+    problem = property(lambda self: self.rest.combine(self.traced)[1])
+
+
+class _Traced:
+    """The mark in the place of a traced leaf."""
+
+
+class _Rest:
+    """A tree without its traced leaves. Two are equal if they hold the same objects."""
+
+    def __init__(self, leaves: list[Any], structure: Any, tree: PyTree):
+        self.leaves, self.structure, self.tree = leaves, structure, tree
+        numbers = bool | int | float
+        self.key = tuple(leaf if isinstance(leaf, numbers) else id(leaf) for leaf in leaves)
+
+    def combine(self, traced: list[Any]) -> PyTree:
+        """The whole tree; itself if nothing of it was traced."""
+        if self.tree is not None:
+            return self.tree
+        others = iter(traced)
+        leaves = [next(others) if leaf is _Traced else leaf for leaf in self.leaves]
+        return jax.tree.unflatten(self.structure, leaves)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Rest):
+            return False
+        return self.key == other.key and self.structure == other.structure
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+def keep_setup(
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    advance: Callable[[AbstractOptimizer, Array], Any],
+    fitted: AbstractOptimizer,
+    x0: PyTree,
+    outcome: PyTree,
+) -> Setup:
+    """The optimizer and the problem of a run, as far as they outlive its transformations.
+
+    - `advance`: what the run does, `first_step` or `first_velocity`; `fitted`: the optimizer for
+      positions like `x0`; `outcome`: the arrays that the run returned.
+    """
+    if is_concrete(outcome):
+        return Setup(optimizer, problem)
+    kept: list[Any] = [optimizer, problem]
+    if _closes_over_traced_values(advance, fitted, ravel_pytree(x0)[0]):
+        kept[0] = Unrestored(safe_repr(optimizer))
+    if _closes_over_traced_values(problem.loss, x0):
+        kept[1] = Unrestored(problem.name)
+    return Setup(*kept)
+
+
+def first_step(optimizer: AbstractOptimizer, x: Array) -> Any:
+    """The point of phase space after one step of the map, with the gradient g(x) = x."""
+    return optimizer.step(0 * optimizer.h, optimizer.init(x, _identity), _identity)
+
+
+def first_velocity(optimizer: AbstractOptimizer, x: Array) -> Any:
+    """The vector field at the start, with the gradient g(x) = x."""
+    return optimizer.vector_field(0 * optimizer.h, optimizer.init_flow(x, _identity), _identity)
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+def _closes_over_traced_values(function: Callable, *arguments: Any) -> bool:
+    """Whether a call uses a traced value that is no leaf of the function or of its arguments."""
+    arrays, rest = eqx.partition((function, arguments), eqx.is_array)
+
+    def call(arrays):
+        function, arguments = eqx.combine(arrays, rest)
+        return function(*arguments)
+
+    return not is_concrete(jax.make_jaxpr(call)(arrays).consts)
+
+
+def safe_repr(value: Any) -> str:
+    """The text of anything, even if its own `__repr__` fails."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"{type(value).__name__}(...)"
