@@ -1,8 +1,7 @@
-"""Files that know where they come from: what is written into each, and which ones on disk may be replaced."""
+"""Files that say where they come from: what is written into each, and which may be replaced."""
 
 import io
 import json
-import re
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -17,80 +16,46 @@ from ..runs import archive
 from ..runs.trajectory import Trajectory
 
 SEED = "none: nothing is random"
-MARK = {".png": b"Software\0dynopt ", ".svg": b"<dc:title>dynopt ", ".pdf": b"/Creator (dynopt "}
+MARKS = {  # what a file of dynopt contains
+    ".png": b"Software\0dynopt ",
+    ".svg": b"<dc:title>dynopt ",
+    ".pdf": b"/Creator (dynopt ",
+}
 
 
 def software() -> str:
-    """What drew it, and what that stands on."""
-    below = (f"{name} {version(name)}" for name in ("jax", "optax", "diffrax", "matplotlib"))
-    return f"dynopt {__version__} ({', '.join(below)})"
+    """The version of dynopt, and of what it is built on."""
+    libraries = (f"{name} {version(name)}" for name in ("jax", "optax", "diffrax", "matplotlib"))
+    return f"dynopt {__version__} ({', '.join(libraries)})"
 
 
 def render(
     picture: Picture, format: str, *, title: str, command: str, dtype: str, dpi: float | None = None
 ) -> bytes:
-    """The picture as the bytes of a file, the same bytes every time.
+    """The picture as the bytes of a file, which are the same every time.
 
-    With it go its description in words (`alt`), the software, the command that draws it again, dtype and seed; no date,
-    no user, no place.
+    The file contains a description of the picture in words (`alt`), the software, the command that
+    draws it again, dtype and seed; no date, no user and no path.
     """
-    words = {"png": "Description", "svg": "Description", "pdf": "Subject"}[format]
+    description = {"png": "Description", "svg": "Description", "pdf": "Subject"}[format]
     facts = {"Command": command, "Dtype": dtype, "Seed": SEED}
-    listed = [f"{name.lower()}: {fact}" for name, fact in facts.items()]
-    own = {
+    keywords = [f"{name.lower()}: {fact}" for name, fact in facts.items()]
+    metadata = {
         "png": {"Software": software()} | facts,
-        "svg": {"Creator": software(), "Date": None, "Source": command, "Keywords": listed},
-        "pdf": {"Creator": software(), "CreationDate": None, "Keywords": "; ".join(listed)},
+        "svg": {"Creator": software(), "Date": None, "Source": command, "Keywords": keywords},
+        "pdf": {"Creator": software(), "CreationDate": None, "Keywords": "; ".join(keywords)},
     }[format]
+    metadata |= {"Title": title, description: picture.alt}
     buffer = io.BytesIO()
-    picture.savefig(
-        buffer, format=format, dpi=dpi, metadata={"Title": title, words: picture.alt} | own
-    )
-    return (
-        re.sub(rb'(?<= d=")[^"]*', _short, buffer.getvalue())
-        if format == "svg"
-        else buffer.getvalue()
-    )
+    picture.savefig(buffer, format=format, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()
 
 
-def _short(path: re.Match[bytes]) -> bytes:
-    return shortened(path[0].decode()).encode()
+def pack_runs(runs: Mapping[str, Trajectory], *, command: str) -> bytes:
+    """All runs in one `.npz`: arrays such as `rosenbrock.adam.map.x`, and the `header`.
 
-
-def shortened(path: str) -> str:
-    """A path of an SVG to a hundredth of a point, which no eye resolves, each point counted from the one before.
-
-    >>> shortened("M 10.004 20 L 11.5 19.75 L 11.25 19.75 z")
-    'm10 20l1.5-.25-.25 0z'
+    The header is JSON that says what the arrays are.
     """
-    short, here, start, last = [], (0, 0), (0, 0), ""
-    for letter, numbers in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):
-        if letter not in "MLQCz":
-            return path
-        if letter == "z":
-            here = start
-        hundredths = [round(100 * float(number)) for number in numbers.split()]
-        points = list(zip(hundredths[::2], hundredths[1::2], strict=True))
-        steps = "".join(
-            _signed(a - b) for point in points for a, b in zip(point, here, strict=True)
-        )
-        short += [
-            letter.lower() + steps.removeprefix(" ") if letter != last or letter == "M" else steps
-        ]
-        here = points[-1] if points else here
-        start, last = here if letter == "M" else start, letter
-    return "".join(short)
-
-
-def _signed(hundredths: int) -> str:
-    """As in " 1.5" and "-.25": a minus parts two numbers as well as a space does."""
-    text = f"{abs(hundredths) / 100:.2f}".rstrip("0").rstrip(".")
-    text = text.removeprefix("0") or "0"
-    return ("-" if hundredths < 0 else " ") + text
-
-
-def bundle(runs: Mapping[str, Trajectory], *, command: str) -> bytes:
-    """All runs in one `.npz`: arrays `rosenbrock.adam.map.x`, and the `header`, JSON that says what they are."""
     header = {
         "dynopt": __version__,
         "format": 1,
@@ -106,21 +71,19 @@ def bundle(runs: Mapping[str, Trajectory], *, command: str) -> bytes:
             "optimizer": run.optimizer,
             "problem": run.problem,
             "status": str(run.status),
-        }
-        header["runs"][name] |= {
             "first_bad_step": int(run.stats["first_bad_step"]),
             "dtype": str(run.t.dtype),
         }
-        seen = {"t": run.t, **run.y._asdict(), "loss": run.loss, "grad_norm": run.grad_norm}
-        arrays |= {f"{name}.{part}": value for part, value in seen.items()}
+        parts = {"t": run.t, **run.y._asdict(), "loss": run.loss, "grad_norm": run.grad_norm}
+        arrays |= {f"{name}.{part}": value for part, value in parts.items()}
     return archive.npz({"header": json.dumps(header, allow_nan=False)} | arrays)
 
 
-def ours(path: Path) -> bool:
-    """Whether dynopt wrote this file, by what stands in it."""
+def is_written_by_dynopt(path: Path) -> bool:
+    """Whether dynopt wrote this file, as its contents tell."""
     data = path.read_bytes()
     if path.suffix != ".npz":
-        return MARK[path.suffix] in data
+        return MARKS[path.suffix] in data
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return "dynopt" in json.loads(str(file["header"]))
@@ -128,29 +91,30 @@ def ours(path: Path) -> bool:
         return False
 
 
-def may_write(path: Path, *, force: bool = False) -> None:
-    """See, before anything is computed, that a file can be put there and that nobody else's work is lost by it.
+def must_be_writable(path: Path, *, force: bool = False) -> None:
+    """Check, before anything is computed, that a file can be written and replaces no other work.
 
-    **Raises:** `OutputError` that says what is in the way.
+    - `force`: whether it may replace a file that dynopt did not write.
+
+    **Raises:** `OutputError` that says what prevents it.
     """
+    name = repr(str(path))
     try:
         for folder in path.parents:
             if folder.exists() and not folder.is_dir():
                 raise OutputError(
-                    f"{str(folder)!r} is a file, where a folder is to go; choose another place."
+                    f"{str(folder)!r} is a file, where a folder is wanted; choose another place."
                 )
         if path.is_dir():
-            raise OutputError(
-                f"{str(path)!r} is a folder, where a file is to go; choose another place."
-            )
+            raise OutputError(f"{name} is a folder, where a file is wanted; choose another place.")
         files.must_be_ordinary(path)
         if not force and path.is_symlink():
             raise OutputError(
-                f"{str(path)!r} is a link to elsewhere; choose another place, or use --force."
+                f"{name} is a link to elsewhere; choose another place, or use --force."
             )
-        if not force and path.exists() and not ours(path):
+        if not force and path.exists() and not is_written_by_dynopt(path):
             raise OutputError(
-                f"{str(path)!r} was not written by dynopt; choose another place, or use --force."
+                f"{name} was not written by dynopt; choose another place, or use --force."
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
@@ -158,12 +122,12 @@ def may_write(path: Path, *, force: bool = False) -> None:
         raise
     except OSError as error:
         raise OutputError(
-            f"cannot write {str(path)!r}: {error.strerror}; choose another place."
+            f"cannot write {name}: {error.strerror}; choose another place."
         ) from error
 
 
-def put(path: Path, data: bytes) -> bool:
-    """Write the file, unless it holds these bytes already; whether it had to be written."""
+def write_if_changed(path: Path, data: bytes) -> bool:
+    """Write the file unless it has these contents already; whether it was written."""
     if path.is_file() and path.read_bytes() == data:
         return False
     files.write(path, data)

@@ -66,7 +66,7 @@ class Study:
         return 10 * self.steps
 
 
-def planned(options: Options) -> list[Study]:
+def plan(options: Options) -> list[Study]:
     """One study for each problem, after all checks that need no run.
 
     **Raises:** `InvalidValue` or `ProblemError`.

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from dynopt.compare import studies
+from dynopt.compare import measurements
 from dynopt.compare.main import main
 
-MEASURE = studies.measure
+MEASURE = measurements.measure
 
 
 @pytest.fixture(autouse=True)
 def in_an_empty_folder_where_nothing_is_computed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(studies, "measure", lambda *_: pytest.fail("it was not refused"))
+    monkeypatch.setattr(measurements, "measure", lambda *_: pytest.fail("it was not refused"))
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_a_loss_that_cannot_be_used(refusal, body, says):
 
 
 def test_a_loss_that_breaks_while_it_runs_is_blamed_on_its_line(refusal, monkeypatch):
-    monkeypatch.setattr(studies, "measure", MEASURE)
+    monkeypatch.setattr(measurements, "measure", MEASURE)
     Path("mine.py").write_text(
         "calls = []\ndef loss(x):\n  calls.append(1)\n  if len(calls) > 3:\n    raise LookupError('lost')\n  return (x**2).sum()\n"
     )

@@ -1,0 +1,271 @@
+"""What can be measured: one table for the command, for its figures and for `--show-code`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .. import analysis, figures
+from ..errors import InvalidValue, SolverFailure
+from ..figures import Picture
+from ..optimizers import AbstractOptimizer
+from ..problems import Problem
+from .options import as_typed
+from .user_code import blame
+
+if TYPE_CHECKING:
+    from .studies import Study
+
+Optimizers = Mapping[str, AbstractOptimizer]
+Results = dict[str, list[Any]]  # the results of one optimizer, by the names of measurements
+SCALE = 1 / 3  # x = z/3 in the figure `rescaling`
+
+
+class Measurement(NamedTuple):
+    """A list of results, as the command measures it and as Python does.
+
+    - `name`: what the list is called.
+    - `code`: Python that makes the list, for `--show-code`. In braces stand what `Study.numbers`
+      gives, `{optimizers}` for those that fit, and `{first}` for the place of the first.
+    - `fits(problem, optimizers)`: the names of the optimizers that are measured. It raises
+      `InvalidValue` if there are none; its sentence continues the name of a figure.
+    - `measure(study, optimizer)`: what one of these optimizers adds to the list.
+    """
+
+    name: str
+    code: str
+    fits: Callable[[Problem, Optimizers], Sequence[str]]
+    measure: Callable[["Study", AbstractOptimizer], list[Any]]
+
+
+# Which optimizers fit
+
+
+def every(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    return tuple(optimizers)
+
+
+def those_with(
+    noun: str, condition: Callable[[AbstractOptimizer], bool], example: str, most: int | None = None
+) -> Callable[[Problem, Optimizers], Sequence[str]]:
+    """The optimizers, or the first `most` of them, that meet a condition: that they have a noun."""
+
+    def fits(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+        fitting = [name for name, optimizer in optimizers.items() if condition(optimizer)][:most]
+        if not fitting:
+            verb = "do" if len(optimizers) > 1 else "does"
+            raise InvalidValue(
+                f"needs {noun}, which {as_typed(tuple(optimizers))} {verb} not have; add "
+                f"--optimizers {example}."
+            )
+        return fitting
+
+    return fits
+
+
+def _point(optimizer: AbstractOptimizer, function: Callable[[Any], Any]) -> Any:
+    """Shapes of `function` of a point of phase space of the optimizer."""
+    x = jax.ShapeDtypeStruct((1, 1), float)
+    return jax.eval_shape(lambda x: function(optimizer.init(x, lambda x: x)), x)
+
+
+def _has_velocity(optimizer: AbstractOptimizer) -> bool:
+    return "p" in _point(optimizer, lambda y: y)._fields
+
+
+def _has_lyapunov_function(optimizer: AbstractOptimizer) -> bool:
+    try:
+        _point(optimizer, lambda y: optimizer.lyapunov(0.0, y, jnp.sum))
+    except InvalidValue:
+        return False
+    return True
+
+
+def _has_modified_flow(optimizer: AbstractOptimizer) -> bool:
+    """Whether the error to the modified flow is O(h²): the map is smooth, and so is its start."""
+    known = optimizer.regularity
+    smooth = not (known.nonsmooth or known.singular_start or known.initial_layer)
+    return smooth and known.order == 1
+
+
+def _has_momentum(optimizer: AbstractOptimizer) -> bool:
+    return {"learning_rate", "momentum"} <= optimizer.hyperparameters().keys()
+
+
+with_velocity = those_with("a velocity", _has_velocity, "momentum")
+with_lyapunov_function = those_with("a Lyapunov function", _has_lyapunov_function, "sgd")
+first_with_momentum = those_with("a momentum", _has_momentum, "momentum", most=1)
+
+
+def in_the_plane(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    if problem.dim < 2:
+        raise InvalidValue(
+            f"needs a plane, but {problem.name} has 1 coordinate; draw --figures loss,global_error."
+        )
+    return tuple(optimizers)
+
+
+def with_modified_flow(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    if problem.dim != 2:
+        raise InvalidValue(
+            f"needs two coordinates, but {problem.name} has {problem.dim}; draw "
+            "--figures loss,global_error."
+        )
+    return those_with("a modified flow of order 2", _has_modified_flow, "sgd")(problem, optimizers)
+
+
+def first_with_basins(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    """The first optimizer, with which all are measured, so that they share one gradient flow."""
+    if problem.dim != 2:
+        coordinates = f"{problem.dim} coordinate{'s' * (problem.dim > 1)}"
+        raise InvalidValue(
+            f"needs two coordinates, but {problem.name} has {coordinates}; draw "
+            "--figures loss,global_error."
+        )
+    if problem.minimizers is None or problem.window is None:
+        raise InvalidValue(
+            f"needs known minimizers in a window, which {problem.name} does not have; draw "
+            "--figures paths."
+        )
+    return tuple(optimizers)[:1]
+
+
+# The table
+
+
+def whole_run(
+    name: str,
+    function: str,
+    fits: Callable[[Problem, Optimizers], Sequence[str]] = every,
+    *arguments: Any,
+) -> Measurement:
+    """A function of `analysis` that takes an optimizer, a problem, the steps and `arguments`."""
+
+    def measure(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+        run = getattr(analysis, function)
+        return [run(optimizer, study.problem, study.steps, *arguments, x0=study.x0, throw=False)]
+
+    more = "".join(f", {argument!r}" for argument in arguments)
+    call = f"analysis.{function}(optimizer, problem, {{steps}}{more}{{x0}}, throw=False)"
+    return Measurement(
+        name, f"{name} = [\n    {call}\n    for optimizer in {{optimizers}}\n]", fits, measure
+    )
+
+
+def _order(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+    time = study.order_steps * float(optimizer.h)
+    with suppress(SolverFailure):
+        return [analysis.order(optimizer, study.problem, time, x0=study.x0)]
+    return []
+
+
+def _basins(study: "Study", _: AbstractOptimizer) -> list[Any]:
+    basins = []
+    for optimizer in study.optimizers.values():
+        flow = basins[0] if basins else None
+        basins.append(analysis.basins(optimizer, study.problem, study.long_steps, flow=flow))
+    return basins
+
+
+MEASUREMENTS = (
+    whole_run("comparisons", "compare"),
+    whole_run("local_errors", "local_error"),
+    Measurement(
+        "orders",
+        "orders = []\n"
+        "for optimizer in {optimizers}:\n"
+        "    with suppress(SolverFailure):  # a run that diverges has no order\n"
+        "        time = {order_steps} * float(optimizer.h)\n"
+        "        orders.append(analysis.order(optimizer, problem, time{x0}))",
+        every,
+        _order,
+    ),
+    whole_run("modified", "modified", with_modified_flow),
+    whole_run("lyapunov", "lyapunov", with_lyapunov_function),
+    Measurement(
+        "stability",
+        'stability = [analysis.stability(optimizers[{first}], "momentum")]',
+        first_with_momentum,
+        lambda study, optimizer: [analysis.stability(optimizer, "momentum")],
+    ),
+    Measurement(
+        "basins",
+        "basins = []\n"
+        "for optimizer in optimizers:\n"
+        "    flow = basins[0] if basins else None\n"
+        "    basins.append(analysis.basins(optimizer, problem, {long_steps}, flow=flow))",
+        first_with_basins,
+        _basins,
+    ),
+    Measurement(
+        "sensitivity",
+        "sensitivity = [\n"
+        '    analysis.sensitivity(optimizers[{first}], problem, {steps}, "momentum"{x0})\n'
+        "]",
+        first_with_momentum,
+        lambda study, optimizer: [
+            analysis.sensitivity(optimizer, study.problem, study.steps, "momentum", x0=study.x0)
+        ],
+    ),
+    whole_run("rescalings", "rescaling", every, SCALE),
+)
+
+# What a figure is drawn from, unless from `comparisons` alone; and what else it needs.
+SHOWN = {
+    "local_error": ("local_errors",),
+    "order": ("orders",),
+    "modified": ("modified",),
+    "lyapunov": ("lyapunov",),
+    "stability": ("stability",),
+    "basins": ("basins",),
+    "sweep": ("sensitivity",),
+    "rescaling": ("rescalings",),
+    "overview": ("comparisons", "local_errors", "orders"),
+}
+NEEDS = {"paths": in_the_plane, "phase": with_velocity}
+
+
+def shown_in(figure: str) -> list[Measurement]:
+    """The measurements that a figure is drawn from, in the order of its arguments."""
+    return [
+        measurement
+        for name in SHOWN.get(figure, ("comparisons",))
+        for measurement in MEASUREMENTS
+        if measurement.name == name
+    ]
+
+
+def needed_for(figure: str, problem: Problem, optimizers: Optimizers) -> dict[str, Sequence[str]]:
+    """For each measurement that a figure is drawn from, the names of the optimizers to measure.
+
+    **Raises:** `InvalidValue` if the figure cannot be drawn of this problem and these optimizers.
+    """
+    try:
+        NEEDS.get(figure, every)(problem, optimizers)
+        return {one.name: one.fits(problem, optimizers) for one in shown_in(figure)}
+    except InvalidValue as error:
+        raise InvalidValue(f"`{figure}` {error}") from None
+
+
+def measure(study: "Study", name: str) -> Results:
+    """All results of one optimizer of the study."""
+    with jax.enable_x64(True), blame(study.called, study.source.file):
+        return {
+            measurement.name: measurement.measure(study, study.optimizers[name])
+            for measurement in MEASUREMENTS
+            if name in study.measured.get(measurement.name, ())
+        }
+
+
+def draw(study: "Study", figure: str, results: Sequence[Results]) -> Picture | None:
+    """One figure of the study; None if nothing that it shows could be measured."""
+    shown = [
+        [one for each in results for one in each.get(measurement.name, ())]
+        for measurement in shown_in(figure)
+    ]
+    if not all(shown):
+        return None
+    with jax.enable_x64(True), blame(study.called, study.source.file):
+        return figures.catalogue[figure].draw(*shown, style=study.options.style)
