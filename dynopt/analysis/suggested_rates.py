@@ -76,7 +76,7 @@ def suggested_rates(
 def _measurements(
     loss: Callable,
     start: PyTree,
-    minimizers: np.ndarray,
+    minimizers: Array | np.ndarray,
     optimizers: tuple[type[AbstractOptimizer], ...],
     steps: int,
 ):
