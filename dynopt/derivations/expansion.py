@@ -1,7 +1,9 @@
-"""A map as a power series in the step, y + h φ₁ + h² φ₂ + ..., and what is known of its start.
+"""A map as a power series in h, y + h φ₁ + h² φ₂ + ..., and what such a series must know.
 
-These are functions of a page, not methods: a page says what its map and its flow are; how they are expanded is the
-business of this package. A page that must be expanded in its own way registers it, as `Optax` and `Memoryless` do.
+These are functions of an optimizer and not its methods: an optimizer says what its map and its
+flow are, and how they are expanded is the business of this package. An optimizer that must be
+expanded in another way registers its own function, as `Optax` and `Memoryless` do; wrappers are
+registered here.
 """
 
 from collections.abc import Callable
@@ -15,14 +17,14 @@ from ..optimizers import AbstractOptimizer, WithGradient
 from ..optimizers.averages import averaging_weight
 from ..optimizers.base import Gradient
 from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
-from .series import taylor_coefficient
+from .series import taylor_coefficients
 
 
 @singledispatch
 def small_step(
     optimizer: AbstractOptimizer, h: ArrayLike, t: ArrayLike, y: Any, grad: Gradient
 ) -> Any:
-    """One step of the map with step size `h`, smooth in `h` and in `t`."""
+    """One step of the map with the time step `h`, as a smooth function of `h` and `t`."""
     return optimizer.with_time_step(h).step(t, y, grad)
 
 
@@ -42,8 +44,8 @@ def _(optimizer: WithGradient, h, t, y, grad):
 def taylor(
     optimizer: AbstractOptimizer, curve: Callable[[Array], Any], terms: int, t: Array
 ) -> list[Any]:
-    """The Taylor coefficients of h, h², ... in a curve such as h ↦ small_step(page, h, t, y, grad)."""
-    return [taylor_coefficient(curve, k, t.dtype) for k in range(1, terms + 1)]
+    """The coefficients of h, h², ... in a curve, such as h ↦ small_step(optimizer, h, t, y, g)."""
+    return taylor_coefficients(curve, terms, t.dtype)
 
 
 @taylor.register
@@ -52,25 +54,27 @@ def _(optimizer: AbstractWrapper, curve, terms, t):
 
 
 @singledispatch
-def weights(optimizer: AbstractOptimizer, t: ArrayLike, h: ArrayLike) -> dict[str, Array]:
-    """The total weight that each bias-corrected average has accumulated by time `t`, for step size `h`."""
+def accumulated_weight(
+    optimizer: AbstractOptimizer, t: ArrayLike, h: ArrayLike
+) -> dict[str, Array]:
+    """The weight that each bias-corrected average has accumulated by the time `t`, by its field."""
     return {
         name: averaging_weight(t, h, tau)
         for name, tau in optimizer.regularity.bias_corrected.items()
     }
 
 
-@weights.register
+@accumulated_weight.register
 def _(optimizer: AbstractWrapper, t, h):
-    return weights(optimizer.optimizer, t, h)
+    return accumulated_weight(optimizer.optimizer, t, h)
 
 
 @singledispatch
 def settling_time(optimizer: AbstractOptimizer) -> Any:
-    """The time after which the map is on the flow, if it starts beside it."""
+    """The time until an initial layer is over and the map follows its flow; 0 without a layer."""
     return 0.0
 
 
-@settling_time.register(AbstractDerived)
-def _(optimizer):
+@settling_time.register
+def _(optimizer: AbstractDerived):
     return settling_time(optimizer.optimizer)

@@ -1,4 +1,4 @@
-"""What the leaves of an optax state are for, read off the program of one update."""
+"""What each leaf of an optax state is for, read off the program of one update."""
 
 import re
 from collections.abc import Mapping
@@ -12,17 +12,21 @@ from jaxtyping import PyTree
 from ..checks import number
 from ..errors import InvalidType, InvalidValue, unknown_name
 
-KINKED = {"sign", "abs", "max", "min", "clamp", "floor", "ceil", "round", "lt", "le", "gt", "ge"} | {
-    "reduce_max", "reduce_min", "argmax", "argmin", "cummax", "cummin", "sort", "top_k", "rem"
+NONSMOOTH = {
+    "sign", "abs", "max", "min", "clamp", "floor", "ceil", "round", "rem",
+    "lt", "le", "gt", "ge", "reduce_max", "reduce_min", "argmax", "argmin",
+    "cummax", "cummin", "sort", "top_k",
 }  # fmt: skip
 
 
 class Leaf(NamedTuple):
     """One leaf of the state.
 
-    - `name`: of its field in phase space; `path`: where optax keeps it.
-    - `role`: "memory", a coordinate of phase space; "count", the number of steps, which is t/h; "given", the same
-      whatever happens (injected hyperparameters); "unfelt", which the position never depends on.
+    - `name`: of its field in phase space.
+    - `path`: where optax keeps it.
+    - `role`: "memory", a coordinate of phase space; "counter", the number of steps, which is t/h;
+      "constant", whatever happens (injected hyperparameters); or "unused", if the position never
+      depends on it.
     - `power`: the leaf is h^power times its field.
     """
 
@@ -32,120 +36,142 @@ class Leaf(NamedTuple):
     power: float
 
 
-class Reading(NamedTuple):
-    """All leaves, and which operations with a kink lie between them and the next position."""
+class StateLayout(NamedTuple):
+    """The leaves of a state, and the nonsmooth operations between them and the next position."""
 
     leaves: tuple[Leaf, ...]
-    kinks: tuple[str, ...]
+    nonsmooth: tuple[str, ...]
 
     @property
     def memories(self) -> tuple[Leaf, ...]:
         return tuple(leaf for leaf in self.leaves if leaf.role == "memory")
 
     @property
-    def counts(self) -> bool:
-        return any(leaf.role == "count" for leaf in self.leaves)
+    def has_counter(self) -> bool:
+        return any(leaf.role == "counter" for leaf in self.leaves)
 
     @property
-    def scaled(self) -> bool:
+    def has_powers(self) -> bool:
         return any(leaf.power for leaf in self.memories)
 
 
-def read(transform: Any, x: PyTree, scale: Mapping[str, float | int]) -> Reading:
+def state_layout(transform: Any, x: PyTree, scale: Mapping[str, float | int]) -> StateLayout:
     """Trace one update of `transform` at the position `x`, without running it.
 
-    **Raises:** `InvalidType` if it is no optax transformation that needs only gradients, state and parameters;
-    `UnknownName` if `scale` names no leaf.
+    **Raises:** `InvalidType` if `transform` is no optax transformation that needs only gradients,
+    state and parameters; `UnknownName` if `scale` names no leaf.
     """
     if not (hasattr(transform, "init") and hasattr(transform, "update")):
         raise InvalidType(
-            f"`family(h)` must be an optax.GradientTransformation, got {transform!r}; return optax.sgd(h)."
+            f"`family(h)` must be an optax.GradientTransformation, got {transform!r}; return "
+            "optax.sgd(h)."
         )
     try:
         state = transform.init(x)
     except (TypeError, ValueError, AttributeError) as error:
         raise InvalidType(
-            f"`family(h)` cannot be initialised at such a position ({_first_line(error)}); for masks and labels "
-            "pass the problem's own start as `like`."
+            f"`family(h)` cannot be initialised at such a position ({_first_line(error)}); for "
+            "masks and labels pass the problem's own start as `like`."
         ) from error
     values, structure = jax.tree.flatten(state)
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(state)]
 
     def update(values, x):
-        updates, after = transform.update(x, jax.tree.unflatten(structure, values), x)
-        return jax.tree.leaves(updates), jax.tree.leaves(after)
+        updates, state = transform.update(x, jax.tree.unflatten(structure, values), x)
+        return jax.tree.leaves(updates), jax.tree.leaves(state)
 
     try:
         program = jax.make_jaxpr(update)(values, x).jaxpr
     except (TypeError, ValueError, AttributeError) as error:
         raise InvalidType(
-            f"`family(h)` cannot be updated by gradients, state and parameters alone ({_first_line(error)}); "
-            "use a transformation that needs nothing else."
+            "`family(h)` cannot be updated by gradients, state and parameters alone "
+            f"({_first_line(error)}); use a transformation that needs nothing else."
         ) from error
-    moves = len(program.outvars) - len(values)
-    felt = set(range(moves))
-    while (
-        more := felt | {moves + i for i in _feeding(program, felt)[0] if i < len(values)}
-    ) != felt:
-        felt = more
-    kinks = _feeding(program, felt)[1]
+    num_updates = len(program.outvars) - len(values)
+    used, nonsmooth = _outputs_in_use(program, num_updates)
 
     start = jax.make_jaxpr(lambda x: jax.tree.leaves(transform.init(x)))(x).jaxpr
     roles = []
     for i, value in enumerate(values):
-        if moves + i not in felt:
-            roles.append("unfelt")
-        elif program.outvars[moves + i] is program.invars[i] and not _feeding(start, {i})[0]:
-            roles.append("given")
+        output = program.outvars[num_updates + i]
+        if num_updates + i not in used:
+            roles.append("unused")
+        elif output is program.invars[i] and not _inputs_reaching(start, {i})[0]:
+            roles.append("constant")
         else:
-            roles.append(_felt_role(value.dtype, jax.tree_util.keystr(paths[i])))
-    names = _names(paths)
+            roles.append(_role_by_dtype(value.dtype, jax.tree_util.keystr(paths[i])))
+    names = _field_names(paths)
     memories = [name for name, role in zip(names, roles, strict=True) if role == "memory"]
     for key in scale:
         if not any(_is_or_lies_in(name, key) for name in memories):
             raise unknown_name("state leaf", key, memories)
     exponents = {key: float(number(f"scale[{key!r}]", power)) for key, power in scale.items()}
     powers = [
-        next((p for key, p in exponents.items() if _is_or_lies_in(name, key)), 0.0)
+        next((power for key, power in exponents.items() if _is_or_lies_in(name, key)), 0.0)
         for name in names
     ]
-    spelt = [jax.tree_util.keystr(path) for path in paths]
-    leaves = tuple(Leaf(*each) for each in zip(names, spelt, roles, powers, strict=True))
-    return Reading(leaves, tuple(sorted(kinks)))
+    texts = [jax.tree_util.keystr(path) for path in paths]
+    leaves = tuple(Leaf(*columns) for columns in zip(names, texts, roles, powers, strict=True))
+    return StateLayout(leaves, tuple(sorted(nonsmooth)))
 
 
-def _felt_role(dtype: Any, path: str) -> str:
+def _outputs_in_use(program: Jaxpr, num_updates: int) -> tuple[set[int], set[str]]:
+    """The outputs of one update on which the position depends now or in later steps.
+
+    The first `num_updates` outputs are the updates, the others are the leaves of the state, which
+    are the first inputs of the next step. The nonsmooth operations on the way come second.
+    """
+    num_leaves = len(program.outvars) - num_updates
+    used = set(range(num_updates))
+    while True:
+        inputs, nonsmooth = _inputs_reaching(program, used)
+        more = used | {num_updates + i for i in inputs if i < num_leaves}
+        if more == used:
+            return used, nonsmooth
+        used = more
+
+
+def _role_by_dtype(dtype: Any, path: str) -> str:
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         raise InvalidValue(
-            f"the state leaf `{path}` is a random key, and a random update follows no differential equation; use the "
-            "transformation without its noise."
+            f"the state leaf `{path}` is a random key, and a random update follows no differential "
+            "equation; use the transformation without its noise."
         )
-    return "memory" if jnp.issubdtype(dtype, jnp.floating) else "count"
+    return "memory" if jnp.issubdtype(dtype, jnp.floating) else "counter"
 
 
-def _feeding(program: Jaxpr, wanted: set[int]) -> tuple[set[int], set[str]]:
-    """Which inputs of a program reach the wanted outputs, and through which kinks."""
+def _inputs_reaching(program: Jaxpr, outputs: set[int]) -> tuple[set[int], set[str]]:
+    """The inputs on which these outputs depend, and the nonsmooth operations between them."""
     live: set[Any] = {
-        v for i, v in enumerate(program.outvars) if i in wanted and isinstance(v, Var)
+        variable
+        for i, variable in enumerate(program.outvars)
+        if i in outputs and isinstance(variable, Var)
     }
-    kinks: set[str] = set()
+    nonsmooth: set[str] = set()
     for equation in reversed(program.eqns):
-        outputs = {i for i, v in enumerate(equation.outvars) if v in live}
-        if not outputs:
+        live_outputs = {i for i, variable in enumerate(equation.outvars) if variable in live}
+        if not live_outputs:
             continue
-        name, used = equation.primitive.name, set(range(len(equation.invars)))
-        for inside in _programs_in(equation):
-            found = _feeding(inside, outputs if name == "jit" else set(range(len(inside.outvars))))
-            used = found[0] if name == "jit" else used
-            kinks |= found[1]
-        if name in KINKED and any(_is_float(v) for v in equation.invars):
-            kinks.add(name)
-        live |= {v for i, v in enumerate(equation.invars) if i in used and isinstance(v, Var)}
-    return {i for i, v in enumerate(program.invars) if v in live}, kinks
+        name, inputs = equation.primitive.name, set(range(len(equation.invars)))
+        for inner in _inner_programs(equation):
+            all_outputs = set(range(len(inner.outvars)))
+            needed, inner_nonsmooth = _inputs_reaching(
+                inner, live_outputs if name == "jit" else all_outputs
+            )
+            inputs = needed if name == "jit" else inputs
+            nonsmooth |= inner_nonsmooth
+        if name in NONSMOOTH and any(_is_float(variable) for variable in equation.invars):
+            nonsmooth.add(name)
+        live |= {
+            variable
+            for i, variable in enumerate(equation.invars)
+            if i in inputs and isinstance(variable, Var)
+        }
+    return {i for i, variable in enumerate(program.invars) if variable in live}, nonsmooth
 
 
-def _programs_in(equation: Any) -> list[Jaxpr]:
-    """The programs that one operation runs: of `jit` its own, of a custom derivative, a loop or a branch theirs."""
+def _inner_programs(equation: Any) -> list[Jaxpr]:
+    """The programs that one operation runs: of `jit`, custom derivatives, loops and branches."""
     leaves = jax.tree.leaves(
         list(equation.params.values()), is_leaf=lambda p: isinstance(p, ClosedJaxpr | Jaxpr)
     )
@@ -160,8 +186,8 @@ def _is_float(variable: Any) -> bool:
     return jnp.issubdtype(variable.aval.dtype, jnp.floating)
 
 
-def _names(paths: list[Any]) -> list[str]:
-    """The last attribute of each path and what follows it, made identifiers that differ: mu, nu, trace, mu_w, nu_2."""
+def _field_names(paths: list[Any]) -> list[str]:
+    """The end of each path from its last attribute on, as distinct identifiers: mu, mu_w, nu_2."""
     names: list[str] = []
     for path in paths:
         last = max((i for i, key in enumerate(path) if hasattr(key, "name")), default=0)

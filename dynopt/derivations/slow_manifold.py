@@ -1,9 +1,10 @@
-"""The slow manifold of an optax transformation: what its memory becomes, as a function of x, when x stands still.
+"""The slow manifold of an optax transformation: the memory as a function of the position.
 
-With y = (x, s), one step is s ← Σ(x, s), x ← x + h ξ(x, s); J = ∂Σ/∂s.
+With y = (x, s), one step is s ← Σ(x, s), x ← x + h ξ(x, s); J = ∂Σ/∂s. While x stands still, the
+memory s goes to S₀(x), the fixed point of Σ(x, ·).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,146 +16,175 @@ from ..errors import InvalidValue
 from ..optimizers.base import Gradient
 from .transformation import Point, Transformation
 
-LONG_AGO = 1e30  # steps taken: what corrects for a cold start has gone
-ROUNDS = 3  # of Newton's method
-LAYER = 10**6  # steps at most until the memory has filled
+LATE_COUNT = 1e30  # so many steps after the start every bias correction is over
+NEWTON_STEPS = 3
+MAX_LAYER_STEPS = 10**6  # the longest initial layer, until the memory has filled
 
 
-def velocity(map: Transformation, y: Point, grad: Gradient, count: Any = LONG_AGO) -> Array:
-    """ξ, the motion of x in one step for each unit of h."""
+def velocity(
+    transformation: Transformation, y: Point, grad: Gradient, count: Any = LATE_COUNT
+) -> Array:
+    """ξ(x, s): how far one step moves x, per unit of h."""
     zero = jnp.zeros((), y.x.dtype)
-    return jax.jvp(lambda h: map.update(h, count, y, grad).x, (zero,), (zero + 1,))[1]
+    return jax.jvp(lambda h: transformation.update(h, count, y, grad).x, (zero,), (zero + 1,))[1]
 
 
-def settled(map: Transformation, y: Point, grad: Gradient) -> Point:
-    """(x, S₀(x)), the fixed point S₀ = Σ(x, S₀), by Newton's method from an empty memory.
+def slow_manifold(transformation: Transformation, y: Point, grad: Gradient) -> Point:
+    """(x, S₀(x)) with the fixed point S₀ = Σ(x, S₀), by Newton's method from an empty memory.
 
-    It is exact in one round where Σ is affine in s. Only the last round is differentiated.
+    One step is exact where Σ is affine in s. Only the last step is differentiated.
     """
 
     def newton(s, g):
-        after = map.update(0.0, LONG_AGO, s, lambda _: g)
-        return jax.tree.map(
-            jnp.add, s, solve(map, s, lambda _: g, jax.tree.map(jnp.subtract, after, s))
-        )
+        after = transformation.update(0.0, LATE_COUNT, s, lambda _: g)
+        residual = jax.tree.map(jnp.subtract, after, s)
+        return jax.tree.map(jnp.add, s, solve_memory(transformation, s, lambda _: g, residual))
 
     g = grad(y.x)
     empty, fixed = jax.lax.stop_gradient((jax.tree.map(jnp.zeros_like, y)._replace(x=y.x), g))
-    s = jax.lax.fori_loop(0, ROUNDS, lambda _, s: newton(s, fixed), empty)
+    s = jax.lax.fori_loop(0, NEWTON_STEPS, lambda _, s: newton(s, fixed), empty)
     return newton(s._replace(x=y.x), g)
 
 
-def lag(map: Transformation, y: Point, grad: Gradient) -> tuple[Point, Point]:
-    """(x, S₀) and (0, S₁): the manifold is S₀ + h S₁ + O(h²), with (1 - J) S₁ = -S₀′ ξ."""
-    flat = settled(map, y, grad)
-    speed = velocity(map, flat, grad)
-    _, turn = jax.jvp(lambda x: settled(map, y._replace(x=x), grad), (y.x,), (speed,))
-    behind = jax.tree.map(jnp.negative, turn)._replace(x=jnp.zeros_like(y.x))
-    return flat, solve(map, flat, grad, behind)
+def expand_manifold(
+    transformation: Transformation, y: Point, grad: Gradient
+) -> tuple[Point, Point]:
+    """(x, S₀) and (0, S₁): the manifold of the map is S₀ + h S₁ + O(h²), (1 - J) S₁ = -S₀′ ξ."""
+    zeroth = slow_manifold(transformation, y, grad)
+    speed = velocity(transformation, zeroth, grad)
+    _, change = jax.jvp(
+        lambda x: slow_manifold(transformation, y._replace(x=x), grad), (y.x,), (speed,)
+    )
+    right = jax.tree.map(jnp.negative, change)._replace(x=jnp.zeros_like(y.x))
+    return zeroth, solve_memory(transformation, zeroth, grad, right)
 
 
-def gain_of_layer(map: Transformation, y: Point, grad: Gradient) -> Array:
+def initial_layer_shift(transformation: Transformation, y: Point, grad: Gradient) -> Array:
     """Σⱼ ξ(x, sⱼ) - ξ(x, S₀): how much further x has come, over h, once the memory has filled."""
     g = grad(y.x)
-    final = velocity(map, settled(map, y, grad), lambda _: g)
+    limit = velocity(transformation, slow_manifold(transformation, y, grad), lambda _: g)
 
-    def filling(carry):
-        s, before, _, k = carry
-        moved = [
+    def is_filling(carry):
+        s, previous, _, k = carry
+        changed = [
             (jnp.abs(a - b) > 1e-15 * jnp.abs(a)).any()
-            for a, b in zip(s[1:], before[1:], strict=True)
+            for a, b in zip(s[1:], previous[1:], strict=True)
         ]
-        return (k < LAYER) & jnp.stack([*moved, k == 0]).any()
+        return (k < MAX_LAYER_STEPS) & jnp.stack([*changed, k == 0]).any()
 
-    def one(carry):
-        s, _, gain, k = carry
-        gain = gain + velocity(map, s, lambda _: g, k) - final
-        return map.update(0.0, k, s, lambda _: g), s, gain, k + 1
+    def fill(carry):
+        s, _, shift, k = carry
+        shift = shift + velocity(transformation, s, lambda _: g, k) - limit
+        return transformation.update(0.0, k, s, lambda _: g), s, shift, k + 1
 
-    return jax.lax.while_loop(filling, one, (y, y, jnp.zeros_like(y.x), 0))[2]
+    return jax.lax.while_loop(is_filling, fill, (y, y, jnp.zeros_like(y.x), 0))[2]
 
 
-def solve(map: Transformation, y: Point, grad: Gradient, right: Point) -> Point:
-    """(1 - J)⁻¹ applied to the memories of `right`, whose x is passed on.
+def solve_memory(transformation: Transformation, y: Point, grad: Gradient, right: Point) -> Point:
+    """(1 - J)⁻¹ applied to the memories of `right`; the x of `right` stays as it is.
 
-    A memory is elementwise: J couples the entries at one place of the leaves of one shape, and no others.
+    Memories are elementwise: J couples entries at one place of leaves of one shape, and no others.
     """
-    shapes: dict[tuple[int, ...], list[str]] = {}
-    for name in map.fields[1:]:
-        shapes.setdefault(getattr(y, name).shape, []).append(name)
-    for names in shapes.values():
+    names_by_shape: dict[tuple[int, ...], list[str]] = {}
+    for name in transformation.fields[1:]:
+        names_by_shape.setdefault(getattr(y, name).shape, []).append(name)
+    for names in names_by_shape.values():
 
         def sigma(memories, names=names):
-            after = map.update(
-                0.0, LONG_AGO, y._replace(**dict(zip(names, memories, strict=True))), grad
-            )
+            point = y._replace(**dict(zip(names, memories, strict=True)))
+            after = transformation.update(0.0, LATE_COUNT, point, grad)
             return jnp.stack([getattr(after, name) for name in names], -1)
 
         memories = tuple(getattr(y, name) for name in names)
         units = [
-            tuple(jnp.full_like(m, i == j) for j, m in enumerate(memories))
+            tuple(jnp.full_like(memory, i == j) for j, memory in enumerate(memories))
             for i in range(len(names))
         ]
         jacobian = jnp.stack([jax.jvp(sigma, (memories,), (unit,))[1] for unit in units], -1)
-        forgets = (
-            jnp.broadcast_to(jnp.eye(len(names), dtype=jacobian.dtype), jacobian.shape) - jacobian
-        )
+        identity = jnp.broadcast_to(jnp.eye(len(names), dtype=jacobian.dtype), jacobian.shape)
         vector = jnp.stack([getattr(right, name) for name in names], -1)
-        found = jnp.linalg.solve(forgets, vector[..., None])[..., 0]
-        right = right._replace(**{name: found[..., i] for i, name in enumerate(names)})
+        solution = jnp.linalg.solve(identity - jacobian, vector[..., None])[..., 0]
+        right = right._replace(**{name: solution[..., i] for i, name in enumerate(names)})
     return right
 
 
-def forgetting(map: Transformation, h: Scalar, name: str) -> float:
-    """The largest share of itself that a memory keeps in one step, from a look at a few numbers of a map.
+def largest_decay(transformation: Transformation, h: Scalar, name: str) -> float:
+    """The largest fraction of itself that a memory keeps in one step, at a sample point.
 
-    **Raises:** `InvalidValue` if a memory never forgets or mixes its entries, or steps depend on the count for ever.
+    **Raises:** `InvalidValue` if a memory never forgets or mixes its entries, or if the steps
+    depend on their count for ever.
     """
-    seen = map.looked_at(_look, h)
-    for leaf in map.reading.memories:
-        if not seen["kept"][leaf.name] < 1 - 1e-9:
+    measured = transformation.evaluate_at_sample(_measure, h)
+    for leaf in transformation.layout.memories:
+        if not measured.decay[leaf.name] < 1 - 1e-9:
             raise InvalidValue(
-                f"the state leaf `{leaf.path}` of {name} never forgets, so x alone has no flow; use a page whose "
-                "memories fade, or the page itself, whose flow keeps them."
+                f"the state leaf `{leaf.path}` of {name} never forgets, so x alone has no flow; "
+                "use an optimizer whose memories fade, or the optimizer itself, whose flow keeps "
+                "them."
             )
-    if not np.isfinite(seen["velocity"]).all() or not seen["velocity"].any() or not seen["steady"]:
+    speed = measured.velocity
+    if not np.isfinite(speed).all() or not speed.any() or not measured.independent_of_count:
         raise InvalidValue(
-            f"the steps of {name} depend on the step count for ever; use constant rates, no schedule."
+            f"the steps of {name} depend on the step count for ever; use constant rates, no "
+            "schedule."
         )
-    if not seen["tame"]:
+    if not measured.bounded:
         raise InvalidValue(
-            f"the steps of {name} grow beyond bounds once its memory has settled, where it divides by almost 0; use a "
-            "larger `eps` or `eps_root`."
+            f"the steps of {name} grow beyond bounds once its memory has filled, where it divides "
+            "by almost 0; use a larger `eps` or `eps_root`."
         )
-    for leaf in map.reading.memories:
-        if not seen["unsettled"][leaf.name] < 1e-9:
+    for leaf in transformation.layout.memories:
+        if not measured.residual[leaf.name] < 1e-9:
             raise InvalidValue(
-                f"the state leaf `{leaf.path}` of {name} does not settle where x stands still, or mixes its entries; "
-                "use elementwise averages."
+                f"the state leaf `{leaf.path}` of {name} reaches no fixed point while x stands "
+                "still, or mixes its entries; use elementwise averages."
             )
-    return max((float(share) for share in seen["kept"].values()), default=0.0)
+    return max((float(decay) for decay in measured.decay.values()), default=0.0)
 
 
-def _look(map: Transformation, h: Array, y: Point, grad: Gradient) -> dict[str, Any]:
-    rest = settled(map, y, grad)
-    again = map.update(0.0, LONG_AGO, rest, grad)
-    kept = {name: jnp.abs(map.kept(name, 0.0, LONG_AGO, y, grad)).max() for name in map.fields[1:]}
-    slowest = jnp.stack([jnp.zeros(()), *kept.values()]).max()
-    filled = 2 + 50 * slowest / (
-        1 - slowest
-    )  # steps, after which a cold start is forgotten and nothing should count
-    final = velocity(map, rest, grad)
-    return {
-        "kept": kept,
-        "velocity": final,
-        "steady": jnp.allclose(final, velocity(map, rest, grad, filled), rtol=1e-9, atol=0)
-        & jnp.allclose(final, velocity(map, rest, grad, LONG_AGO / 3), rtol=1e-9, atol=0),
-        "tame": jnp.abs(final).max() < 1e6 * jnp.abs(velocity(map, y, grad, 3)).max(),
-        "unsettled": {
-            name: (
-                jnp.abs(getattr(again, name) - getattr(rest, name))
-                / (jnp.abs(getattr(rest, name)) + 1e-9)
-            ).max()
-            for name in map.fields[1:]
-        },
+class Measurements(NamedTuple):
+    """Numbers of a map at fixed decays.
+
+    - `decay`: for each memory, the largest fraction of an entry that one step keeps.
+    - `velocity`: ξ on the slow manifold.
+    - `independent_of_count`: whether ξ there is the same at any late step count.
+    - `bounded`: whether ξ there is comparable with ξ in the first steps.
+    - `residual`: for each memory, the relative error of its fixed point.
+    """
+
+    decay: dict[str, Any]
+    velocity: Any
+    independent_of_count: Any
+    bounded: Any
+    residual: dict[str, Any]
+
+
+def _measure(transformation: Transformation, h: Array, y: Point, grad: Gradient) -> Measurements:
+    on_manifold = slow_manifold(transformation, y, grad)
+    after = transformation.update(0.0, LATE_COUNT, on_manifold, grad)
+    decay = {
+        name: jnp.abs(transformation.decay(name, 0.0, LATE_COUNT, y, grad)).max()
+        for name in transformation.fields[1:]
     }
+    slowest = jnp.stack([jnp.zeros(()), *decay.values()]).max()
+    # So many steps after the start the memory has filled, and the step count must not matter.
+    filled = 2 + 50 * slowest / (1 - slowest)
+    late = velocity(transformation, on_manifold, grad)
+
+    def same_at(count):
+        other = velocity(transformation, on_manifold, grad, count)
+        return jnp.allclose(late, other, rtol=1e-9, atol=0)
+
+    def residual(name):
+        fixed = getattr(on_manifold, name)
+        difference = jnp.abs(getattr(after, name) - fixed)
+        return (difference / (jnp.abs(fixed) + 1e-9)).max()
+
+    first_speed = jnp.abs(velocity(transformation, y, grad, 3)).max()
+    return Measurements(
+        decay=decay,
+        velocity=late,
+        independent_of_count=same_at(filled) & same_at(LATE_COUNT / 3),
+        bounded=jnp.abs(late).max() < 1e6 * first_speed,
+        residual={name: residual(name) for name in transformation.fields[1:]},
+    )

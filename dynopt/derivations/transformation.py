@@ -18,22 +18,24 @@ from jaxtyping import Array, PyTree
 from ..checks import Scalar
 from ..errors import InvalidType, InvalidValue
 from ..optimizers.base import Gradient
-from .leaves import Reading, read
+from .leaves import StateLayout, state_layout
 
-Point = Any  # a namedtuple: x, then the memories
+Point = Any  # of phase space: a namedtuple of x and the memories
 
 
 class Transformation(eqx.Module):
-    """A family h ↦ `optax.GradientTransformation`, and what the leaves of its state are for.
+    """A family h ↦ `optax.GradientTransformation`, with what each leaf of its state is for.
 
-    - `family`: the family. - `unravel`: from vectors to the PyTrees it is meant for, if any; `size`: of the vectors.
-    - `reading`: the leaves. A leaf of power p is h^p times its coordinate.
+    - `family`: the function of h.
+    - `unravel`: from vectors to PyTrees shaped as the positions; None if positions are vectors.
+    - `size`: the length of those vectors.
+    - `layout`: the leaves of the state. A leaf of power p is h^p times its coordinate.
     """
 
     family: Callable[[Any], Any]
     unravel: Callable[[Array], PyTree] | None = eqx.field(static=True)
     size: int = eqx.field(static=True)
-    reading: Reading = eqx.field(static=True)
+    layout: StateLayout = eqx.field(static=True)
 
     def __init__(
         self,
@@ -50,18 +52,21 @@ class Transformation(eqx.Module):
             inspect.signature(family).bind(h)
         except TypeError as error:
             raise InvalidType(
-                "`family` must take one number, h, but takes others; write lambda h: optax.sgd(h)."
+                "`family` must take one number, h, but it takes other arguments; write "
+                "lambda h: optax.sgd(h)."
             ) from error
-        except ValueError:  # it does not say what it takes
+        except ValueError:  # a function without a signature
             pass
         if scale is not None and not isinstance(scale, Mapping):
             raise InvalidType(
-                f"`scale` must map leaves to powers of h, got {scale!r}; write for example {{'trace': -1}}."
+                f"`scale` must map leaves to powers of h, got {scale!r}; write for example "
+                "{'trace': -1}."
             )
         self.family = family
-        self.unravel = None if like is None else _unraveling(like)
+        self.unravel = None if like is None else _unravel_like(like)
         self.size = 3 if like is None else sum(np.size(leaf) for leaf in jax.tree.leaves(like))
-        self.reading = read(family(h), self.tree(jnp.asarray(self.sample)), scale or {})
+        sample = self.to_tree(jnp.asarray(self.sample_position))
+        self.layout = state_layout(family(h), sample, scale or {})
 
     @property
     def name(self) -> str:
@@ -71,108 +76,110 @@ class Transformation(eqx.Module):
         return str(name).strip("<>")
 
     @property
-    def said(self) -> str:
-        """The name as it stands in a sentence."""
+    def name_in_sentence(self) -> str:
         return "this family" if self.name == "lambda" else self.name
 
     @property
     def fields(self) -> tuple[str, ...]:
-        return ("x", *(leaf.name for leaf in self.reading.memories))
+        return ("x", *(leaf.name for leaf in self.layout.memories))
 
     @property
-    def sample(self) -> np.ndarray:
-        """Where a family is looked at once, when it is made a page: a position without symmetries."""
+    def sample_position(self) -> np.ndarray:
+        """A position without symmetries, at which a family is evaluated when it is made."""
         return np.cos(np.arange(self.size) + 0.4) + 0.1
 
-    def looked_at(self, look: Callable[..., PyTree], h: Scalar) -> PyTree:
-        """What `look(map, h, y, grad)` finds, in float64, at a point that three steps of `h` have led to."""
-
+    def evaluate_at_sample(self, measure: Callable[..., PyTree], h: Scalar) -> PyTree:
+        """`measure(transformation, h, y, grad)` in float64, three steps of `h` after the start."""
         with jax.enable_x64(True):
-            map = jax.tree.map(lambda v: jnp.asarray(v) if isinstance(v, float) else v, self)
-            found = _after_three_steps(look, map, jnp.asarray(float(h)), jnp.asarray(self.sample))
-            return jax.tree.map(np.asarray, found)
+            transformation = jax.tree.map(
+                lambda value: jnp.asarray(value) if isinstance(value, float) else value, self
+            )
+            h, x = jnp.asarray(float(h)), jnp.asarray(self.sample_position)
+            result = _measure_after_three_steps(measure, transformation, h, x)
+            return jax.tree.map(np.asarray, result)
 
-    def tree(self, x: Array) -> PyTree:
+    def to_tree(self, x: Array) -> PyTree:
         if self.unravel is None:
             return x
         if x.size != self.size:
             raise InvalidValue(
-                f"{self.said} was made for positions like one of {self.size} numbers, got {x.size}; pass the problem's "
-                "own start as `like`."
+                f"{self.name_in_sentence} was made for positions of {self.size} numbers, got "
+                f"{x.size}; pass the problem's own start as `like`."
             )
         return self.unravel(x)
 
     def start(self, h: ArrayLike, x: Array) -> Point:
-        return self._point(h, x, jax.tree.leaves(self.family(h).init(self.tree(x))))
+        return self._point(h, x, jax.tree.leaves(self.family(h).init(self.to_tree(x))))
 
     def update(self, h: ArrayLike, count: ArrayLike, y: Point, grad: Gradient) -> Point:
-        """The library's own update, after `count` steps: whole, or a number between."""
-        transform, x = self.family(h), self.tree(y.x)
+        """The library's own update after `count` steps, a whole number or a number between two."""
+        transform, x = self.family(h), self.to_tree(y.x)
         state, structure = jax.tree.flatten(transform.init(x))
-        for i, leaf in enumerate(self.reading.leaves):
+        for i, leaf in enumerate(self.layout.leaves):
             if leaf.role == "memory":
                 value = getattr(y, leaf.name)
                 state[i] = value * h**leaf.power if leaf.power else value
-            elif leaf.role == "count":
-                whole = jnp.issubdtype(jnp.result_type(count), jnp.integer)
-                state[i] = state[i] + jnp.asarray(count, state[i].dtype if whole else None)
-        updates, after = transform.update(
-            self.tree(grad(y.x)), jax.tree.unflatten(structure, state), x
+            elif leaf.role == "counter":
+                is_whole = jnp.issubdtype(jnp.result_type(count), jnp.integer)
+                state[i] = state[i] + jnp.asarray(count, state[i].dtype if is_whole else None)
+        updates, new_state = transform.update(
+            self.to_tree(grad(y.x)), jax.tree.unflatten(structure, state), x
         )
-        moved = ravel_pytree(optax.apply_updates(x, updates))[0].reshape(y.x.shape)
-        return self._point(h, moved, jax.tree.leaves(after))
+        new_x = ravel_pytree(optax.apply_updates(x, updates))[0].reshape(y.x.shape)
+        return self._point(h, new_x, jax.tree.leaves(new_state))
 
     def _point(self, h: ArrayLike, x: Array, state: list[Array]) -> Point:
-        pairs = zip(self.reading.leaves, state, strict=True)
+        pairs = zip(self.layout.leaves, state, strict=True)
         memories = [
-            v / h**leaf.power if leaf.power else v for leaf, v in pairs if leaf.role == "memory"
+            value / h**leaf.power if leaf.power else value
+            for leaf, value in pairs
+            if leaf.role == "memory"
         ]
         return _point_type(self.fields)(x, *memories)
 
-    def kept(self, name: str, h: ArrayLike, count: ArrayLike, y: Point, grad: Gradient) -> Array:
-        """The share of a memory that one step keeps, coordinate by coordinate."""
+    def decay(self, name: str, h: ArrayLike, count: ArrayLike, y: Point, grad: Gradient) -> Array:
+        """The decay rate of a memory: the fraction of each entry that one step keeps."""
 
-        def after(value):
+        def updated(value):
             return getattr(self.update(h, count, y._replace(**{name: value}), grad), name)
 
         value = getattr(y, name)
-        return jax.jvp(after, (value,), (jnp.ones_like(value),))[1]
+        return jax.jvp(updated, (value,), (jnp.ones_like(value),))[1]
 
-    def counted(self, h: ArrayLike, x: Array, grad: Gradient) -> dict[str, Array]:
-        """Of each integer leaf, whether it rises by one in every step."""
-        transform, tree = self.family(h), self.tree(x)
+    def counts_steps(self, h: ArrayLike, x: Array, grad: Gradient) -> dict[str, Array]:
+        """For each integer leaf, by its path, whether every step raises it by one."""
+        transform, tree = self.family(h), self.to_tree(x)
         state, structure = jax.tree.flatten(transform.init(tree))
 
-        def after(i, n):
-            before = jax.tree.unflatten(
-                structure, [n if j == i else value for j, value in enumerate(state)]
-            )
-            return jax.tree.leaves(transform.update(self.tree(grad(x)), before, tree)[1])[i]
+        def next_value(i, n):
+            leaves = [n if j == i else value for j, value in enumerate(state)]
+            state_n = jax.tree.unflatten(structure, leaves)
+            return jax.tree.leaves(transform.update(self.to_tree(grad(x)), state_n, tree)[1])[i]
 
         steps = jnp.arange(1000)
-        counted = {
-            leaf.path: jnp.array(False) for leaf in self.reading.leaves if leaf.role == "count"
+        counts = {
+            leaf.path: jnp.array(False) for leaf in self.layout.leaves if leaf.role == "counter"
         }
-        for i, leaf in enumerate(self.reading.leaves):
-            if leaf.role == "count" and state[i].ndim == 0:
-                n = jax.vmap(lambda n, i=i: after(i, n))(steps.astype(state[i].dtype))
-                counted[leaf.path] = (n == steps + 1).all()
-        return counted
+        for i, leaf in enumerate(self.layout.leaves):
+            if leaf.role == "counter" and state[i].ndim == 0:
+                n = jax.vmap(lambda n, i=i: next_value(i, n))(steps.astype(state[i].dtype))
+                counts[leaf.path] = (n == steps + 1).all()
+        return counts
 
 
 @eqx.filter_jit
-def _after_three_steps(
-    look: Callable[..., PyTree], map: Transformation, h: Array, x: Array
+def _measure_after_three_steps(
+    measure: Callable[..., PyTree], transformation: Transformation, h: Array, x: Array
 ) -> PyTree:
-    """Compiled once for all values of what the family holds, as long as they are fields of it."""
-    y = map.start(h, x)
+    """Compiled once for all values in a family, as long as they are fields of it."""
+    y = transformation.start(h, x)
     for k in range(3):
-        y = map.update(h, k, y, _pull)
-    return look(map, h, y, _pull)
+        y = transformation.update(h, k, y, _sample_gradient)
+    return measure(transformation, h, y, _sample_gradient)
 
 
-def _pull(x: Array) -> Array:
-    """A gradient without symmetries, whose curvature changes from place to place."""
+def _sample_gradient(x: Array) -> Array:
+    """A gradient without symmetries, whose curvature depends on the position."""
     return x + jnp.sin(2 * x) / 3
 
 
@@ -182,7 +189,8 @@ def _point_type(fields: tuple[str, ...]) -> Callable[..., Point]:
 
 
 @lru_cache
-def _unravel_as(structure, shapes):
+def _unravel(structure, shapes):
+    """One function per structure, so that optimizers of one kind share their compiled code."""
     ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])[:-1]
     return lambda x: jax.tree.unflatten(
         structure,
@@ -190,7 +198,6 @@ def _unravel_as(structure, shapes):
     )
 
 
-def _unraveling(like: PyTree) -> Callable[[Any], PyTree]:
-    """One function per structure, so that pages of the same kind share their compiled code."""
+def _unravel_like(like: PyTree) -> Callable[[Any], PyTree]:
     leaves, structure = jax.tree.flatten(like)
-    return _unravel_as(structure, tuple(np.shape(leaf) for leaf in leaves))
+    return _unravel(structure, tuple(np.shape(leaf) for leaf in leaves))

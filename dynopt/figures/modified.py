@@ -246,7 +246,7 @@ def _caption(comparisons: list[Comparison], modified: list[Comparison]) -> list[
     """The conditions of both, and what the modified flow is."""
     orders = sorted(
         {
-            comparison.optimizer.terms
+            comparison.optimizer.order
             for comparison in modified
             if isinstance(comparison.optimizer, Modified)
         }

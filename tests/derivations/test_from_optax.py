@@ -1,4 +1,7 @@
-"""Any optax transformation is a page: its map is the library's, its flow is the limit of that map, or there is none."""
+"""Any optax transformation is an optimizer: its map is optax's, its flow the limit of the map.
+
+Where the map has no limit, the optimizer says so and names the leaf.
+"""
 
 from functools import cache
 
@@ -71,7 +74,7 @@ WORKED = {
 
 @cache
 def worked(name):
-    """Made when it is first asked for: a page that looks at its family compiles it."""
+    """Made when it is first asked for, because to make it compiles its family."""
     return WORKED[name]()
 
 
@@ -84,12 +87,12 @@ def test_the_map_is_the_librarys_own_update(name, library_path):
         np.testing.assert_allclose(y.x, x, rtol=4e-15)
 
 
-# That the gap of AdaBelief closes like h, and like h² to its modified flow, is what the README's five lines print.
+# That the error of AdaBelief is O(h), and O(h²) against its modified flow, is printed by the README.
 
 
 @pytest.mark.parametrize("name", ["lion", "nadam", "ademamix", "decayed ball"])
-def test_the_gap_to_the_derived_flow_closes_like_h(name):
-    """By a solver of its own; `analysis.order` measures it to the modified flow, below."""
+def test_the_global_error_against_the_derived_flow_is_of_order_h(name):
+    """The flow is solved by scipy here; below `analysis.order` measures the modified flow."""
     from scipy.integrate import solve_ivp
 
     optimizer = worked(name)
@@ -98,27 +101,24 @@ def test_the_gap_to_the_derived_flow_closes_like_h(name):
     def field(t, flat):
         return np.concatenate(flow(optimizer, t, type(y)(*np.split(flat, len(y)))))
 
-    known = (
-        solve_ivp(field, (0, times[-1]), np.concatenate(y), "DOP853", times, rtol=1e-9, atol=1e-12)
-        .y[:2]
-        .T
+    solution = solve_ivp(
+        field, (0, times[-1]), np.concatenate(y), "DOP853", times, rtol=1e-9, atol=1e-12
     )
-    paths = [
-        iterate(optimizer.refine(n), smooth, 400).x[: 50 * n + 1 : n] for n in (4, 8)
-    ]  # one length, one compilation
-    coarse, fine = (np.linalg.norm(path - known, axis=1).max() for path in paths)
+    # Both maps take 400 steps, so that they are compiled once.
+    paths = [iterate(optimizer.refine(n), smooth, 400).x[: 50 * n + 1 : n] for n in (4, 8)]
+    coarse, fine = (np.linalg.norm(path - solution.y[:2].T, axis=1).max() for path in paths)
     assert optimizer.regularity.order == 1 and np.log2(coarse / fine) == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["lion", "decayed ball"])
-def test_and_to_the_modified_flow_like_h_squared(name):
+def test_the_global_error_against_the_modified_flow_is_of_order_h_squared(name):
     measured = analysis.order(Modified(worked(name)), smooth, refinements=4)
     assert measured.expected == 2
     assert measured.pairwise[-1] == pytest.approx(2, abs=0.05)
 
 
 def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
-    """Under a constant gradient its steps are those of Adam, but for a layer: the kth is longer by 1/(k (k+1))."""
+    """Under a constant gradient its steps are those of Adam, but the kth is longer by 1/(k (k+1))."""
     optimizer, h = worked("nadam"), 1e-6
     y, steps = optimizer.with_time_step(h).init(x0, grad), []
     for k in range(4):
@@ -141,7 +141,7 @@ def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
     ],
     ids=["rmsprop from 0", "adagrad from 0"],
 )
-def test_the_half_order_of_a_start_from_zero_is_found(family, scale):
+def test_the_half_order_of_a_start_from_zero_is_detected(family, scale):
     optimizer = Optax(family, 0.01, scale=scale)
     assert optimizer.regularity.order == 0.5 and optimizer.regularity.initial_layer
 
@@ -177,11 +177,13 @@ def test_flow_of_adabelief():
     optimizer, t = worked("adabelief"), 0.3
     x, m, v = y = somewhere(optimizer)
     m_hat, v_hat = m / -np.expm1(-t / T1), v / -np.expm1(-t / T2)
-    known = type(y)(
-        -m_hat / (np.sqrt(v_hat) + 1e-16), (grad(x) - m) / T1, ((grad(x) - m) ** 2 - v) / T2
+    equations = (
+        -m_hat / (np.sqrt(v_hat) + 1e-16),
+        (grad(x) - m) / T1,
+        ((grad(x) - m) ** 2 - v) / T2,
     )
-    for derived, written in zip(flow(optimizer, t, y), known, strict=True):
-        np.testing.assert_allclose(derived, written, **CLOSE)
+    for derived, expected in zip(flow(optimizer, t, y), equations, strict=True):
+        np.testing.assert_allclose(derived, expected, **CLOSE)
 
 
 def test_flow_of_smoothed_lion():
@@ -191,16 +193,15 @@ def test_flow_of_smoothed_lion():
     dx, dm = flow(optimizer, 0.3, y)
     np.testing.assert_allclose(dx, -np.tanh(B * (0.9 * m + 0.1 * grad(x))), rtol=1e-14)
     np.testing.assert_allclose(dm, (grad(x) - m) / T1, rtol=1e-14)
-    assert optimizer.limit == "differentiated at h = 0"
+    assert optimizer.limit.method == "differentiated at h = 0"
 
 
 def test_nadam_follows_the_flow_of_adam():
     optimizer, adam = worked("nadam"), Adam(0.0025, b1=1 - 0.0025 / T1, b2=1 - 0.0025 / T2)
     y = somewhere(optimizer)
-    for derived, written in zip(
-        flow(optimizer, 0.3, y), flow(adam, 0.3, adam.init(x0, grad)._make(y)), strict=True
-    ):
-        np.testing.assert_allclose(derived, written, **CLOSE)
+    declared = flow(adam, 0.3, adam.init(x0, grad)._make(y))
+    for derived, expected in zip(flow(optimizer, 0.3, y), declared, strict=True):
+        np.testing.assert_allclose(derived, expected, **CLOSE)
 
 
 def test_flow_of_ademamix():
@@ -237,20 +238,21 @@ def test_flow_of_a_chain_with_a_trace_that_grows_like_1_over_h():
     ],
     ids=["sgd", "rmsprop", "adam", "adam, injected"],
 )
-def test_the_derived_flow_is_the_one_that_the_page_writes(optimizer, family):
+def test_the_derived_flow_is_the_one_that_the_optimizer_declares(optimizer, family):
     twin = Optax(family, 0.01)
     assert len(twin.fields) == len(optimizer.init(x0, grad))
     for t in (0.0, 0.02, 0.5):
         y = somewhere(optimizer) if t else optimizer.init(x0, grad)
-        derived, written = flow(twin, t, twin.init(x0, grad)._make(y)), flow(optimizer, t, y)
-        error = _limit_error(twin, np.asarray(t), twin.init(x0, grad)._make(y))
-        for a, b, e in zip(derived, written, error, strict=True):
+        y_twin = twin.init(x0, grad)._make(y)
+        derived, declared = flow(twin, t, y_twin), flow(optimizer, t, y)
+        error = _limit_error(twin, np.asarray(t), y_twin)
+        for a, b, e in zip(derived, declared, error, strict=True):
             assert (np.abs(a - b) <= np.maximum(e, 1e-10)).all()
         assert max(float(e.max()) for e in error) < 1e-4
 
 
 def test_adagrad_conserves_the_loss_and_twice_the_roots_of_its_sums():
-    """In the time k η², with s = η² S: x′ = -g/√s, s′ = g², so f + 2 Σ√s stays."""
+    """In the time k η², with s = η² S: x′ = -g/√s, s′ = g², so f + 2 Σ√s is conserved."""
     optimizer = Optax(
         lambda h: optax.adagrad(jnp.sqrt(h), initial_accumulator_value=0.04 / h),
         0.01,
@@ -286,13 +288,13 @@ def test_masks_see_the_pytree():
     end = iterate(optimizer, problem, 1).x
     np.testing.assert_allclose(end["w"][1], 0.7 * start["w"], rtol=1e-15)
     np.testing.assert_allclose(end["b"][1], 0.9 * start["b"], rtol=1e-15)
-    with pytest.raises(InvalidValue, match="was made for positions like one of 3 numbers, got 2; pass the problem's own start as `like`"):  # fmt: skip
+    with pytest.raises(InvalidValue, match="was made for positions of 3 numbers, got 2; pass the problem's own start as `like`"):  # fmt: skip
         iterate(optimizer, smooth, 1)
     final = integrate(optimizer, problem, 1).x
     np.testing.assert_allclose(final["w"][1], np.exp(-0.3) * start["w"], rtol=1e-9)
 
 
-# What a page promises
+# The contract of every optimizer
 
 
 def test_refining_leaves_the_flow_alone_and_compiles_nothing_anew():
@@ -311,12 +313,12 @@ def test_refining_leaves_the_flow_alone_and_compiles_nothing_anew():
     assert repr(optimizer.refine(2)) == "Optax(lion, h=0.0025)"
 
 
-def test_pages_are_made_and_batched_inside_vmap():
+def test_optimizers_are_made_and_batched_inside_vmap():
     def last(h):
         return iterate(Optax(lambda h: optax.sgd(h), h), smooth, 3).x[-1]
 
-    many = eqx.filter_vmap(last)(jnp.array([0.01, 0.02]))
-    np.testing.assert_allclose(many[1], iterate(SGD(0.02), smooth, 3).x[-1], rtol=1e-14)
+    batch = eqx.filter_vmap(last)(jnp.array([0.01, 0.02]))
+    np.testing.assert_allclose(batch[1], iterate(SGD(0.02), smooth, 3).x[-1], rtol=1e-14)
 
 
 def test_the_dtype_is_that_of_the_start():
@@ -332,7 +334,7 @@ def test_a_run_comes_back_from_disk_with_its_memories(tmp_path):
     np.testing.assert_array_equal(again.y.nu, run.y.nu)
 
 
-def test_corners_are_named_and_modified_flows_warn_of_them():
+def test_nonsmooth_operations_are_named_and_modified_flows_warn_of_them():
     optimizer = Optax(lambda h: optax.chain(optax.clip(1.0), optax.sign_sgd(h)), 0.01)
     assert optimizer.regularity.nonsmooth == ("max", "min", "sign")
     np.testing.assert_allclose(flow(optimizer, 0.0, optimizer.init(x0, grad)).x, -np.sign(grad(x0)))
@@ -341,38 +343,38 @@ def test_corners_are_named_and_modified_flows_warn_of_them():
     ):
         Modified(optimizer)
     assert all(not worked(name).regularity.nonsmooth for name in WORKED)
-    by_the_largest = optax.stateless(
+    scaled_by_largest = optax.stateless(
         lambda g, x: jax.tree.map(lambda g: g * jnp.exp(jnp.max(g) / 10), g)
     )
     assert Optax(
-        lambda h: optax.chain(by_the_largest, optax.scale(-h)), 0.01
+        lambda h: optax.chain(scaled_by_largest, optax.scale(-h)), 0.01
     ).regularity.nonsmooth == ("reduce_max",)
 
 
-# What has no flow, and what is no family
+# Families without a flow, and what is no family
 
 
 @pytest.mark.parametrize(
     ("family", "words"),
     [
-        (optax.adam, r"adam has no flow: the state leaves `\[0\].mu` and `\[0\].nu` forget as fast however short the step; make their decay 1 - h/tau, or wrap the page in dynopt.Memoryless"),
-        (lambda h: optax.adadelta(), r"`\[1\].e_g` and `\[1\].e_x` forget as fast.*the position moves by a step that does not shrink like h; make the learning rate proportional to h"),
-        (optax.rprop, r"`\[0\].step_sizes` and `\[0\].prev_updates` forget as fast.*the position moves by a step"),
+        (optax.adam, r"adam has no flow: the state leaves `\[0\].mu` and `\[0\].nu` forget as much in each step however short the step is; make their decay 1 - h/tau, or wrap the optimizer in dynopt.Memoryless"),
+        (lambda h: optax.adadelta(), r"`\[1\].e_g` and `\[1\].e_x` forget as much.*the position moves by a step that does not shrink like h; make the learning rate proportional to h"),
+        (optax.rprop, r"`\[0\].step_sizes` and `\[0\].prev_updates` forget as much.*the position moves by a step"),
         (lambda h: optax.sgd(h**2, momentum=1 - 2 * h), r"the state leaf `\[0\].trace` grows without bound as h → 0; declare its power of h, such as scale=\{'trace': -1\}"),
         (lambda h: optax.sgd(jnp.sqrt(h)), "the position moves by a step that does not shrink like h"),
-        (lambda h: optax.sgd(h * jnp.log(h) ** 2), "the velocity of the position does not settle as h → 0"),
-        (lambda h: optax.sgd(optax.linear_schedule(h, 0.0, 10**4)), r"does not settle as h → 0; write schedules in the time k\*h, not in the count k"),
-        (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10)), "does not settle as h → 0; write schedules in the time"),
-        (lambda h: optax.sgd(lambda k: h * jnp.where(k < 5, k / 5, jnp.maximum(0, 2 - k / 5))), "does not settle as h → 0; write schedules in the time"),
-        (lambda h: optax.sgd(optax.linear_schedule(h, 0, 10)), "does not settle as h → 0; write schedules in the time"),
-        (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10**6)), "does not settle as h → 0; write schedules in the time"),
-        (lambda h: optax.adamax(h, b1=1 - h / 0.1, b2=1 - h), r"`\[0\].nu` leaps to a value of its own in the first step"),
+        (lambda h: optax.sgd(h * jnp.log(h) ** 2), "the velocity of the position does not converge as h → 0"),
+        (lambda h: optax.sgd(optax.linear_schedule(h, 0.0, 10**4)), r"does not converge as h → 0; write schedules in the time k\*h, not in the count k"),
+        (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10)), "does not converge as h → 0; write schedules in the time"),
+        (lambda h: optax.sgd(lambda k: h * jnp.where(k < 5, k / 5, jnp.maximum(0, 2 - k / 5))), "does not converge as h → 0; write schedules in the time"),
+        (lambda h: optax.sgd(optax.linear_schedule(h, 0, 10)), "does not converge as h → 0; write schedules in the time"),
+        (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10**6)), "does not converge as h → 0; write schedules in the time"),
+        (lambda h: optax.adamax(h, b1=1 - h / 0.1, b2=1 - h), r"`\[0\].nu` jumps in the first step, however short it is, so no smooth flow starts there"),
     ],
     ids=["fixed decays", "adadelta", "rprop", "trace", "root", "logarithm", "linear", "short cosine", "tent", "short line", "cosine", "adamax"],
 )  # fmt: skip
 def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words):
     optimizer = Optax(family, 0.01)
-    assert iterate(optimizer, smooth, 2).status == 0  # the map is there all the same
+    assert iterate(optimizer, smooth, 2).status == 0  # the map exists all the same
     for derived in (
         optimizer,
         Modified(optimizer) if not optimizer.regularity.nonsmooth else optimizer,
@@ -390,7 +392,7 @@ def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words)
         (optax.polyak_sgd, {}, InvalidType, r"cannot be updated by gradients, state and parameters alone .*'value'"),
         (lambda h: optax.lookahead(optax.sgd(h), 5, 0.5), {}, InvalidType, "cannot be "),
         (lambda h: optax.masked(optax.sgd(h), {"w": True, "b": False}), {}, InvalidType, "cannot be initialised at such a position .*pass the problem's own start as `like`"),
-        (lambda: optax.sgd(0.1), {}, InvalidType, "`family` must take one number, h, but takes others; write lambda h"),
+        (lambda: optax.sgd(0.1), {}, InvalidType, "`family` must take one number, h, but it takes other arguments; write lambda h"),
         (lambda h: optax.sgd(h, momentum=0.9), {"scale": ["trace"]}, InvalidType, r"`scale` must map leaves to powers of h, got \['trace'\]"),
         (optax.sgd, {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'"),
         (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'; did you mean trace"),
@@ -408,7 +410,7 @@ def test_what_is_no_family_is_refused(family, options, error, words):
         Optax(family, **{"h": 0.01, **options})
 
 
-def test_momentum_page_and_its_scaled_trace_agree():
+def test_momentum_and_the_scaled_trace_of_optax_agree():
     optimizer, twin = (
         Momentum(0.0001, 0.98),
         Optax(lambda h: optax.sgd(h**2, momentum=1 - 2 * h), 0.01, scale={"trace": -1}),

@@ -1,4 +1,7 @@
-"""At fixed decays the memory follows the position; the correction for its lag is known in closed form for six methods."""
+"""At fixed decays the memory follows the position, with a delay that is corrected to order h.
+
+The correction is known in closed form for six methods.
+"""
 
 import math
 
@@ -58,7 +61,7 @@ class AdamInside(eqx.Module):
 
 
 def corrected(optimizer):
-    """The page with its flow and correction; its numbers are arrays, so that one compilation serves all decays."""
+    """The optimizer with corrected flow, its numbers as arrays: one compilation for all decays."""
     return with_dtype(Modified(Memoryless(optimizer)), jnp.float64)
 
 
@@ -85,7 +88,7 @@ def assert_follows(optimizer, velocity, correction):
     np.testing.assert_allclose((second - first) / optimizer.h, correction, rtol=1e-8)
 
 
-def optax_page(family, *rates):
+def made_of_optax(family, *rates):
     return Optax(family(*map(jnp.asarray, rates)), h)
 
 
@@ -97,19 +100,19 @@ def test_heavy_ball(b):
 
 @pytest.mark.parametrize("b", [0.5, 0.9, 0.999])
 def test_nesterov(b):
-    """x′ = -(g + h (1-b+2b²)/(2(1-b)²) H g)/(1-b), where optax keeps the point that looks ahead."""
-    optimizer = optax_page(Nesterov, b)
+    """x′ = -(g + h (1-b+2b²)/(2(1-b)²) H g)/(1-b), where optax keeps the extrapolated point."""
+    optimizer = made_of_optax(Nesterov, b)
     assert_follows(optimizer, -g / (1 - b), -(1 - b + 2 * b**2) / (2 * (1 - b) ** 3) * H @ g)
 
 
 def test_averaged_momentum(b=0.9):
     """x′ = -g - h (1+b)/(2(1-b)) H g."""
-    assert_follows(optax_page(Averaged, b), -g, -(1 + b) / (2 * (1 - b)) * H @ g)
+    assert_follows(made_of_optax(Averaged, b), -g, -(1 + b) / (2 * (1 - b)) * H @ g)
 
 
-def bracket(b1, b2, share):
-    """(1+b₁)/(1-b₁) - (1+b₂)/(1-b₂) (1 - share), the share of ε in the root."""
-    return (1 + b1) / (1 - b1) - (1 + b2) / (1 - b2) * (1 - share)
+def bracket(b1, b2, eps_fraction):
+    """(1+b₁)/(1-b₁) - (1+b₂)/(1-b₂) (1 - a), where a is the fraction of ε in the root."""
+    return (1 + b1) / (1 - b1) - (1 + b2) / (1 - b2) * (1 - eps_fraction)
 
 
 @pytest.mark.parametrize("rho", [0.9, 0.999])
@@ -125,22 +128,25 @@ def test_rmsprop(rho, eps=0.1):
 def test_adam_with_eps_inside(b1, b2, eps=0.1):
     R = np.sqrt(g**2 + eps)
     correction = -(H @ (g / R)) / R / 2 * bracket(b1, b2, eps / R**2)
-    assert_follows(optax_page(AdamInside, b1, b2), -g / R, correction)
+    assert_follows(made_of_optax(AdamInside, b1, b2), -g / R, correction)
 
 
 @pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.9, 0.5)])
 def test_adam_with_eps_outside(b1, b2, eps=0.1):
-    """The same bracket, with R = |g| + ε and the share ε/R."""
+    """The same bracket, with R = |g| + ε and the fraction ε/R."""
     R = np.abs(g) + eps
     assert_follows(Adam(h, b1, b2, eps), -g / R, -(H @ (g / R)) / R / 2 * bracket(b1, b2, eps / R))
 
 
 @pytest.mark.parametrize("b", [0.9, 0.999])
-def test_the_start_is_shifted_by_what_the_filling_memory_withholds(b):
-    """By h b/(1-b)² g for heavy ball, h b²/(1-b)² g for Nesterov; by nothing where a correction fills it at once."""
+def test_the_start_is_shifted_by_what_the_filling_memory_holds_back(b):
+    """By h b/(1-b)² g for heavy ball and h b²/(1-b)² g for Nesterov.
+
+    It is not shifted where a bias correction fills the memory at once.
+    """
     for optimizer, shift in [
         (Momentum(h, b), b / (1 - b) ** 2 * g),
-        (optax_page(Nesterov, b), b**2 / (1 - b) ** 2 * g),
+        (made_of_optax(Nesterov, b), b**2 / (1 - b) ** 2 * g),
         (Adam(h, b, 0.9), 0 * g),
     ]:
         plain, shifted = starts(corrected(optimizer), f, x)
@@ -152,13 +158,13 @@ def test_the_start_is_shifted_by_what_the_filling_memory_withholds(b):
     "make",
     [
         lambda: Momentum(0.004, 0.8),
-        lambda: optax_page(AdamInside, 0.9, 0.95).with_time_step(0.002),
+        lambda: made_of_optax(AdamInside, 0.9, 0.95).with_time_step(0.002),
         lambda: Adam(0.001, 0.9, 0.95, eps=0.01),
     ],
     ids=["heavy ball", "adam, eps inside", "adam, eps outside"],
 )
-def test_the_gap_to_the_corrected_flow_closes_like_h_squared(make):
-    """By a solver of its own, from the time on by which the memory has filled."""
+def test_the_global_error_against_the_corrected_flow_is_of_order_h_squared(make):
+    """The flow is solved by scipy, and the error is measured once the memory has filled."""
     from scipy.integrate import solve_ivp
 
     optimizer = corrected(make())
@@ -169,7 +175,7 @@ def test_the_gap_to_the_corrected_flow_closes_like_h_squared(make):
     errors = []
     for n in (4, 8):
         fine = optimizer.refine(n)
-        run = iterate(fine, smooth, 8 * steps)  # as long at both clocks, so that it compiles once
+        run = iterate(fine, smooth, 8 * steps)  # one length, so that it is compiled once
         path = run.x[first * n : steps * n + 1 : n]
         times, x0 = np.arange(steps + 1) * float(optimizer.h), starts(fine, f, smooth.start())[1]
         flow = solve_ivp(lambda t, x, fine=fine: flows(fine, f, x)[1], (0, times[-1]), x0, "DOP853", times, rtol=1e-12, atol=1e-14)  # fmt: skip
@@ -190,7 +196,7 @@ def test_the_factor_of_heavy_ball_on_a_quadratic_is_a_series_of_legendre_polynom
     np.testing.assert_allclose(h * rate, -terms[0] - terms[1], rtol=1e-12)
 
 
-def test_the_map_is_untouched_and_its_clock_the_learning_rate():
+def test_the_map_is_unchanged_and_its_time_step_is_the_learning_rate():
     optimizer = Memoryless(Momentum(0.01))
     np.testing.assert_allclose(
         iterate(optimizer, smooth, 10).x, iterate(Momentum(0.01), smooth, 10).x, rtol=1e-14
@@ -199,22 +205,22 @@ def test_the_map_is_untouched_and_its_clock_the_learning_rate():
     assert repr(optimizer) == "Memoryless(Momentum(learning_rate=0.01, momentum=0.9))"
 
 
-def test_without_memory_nothing_is_reduced():
+def test_an_optimizer_without_memory_keeps_its_flow():
     optimizer = Memoryless(SGD(h))
     assert optimizer.fields == ("x",) and settling_time(optimizer) == 0
     assert_follows(SGD(h), -g, -H @ g / 2)
 
 
 class Scheduled(eqx.Module):
-    """One of four schedules, so that one compilation serves all."""
+    """A mixture of four schedules, so that one compilation serves all."""
 
-    share: jax.Array
+    mixture: jax.Array
 
     def __call__(self, h):
         decay, warm_up = optax.cosine_decay_schedule(h, 100), optax.linear_schedule(0.0, h, 10)
         floor = optax.cosine_decay_schedule(h, 1000, alpha=0.1)
         return optax.sgd(
-            lambda k: self.share @ jnp.stack([h * jnp.cos(k * h), decay(k), warm_up(k), floor(k)])
+            lambda k: self.mixture @ jnp.stack([h * jnp.cos(k * h), decay(k), warm_up(k), floor(k)])
         )
 
 
@@ -227,18 +233,18 @@ class Scheduled(eqx.Module):
         (Scheduled(jnp.eye(4)[2]), "depend on the step count for ever"),
         (Scheduled(jnp.eye(4)[3]), "depend on the step count for ever"),
         (NesterovConvex(0.1), r"the state leaf `\[0\]\[1\]` of NesterovConvex never forgets, so x alone has no flow"),
-        (optax.adabelief, "the steps of adabelief grow beyond bounds once its memory has settled, where it divides by almost 0; use a larger `eps`"),
+        (optax.adabelief, "the steps of adabelief grow beyond bounds once its memory has filled, where it divides by almost 0; use a larger `eps`"),
     ],
     ids=["adagrad", "cosine", "decay", "warm-up", "floor", "nesterov_convex", "adabelief"],
 )  # fmt: skip
-def test_what_never_settles_is_refused(family, words):
+def test_a_memory_without_a_limit_is_refused(family, words):
     with pytest.raises(InvalidValue, match=words):
         Memoryless(family if isinstance(family, NesterovConvex) else Optax(family, 0.1))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.5])
 def test_lion_without_its_memory_steps_by_the_sign_of_the_gradient(smoothing):
-    """Of the gradient here, as at a fixed decay m is g to first order; weight decay is left out."""
+    """At a fixed decay m is g to first order; weight decay is left out."""
     optimizer = Memoryless(Lion(1e-3, weight_decay=0.0, smoothing=smoothing))
     x = jnp.array([0.2, -0.3])
     velocity = optimizer.vector_field(0.0, optimizer.init_flow(x, lambda x: x), lambda x: x).x
@@ -247,7 +253,7 @@ def test_lion_without_its_memory_steps_by_the_sign_of_the_gradient(smoothing):
     )
 
 
-def test_the_manifold_is_known_to_second_order():
+def test_the_manifold_is_known_to_order_two_only():
     with pytest.raises(
         InvalidValue, match="`order` is 3, but Memoryless.* is known to order 2 only; use order=2"
     ):
@@ -255,7 +261,10 @@ def test_the_manifold_is_known_to_second_order():
 
 
 def test_the_order_is_measured_once_the_memory_has_filled():
-    """0.99ᵏ falls below a thousandth in 688 steps; a shorter time is refused, and 50 steps come after it by default."""
+    """0.99ᵏ falls below a thousandth in 688 steps; by default 50 more steps are measured.
+
+    A shorter time is refused.
+    """
     optimizer = Modified(Memoryless(RMSprop(0.0005, decay=0.99, eps=0.01)))
     with pytest.raises(
         InvalidValue,
@@ -284,9 +293,9 @@ def test_masks_are_kept():
     np.testing.assert_allclose(flow(jnp.array([1.0, 2.0, -1.0])), [-10, -60, 30], rtol=1e-12)
 
 
-def test_what_is_derived_is_not_reduced():
+def test_what_is_derived_already_is_refused():
     for optimizer in (Modified(SGD(h)), Memoryless(SGD(h))):
-        with pytest.raises(InvalidValue, match="is derived already; pass its page SGD"):
+        with pytest.raises(InvalidValue, match="is derived already; pass its optimizer SGD"):
             Memoryless(optimizer)
 
 

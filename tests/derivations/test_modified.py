@@ -1,4 +1,7 @@
-"""The modified equation raises the order of the gap by one for each term, and is the one that is known where one is known."""
+"""Each term of the modified equation raises the order of the global error by one.
+
+Where the modified equation is known in closed form, the derived one is the same.
+"""
 
 import equinox as eqx
 import jax
@@ -20,7 +23,7 @@ from dynopt import (
     integrate,
     iterate,
 )
-from dynopt.derivations.expansion import weights
+from dynopt.derivations.expansion import accumulated_weight
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.runs.prepare import with_dtype
 
@@ -43,39 +46,40 @@ def _velocity(optimizer, loss, x):
 
 
 def velocity(optimizer, x, loss=f):
-    """Of the position, at its start; the numbers of the page are arrays, so that one compilation serves all steps."""
+    """dx/dt at the start, with all numbers as arrays, so that one compilation serves all h."""
     return _velocity(with_dtype(optimizer, jnp.float64), loss, x)
 
 
 @pytest.mark.parametrize("optimizer", optimizers.values(), ids=optimizers)
-def test_the_gap_to_the_modified_flow_closes_like_h_squared(optimizer):
+def test_the_global_error_against_the_modified_flow_is_of_order_h_squared(optimizer):
     measured = analysis.order(Modified(optimizer), smooth, refinements=6)
     assert measured.expected == 2
     assert measured.pairwise[-1] == pytest.approx(2, abs=0.05)
 
 
 def test_after_one_step_the_averages_of_the_flow_are_those_of_the_map():
-    """Up to O(h²), although q - (h/2) q′, from which they start, is no average of anything."""
+    """Up to O(h²), although they start from q - (h/2) q′, which is no average of gradients."""
     optimizer = optimizers["adam"]
     errors = []
     for n in (16, 32):
-        fine, flow = (
-            optimizer.refine(n),
-            integrate(Modified(optimizer.refine(n)), smooth, 50, rtol=1e-12),
-        )
-        map = iterate(fine, smooth, 10)
-        errors.append(max(float(jnp.abs((getattr(map.y, name)[1] - getattr(flow.y, name)[1]) / w).max()) for name, w in weights(fine, fine.h, fine.h).items()))  # fmt: skip
+        fine = optimizer.refine(n)
+        map, flow = iterate(fine, smooth, 10), integrate(Modified(fine), smooth, 50, rtol=1e-12)
+        differences = [
+            (getattr(map.y, name)[1] - getattr(flow.y, name)[1]) / weight
+            for name, weight in accumulated_weight(fine, fine.h, fine.h).items()
+        ]
+        errors.append(max(float(jnp.abs(difference).max()) for difference in differences))
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.2)
 
 
 @pytest.mark.parametrize("name", ["sgd", "rmsprop warm"])
-def test_with_three_terms_it_closes_like_h_cubed(name):
+def test_with_three_terms_the_global_error_is_of_order_h_cubed(name):
     measured = analysis.order(Modified(optimizers[name], order=3), smooth, refinements=5)
     assert measured.expected == 3
     assert measured.pairwise[-1] == pytest.approx(3, abs=0.15)
 
 
-def test_one_step_of_the_map_misses_the_modified_flow_by_h_cubed():
+def test_the_local_error_against_the_modified_flow_is_of_order_h_cubed():
     errors = []
     for optimizer in (SGD(0.04), SGD(0.02)):
         map, flow = (
@@ -141,8 +145,10 @@ def test_the_modified_equation_of_the_heavy_ball():
 
         start = np.asarray(smooth.start())
         end = 50 * n * h
-        known = solve_ivp(field, (0, end), np.concatenate([start, -h / 2 * np.asarray(grad(start))]), "DOP853", rtol=1e-10, atol=1e-12)  # fmt: skip
-        errors.append(np.linalg.norm(known.y[:2, -1] - iterate(optimizer, smooth, 200).x[50 * n]))
+        z0 = np.concatenate([start, -h / 2 * np.asarray(grad(start))])
+        solution = solve_ivp(field, (0, end), z0, "DOP853", rtol=1e-10, atol=1e-12)
+        position = iterate(optimizer, smooth, 200).x[50 * n]
+        errors.append(np.linalg.norm(solution.y[:2, -1] - position))
     slopes = np.log2(np.divide(errors[:-1], errors[1:]))
     assert slopes[-1] == pytest.approx(2, abs=0.1)
 
@@ -162,19 +168,18 @@ def test_a_composed_map_has_the_modified_equation_of_its_parts():
 
 
 def test_rmsprop_from_zero_keeps_its_half_order():
-    with pytest.warns(
-        UserWarning, match="order 0.5 for its cold start, where no series in h converges"
-    ):
+    words = "order 0.5 because its memory starts at zero, where no series in h converges"
+    with pytest.warns(UserWarning, match=words):
         assert Modified(RMSprop(0.01)).regularity.order == 0.5
 
 
-def test_the_map_is_untouched():
+def test_the_map_is_unchanged():
     np.testing.assert_array_equal(
         iterate(Modified(Adam(0.1)), smooth, 10).x, iterate(Adam(0.1), smooth, 10).x
     )
 
 
-def test_refining_refines_the_page_inside():
+def test_refining_refines_the_inner_optimizer():
     assert repr(Modified(SGD(0.1), 3).refine(2)) == "Modified(SGD(learning_rate=0.05), order=3)"
 
 
@@ -188,14 +193,14 @@ def test_other_orders_are_refused(order):
         Modified(SGD(0.1), order)
 
 
-def test_what_is_modified_stays_as_it_is():
+def test_what_is_modified_already_is_refused():
     with pytest.raises(
-        InvalidValue, match="is modified already; pass its page SGD.*, with order=3"
+        InvalidValue, match="is modified already; pass its optimizer SGD.*, with order=3"
     ):
         Modified(Modified(SGD(0.1)))
 
 
-def test_a_singular_start_ends_the_series_at_two():
+def test_a_start_from_0_over_0_ends_the_series_at_order_two():
     with pytest.raises(
         InvalidValue,
         match=r"`order` is 3, but Adam.* starts from 0/0, where it is known to order 2 only; use order=2",
@@ -210,14 +215,16 @@ def test_what_is_no_optimizer_is_refused():
 
 
 def test_the_modified_equation_of_nesterov_damps_along_the_hessian():
-    """((1+μ)/2) x″ + ((1-μ)/h) x′ + μ h H x′ + ∇f = O(h²) for optax's Nesterov in the time √η; O(h) without μ h H x′."""
+    """((1+μ)/2) x″ + ((1-μ)/h) x′ + μ h H x′ + ∇f = O(h²) for optax's Nesterov with h = √η.
 
+    Without the term μ h H x′ it is O(h).
+    """
     optimizer = Modified(
         Optax(lambda h: optax.sgd(h**2, momentum=1 - h, nesterov=True), 0.02, scale={"trace": -1})
     )
 
     @eqx.filter_jit
-    def left_over(optimizer, x, trace):
+    def residuals(optimizer, x, trace):
         y = optimizer.init(x, grad)._replace(trace=trace)
         speed, turn = jax.jvp(
             lambda y: optimizer.vector_field(0.0, y, grad),
@@ -230,8 +237,8 @@ def test_the_modified_equation_of_nesterov_damps_along_the_hessian():
 
     somewhere = jax.random.normal(jax.random.key(0), (2, 2))
     coarse, fine = (
-        np.array(left_over(with_dtype(optimizer.refine(n), jnp.float64), *somewhere))
+        np.array(residuals(with_dtype(optimizer.refine(n), jnp.float64), *somewhere))
         for n in (1, 2)
     )
-    with_it, without = np.log2(coarse / fine)
-    assert with_it == pytest.approx(2, abs=0.15) and without < 1.2
+    with_damping, without = np.log2(coarse / fine)
+    assert with_damping == pytest.approx(2, abs=0.15) and without < 1.2

@@ -361,13 +361,13 @@ def test_an_average_shorter_than_a_step_or_of_an_average_is_refused():
 def test_a_flow_that_divides_by_time_is_not_modified(optimizer):
     with pytest.raises(
         InvalidValue,
-        match="divides by the time since its start, so that no series in h serves there",
+        match="divides by the time since its start, so no series in h holds there",
     ):
         Modified(optimizer)
 
 
 def test_a_page_is_made_memoryless_before_it_is_wrapped():
-    words = r"is a page around a page; put it around the memoryless one: dynopt.Averaged\(dynopt.Memoryless"
+    words = r"is a wrapper; wrap the memoryless optimizer instead: dynopt.Averaged\(dynopt.Memoryless"
     with pytest.raises(InvalidValue, match=words):
         Memoryless(Averaged(Momentum(0.1), 1.0))
 
