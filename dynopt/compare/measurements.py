@@ -99,37 +99,29 @@ with_lyapunov_function = those_with("a Lyapunov function", _has_lyapunov_functio
 first_with_momentum = those_with("a momentum", _has_momentum, "momentum", most=1)
 
 
-def in_the_plane(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
-    if problem.dim < 2:
+def in_a_plane(problem: Problem, optimizers: Optimizers, more: bool = True) -> Sequence[str]:
+    if problem.dim < 2 or problem.dim > 2 and not more:
         raise InvalidValue(
-            f"needs a plane, but {problem.name} has 1 coordinate; draw --figures loss,global_error."
+            f"needs two coordinates, but {problem.name} has {problem.dim}; draw "
+            "--figures loss,global_error."
         )
     return tuple(optimizers)
 
 
 def with_modified_flow(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
-    if problem.dim != 2:
-        raise InvalidValue(
-            f"needs two coordinates, but {problem.name} has {problem.dim}; draw "
-            "--figures loss,global_error."
-        )
+    in_a_plane(problem, optimizers, more=False)
     return those_with("a modified flow of order 2", _has_modified_flow, "sgd")(problem, optimizers)
 
 
 def first_with_basins(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
     """The first optimizer, with which all are measured, so that they share one gradient flow."""
-    if problem.dim != 2:
-        coordinates = f"{problem.dim} coordinate{'s' * (problem.dim > 1)}"
-        raise InvalidValue(
-            f"needs two coordinates, but {problem.name} has {coordinates}; draw "
-            "--figures loss,global_error."
-        )
+    names = in_a_plane(problem, optimizers, more=False)
     if problem.minimizers is None or problem.window is None:
         raise InvalidValue(
             f"needs known minimizers in a window, which {problem.name} does not have; draw "
             "--figures paths."
         )
-    return tuple(optimizers)[:1]
+    return names[:1]
 
 
 # The table
@@ -224,7 +216,7 @@ SHOWN = {
     "rescaling": ("rescalings",),
     "overview": ("comparisons", "local_errors", "orders"),
 }
-NEEDS = {"paths": in_the_plane, "phase": with_velocity}
+NEEDS = {"paths": in_a_plane, "phase": with_velocity}
 
 
 def shown_in(figure: str) -> list[Measurement]:

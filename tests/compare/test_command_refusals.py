@@ -82,7 +82,7 @@ def test_what_is_no_option(refusal, typed, says):
         ("--steps", "1e12", "from 1 to 100000, got '1e12'"),
         ("--steps", "many", "`--steps` must be a whole number from 1 to 100000, got 'many'"),
         ("--dpi", "5", "`--dpi` must be from 20 to 600, got '5'"),
-        ("--dpi", "1e6", "for finer print write --format pdf."),
+        ("--dpi", "1e6", "for a finer print write --format pdf."),
         ("--x0", "1,two", "`--x0` must be a number, got 'two'"),
         ("--x0", "1,,2", "`--x0` must be a number, got ''"),
         ("--x0", "1,nan", "must be a number, got 'nan'"),
@@ -90,7 +90,7 @@ def test_what_is_no_option(refusal, typed, says):
         ("--style", "papre", "no style 'papre'; did you mean paper? Known: notebook, paper, slides."),
         ("--optimizers", "sgd,", "`--optimizers` must be names with single commas between them, got 'sgd,'."),
         ("--optimizers", " ", "must be names"),
-        ("--problem", "bo\x1b[31moth", "holds a character that cannot be printed, 'bo\\x1b[31moth'"),
+        ("--problem", "bo\x1b[31moth", "contains a character that cannot be printed, 'bo\\x1b[31moth'"),
         ("--problem", "bo\x00th", "cannot be printed, 'bo\\x00th'"),
         ("--output", "", "`--output` must be a path, got ''"),
         ("--output", "a\x00b", "`--output` must be a path, got 'a\\x00b'"),
@@ -140,23 +140,23 @@ def test_a_name_without_end(refusal):
         ),
         (
             "--problem booth --optimizers rmsprop --figures modified",
-            "and rmsprop has none; add --optimizers sgd.",
+            "`modified` needs a modified flow of order 2, which rmsprop does not have; add --optimizers sgd.",
         ),
         (
             "--problem booth --optimizers sgd --figures phase",
-            "`phase` shows a velocity, which sgd does not have; add",
+            "`phase` needs a velocity, which sgd does not have; add --optimizers momentum.",
         ),
         (
             "--problem booth --optimizers sgd --figures stability",
-            "`stability` varies a momentum, which sgd does not have; add",
+            "`stability` needs a momentum, which sgd does not have; add --optimizers momentum.",
         ),
         (
             "--problem booth --optimizers sgd --figures sweep",
-            "`sweep` varies a momentum, which sgd does not have; add",
+            "`sweep` needs a momentum, which sgd does not have; add --optimizers momentum.",
         ),
         (
             "--problem deep_linear --figures basins",
-            "`basins` fill a plane, but deep_linear has 8 coordinates; draw",
+            "`basins` needs two coordinates, but deep_linear has 8; draw --figures loss,global_error.",
         ),
     ],
 )
@@ -206,16 +206,22 @@ def test_a_start_that_does_not_fit(refusal, x0, says):
         ),
         (
             "[set]\nadam = 3",
-            "`set.adam` in 'run.toml' is no option; write for example [set.adam] and below it b1 = 0.8.",
+            "`set` in 'run.toml' must be OPTIMIZER.OPTION=NUMBER, got 'adam=3'; write for example adam.b1=0.8.",
         ),
         (
             "[set]\nlearning_rate = 0.5\nadam = {b1 = 0.5}",
-            "`set.learning_rate` in 'run.toml' is no option",
+            "`set` in 'run.toml' must be OPTIMIZER.OPTION=NUMBER, got 'learning_rate=0.5'",
         ),
-        ("[set]", "the table `set` in 'run.toml' is no option"),
-        ("[set.adam.b1]\nx = 1", "`set.adam.b1` in 'run.toml' is no option"),
-        ("steps = [{a = 1}]", "the list of tables `steps` in 'run.toml' is no option"),
-        ("steps = {a = 1}", "the table `steps` in 'run.toml' is no option"),
+        ("[set]", "`set` in 'run.toml' must be "),
+        (
+            "[set.adam.b1]\nx = 1",
+            "`set` in 'run.toml' must be OPTIMIZER.OPTION=NUMBER, got 'adam.b1.x=1'",
+        ),
+        (
+            "steps = [{a = 1}]",
+            "`steps` in 'run.toml' must be a value, not a table; only `set` is a table, for example [set.adam] and below it b1 = 0.8.",
+        ),
+        ("steps = {a = 1}", "`steps` in 'run.toml' must be a value, not a table"),
         ("steps = 5 # \xff", "is not TOML"),
     ],
 )
@@ -246,15 +252,15 @@ def test_a_configuration_that_cannot_be_read(refusal):
     [
         (None, "mine:loss", "no module 'mine' in this folder or installed; write --problem file:function."),
         ("", "mine:a b", "'mine:a b' is not module:function; write for example --problem mymodule:loss."),
-        ("", "mine.py", "'mine.py' is a file; say which function of it, as in --problem mine.py:loss."),
+        ("", "mine.py", "'mine.py' is a file; add the name of a function in it, as in --problem mine.py:loss."),
         ("", "../mine:loss", "'../mine:loss' is in another folder; go there, and write --problem mine.py:loss."),
         ("", "sub/mine.py:loss", "is in another folder; go there, and write --problem mine.py:loss."),
         ("", "mine:__import__('os')", "is not module:function"),
         ("def loss(x): return x.sum()", "mine:los", "no function in mine 'los'; did you mean loss?"),
-        ("def loss(x): return x.sum()", "mine:loss", "mine:loss is a loss f(x) without a start; say where with --x0"),
+        ("def loss(x): return x.sum()", "mine:loss", "mine:loss is a loss f(x) without a start; give one with --x0, for example --x0 1,1."),
         ("loss = 3", "mine:loss", "mine:loss is '3'; name a loss f(x), or a function that returns a dynopt.Problem."),
         ("def loss(x, y): return x.sum()", "mine:loss", "mine:loss takes other arguments than one; it is called as f(x)."),
-        ("def loss(): return 3", "mine:loss", "mine:loss takes nothing and returned '3'; return a dynopt.Problem."),
+        ("def loss(): return 3", "mine:loss", "mine:loss takes no argument and returned '3'; return a dynopt.Problem."),
         ("\n1/0", "mine:loss", "mine:loss raised ZeroDivisionError: division by zero (line 2 of mine.py: 1/0)."),
         ("x = (", "mine:loss", "mine:loss raised SyntaxError: '(' was never closed (mine.py, line 1) (line 1 of mine.py)."),
         ("import nothing_like_it", "mine:loss", "mine:loss raised ModuleNotFoundError: No module named 'nothing_like_it'"),
@@ -305,7 +311,7 @@ def test_a_loss_that_breaks_while_it_runs_is_blamed_on_its_line(refusal, monkeyp
         "calls = []\ndef loss(x):\n  calls.append(1)\n  if len(calls) > 3:\n    raise LookupError('lost')\n  return (x**2).sum()\n"
     )
     code, sentence = refusal(
-        *"--problem mine:loss --x0 1,2 --optimizers sgd --steps 5 --figures gap".split()
+        *"--problem mine:loss --x0 1,2 --optimizers sgd --steps 5 --figures global_error".split()
     )
     assert (
         code == 2
@@ -320,12 +326,12 @@ def test_a_loss_that_breaks_while_it_runs_is_blamed_on_its_line(refusal, monkeyp
         (
             "paths",
             "1",
-            "`paths` are drawn in a plane, but loss has 1 coordinate; draw --figures loss,gap.",
+            "`paths` needs two coordinates, but loss has 1; draw --figures loss,global_error.",
         ),
         (
             "modified",
             "1,2,3",
-            "`modified` shows two coordinates, but loss has 3; draw --figures loss,gap.",
+            "`modified` needs two coordinates, but loss has 3; draw --figures loss,global_error.",
         ),
     ],
 )
@@ -349,7 +355,7 @@ def test_the_output_is_a_file(refusal):
     code, sentence = refusal("--problem", "booth")
     assert (
         code == 4
-        and "'figures' is a file, where a folder is to go; choose another place." in sentence
+        and "'figures' is a file, where a folder is wanted; choose another place." in sentence
     )
     assert Path("figures").read_text() == "mine"
 
@@ -365,7 +371,7 @@ def test_the_output_cannot_be_made(refusal):
 def test_a_folder_or_a_link_stands_in_the_way(refusal):
     Path("figures/paths-booth.png").mkdir(parents=True)
     code, sentence = refusal("--problem", "booth")
-    assert code == 4 and "'figures/paths-booth.png' is a folder, where a file is to go" in sentence
+    assert code == 4 and "'figures/paths-booth.png' is a folder, where a file is wanted" in sentence
     Path("figures/paths-booth.png").rmdir()
     Path("figures/paths-booth.png").symlink_to("../elsewhere.png")
     code, sentence = refusal("--problem", "booth")
