@@ -1,4 +1,4 @@
-"""AdaBelief: divide by how far the gradient is from what was expected, not by how large it is."""
+"""AdaBelief: divide by how far the gradient is from its running mean, not by its size."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,8 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive
-from .base import AbstractOptimizer, Regularity, bias_corrected, safe_divide
+from .averages import bias_corrected, safe_divide
+from .base import AbstractOptimizer, Regularity
 
 
 class AdaBeliefState(NamedTuple):
@@ -17,31 +18,47 @@ class AdaBeliefState(NamedTuple):
 
 
 class AdaBelief(AbstractOptimizer[AdaBeliefState]):
-    """AdaBelief is Adam that divides by the root of the gradient's deviation from its own running mean.
+    """AdaBelief is Adam that divides by the root of the gradient's deviation from its running mean.
 
-    The map (η = `learning_rate`, β₁ = `b1`, β₂ = `b2`, ε = `eps`, ε₀ = `eps_root`, g = ∇f(xₖ)), memory first:
+    The map (η = `learning_rate`, β₁ = `b1`, β₂ = `b2`, ε = `eps`, ε₀ = `eps_root`, g = ∇f(xₖ))
+    updates the memory first:
 
         mₖ₊₁ = β₁ mₖ + (1-β₁) g                       m̂ = mₖ₊₁ / (1 - β₁ᵏ⁺¹)
         vₖ₊₁ = β₂ vₖ + (1-β₂) (g - mₖ₊₁)² + ε₀        v̂ = vₖ₊₁ / (1 - β₂ᵏ⁺¹)
         xₖ₊₁ = xₖ - η m̂ / (√v̂ + ε)
 
-    The flow (memory times τ₁ = h/(1-β₁), τ₂ = h/(1-β₂), floor e = ε₀/(1-β₂), g = ∇f(x)), from m(0) = v(0) = 0:
+    The flow (memory times τ₁ = h/(1-β₁), τ₂ = h/(1-β₂), floor e = ε₀/(1-β₂), g = ∇f(x)), from
+    m(0) = v(0) = 0:
 
         τ₁ m′ = g - m                                 m̂ = m / (1 - e^(-t/τ₁))
         τ₂ v′ = (g - m)² + e - v                      v̂ = v / (1 - e^(-t/τ₂))
         x′ = -m̂ / (√v̂ + ε)
-    At t = 0 both quotients are 0/0, with the limits m̂ = g and v̂ = g² + e.
-    The clock: one step takes the time h = η, and βᵢ = 1 - h/τᵢ. ε₀ is added in every step, so that it adds up to the
-    floor e; with τ₁, τ₂ and e held fixed the gap closes like h.
-    Energy: none is known. Where gradients are constant v fades to e, and steps grow to η |g|/(√e + ε): with the
-    defaults, 3·10⁶ η |g|.
-    Elsewhere: v̂ is Adam's, with g - m for g.
-    - `learning_rate`: η, time per step. - `b1`, `b2`: β₁, β₂ in [0, 1). - `eps`, `eps_root`: ε, ε₀ ≥ 0.
+
+    At t = 0 both quotients are 0/0. Their limits are m̂ = g and v̂ = g² + e.
+
+    The time step: one step takes the time h = η, and βᵢ = 1 - h/τᵢ. ε₀ is added in every step, so
+    that it accumulates to the floor e. With τ₁, τ₂ and e held fixed the global error is O(h). Where
+    gradients are constant, v decays to e, and the steps grow to η |g|/(√e + ε): with the defaults,
+    to 3·10⁶ η |g|.
+
+    No Lyapunov function is known.
+
+    Elsewhere: v̂ is that of Adam, with g - m for g; but ε₀ is added to v in every step, where Adam
+    adds it once inside the root.
+
+    Arguments:
+
+    - `learning_rate`: η, the time per step; positive.
+    - `b1`: β₁ in [0, 1); 0.9 by default.
+    - `b2`: β₂ in [0, 1); 0.999 by default.
+    - `eps`: ε ≥ 0, in units of the gradient; 1e-16 by default.
+    - `eps_root`: ε₀ ≥ 0, in units of the gradient squared; 1e-16 by default.
+
     >>> AdaBelief(0.01)
     AdaBelief(learning_rate=0.01, b1=0.9, b2=0.999, eps=1e-16, eps_root=1e-16)
 
-    Source: J. Zhuang et al., "AdaBelief optimizer: adapting stepsizes by the belief in observed gradients" (2020),
-    algorithm 2; `optax.adabelief`.
+    Source: J. Zhuang et al., "AdaBelief optimizer: adapting stepsizes by the belief in observed
+    gradients" (2020), algorithm 2; `optax.adabelief`.
     """
 
     h: Scalar

@@ -7,7 +7,8 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, concrete_value, nonnegative, positive
-from .base import AbstractOptimizer, Regularity, safe_divide
+from .averages import safe_divide
+from .base import AbstractOptimizer, Regularity
 
 
 class AdaGradState(NamedTuple):
@@ -16,31 +17,43 @@ class AdaGradState(NamedTuple):
 
 
 class AdaGrad(AbstractOptimizer[AdaGradState]):
-    """AdaGrad takes steps that shorten in each coordinate as the squares of its gradients add up.
+    """AdaGrad shortens its steps in each coordinate as the squares of the gradients add up.
 
-    The map (η = `learning_rate`, S₀ = `initial_accumulator_value`, ε = `eps`, g = ∇f(xₖ)), memory first:
+    The map (η = `learning_rate`, S₀ = `initial_accumulator_value`, ε = `eps`, g = ∇f(xₖ)) updates
+    the memory first:
 
         Sₖ₊₁ = Sₖ + g²
         xₖ₊₁ = xₖ - η g / √(Sₖ₊₁ + ε)
 
-    The flow, for s = η² S (so s(0) = η² S₀, and e = η² ε):
+    The flow, for the rescaled sum s = η² S, which starts from s(0) = η² S₀, and e = η² ε:
 
         s′ = g²
         x′ = -g / √(s + e)
 
-    The clock: one step takes the time h = η²: a step is η long while √S grows like √k, so distance goes as η √k. With
-    s(0) = η² S₀ > 0 and e held fixed the gap closes like h, once h ≪ s(0)/g². Over coarser clocks, and wherever
-    s(0) = 0 (`initial_accumulator_value=0`), the first step is η long at every η and the gap closes like √h = η.
-    Energy: f + 2 Σ √(s + e), the same for ever, on every loss and in every dimension. So no coordinate's s grows
-    without bound while f is bounded below.
-    Elsewhere: ε stands inside the root, as in optax; PyTorch puts it outside and starts from S₀ = 0. With ε = 0 a
-    constant gradient moves the flow from s(0) = 0 by 2√t, the map by η Σ k^(-1/2).
-    - `learning_rate`: η, the root of the time per step. - `initial_accumulator_value`, `eps`: S₀, ε ≥ 0, as g².
+    The time step: one step takes the time h = η²: the steps are about η long while √S grows like
+    √k, so the distance grows like η √k. With s(0) = η² S₀ > 0 and e held fixed the global error is
+    O(h) once h ≪ s(0)/g². With longer time steps, and wherever s(0) = 0
+    (`initial_accumulator_value=0`), the first step is η long whatever η is, and the global error is
+    O(√h) = O(η).
+
+    Conserved quantity: f + 2 Σ √(s + e) is constant along the flow, for every loss and in every
+    dimension. Therefore no coordinate of s grows without bound while f is bounded below.
+
+    Elsewhere: ε stands inside the root, as in optax; PyTorch puts it outside and starts from
+    S₀ = 0. With ε = 0 and a constant gradient, the flow from s(0) = 0 moves by 2√t, and the map by
+    η Σ k^(-1/2).
+
+    Arguments:
+
+    - `learning_rate`: η, in units of the root of time; positive.
+    - `initial_accumulator_value`: S₀ ≥ 0, in units of the gradient squared; 0.1 by default.
+    - `eps`: ε ≥ 0, in units of the gradient squared; 1e-7 by default.
+
     >>> AdaGrad(0.1)
     AdaGrad(learning_rate=0.1, initial_accumulator_value=0.1, eps=1e-07)
 
-    Source: J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and stochastic
-    optimization", JMLR 12 (2011), figure 1; `optax.adagrad`.
+    Source: J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and
+    stochastic optimization", JMLR 12 (2011), figure 1; `optax.adagrad`.
     """
 
     h: Scalar
@@ -55,13 +68,12 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
     learning_rate = property(lambda self: self.h**0.5)
     initial_accumulator_value = property(lambda self: self.s0 / self.h)
     eps = property(lambda self: self.floor / self.h)
-    regularity = property(
-        lambda self: (
-            Regularity(order=0.5, initial_layer=True)
-            if concrete_value(self.s0) == 0
-            else Regularity()
-        )
-    )
+
+    @property
+    def regularity(self):
+        if concrete_value(self.s0) == 0:
+            return Regularity(order=0.5, initial_layer=True)
+        return Regularity()
 
     def init(self, x, grad):
         return AdaGradState(x, jnp.full_like(x, self.s0))

@@ -15,11 +15,6 @@ from jaxtyping import Array, PyTree
 
 from ..checks import Scalar, nonnegative, positive
 from ..errors import InvalidType, InvalidValue, unknown_name
-from .averages import (
-    averaging_weight as averaging_weight,
-    bias_corrected as bias_corrected,
-    safe_divide as safe_divide,
-)
 from .regularity import Regularity as Regularity
 
 State = TypeVar("State")

@@ -1,4 +1,4 @@
-"""Lion: step by the sign of a mean of the gradient that leans towards the newest, and decay."""
+"""Lion: step by the sign of a mean that weights the newest gradient more, and decay."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,8 @@ from jaxtyping import Array
 
 from ..checks import Scalar, concrete_value, decay_rate, nonnegative, positive
 from . import signs
-from .base import AbstractOptimizer, Regularity, safe_divide
+from .averages import safe_divide
+from .base import AbstractOptimizer, Regularity
 
 
 class LionState(NamedTuple):
@@ -17,29 +18,46 @@ class LionState(NamedTuple):
 
 
 class Lion(AbstractOptimizer[LionState]):
-    """Lion steps by η in every coordinate, against the sign of its memory mixed with the gradient.
+    """Lion moves by η in every coordinate, against the sign of its memory mixed with the gradient.
 
-    The map (η = `learning_rate`, β₁ = `b1`, β₂ = `b2`, λ = `weight_decay`, g = ∇f(xₖ)), the position first:
+    The map (η = `learning_rate`, β₁ = `b1`, β₂ = `b2`, λ = `weight_decay`, g = ∇f(xₖ)) updates the
+    position first:
 
         xₖ₊₁ = xₖ - η (sign(β₁ mₖ + (1-β₁) g) + λ xₖ)
         mₖ₊₁ = β₂ mₖ + (1-β₂) g
 
     The flow (memory time τ = h/(1-β₂), g = ∇f(x)), from m(0) = 0:
 
-        x′ ∈ -Sign(β₁ m + (1-β₁) g) - λ x          {-1} for negative, {1} for positive, [-1, 1] for 0
+        x′ ∈ -Sign(β₁ m + (1-β₁) g) - λ x         {-1} for negative, {1} for positive, [-1, 1] for 0
         τ m′ = g - m
-    The right side jumps: a differential inclusion. Where g in the mixture turns the path back at once, it slides along
-    the jump, so the solver is given tanh(·/10⁻⁴) for Sign. `smoothing` = s > 0 puts tanh(·/s) into map and flow.
-    The clock: one step takes the time h = η, and β₂ = 1 - h/τ. With τ and the mixture held fixed the gap closes like h.
-    Energy: f + K*(λx)/λ + τ β₁/(1 + (1-β₁)τλ) (K*(λx) + K(m) + λ<m, x>), which never rises along the flow, with K(m) =
-    Σ |m|, or Σ s log cosh(m/s), and its conjugate K*: Lion minimises f + K*(λx)/λ, the loss inside the box |x| ≤ 1/λ.
-    Elsewhere: m is an average of gradients, as in optax; L. Chen et al. carry its negative.
-    - `learning_rate`: η, time per step. - `b1`, `b2`: in [0, 1). - `weight_decay`, `smoothing`: λ, s ≥ 0.
+
+    The right-hand side jumps, so this is a differential inclusion. Where the g in the mixture turns
+    the path back at once, the solution slides along the jump; therefore the solver is given
+    tanh(·/10⁻⁴) for Sign. `smoothing` = s > 0 puts tanh(·/s) into map and flow.
+
+    The time step: one step takes the time h = η, and β₂ = 1 - h/τ. With τ and the mixture held
+    fixed the global error is O(h).
+
+    Lyapunov function: f + K*(λx)/λ + τ β₁/(1 + (1-β₁)τλ) (K*(λx) + K(m) + λ<m, x>), which never
+    rises along the flow. Here K(m) = Σ |m|, or Σ s log cosh(m/s) if smoothed, and K* is its convex
+    conjugate. Lion minimises f + K*(λx)/λ, which is the loss inside the box |x| ≤ 1/λ.
+
+    Elsewhere: m is a running mean of gradients, as in optax; L. Chen et al. store its negative.
+
+    Arguments:
+
+    - `learning_rate`: η, the time per step; positive.
+    - `b1`: β₁ in [0, 1), the weight of the memory in the mixture; 0.9 by default.
+    - `b2`: β₂ in [0, 1); 0.99 by default.
+    - `weight_decay`: λ ≥ 0, one over time; 1e-3 by default.
+    - `smoothing`: s ≥ 0, in units of the gradient; 0 by default.
+
     >>> Lion(0.01)
     Lion(learning_rate=0.01, b1=0.9, b2=0.99, weight_decay=0.001, smoothing=0)
 
-    Source: X. Chen et al., "Symbolic discovery of optimization algorithms" (2023); for the energy, L. Chen, B. Liu, K.
-    Liang and Q. Liu, "Lion secretly solves constrained optimization: as Lyapunov predicts" (2023); `optax.lion`.
+    Source: X. Chen et al., "Symbolic discovery of optimization algorithms" (2023); for the Lyapunov
+    function, L. Chen, B. Liu, K. Liang and Q. Liu, "Lion secretly solves constrained optimization:
+    as Lyapunov predicts" (2023); `optax.lion`.
     """
 
     h: Scalar
@@ -65,38 +83,31 @@ class Lion(AbstractOptimizer[LionState]):
     def step(self, t, y, grad):
         x, m = y
         g = grad(x)
-        x = x - self.h * (
-            signs.sign(self.b1 * m + (1 - self.b1) * g, self.smoothing) + self.weight_decay * x
-        )
+        sign = signs.sign(self.b1 * m + (1 - self.b1) * g, self.smoothing)
+        x = x - self.h * (sign + self.weight_decay * x)
         m = m + self.h * (g - m) / self.tau
         return LionState(x, m)
 
     def vector_field(self, t, y, grad):
         x, m = y
         g = grad(x)
-        dx = (
-            -signs.sign(self.b1 * m + (1 - self.b1) * g, jnp.maximum(self.smoothing, 1e-4))
-            - self.weight_decay * x
-        )
+        smoothing = jnp.maximum(self.smoothing, 1e-4)
+        dx = -signs.sign(self.b1 * m + (1 - self.b1) * g, smoothing) - self.weight_decay * x
         dm = (g - m) / self.tau
         return LionState(dx, dm)
 
     def optax(self):
-        smooth = {
-            "mode": "smooth",
-            "smooth_beta": 1 / jnp.maximum(self.smoothing, 1e-30),
-        }  # also where it is traced
-        sign = optax.scale_by_lion(
-            self.b1, self.b2, **({} if concrete_value(self.smoothing) == 0 else smooth)
-        )
+        options = {}
+        if concrete_value(self.smoothing) != 0:
+            s = jnp.maximum(self.smoothing, 1e-30)  # a traced smoothing may be 0
+            options = {"mode": "smooth", "smooth_beta": 1 / s}
+        sign = optax.scale_by_lion(self.b1, self.b2, **options)
         return optax.chain(sign, optax.add_decayed_weights(self.weight_decay), optax.scale(-self.h))
 
     def lyapunov(self, t, y, loss):
         u = self.weight_decay * y.x
-        K, conjugate = (
-            signs.smoothed_norm(y.m, self.smoothing),
-            signs.conjugate_norm(u, self.smoothing),
-        )
-        share = self.tau * self.b1 / (1 + (1 - self.b1) * self.tau * self.weight_decay)
+        norm = signs.smoothed_norm(y.m, self.smoothing)
+        conjugate = signs.conjugate_norm(u, self.smoothing)
+        factor = self.tau * self.b1 / (1 + (1 - self.b1) * self.tau * self.weight_decay)
         box = safe_divide(conjugate, jnp.full_like(u, self.weight_decay))
-        return loss(y.x) + jnp.sum(box + share * (conjugate + K + y.m * u))
+        return loss(y.x) + jnp.sum(box + factor * (conjugate + norm + y.m * u))

@@ -1,4 +1,4 @@
-"""Heavy ball: the gradient pushes a velocity, the velocity moves the position."""
+"""Heavy ball: the gradient changes a velocity, and the velocity moves the position."""
 
 from typing import NamedTuple
 
@@ -18,32 +18,39 @@ class MomentumState(NamedTuple):
 class Momentum(AbstractOptimizer[MomentumState]):
     """Heavy-ball momentum is a mass that rolls downhill against friction.
 
-    The map (η = `learning_rate`, μ = `momentum`, h = √η), velocity first, then the position with the new velocity:
+    The map (η = `learning_rate`, μ = `momentum`, h = √η) updates the velocity first, and then the
+    position with the new velocity:
 
         pₖ₊₁ = μ pₖ - h ∇f(xₖ)
         xₖ₊₁ = xₖ + h pₖ₊₁
 
-    The flow (friction a = (1-μ)/h), with p(0) = 0; together x″ + a x′ + ∇f(x) = 0:
+    The flow (friction a = (1-μ)/h) starts from p(0) = 0; together x″ + a x′ + ∇f(x) = 0:
 
         p′ = -a p - ∇f(x)
         x′ = p
 
-    The clock: one step takes the time h = √η, and μ = 1 - a h. With a held fixed the gap closes like h. The velocity
-    is natural at half steps: pₖ₊₁ = (xₖ₊₁ - xₖ)/h is a central difference about t = (k + ½) h.
+    The time step: one step takes the time h = √η, and μ = 1 - a h. With a held fixed the global
+    error is O(h). The velocity belongs to the middle of a step: pₖ₊₁ = (xₖ₊₁ - xₖ)/h is the central
+    difference about t = (k + ½) h.
 
-    Energy: f(x) + |p|²/2, which friction drains along the flow at the rate a |p|².
+    Lyapunov function: the mechanical energy f(x) + |p|²/2, which friction drains along the flow at
+    the rate a |p|².
 
-    Elsewhere: `optax.sgd(η, momentum=μ)` and PyTorch carry the trace -p/h, undamped; an average (1-μ) g + μ m is the
-    same map with η (1-μ) for η. If μ is held fixed while η → 0, friction grows like 1/h and the limit is instead the
-    gradient flow, sped up by 1/(1-μ).
+    Elsewhere: `optax.sgd(η, momentum=μ)` and PyTorch store the trace -p/h, without dampening. A
+    method that stores the running mean m ← μ m + (1-μ) g and steps by -η m is the heavy ball with
+    the learning rate η (1-μ). If μ is held fixed while η → 0, the friction grows like 1/h, and the
+    limit is instead the gradient flow, sped up by the factor 1/(1-μ).
 
-    - `learning_rate`: η, time squared, positive. - `momentum`: μ in [0, 1), default 0.9.
+    Arguments:
+
+    - `learning_rate`: η, in units of time squared; positive.
+    - `momentum`: μ in [0, 1); 0.9 by default.
 
     >>> Momentum(0.01)
     Momentum(learning_rate=0.01, momentum=0.9)
 
-    Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Comput. Math. Math.
-    Phys. 4(5) (1964); `optax.sgd`.
+    Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR
+    Comput. Math. Math. Phys. 4(5) (1964); `optax.sgd`.
     """
 
     h: Scalar

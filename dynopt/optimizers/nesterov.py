@@ -1,4 +1,4 @@
-"""Nesterov momentum: a heavy ball that feels the slope where its velocity is about to take it."""
+"""Nesterov momentum: a heavy ball that takes the gradient where its velocity is about to lead."""
 
 from typing import Any, NamedTuple
 
@@ -16,33 +16,47 @@ class NesterovState(NamedTuple):
 
 
 class Nesterov(AbstractOptimizer[NesterovState]):
-    """Nesterov momentum is a heavy ball that takes its gradient at the point it looks ahead to.
+    """Nesterov momentum is a heavy ball that takes its gradient at the look-ahead point.
 
-    The map (η = `learning_rate`, μ = `momentum`, h = √η, g = ∇f(xₖ)), velocity first, then the position:
+    The map (η = `learning_rate`, μ = `momentum`, h = √η, g = ∇f(xₖ)) updates the velocity first:
 
         pₖ₊₁ = μ pₖ - h g
         xₖ₊₁ = xₖ + h (μ pₖ₊₁ - h g)
 
-    The flow (friction a = (1-μ)/h), with p(0) = 0, is the heavy ball's, x″ + a x′ + ∇f(x) = 0:
+    The flow (friction a = (1-μ)/h) is that of the heavy ball, from p(0) = 0; together x″ + a
+    x′ + ∇f(x) = 0:
 
         p′ = -a p - ∇f(x)
         x′ = p
 
-    The clock: one step takes the time h = √η, and μ = 1 - a h. With a held fixed the gap closes like h. The two
-    methods part in the next order: `Modified(Nesterov(...))` feels the curvature as a second friction,
+    The time step: one step takes the time h = √η, and μ = 1 - a h. With a held fixed the global
+    error is O(h). The two methods differ at the next order: in the modified flow of this one, which
+    is `Modified(Nesterov(...))`, the curvature acts as a second friction,
 
         (1+μ)/2 x″ + (1-μ)/h x′ + μ h ∇²f x′ + ∇f = O(h²)      from x′(0) = -h (½ + μ) ∇f(x₀);
 
-    the heavy ball's has no term with ∇²f. For curvatures of at least λ, `strongly_convex` takes a = 2√λ/(1+√λ h), which
-    makes μ = (1-√λ h)/(1+√λ h). Where no such λ is known, see `NesterovConvex`.
-    Energy: f(x) + |p|²/2, which friction drains along the flow at the rate a |p|².
-    Elsewhere: here, as in optax and PyTorch, x is the look-ahead point, where the gradient is taken; the other sequence
-    of the literature is x - h μ p. optax's trace is -p/h.
-    - `learning_rate`: η, time squared, positive. - `momentum`: μ in [0, 1), default 0.9.
-    >>> Nesterov(0.01), Nesterov.strongly_convex(0.01, 1.0)
-    (Nesterov(learning_rate=0.01, momentum=0.9), Nesterov(learning_rate=0.01, momentum=0.818181818182))
+    that of the heavy ball has no term with ∇²f. If all curvatures are at least λ, `strongly_convex`
+    takes the friction a = 2√λ/(1+√λ h), so that μ = (1-√λ h)/(1+√λ h). If no such λ is known, see
+    `NesterovConvex`.
 
-    Source: Y. Nesterov, "Introductory lectures on convex optimization" (2004), scheme 2.2.11; `optax.sgd`.
+    Lyapunov function: the mechanical energy f(x) + |p|²/2, which friction drains along the flow at
+    the rate a |p|².
+
+    Elsewhere: here, as in optax and PyTorch, x is the look-ahead point, where the gradient is
+    taken; the other sequence of the literature is x - h μ p. The trace in optax is -p/h.
+
+    Arguments:
+
+    - `learning_rate`: η, in units of time squared; positive.
+    - `momentum`: μ in [0, 1); 0.9 by default.
+
+    >>> Nesterov(0.01)
+    Nesterov(learning_rate=0.01, momentum=0.9)
+    >>> Nesterov.strongly_convex(0.01, 1.0)
+    Nesterov(learning_rate=0.01, momentum=0.818181818182)
+
+    Source: Y. Nesterov, "Introductory lectures on convex optimization" (2004), scheme 2.2.11;
+    `optax.sgd`.
     """
 
     h: Scalar
@@ -54,7 +68,7 @@ class Nesterov(AbstractOptimizer[NesterovState]):
 
     @classmethod
     def strongly_convex(cls, learning_rate, curvature):
-        """The page for losses whose curvatures are at least `curvature` everywhere."""
+        """Nesterov momentum for losses whose curvatures are at least `curvature` everywhere."""
         root: Any = (
             positive("learning_rate", learning_rate) * positive("curvature", curvature)
         ) ** 0.5

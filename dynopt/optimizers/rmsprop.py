@@ -9,7 +9,8 @@ from jaxtyping import Array
 
 from ..checks import Scalar, boolean, concrete_value, decay_rate, nonnegative, positive
 from ..errors import InvalidValue
-from .base import AbstractOptimizer, Regularity, bias_corrected, safe_divide
+from .averages import bias_corrected, safe_divide
+from .base import AbstractOptimizer, Regularity
 
 
 class RMSpropState(NamedTuple):
@@ -18,28 +19,45 @@ class RMSpropState(NamedTuple):
 
 
 class RMSprop(AbstractOptimizer[RMSpropState]):
-    """RMSprop steps by about η per coordinate, whatever the size of the gradient.
+    """RMSprop takes steps of about η in each coordinate, whatever the size of the gradient.
 
-    The map (η = `learning_rate`, ρ = `decay`, ε = `eps`, g = ∇f(xₖ)), memory first, then the position:
+    The map (η = `learning_rate`, ρ = `decay`, ε = `eps`, g = ∇f(xₖ)) updates the memory first; v̂
+    is v itself, or v corrected for its start from 0 with `bias_correction`:
 
         vₖ₊₁ = ρ vₖ + (1-ρ) g²
-        xₖ₊₁ = xₖ - η g / √(v̂ₖ₊₁ + ε)        v̂ = v; if corrected (`bias_correction`), v / (1 - ρᵏ⁺¹)
+        xₖ₊₁ = xₖ - η g / √(v̂ₖ₊₁ + ε)       v̂ = v; if corrected (`bias_correction`), v / (1 - ρᵏ⁺¹)
 
     The flow (memory time τ = h/(1-ρ), g = ∇f(x)):
 
         τ v′ = g² - v
-        x′ = -g / √(v̂ + ε)                   v̂ = v; if corrected, v / (1 - e^(-t/τ)), and g² at t = 0
+        x′ = -g / √(v̂ + ε)                  v̂ = v; if corrected, v / (1 - e^(-t/τ)), and g² at t = 0
 
-    The clock: one step takes the time h = η, and ρ = 1 - h/τ. With τ held fixed the gap closes like h if v starts warm
-    (`initial_scale` near g²) or corrected. From v(0) = 0, the default, x′ starts as √(τ/t) and the first step is
-    η/√(1-ρ) long at every η: over the usual range of h the gap closes only like √h (order ½), like h once h ≪ ε τ/g².
-    Energy: f + 2τ Σ √(v + ε), which falls at the rate Σ v/√(v + ε); if corrected, f alone, at Σ g²/√(v̂ + ε).
-    Elsewhere: ε stands inside the root, as in optax; PyTorch puts it outside. With ε = 0, 0/0 counts as 0.
-    - `learning_rate`: η, time per step. - `decay`: ρ in [0, 1). - `eps`, `initial_scale`: ε, v(0) ≥ 0, as g².
+    The time step: one step takes the time h = η, and ρ = 1 - h/τ. With τ held fixed the global
+    error is O(h) if v starts near g² (`initial_scale`) or is corrected. From v(0) = 0, which is the
+    default, x′ starts as √(τ/t), and the first step is η/√(1-ρ) long whatever η is. Over the usual
+    range of h the global error is then only O(√h) (order ½); it is O(h) once h ≪ ε τ/g².
+
+    Lyapunov function: f + 2τ Σ √(v + ε), which falls at the rate Σ v/√(v + ε). If v is corrected,
+    it is f alone, which falls at the rate Σ g²/√(v̂ + ε).
+
+    Elsewhere: ε stands inside the root, as in optax; PyTorch puts it outside. With ε = 0, the
+    quotient 0/0 counts as 0.
+
+    Arguments:
+
+    - `learning_rate`: η, the time per step; positive.
+    - `decay`: ρ in [0, 1); 0.9 by default.
+    - `eps`: ε ≥ 0, in units of the gradient squared; 1e-8 by default.
+    - `initial_scale`: v(0) ≥ 0, in units of the gradient squared; 0 by default.
+    - `bias_correction`: whether v is corrected for its start from 0; False by default.
+
+    **Raises:** `InvalidValue` if both `initial_scale` and `bias_correction` are given.
+
     >>> RMSprop(0.01, initial_scale=1.0)
     RMSprop(learning_rate=0.01, decay=0.9, eps=1e-08, initial_scale=1, bias_correction=False)
 
-    Source: G. Hinton, "Neural networks for machine learning", Coursera (2012), lecture 6; `optax.rmsprop`.
+    Source: G. Hinton, "Neural networks for machine learning", Coursera (2012), lecture 6;
+    `optax.rmsprop`.
     """
 
     h: Scalar
@@ -57,9 +75,8 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
         self.initial_scale = nonnegative("initial_scale", initial_scale)
         self.bias_correction = boolean("bias_correction", bias_correction)
         if self.bias_correction and self.initial_scale != 0.0:
-            raise InvalidValue(
-                f"`bias_correction` corrects a start from 0, got `initial_scale` = {initial_scale}; use one."
-            )
+            given = f"got `initial_scale` = {initial_scale}"
+            raise InvalidValue(f"`bias_correction` corrects a start from 0, {given}; use one.")
 
     learning_rate = property(lambda self: self.h)
     decay = property(lambda self: 1 - self.h / self.tau)
@@ -68,11 +85,8 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     def regularity(self):
         if self.bias_correction:
             return Regularity(bias_corrected={"v": self.tau})
-        return (
-            Regularity(order=0.5, initial_layer=True)
-            if concrete_value(self.initial_scale) == 0
-            else Regularity()
-        )
+        is_cold = concrete_value(self.initial_scale) == 0
+        return Regularity(order=0.5, initial_layer=True) if is_cold else Regularity()
 
     def init(self, x, grad):
         return RMSpropState(x, jnp.full_like(x, self.initial_scale))
@@ -94,11 +108,9 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
         return RMSpropState(dx, dv)
 
     def optax(self):
-        return optax.rmsprop(
-            self.h, self.decay, self.eps, self.initial_scale, bias_correction=self.bias_correction
-        )
+        arguments = self.h, self.decay, self.eps, self.initial_scale
+        return optax.rmsprop(*arguments, bias_correction=self.bias_correction)
 
     def lyapunov(self, t, y, loss):
-        return loss(y.x) + (not self.bias_correction) * 2 * self.tau * jnp.sum(
-            jnp.sqrt(y.v + self.eps)
-        )
+        weight = 0 if self.bias_correction else 2 * self.tau
+        return loss(y.x) + weight * jnp.sum(jnp.sqrt(y.v + self.eps))

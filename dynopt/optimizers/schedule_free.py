@@ -1,4 +1,4 @@
-"""Schedule-free gradient descent: the position is the mean of a path that takes its gradients near that mean."""
+"""Schedule-free descent: the position is the mean of a path that takes its gradients near it."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,8 @@ import optax.contrib
 from jaxtyping import Array
 
 from ..checks import Scalar, fraction, positive
-from .base import AbstractOptimizer, Regularity, safe_divide
+from .averages import safe_divide
+from .base import AbstractOptimizer, Regularity
 from .twin import optax_parameters
 
 
@@ -17,9 +18,9 @@ class ScheduleFreeState(NamedTuple):
 
 
 class ScheduleFree(AbstractOptimizer[ScheduleFreeState]):
-    """Schedule-free descent averages its own path while it runs, in place of a learning rate that decays.
+    """Schedule-free descent averages its own path while it runs, instead of decaying its rate.
 
-    The map (η = `learning_rate`, β = `b1`), the fast point z first, then its running mean x:
+    The map (η = `learning_rate`, β = `b1`) updates the fast point z first, then its running mean x:
 
         zₖ₊₁ = zₖ - η ∇f(β xₖ + (1-β) zₖ)
         xₖ₊₁ = xₖ + (zₖ₊₁ - xₖ) / (k+1)
@@ -29,23 +30,26 @@ class ScheduleFree(AbstractOptimizer[ScheduleFreeState]):
         z′ = -∇f(β x + (1-β) z)
         x′ = (z - x) / t
 
-    At t = 0 the quotient is 0/0; its limit makes x start with half the speed of z.
-    The clock: one step takes the time h = η, and the gap closes like h: x is the mean of z over all time so far. On
-    f = λx²/2 with β = 1 the flow is x = x₀ J₁(2√(λt))/√(λt), with J₁ of Bessel. With β = 0, z is gradient descent and x
-    its Polyak-Ruppert average.
+    At t = 0 the quotient is 0/0. Its limit makes x start with half the velocity of z.
 
-    Energy: none is known.
+    The time step: one step takes the time h = η, and the global error is O(h); x is the mean of z
+    over all time so far. On f = λx²/2 with β = 1 the flow is x = x₀ J₁(2√(λt))/√(λt), with the
+    Bessel function J₁. With β = 0, z is gradient descent and x its Polyak-Ruppert average.
 
-    Elsewhere: optax and PyTorch carry the point β x + (1-β) z, where the gradient is taken, as their parameters;
-    `optax.contrib.schedule_free_eval_params` gives x.
+    No Lyapunov function is known.
 
-    - `learning_rate`: η, time per step. - `b1`: β in [0, 1] (in optax, > 0), default 0.9.
+    Elsewhere: optax and PyTorch store the point β x + (1-β) z, where the gradient is taken, as
+    their parameters; `optax.contrib.schedule_free_eval_params` gives x.
+
+    Arguments:
+
+    - `learning_rate`: η, the time per step; positive.
+    - `b1`: β in [0, 1] (in optax, β > 0); 0.9 by default.
 
     >>> ScheduleFree(0.1)
     ScheduleFree(learning_rate=0.1, b1=0.9)
 
-    Source: A. Defazio et al., "The road less scheduled" (2024);
-    `optax.contrib.schedule_free_sgd`.
+    Source: A. Defazio et al., "The road less scheduled" (2024); `optax.contrib.schedule_free_sgd`.
     """
 
     h: Scalar
@@ -56,7 +60,7 @@ class ScheduleFree(AbstractOptimizer[ScheduleFreeState]):
         self.b1 = fraction("b1", b1)
 
     learning_rate = property(lambda self: self.h)
-    regularity = property(  # the k-th step is O(1/k) off at every clock
+    regularity = property(  # the k-th step has a relative error of O(1/k), whatever h is
         lambda self: Regularity(initial_layer=True, singular_start=True)
     )
     positions = property(lambda self: ("x", "z"))

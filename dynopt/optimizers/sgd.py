@@ -14,7 +14,7 @@ class SGDState(NamedTuple):
 
 
 class SGD(AbstractOptimizer[SGDState]):
-    """Gradient descent is Euler's method on the gradient flow.
+    """Gradient descent is Euler's method applied to the gradient flow.
 
     The map (η = `learning_rate`):
 
@@ -24,21 +24,25 @@ class SGD(AbstractOptimizer[SGDState]):
 
         x′ = -∇f(x)
 
-    The clock: one step takes the time h = η, so xₖ lives at t = k h. The map is exactly the explicit Euler step of
-    the flow; one step errs by (h²/2) |x″| = (h²/2) |∇²f ∇f|, and the gap over a fixed time closes like h.
+    The time step: one step takes the time h = η, so xₖ belongs to the time t = k h. The map is
+    exactly the explicit Euler step of the flow. The error of one step is (h²/2) |x″| = (h²/2) |∇²f
+    ∇f| to leading order, and the global error over a fixed time is O(h).
 
-    Energy: the loss itself, d/dt f = -|∇f|² along the flow. (The map lowers it only while h λ < 2 for every
-    curvature λ.)
+    Lyapunov function: the loss f itself, with d/dt f = -|∇f|² along the flow. The map lowers it
+    only while h λ < 2 for every curvature λ.
 
-    Elsewhere: the name promises noise; here, as in `optax.sgd`, the gradient is whatever the problem gives.
+    Elsewhere: the name promises noise; here, as in `optax.sgd`, the gradient is whatever the
+    problem gives.
 
-    - `learning_rate`: η, time per step, positive.
+    Arguments:
+
+    - `learning_rate`: η, the time per step; positive.
 
     >>> SGD(0.1)
     SGD(learning_rate=0.1)
 
-    Source: A. Cauchy, "Méthode générale pour la résolution des systèmes d'équations simultanées", Comptes rendus 25
-    (1847); `optax.sgd`.
+    Source: A. Cauchy, "Méthode générale pour la résolution des systèmes d'équations simultanées",
+    Comptes rendus 25 (1847); `optax.sgd`.
     """
 
     h: Scalar

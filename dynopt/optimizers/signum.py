@@ -18,9 +18,9 @@ class SignumState(NamedTuple):
 
 
 class Signum(AbstractOptimizer[SignumState]):
-    """Signum steps by exactly η in every coordinate, against the sign of the mean gradient.
+    """Signum moves by exactly η in every coordinate, against the sign of the mean gradient.
 
-    The map (η = `learning_rate`, β = `beta`, g = ∇f(xₖ)), memory first, then the position:
+    The map (η = `learning_rate`, β = `beta`, g = ∇f(xₖ)) updates the memory first:
 
         mₖ₊₁ = β mₖ + (1-β) g
         xₖ₊₁ = xₖ - η sign(mₖ₊₁)
@@ -30,26 +30,33 @@ class Signum(AbstractOptimizer[SignumState]):
         τ m′ = g - m
         x′ ∈ -Sign(m)            {-1} for m > 0, {1} for m < 0, all of [-1, 1] for m = 0
 
-    At the start, where m = 0, the sign of g steers: m takes it at once. The right side jumps, so this is a differential
-    inclusion. Its paths cross m = 0 and do not stay there, since m′ = g/τ on it; the solver steps through, shortening
-    its steps at each crossing until the jump fits its tolerance. With `smoothing` = s > 0 both map and flow have
+    At the start, where m = 0, the sign of g decides, because m takes that sign at once. The
+    right-hand side jumps, so this is a differential inclusion. Its solutions cross m = 0 and do not
+    stay there, since m′ = g/τ on it; the solver steps across, and shortens its steps at each
+    crossing until the jump fits its tolerance. With `smoothing` = s > 0 both map and flow have
     tanh(m/s) for the sign, which is smooth and tends to it as s → 0.
 
-    The clock: one step takes the time h = η, and β = 1 - h/τ. With τ held fixed the gap closes like h where the sign is
-    smooth; where it is not, the gap is 0 until the first crossing, and from then on of the size of h.
+    The time step: one step takes the time h = η, and β = 1 - h/τ. With τ held fixed the global
+    error is O(h) where the sign is smoothed. Where it is not, the error is 0 until the first
+    crossing, and of the size of h from then on.
 
-    Energy: f + τ K(m), K(m) = Σ |m|, or Σ s log cosh(m/s); it falls at the rate Σ m sign(m), the smoothed sign if so.
+    Lyapunov function: f + τ K(m) with K(m) = Σ |m|, or Σ s log cosh(m/s) if smoothed. It falls at
+    the rate Σ m sign(m), or Σ m tanh(m/s) if smoothed.
 
-    Elsewhere: optax and the paper agree; with β = 0 it is sign descent. The mean needs no correction: a sign has no
-    scale (nor then a smoothed sign, whose start is slower).
+    Elsewhere: optax and the paper agree; with β = 0 this is sign descent. The mean needs no bias
+    correction, because a sign has no scale. A smoothed sign has one, and its start is slower.
 
-    - `learning_rate`: η, time per step. - `beta`: β in [0, 1). - `smoothing`: s ≥ 0, a gradient.
+    Arguments:
+
+    - `learning_rate`: η, the time per step; positive.
+    - `beta`: β in [0, 1); 0.9 by default.
+    - `smoothing`: s ≥ 0, in units of the gradient; 0 by default.
 
     >>> Signum(0.01)
     Signum(learning_rate=0.01, beta=0.9, smoothing=0)
 
-    Source: J. Bernstein et al., "signSGD: compressed optimisation for non-convex problems" (2018), algorithm 2;
-    `optax.signum`.
+    Source: J. Bernstein et al., "signSGD: compressed optimisation for non-convex problems" (2018),
+    algorithm 2; `optax.signum`.
     """
 
     h: Scalar
@@ -81,10 +88,11 @@ class Signum(AbstractOptimizer[SignumState]):
         return SignumState(dx, dm)
 
     def optax(self):
-        sign = optax.stateless(
-            lambda m, _: jax.tree.map(lambda m: signs.sign(m, self.smoothing), m)
-        )
-        return optax.chain(optax.ema(self.beta, debias=False), sign, optax.scale(-self.h))
+        def sign(updates, params):
+            return jax.tree.map(lambda m: signs.sign(m, self.smoothing), updates)
+
+        mean = optax.ema(self.beta, debias=False)
+        return optax.chain(mean, optax.stateless(sign), optax.scale(-self.h))
 
     def lyapunov(self, t, y, loss):
         return loss(y.x) + self.tau * jnp.sum(signs.smoothed_norm(y.m, self.smoothing))

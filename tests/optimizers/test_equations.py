@@ -8,7 +8,7 @@ from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, analysis, iterate
 from dynopt.optimizers.adam import AdamState
-from dynopt.optimizers.base import bias_corrected
+from dynopt.optimizers.averages import bias_corrected
 from dynopt.optimizers.rmsprop import RMSpropState
 
 grad = jax.grad(f)

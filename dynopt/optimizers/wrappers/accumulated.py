@@ -1,4 +1,4 @@
-"""Gradient accumulation: the gradients of k parts of the data, added up one after another, make one step."""
+"""Gradient accumulation: one step with the sum of the gradients over k parts of the data."""
 
 import equinox as eqx
 import jax
@@ -14,24 +14,33 @@ from .base import AbstractWrapper
 class Accumulated(AbstractWrapper):
     """Accumulation takes the step of a large batch with the memory of a small one.
 
-    The map, for the step Φ of the page inside and losses fᵢ over the i-th of K equal parts of the data:
+    The map, for the step Φ of the inner optimizer and losses fᵢ over the i-th of K equal parts of
+    the data:
 
         xₖ₊₁ = Φ(xₖ) with the gradient (∇f₁ + ... + ∇f_K)/K, summed in this order
 
-    The flow is that of the page, with ∇f, since the mean of the parts is the whole; but where `WithGradient` around it
-    changes every part, with the mean of the changed,
+    The flow is that of the inner optimizer with ∇f, because the mean over the parts is the gradient
+    over all data. If a `WithGradient` around this wrapper changes the gradient over every part, the
+    flow has the mean of the changed gradients:
 
         x′ = F(x)
 
-    The clock: that of the page, a step of h; it costs K evaluations of a K-th of the data. The sum is kept in the dtype
-    of x, one gradient more in memory, and the activations of one part at a time.
+    The time step: that of the inner optimizer. One step costs K evaluations, each over a K-th of
+    the data. The sum is kept in the dtype of x; the memory needed is one more gradient, and the
+    activations of one part at a time.
 
-    Energy: that of the page.
+    Lyapunov function: that of the inner optimizer.
 
     Elsewhere: `optax.MultiSteps` keeps its mean in float32 unless told otherwise.
 
-    - `optimizer`: any page. - `k`: K, how many parts, a divisor of the number of examples. Where the loss is no mean
-      over data, all parts are the whole, and it is evaluated once.
+    Arguments:
+
+    - `optimizer`: the inner optimizer.
+    - `k`: K, the number of parts, a divisor of the number of examples. If the loss is no mean over
+      data, every part is the whole loss, and it is evaluated once.
+
+    **Raises:** `InvalidValue` if K is less than 1, or does not divide the number of examples;
+    `InvalidType` if K is no whole number.
 
     >>> from dynopt import SGD
     >>> Accumulated(SGD(0.1), 4)
@@ -53,7 +62,7 @@ class Accumulated(AbstractWrapper):
         return step(t, y, self.mean(grad))
 
     def mean(self, grad):
-        """The gradient, as the mean of those over k parts."""
+        """The gradient as the mean of the gradients over k parts."""
         part = getattr(grad, "part", None)
         if part is None:
             return grad
@@ -62,20 +71,19 @@ class Accumulated(AbstractWrapper):
             def add(total, i):
                 return total + part(x, i, self.k), None
 
-            return jax.lax.scan(add, jnp.zeros_like(x), jnp.arange(self.k))[0] / self.k
+            total, _ = jax.lax.scan(add, jnp.zeros_like(x), jnp.arange(self.k))
+            return total / self.k
 
         return BatchGradient(mean)
 
     def vector_field(self, t, y, grad):
-        return self.optimizer.vector_field(
-            t, y, grad if getattr(grad, "additive", True) else self.mean(grad)
-        )
+        is_additive = getattr(grad, "additive", True)
+        return self.optimizer.vector_field(t, y, grad if is_additive else self.mean(grad))
 
     def optax(self):
-        many = optax.MultiSteps(
-            self.optimizer.optax(), self.k, accumulator_dtype=jnp.result_type(float)
-        )
-        return many.gradient_transformation()
+        dtype = jnp.result_type(float)
+        multi_steps = optax.MultiSteps(self.optimizer.optax(), self.k, accumulator_dtype=dtype)
+        return multi_steps.gradient_transformation()
 
     def lyapunov(self, t, y, loss):
         return self.optimizer.lyapunov(t, y, loss)

@@ -1,4 +1,4 @@
-"""Weight averaging: what is kept is the running mean of the positions, not the last of them."""
+"""Weight averaging: the position is the running mean of the positions, not the last of them."""
 
 from collections import namedtuple
 from functools import cache
@@ -12,32 +12,42 @@ from .base import AbstractWrapper, must_be_wrappable
 
 
 class Averaged(AbstractWrapper):
-    """Averaging lets a page run as ever, and takes as the position the running mean of where it has been.
+    """Averaging leaves the inner optimizer as it is, and takes the running mean of its path as
+    position.
 
-    The map, for the step Φ of the page inside, from x₀ = z₀ (`fast`):
+    The map, for the step Φ of the inner optimizer, from x₀ = z₀; z is the field `fast`:
 
         zₖ₊₁ = Φ(zₖ)
         xₖ₊₁ = xₖ + (h/τ) (zₖ₊₁ - xₖ)
 
-    The flow, for the velocity F of the page inside:
+    The flow, for the vector field F of the inner optimizer:
 
         z′ = F(z)
         τ x′ = z - x
 
-    The clock: that of the page; the mean keeps 1 - h/τ in each step. With τ held fixed the gap closes as that of the
-    page does. The mean of what turns in a circle, e^(iωt), is a smaller circle, of radius 1/√(1 + ω²τ²): averaging
-    damps what oscillates, and lags by τ behind what does not.
+    The time step: that of the inner optimizer; each step keeps the fraction 1 - h/τ of the mean.
+    With τ held fixed the global error has the order of the inner optimizer. The mean of a rotation
+    e^(iωt) is a smaller circle, of radius 1/√(1 + ω²τ²): averaging damps oscillations, and it lags
+    by the time τ behind a steady motion.
 
-    Energy: none is known.
-    Elsewhere: in optax, `optax.incremental_update(z, x, h/τ)` after every step of the page inside.
-    - `optimizer`: any page. - `tau`: τ, the memory time of the mean, at least h.
+    No Lyapunov function is known.
+
+    Elsewhere: in optax, `optax.incremental_update(z, x, h/τ)` after every step of the inner
+    optimizer.
+
+    Arguments:
+
+    - `optimizer`: the inner optimizer; any but an averaged one.
+    - `tau`: τ, the memory time of the mean; at least h.
+
+    **Raises:** `InvalidValue` if `optimizer` is averaged already, or if τ < h.
 
     >>> from dynopt import SGD
     >>> Averaged(SGD(0.1), 2.0)
     Averaged(SGD(learning_rate=0.1), tau=2)
 
-    Source: B. Polyak and A. Juditsky, "Acceleration of stochastic approximation by averaging" (1992), for averages over
-    all time; `optax.incremental_update`.
+    Source: B. Polyak and A. Juditsky, "Acceleration of stochastic approximation by averaging"
+    (1992), for averages over all time; `optax.incremental_update`.
     """
 
     optimizer: AbstractOptimizer
@@ -47,7 +57,8 @@ class Averaged(AbstractWrapper):
         must_be_wrappable(optimizer)
         if "fast" in optimizer.positions:
             raise InvalidValue(
-                f"{optimizer!r} is averaged already; pass the page inside, with the `tau` you want."
+                f"{optimizer!r} is averaged already; pass its inner optimizer, with the `tau` you "
+                "want."
             )
         self.optimizer, self.tau = optimizer, positive("tau", tau)
 
@@ -57,18 +68,18 @@ class Averaged(AbstractWrapper):
     positions = property(lambda self: ("x", "fast", *self.optimizer.positions[1:]))
 
     def init(self, x, grad):
-        return _with_mean(self.optimizer.init(x, grad), x)
+        return _with_mean(x, self.optimizer.init(x, grad))
 
     def init_flow(self, x, grad, order=1):
-        return _with_mean(self.optimizer.init_flow(x, grad, order), x)
+        return _with_mean(x, self.optimizer.init_flow(x, grad, order))
 
     def wrap_step(self, step, t, y, grad):
-        after = step(t, _inside(y), grad)
-        return _with_mean(after, y.x + self.h / self.tau * (after.x - y.x))
+        inner = step(t, _inner_state(y), grad)
+        return _with_mean(y.x + self.h / self.tau * (inner.x - y.x), inner)
 
     def vector_field(self, t, y, grad):
-        velocity = self.optimizer.vector_field(t, _inside(y), grad)
-        return _with_mean(velocity, (y.fast - y.x) / self.tau)
+        inner = self.optimizer.vector_field(t, _inner_state(y), grad)
+        return _with_mean((y.fast - y.x) / self.tau, inner)
 
     def optax(self):
         return self.optimizer.optax()
@@ -76,20 +87,20 @@ class Averaged(AbstractWrapper):
 
 @optax_parameters.register
 def _(optimizer: Averaged, y):
-    return optax_parameters(optimizer.optimizer, _inside(y))
+    return optax_parameters(optimizer.optimizer, _inner_state(y))
 
 
 @cache
-def _averaged(kind: Any) -> Any:
-    """Points of phase space with a mean before those of `kind`, whose position becomes `fast`."""
-    made: Any = namedtuple("AveragedState", ("x", "fast", *kind._fields[1:]))
-    made.inside = kind
-    return made
+def _averaged_state(inner_state: Any) -> Any:
+    """The NamedTuple with the mean `x` first, and the position of `inner_state` as `fast`."""
+    state: Any = namedtuple("AveragedState", ("x", "fast", *inner_state._fields[1:]))
+    state.inner_state = inner_state
+    return state
 
 
-def _with_mean(y: Any, mean: Any) -> Any:
-    return _averaged(type(y))(mean, *y)
+def _with_mean(mean: Any, inner: Any) -> Any:
+    return _averaged_state(type(inner))(mean, *inner)
 
 
-def _inside(y: Any) -> Any:
-    return type(y).inside(*y[1:])
+def _inner_state(y: Any) -> Any:
+    return type(y).inner_state(*y[1:])

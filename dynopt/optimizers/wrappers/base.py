@@ -1,4 +1,4 @@
-"""Wrappers: what an optimizer made from an optimizer hands on, and what it does to each step."""
+"""Optimizers made from another optimizer, and wrappers, which change each of its steps."""
 
 import abc
 from collections.abc import Callable
@@ -73,9 +73,11 @@ class AbstractWrapper(AbstractDerived):
         return self.wrap_step(self.optimizer.step, t, y, grad)
 
     def __repr__(self) -> str:
-        inner, *own = self.hyperparameters().items()
-        given = (f"{name}={_format(value)}" for name, value in own if value is not None)
-        return f"{type(self).__name__}({', '.join([repr(inner[1]), *given])})"
+        arguments = [repr(self.optimizer)]
+        for name, value in self.hyperparameters().items():
+            if name != "optimizer" and value is not None:
+                arguments.append(f"{name}={_format(value)}")
+        return f"{type(self).__name__}({', '.join(arguments)})"
 
 
 def _format(value: Any) -> str:
@@ -88,14 +90,14 @@ def _format(value: Any) -> str:
 
 
 def function_name(function: Any) -> str:
-    """The name of a function or of an optax transformation; of a closure, of what made it."""
+    """The name of a function or of an optax transformation; of a closure, that of its maker."""
     function = getattr(function, "update", function)
     name = getattr(function, "__qualname__", type(function).__name__)
     return name.partition(".<locals>")[0].strip("<>")
 
 
 def must_be_wrappable(optimizer: AbstractOptimizer) -> None:
-    """Refuse what no wrapper can hold.
+    """Refuse an optimizer that cannot be wrapped.
 
     **Raises:** `InvalidType` if `optimizer` is no optimizer; `InvalidValue` if its flow holds for
     its own map alone.

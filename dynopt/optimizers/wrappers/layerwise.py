@@ -1,4 +1,4 @@
-"""Layer-wise learning rates: each part of the position moves at a rate of its own."""
+"""Layer-wise learning rates: each part of the position moves with a learning rate of its own."""
 
 import jax
 import jax.numpy as jnp
@@ -14,31 +14,44 @@ from .labels import by_label
 
 
 class Layerwise(AbstractFactor):
-    """Layer-wise rates multiply the learning rate by a factor for each labelled part of the position.
+    """Layer-wise rates multiply the learning rate by one factor for each labelled part of the
+    position.
 
-    The map, for the step Φ of the page inside and the factors c, one per coordinate, its memory as ever:
+    The map, for the step Φ of the inner optimizer and factors c, one for each coordinate; the
+    memory moves as it does without them:
 
         xₖ₊₁ = xₖ + c (Φ(xₖ) - xₖ)
 
-    The flow, for the velocity F of the page inside, is preconditioned by the block-diagonal matrix C = diag(c):
+    The flow, for the vector field F of the inner optimizer, is preconditioned by the block-diagonal
+    matrix C = diag(c):
 
         x′ = C F(x)
 
-    The clock: that of the page, and the gap closes as its own does. Equilibria stay where they were, but paths bend and
-    stable rates change: of C^½ ∇²f C^½ the largest curvature now counts. Units do the same: see `analysis.rescaling`.
+    The time step: that of the inner optimizer, with the same order of the global error. Equilibria
+    stay where they are, but the paths change, and so do the stable learning rates: the largest
+    curvature of C^½ ∇²f C^½ now decides. A change of units does the same: see `analysis.rescaling`.
 
-    Energy: none is known but for `SGD`, of which it is the loss.
+    Lyapunov function: the loss, if the inner optimizer is `SGD`. For an optimizer with a memory
+    none is known.
 
     Elsewhere: in optax `optax.multi_transform`, with an optimizer for each label.
 
-    - `optimizer`: a page whose memory holds no positions. - `factors`: {label: factor > 0}. A label is a key of the
-      position, such as "layer1", or a path of keys, "layer1.w", which wins over "layer1"; other parts have factor 1.
+    Arguments:
 
-    **Raises:** `UnknownName`, when the page meets a position without such a part.
+    - `optimizer`: the inner optimizer, whose memory must hold no positions.
+    - `factors`: {label: factor > 0}. A label is a key of the position, such as "layer1", or a path
+      of keys, such as "layer1.w", which takes precedence over "layer1". All other parts have the
+      factor 1.
+
+    **Raises:** `UnknownName` if the optimizer is run at a position that has no such part;
+    `InvalidValue` if the memory of `optimizer` holds a position, or a factor is not positive;
+    `InvalidType` if `factors` is no such dict.
 
     >>> from dynopt import Problem, SGD, iterate
-    >>> flat = Problem(lambda x: x["a"].sum() + x["b"].sum(), {"a": jnp.zeros(2), "b": jnp.zeros(1)}, name="slope")
-    >>> x = iterate(Layerwise(SGD(0.5), {"b": 4.0}), flat, 1).x
+    >>> def slope(x):
+    ...     return x["a"].sum() + x["b"].sum()
+    >>> problem = Problem(slope, {"a": jnp.zeros(2), "b": jnp.zeros(1)}, name="slope")
+    >>> x = iterate(Layerwise(SGD(0.5), {"b": 4.0}), problem, 1).x
     >>> x["a"][-1].tolist(), x["b"][-1].tolist()
     ([-0.5, -0.5], [-2.0])
 
@@ -47,38 +60,41 @@ class Layerwise(AbstractFactor):
 
     optimizer: AbstractOptimizer
     factors: dict[str, Scalar]
-    spread: Array | None
+    factor_of_coordinate: Array | None
 
     def __init__(self, optimizer, factors):
         must_move_x_alone(optimizer, "a layer-wise rate")
         if not isinstance(factors, dict) or not all(isinstance(label, str) for label in factors):
             raise InvalidType(
-                f"`factors` must be a dict of labels, got {factors!r}; pass for example {{'layer1': 2.0}}."
+                f"`factors` must be a dict of labels, got {factors!r}; pass for example "
+                "{'layer1': 2.0}."
             )
         self.optimizer = optimizer
         self.factors = {
             label: positive(f"factors[{label!r}]", factor) for label, factor in factors.items()
         }
-        self.spread = None  # the factors of all coordinates in one vector
+        self.factor_of_coordinate = None  # known once the optimizer meets a position
 
     def for_leaves(self, x0):
         factors = jax.tree.map(
-            lambda leaf, c: jnp.full(jnp.size(leaf), c, jnp.result_type(leaf)), x0, self._tree(x0)
+            lambda leaf, c: jnp.full(jnp.size(leaf), c, jnp.result_type(leaf)),
+            x0,
+            self._factor_of_leaf(x0),
         )
-        return replace_fields(super().for_leaves(x0), spread=ravel_pytree(factors)[0])
+        return replace_fields(super().for_leaves(x0), factor_of_coordinate=ravel_pytree(factors)[0])
 
-    def _tree(self, x0):
+    def _factor_of_leaf(self, x0):
         return by_label(self.factors, x0, 1.0)
 
     def factor(self, t):
-        if self.spread is None:
+        if self.factor_of_coordinate is None:
             raise InvalidValue(
                 f"{self!r} has not met its position yet; run it, or call .for_leaves(x0) first."
             )
-        return self.spread
+        return self.factor_of_coordinate
 
     def optax(self):
-        def scale(updates, x):
-            return jax.tree.map(lambda u, c: c * u, updates, self._tree(updates))
+        def scale(updates, params):
+            return jax.tree.map(lambda u, c: c * u, updates, self._factor_of_leaf(updates))
 
         return optax.chain(self.optimizer.optax(), optax.stateless(scale))

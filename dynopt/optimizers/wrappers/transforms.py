@@ -1,4 +1,4 @@
-"""What may change a gradient: a function of it, of the position and of the step, or an optax transformation."""
+"""Functions that change a gradient: of g, (g, x) or (g, x, k), or transformations of optax."""
 
 import inspect
 from typing import Any
@@ -13,10 +13,10 @@ from ...errors import InvalidType, InvalidValue
 from .base import function_name
 
 
-def wanted(name: str, transform: Any) -> int:
-    """How many of g, x, k a transform takes.
+def argument_count(name: str, transform: Any) -> int:
+    """How many of the arguments g, x, k a transform takes.
 
-    **Raises:** `InvalidType` for what is no transform.
+    **Raises:** `InvalidType` if it is no transform.
     """
     if isinstance(transform, optax.GradientTransformation):
         return 2
@@ -28,46 +28,48 @@ def wanted(name: str, transform: Any) -> int:
             inspect.signature(transform).bind(*range(count))
         except TypeError:
             continue
-        except ValueError:  # it does not say
+        except ValueError:  # a builtin function without a signature
             return 1
         return count
     raise InvalidType(f"`{name}` {function_name(transform)} takes other arguments; {remedy}.")
 
 
-def applied(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
+def apply_transform(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
     """T(g, x, k).
 
-    **Raises:** `InvalidValue` if the transform remembers, or returns what is not like a gradient; `InvalidType` if it
-    branches on a value.
+    **Raises:** `InvalidValue` if the transform has a state, or returns something that is not like
+    a gradient; `InvalidType` if JAX cannot trace it.
     """
     try:
-        changed = _changed(name, transform, g, x, k)
+        transformed = _apply(name, transform, g, x, k)
     except Exception as error:
-        if (known := tracing_fault(error)) is None:
+        if (fault := tracing_fault(error)) is None:
             raise
-        raise InvalidType(f"`{name}` {function_name(transform)} {known[0]}; {known[1]}.") from error
-    if not _alike(changed, g):
+        raise InvalidType(f"`{name}` {function_name(transform)} {fault[0]}; {fault[1]}.") from error
+    if not _is_like(transformed, g):
         raise InvalidValue(
-            f"`{name}` {function_name(transform)} returned {eqx.tree_pformat(changed, width=10**6)} for a gradient "
+            f"`{name}` {function_name(transform)} returned "
+            f"{eqx.tree_pformat(transformed, width=10**6)} for a gradient "
             f"{eqx.tree_pformat(g, width=10**6)}; return one like it."
         )
-    return changed
+    return transformed
 
 
-def _changed(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
+def _apply(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
     if not isinstance(transform, optax.GradientTransformation):
-        return transform(*(g, x, k)[: wanted(name, transform)])
+        return transform(*(g, x, k)[: argument_count(name, transform)])
     state = transform.init(x)
     if jax.tree.leaves(state):
         raise InvalidValue(
-            f"`{name}` {function_name(transform)} remembers, so it changes more than the gradient; "
-            "make it a page: dynopt.Optax(lambda h: optax.chain(..., optax.sgd(h)), h)."
+            f"`{name}` {function_name(transform)} has a state, so it changes more than the "
+            "gradient; make it an optimizer: dynopt.Optax(lambda h: optax.chain(..., "
+            "optax.sgd(h)), h)."
         )
     return transform.update(g, state, x)[0]
 
 
-def _alike(a: Any, b: Any) -> bool:
-    """Whether two trees have the same structure, and real numbers in the same shapes."""
+def _is_like(a: Any, b: Any) -> bool:
+    """Whether `a` has the structure and the shapes of `b`, and real numbers in all its leaves."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=False)
     return jax.tree.structure(a) == jax.tree.structure(b) and all(
         not isinstance(p, str)
@@ -77,12 +79,16 @@ def _alike(a: Any, b: Any) -> bool:
     )
 
 
-def as_transformation(transform: Any, every: int) -> Any:
-    """The transform as optax takes it, whose step is over after so many calls."""
+def as_transformation(transform: Any, calls_per_step: int) -> Any:
+    """The transform as a transformation of optax, which is called so many times in each step."""
     if isinstance(transform, optax.GradientTransformation):
         return transform
 
-    def update(updates, state: Any, params=None):
-        return applied("transform", transform, updates, params, state // every), state + 1
+    def init(params):
+        return jnp.asarray(0)
 
-    return optax.GradientTransformation(lambda params: jnp.asarray(0), update)
+    def update(updates, state: Any, params=None):
+        k = state // calls_per_step
+        return apply_transform("transform", transform, updates, params, k), state + 1
+
+    return optax.GradientTransformation(init, update)

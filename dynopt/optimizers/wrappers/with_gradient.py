@@ -1,4 +1,4 @@
-"""Gradient surgery: something is done to the gradient before the optimizer sees it."""
+"""Gradient surgery: the gradient is changed before the optimizer uses it."""
 
 from collections.abc import Callable
 
@@ -12,35 +12,47 @@ from ...errors import InvalidValue
 from ..base import AbstractOptimizer, replace_fields
 from ..gradient import BatchGradient
 from .base import AbstractWrapper, function_name, must_be_wrappable
-from .transforms import applied, as_transformation, wanted
+from .transforms import apply_transform, argument_count, as_transformation
 
 
 class WithGradient(AbstractWrapper):
-    """Surgery hands a page another field than ∇f: the gradient clipped, centred, penalised, or noisy.
+    """Gradient surgery gives the inner optimizer a changed gradient, such as a clipped one.
 
-    The map, for the step Φ of the page inside:
+    The gradient may be clipped, centred, penalised or made noisy.
+
+    The map, for the step Φ of the inner optimizer:
 
         xₖ₊₁ = Φ(xₖ) with T(∇f(x), x, k) wherever it asks for a gradient
 
-    The flow, for the velocity F of the page inside:
+    The flow, for the vector field F of the inner optimizer:
 
         x′ = F(x) with T(∇f(x), x), or with `mean` for T where T changes from step to step
 
-    The clock: that of the page; where T is smooth the gap closes as its own does.
-    Energy: none is known; T(∇f) is the gradient of nothing, as a rule.
-    Elsewhere: in optax, a chain that begins with the transformation.
-    - `optimizer`: any page. - `transform`: T, a function of the gradient, of (g, x), or of (g, x, k), PyTrees like the
-      position, so that each layer can be treated by itself; or an optax transformation that remembers nothing.
-    - `mean`: what the flow has in place of a T(g, x, k).
+    The time step: that of the inner optimizer; if T is smooth, with the same order of the global
+    error.
 
-    **Raises:** `InvalidValue` for optax transformations with a memory: they are maps of their own, see `Optax`.
+    No Lyapunov function is known; in general T(∇f) is not the gradient of any function.
+
+    Elsewhere: in optax, a chain that begins with the transformation.
+
+    Arguments:
+
+    - `optimizer`: the inner optimizer.
+    - `transform`: T, a function of the gradient, of (g, x), or of (g, x, k); or an optax
+      transformation without a state. g and x are PyTrees like the position, so that each layer can
+      be treated by itself.
+    - `mean`: the function that the flow uses instead of a T(g, x, k); None by default.
+
+    **Raises:** `InvalidValue` for an optax transformation with a state, which is a map of its own,
+    see `Optax`; for a T(g, x, k) without a `mean`; for a T that does not return something like a
+    gradient. `InvalidType` for anything else that is no such function, or that JAX cannot trace.
 
     >>> from dynopt import SGD
     >>> WithGradient(SGD(0.1), optax.clip_by_global_norm(1.0))
     WithGradient(SGD(learning_rate=0.1), transform=clip_by_global_norm)
 
-    Source: R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks" (2013),
-    algorithm 1, for clipping; `optax.chain`.
+    Source: R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural
+    networks" (2013), algorithm 1, for clipping; `optax.chain`.
     """
 
     optimizer: AbstractOptimizer
@@ -50,14 +62,15 @@ class WithGradient(AbstractWrapper):
 
     def __init__(self, optimizer, transform, mean=None):
         must_be_wrappable(optimizer)
-        if wanted("transform", transform) == 3 and mean is None:
+        if argument_count("transform", transform) == 3 and mean is None:
             raise InvalidValue(
-                f"`transform` {function_name(transform)} changes from step to step, and a flow has no steps; "
-                "pass what the flow sees instead, such as mean=lambda g: g."
+                f"`transform` {function_name(transform)} changes from step to step, and a flow has "
+                "no steps; pass the function that the flow uses instead, such as mean=lambda g: g."
             )
-        if mean is not None and wanted("mean", mean) == 3:
+        if mean is not None and argument_count("mean", mean) == 3:
             raise InvalidValue(
-                f"`mean` {function_name(mean)} takes a step number, and a flow has none; pass one of (g, x)."
+                f"`mean` {function_name(mean)} takes a step number, and a flow has none; pass a "
+                "function of (g, x)."
             )
         self.optimizer, self.transform, self.mean, self.unravel = optimizer, transform, mean, None
 
@@ -73,27 +86,26 @@ class WithGradient(AbstractWrapper):
         return self.optimizer.init_flow(x, self.mean_gradient(grad), order)
 
     def wrap_step(self, step, t, y, grad):
-        return step(
-            t, y, self._through("transform", grad, jnp.round(jnp.asarray(t) / self.h).astype(int))
-        )
+        k = jnp.round(jnp.asarray(t) / self.h).astype(int)
+        return step(t, y, self._transformed_gradient("transform", grad, k))
 
     def vector_field(self, t, y, grad):
         return self.optimizer.vector_field(t, y, self.mean_gradient(grad))
 
     def mean_gradient(self, grad):
-        return self._through("mean" if self.mean else "transform", grad)
+        """The gradient that the vector field uses."""
+        return self._transformed_gradient("mean" if self.mean else "transform", grad)
 
-    def _through(self, name, grad, k=None):
-        """Every gradient that is taken, changed."""
-        transform, tree = getattr(self, name), self.unravel or (lambda x: x)
+    def _transformed_gradient(self, name, grad, k=None):
+        transform, unravel = getattr(self, name), self.unravel or (lambda x: x)
+
+        def transformed(g, x):
+            tree = apply_transform(name, transform, unravel(g), unravel(x), k)
+            return ravel_pytree(tree)[0].reshape(x.shape)
+
         grad = grad if isinstance(grad, BatchGradient) else BatchGradient(grad)
-        return grad.transformed(
-            lambda g, x: ravel_pytree(applied(name, transform, tree(g), tree(x), k))[0].reshape(
-                x.shape
-            )
-        )
+        return grad.transformed(transformed)
 
     def optax(self):
-        return optax.chain(
-            as_transformation(self.transform, self.optimizer.evaluations), self.optimizer.optax()
-        )
+        first = as_transformation(self.transform, self.optimizer.evaluations)
+        return optax.chain(first, self.optimizer.optax())
