@@ -1,9 +1,12 @@
-"""The course: what the notebooks ask of a reader, and how an answer is checked.
+"""The course: what the notebooks need beyond the library.
 
-- `check`: one line per exercise, `check.close("01-a", answer)`; the answers are sealed, see `check.seal`.
-- `conventions`: where dynopt, optax, PyTorch and papers say the same with other letters, or other things with the same.
+- `check`: one line for each exercise, such as `check.close("01-a", answer)`. The answers are
+  sealed; `check.seal` makes a seal for an exercise of your own.
+- `conventions`: where dynopt, optax, PyTorch and papers use other letters for the same thing, or
+  the same letter for other things.
+- `bound`, `precision`, `steepest`: measurements and figures that only one notebook needs.
 
-The notebooks themselves lie in `notebooks/` beside the library.
+The notebooks lie in the folder `notebooks/` of the repository.
 """
 
 from . import bound as bound, check as check, precision as precision, steepest as steepest

@@ -1,8 +1,11 @@
-"""Conventions: where the same thing goes by other letters, and where the same letter is another thing.
+"""Conventions: where authors use other letters for the same thing, or one letter for two things.
 
-`conventions["momentum"]` shows itself as a table at the end of a notebook's cell. Its formulas are compared with
-dynopt's pages, step by step, by the tests; those for PyTorch are the pseudocode of its documentation. The letters are
-what is read in each place.
+At the end of a notebook cell, `conventions["momentum"]` shows a table. The tests compare its
+formulas with the optimizers of dynopt, step by step; the formulas for PyTorch are the pseudocode of
+its documentation. The letters are those that each author uses.
+
+>>> print(conventions["order"].question)
+which error has which order?
 """
 
 from collections.abc import Mapping
@@ -13,7 +16,11 @@ from ..errors import unknown_name
 
 
 class Convention(NamedTuple):
-    """One question on which authors differ: who says what, and how to write that with dynopt."""
+    """One question on which authors differ.
+
+    - `question`: the question.
+    - `rows`: who writes, what they write, and how to write the same with dynopt.
+    """
 
     question: str
     rows: tuple[tuple[str, str, str], ...]
@@ -34,27 +41,30 @@ class Convention(NamedTuple):
 
 
 class Conventions(Mapping[str, Convention]):
-    """Every convention by its topic."""
+    """All conventions by their topics.
 
-    def __init__(self, known: dict[str, Convention]):
-        self._known = MappingProxyType(known)
+    **Raises:** `UnknownName` for an unknown topic.
+    """
+
+    def __init__(self, by_topic: dict[str, Convention]):
+        self._by_topic = MappingProxyType(by_topic)
 
     def __getitem__(self, topic: str) -> Convention:
         if topic not in self:
-            raise unknown_name("convention", str(topic), self._known)
-        return self._known[topic]
+            raise unknown_name("convention", str(topic), self._by_topic)
+        return self._by_topic[topic]
 
     def __contains__(self, topic: object) -> bool:
-        return isinstance(topic, str) and topic in self._known
+        return isinstance(topic, str) and topic in self._by_topic
 
     def get(self, topic: str, default: Any = None) -> Any:
-        return self._known.get(topic, default)
+        return self._by_topic.get(topic, default)
 
     def __iter__(self):
-        return iter(self._known)
+        return iter(self._by_topic)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._by_topic)
 
     def __repr__(self) -> str:
         return f"Conventions({', '.join(self)})"
@@ -63,11 +73,11 @@ class Conventions(Mapping[str, Convention]):
 conventions = Conventions(
     {
         "letters": Convention(
-            "what is each thing called?",
+            "which letters stand for which quantities?",
             (
                 (
                     "dynopt",
-                    "position x, learning rate η, decays μ, β, ρ, gradient g, mean square v",
+                    "position x, learning rate η, decay rates μ, β, ρ, gradient g, mean square v",
                     "the letters of `help(dynopt)`",
                 ),
                 (
@@ -98,10 +108,10 @@ conventions = Conventions(
                 (
                     "dynopt",
                     "t = k h with h = η for SGD, RMSprop, Adam and h = √η for momentum",
-                    "`page.h`",
+                    "`optimizer.h`",
                 ),
                 (
-                    "momentum, if μ stays as η → 0",
+                    "momentum, if μ is held fixed as η → 0",
                     "x′ = -∇f with t = k η/(1-μ), or x′ = -∇f/(1-μ) with t = k η",
                     "the second: `Memoryless(Momentum(η, μ))`",
                 ),
@@ -130,12 +140,12 @@ conventions = Conventions(
             (
                 (
                     "Nesterov",
-                    "at the point ahead, x + μ (x - x_before)",
+                    "at the extrapolated point x + μ (x - x_before)",
                     "the position of `Nesterov` is that point",
                 ),
                 (
                     "optax.sgd, PyTorch SGD",
-                    "m ← μ m + g, x ← x - η (g + μ m): at x, which is already ahead",
+                    "m ← μ m + g, x ← x - η (g + μ m): at x, which is already that point",
                     "`Nesterov(η, μ)`",
                 ),
                 (
@@ -146,7 +156,7 @@ conventions = Conventions(
             ),
         ),
         "epsilon": Convention(
-            "inside or outside the root?",
+            "is ε inside or outside the root?",
             (
                 (
                     "optax.rmsprop",
@@ -162,7 +172,7 @@ conventions = Conventions(
             ),
         ),
         "bias correction": Convention(
-            "is the start of an average mended?",
+            "is the bias of a running mean that starts at 0 corrected?",
             (
                 ("Adam everywhere", "m̂ = m/(1-β₁ᵏ), v̂ = v/(1-β₂ᵏ) after k steps", "`Adam(η)`"),
                 (
@@ -171,14 +181,14 @@ conventions = Conventions(
                     "`RMSprop(η)`",
                 ),
                 (
-                    "optax.rmsprop, if asked",
+                    "optax.rmsprop, `bias_correction=True`",
                     "v̂ = v/(1-ρᵏ), and the first step is η",
                     "`RMSprop(η, bias_correction=True)`",
                 ),
             ),
         ),
         "weight decay": Convention(
-            "what does the decay multiply?",
+            "is the decay added to the step or to the gradient?",
             (
                 (
                     "optax.adamw",
@@ -192,7 +202,7 @@ conventions = Conventions(
                 ),
                 (
                     "L2 penalty",
-                    "g ← g + λ x before the averages: another optimizer",
+                    "g ← g + λ x before the running means: another optimizer",
                     "a `Problem` with ½ λ ‖x‖² in its loss",
                 ),
             ),
@@ -200,7 +210,7 @@ conventions = Conventions(
         "length": Convention(
             "how long is one step?",
             (
-                ("gradient descent", "η ‖g‖: the steeper, the longer", "`SGD(η)`"),
+                ("gradient descent", "η ‖g‖: proportional to the slope", "`SGD(η)`"),
                 ("sign descent", "η in every coordinate, whatever g is", "`Signum(η, 0.0)`"),
                 (
                     "Muon",
@@ -223,9 +233,9 @@ conventions = Conventions(
                     "`analysis.local_error`",
                 ),
                 (
-                    "gap",
+                    "global error",
                     "after a fixed time, 1/h steps later: O(h)",
-                    "`analysis.gap`, `analysis.order`",
+                    "`analysis.compare`, `analysis.order`",
                 ),
             ),
         ),

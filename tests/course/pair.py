@@ -1,6 +1,8 @@
-"""Write a notebook's twin from its Markdown: `python tests/course/pair.py notebooks/01-*.md`.
+"""Write the Jupyter twin of a notebook: `python tests/course/pair.py notebooks/01-*.md`.
 
-A markdown cell for each heading, tags of nbgrader on answers and checks, no outputs, and cell ids that stay.
+The Markdown file is the source. It gets a text cell for each heading and the tags of nbgrader on
+answers and checks. The `.ipynb` file gets the same cells, no outputs, and cell ids that depend only
+on the position of a cell.
 """
 
 import re
@@ -22,27 +24,28 @@ CHECK = {
 
 
 def pair(path: Path) -> None:
+    """Write the twin of a Markdown file, and the file itself with its tags."""
     notebook = jupytext.read(path)
     notebook.metadata["jupytext"] = {"formats": "ipynb,md:myst"}
     notebook.nbformat_minor = 5
-    notebook.cells = [part for cell in notebook.cells for part in parts(cell)]
-    before = None
+    notebook.cells = [part for cell in notebook.cells for part in split_at_headings(cell)]
+    previous = None
     for i, cell in enumerate(notebook.cells):
         cell.id = f"{path.stem[:2]}-{i:03d}"
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-            asked = re.match(r'check\.\w+\(\s*"(\d\d-[a-c])"', cell.source)
-            if asked and before:
-                before.metadata["nbgrader"] = SOLUTION | {"grade_id": f"{asked[1]}-answer"}
-                cell.metadata["nbgrader"] = CHECK | {"grade_id": f"{asked[1]}-check"}
+            exercise = re.match(r'check\.\w+\(\s*"(\d\d-[a-c])"', cell.source)
+            if exercise and previous:
+                previous.metadata["nbgrader"] = SOLUTION | {"grade_id": f"{exercise[1]}-answer"}
+                cell.metadata["nbgrader"] = CHECK | {"grade_id": f"{exercise[1]}-check"}
                 cell.metadata["tags"] = ["raises-exception"]
-            before = cell
+            previous = cell
     jupytext.write(notebook, path, fmt="md:myst")
     jupytext.write(notebook, path.with_suffix(".ipynb"))
 
 
-def parts(cell):
-    """The cell, or if it is text one for each heading."""
+def split_at_headings(cell):
+    """A code cell as it is, and a text cell as one cell for each heading."""
     if cell.cell_type != "markdown":
         return [cell]
     return [

@@ -1,6 +1,7 @@
-"""Write the seals of `dynopt/course/exercises/NN.toml` anew, from the solutions: `python tests/course/reseal.py 01 02`.
+"""Compute the seals of `dynopt/course/exercises/NN.toml`: `python tests/course/reseal.py 01 02`.
 
-Hints are written by hand; in each exercise the n-th seal of a mistake is that of the n-th wrong answer.
+The answers come from `solutions_NN.py`, and the hints are written by hand. In each exercise the
+n-th seal of a mistake is that of the n-th wrong answer. A new exercise starts with `seal = ""`.
 """
 
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from solving import Solution, answered, solutions
+from solving import as_answer, solutions
 
 from dynopt.course import check
 
@@ -18,7 +19,7 @@ FOLDER = Path(check.__file__).parent / "exercises"
 
 
 def sealed_value(kind: str, answer: tuple) -> object:
-    """What is sealed of an answer: of a slope, its number; of a bound, the largest share of it."""
+    """The number that is sealed: for a slope its value, for a bound the largest ratio to it."""
     if kind == "slope":
         h, error = (np.log(np.asarray(row, float)) for row in answer)
         return float(np.polyfit(h, error, 1)[0])
@@ -29,19 +30,20 @@ def sealed_value(kind: str, answer: tuple) -> object:
 
 
 def reseal(chapter: str) -> None:
+    """Write the seals of one notebook into its file of exercises."""
     path = FOLDER / f"{chapter}.toml"
     text = path.read_text("utf-8")
     seals: list[str] = []
     for name, exercise in tomllib.loads(text).items():
-        own: Solution = solutions(chapter)[name]
         if "seal" in exercise:
-            answers = [own.right(), *(answered(wrong) for wrong, _ in own.wrong)][
-                : 1 + len(exercise["mistakes"])
-            ]
+            solution = solutions(chapter)[name]
+            wrong = [wrong for wrong, _ in solution.wrong[: len(exercise.get("mistakes", []))]]
+            answers = [solution.right(), *map(as_answer, wrong)]
             values = [sealed_value(exercise["check"], answer) for answer in answers]
-            seals += [check.seal(name, value, **own.tolerance) for value in values]
-    anew = iter(seals)
-    path.write_text(re.sub(r'seal = "[^"]*"', lambda _: f'seal = "{next(anew)}"', text), "utf-8")
+            seals += [check.seal(name, value, **solution.tolerance) for value in values]
+    new_seals = iter(seals)
+    text = re.sub(r'seal = "[^"]*"', lambda _: f'seal = "{next(new_seals)}"', text)
+    path.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

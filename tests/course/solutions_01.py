@@ -22,7 +22,7 @@ def heun(rate: float) -> float:
 
 
 def coefficient() -> float:
-    """Of η, as η → 0: of the line through the error at 0 and at a tiny rate, extrapolated once."""
+    """The limit of -error / η as η → 0, by one Richardson extrapolation."""
     first, second = (-error(rate) / rate for rate in (2e-3, 1e-3))
     return 2 * second - first
 
@@ -30,17 +30,29 @@ def coefficient() -> float:
 SOLUTIONS = {
     "01-a": Solution(
         lambda: (error(0.0125),),
-        [(0.00116, "order two"), (0.00465, "halved once more"), (0.0093, "you have let it grow")],
+        [
+            (0.00116, "order two"),
+            (0.00465, "is halved once more"),
+            (0.0093, "you have let it grow"),
+        ],
         relative=0.02,
     ),
     "01-b": Solution(
         lambda: (heun(0.1) / heun(0.05),),
-        [(2.04, "still Euler's ratio"), (0.25, "larger step over"), (8.0, "one step's error")],
+        [
+            (2.04, "ratio of Euler's method"),
+            (0.25, "error of the larger learning rate"),
+            (8.0, "ratio of the local errors"),
+        ],
         absolute=0.3,
     ),
     "01-c": Solution(
         lambda: (coefficient(),),
-        [(1 / (2 * math.e), "Mind the sign"), (-1 / math.e, "has a half"), (-0.5, "as a share of")],
+        [
+            (1 / (2 * math.e), "Mind the sign"),
+            (-1 / math.e, "has the factor ½"),
+            (-0.5, "relative to e⁻¹"),
+        ],
         relative=0.02,
     ),
 }

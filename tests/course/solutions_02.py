@@ -13,22 +13,22 @@ H = np.array([0.1, 0.05, 0.025, 0.0125])
 
 
 @cache
-def clocks(refinements: int = 7):
-    """The largest gaps at common times; the last two are the map's own business, and only h² from the line."""
+def measured_order(refinements: int = 7):
+    """The largest global errors at the times that all runs have in common."""
     return analysis.order(SGD(4e-4), VALLEY, 0.5, refinements)
 
 
 def rows(part: slice):
-    return clocks().h[part], clocks().error[part]
+    return measured_order().h[part], measured_order().error[part]
 
 
 SOLUTIONS = {
     "02-a": Solution(
         lambda: rows(slice(4, 7)),
         [
-            (lambda: rows(slice(None)), "bend the line upwards"),
-            (lambda: rows(slice(0, 3)), "coarsest clocks"),
-            ((H, H**2), "slope of one step's error"),
+            (lambda: rows(slice(None)), "raise the slope"),
+            (lambda: rows(slice(0, 3)), "coarsest time steps"),
+            ((H, H**2), "slope of the local error"),
         ],
         absolute=0.03,
     ),
@@ -36,17 +36,17 @@ SOLUTIONS = {
         lambda: (precision.measure(SGD(4e-4), VALLEY, 0.5, 8).turn,),
         [
             (3.125e-6, "has risen again"),
-            (4e-4, "truncation still rules"),
-            (7.7e-5, "the step is asked for"),
+            (4e-4, "truncation error is the larger part"),
+            (7.7e-5, "give the time step h"),
         ],
         relative=0.45,
     ),
     "02-c": Solution(
         lambda: (H, np.abs(1 - H + H**2 / 2 - np.exp(-H))),
         [
-            ((H, H**2), "one step of Heun does better"),
-            ((H, H), "Euler's, after"),
-            ((H, H**4), "One too many"),
+            ((H, H**2), "Heun's local error has a larger one"),
+            ((H, H), "Euler's global error"),
+            ((H, H**4), "one too many"),
         ],
         absolute=0.15,
     ),

@@ -13,12 +13,12 @@ H = np.array([0.02, 0.01, 0.005])
 
 
 def modified_order():
-    seen = analysis.order(Modified(SGD(0.01)), problems.booth())
-    return seen.h, seen.error
+    result = analysis.order(Modified(SGD(0.01)), problems.booth())
+    return result.h, result.error
 
 
 def next_term() -> float:
-    """c from -log(1-η)/η at a small η."""
+    """The coefficient c, from -log(1-η)/η at a small η."""
     eta = 1e-4
     return float((-jnp.log1p(-eta) / eta - 1 - eta / 2) / eta**2)
 
@@ -32,7 +32,7 @@ SOLUTIONS = {
     "04-a": Solution(
         modified_order,
         [
-            ((H, H), "wrap the page in Modified"),
+            ((H, H), "wrap the optimizer in Modified"),
             ((H, H**3), "one correction more"),
             ((H**2, H), "are swapped"),
         ],
@@ -48,7 +48,7 @@ SOLUTIONS = {
         [
             (0.01898, "Mind the sign"),
             (-0.0491, "difference of the positions"),
-            (1.0285, "the difference is asked for"),
+            (1.0285, "give the difference"),
         ],
         relative=0.03,
     ),

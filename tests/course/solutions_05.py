@@ -10,20 +10,22 @@ PARABOLA = problems.quadratic([0.5])
 
 
 def speed(momentum: float) -> float:
-    """Of the flow that the map follows when the step alone shrinks, over that of gradient descent."""
+    """The speed of the flow for a fixed momentum, relative to that of gradient flow."""
     optimizer = Memoryless(Momentum(1e-6, momentum))
     y = optimizer.init(jnp.array([1.0]), lambda x: x)
     return float(-optimizer.vector_field(0.0, y, lambda x: x).x[0])
 
 
 def critical_friction(curvature: float) -> float:
-    """Where the exact solution stops changing sign, by bisection."""
+    """The friction from which on the exact solution does not change its sign, by bisection."""
     bowl, t = problems.quadratic([curvature]), np.linspace(0, 20, 4001)
     low, high = 0.1, 20.0
     for _ in range(30):
         middle = (low + high) / 2
-        swings = bool((np.asarray(bowl.loss.oscillator(t, np.array([1.0]), middle)) < -1e-13).any())
-        low, high = (middle, high) if swings else (low, middle)
+        oscillates = bool(
+            (np.asarray(bowl.loss.oscillator(t, np.array([1.0]), middle)) < -1e-13).any()
+        )
+        low, high = (middle, high) if oscillates else (low, middle)
     return high
 
 
@@ -40,7 +42,11 @@ def quotients() -> list[float]:
 SOLUTIONS = {
     "05-a": Solution(
         lambda: (speed(0.95),),
-        [(0.05, "how much is forgotten"), (19.0, "begins with 1"), (10.0, "μ = 0.9")],
+        [
+            (0.05, "fraction of the velocity that is lost"),
+            (19.0, "begins with 1"),
+            (10.0, "μ = 0.9"),
+        ],
         relative=0.01,
     ),
     "05-b": Solution(
@@ -51,7 +57,7 @@ SOLUTIONS = {
     "05-c": Solution(
         lambda: (quotients(),),
         [
-            ([1.0, 10.0], "in the other order"),
+            ([1.0, 10.0], "must be in the other order"),
             ([0.1, 1.0], "not the other way round"),
             ([10.0, 10.0], "a tenth of the steps"),
         ],

@@ -15,30 +15,30 @@ H = np.array([0.4, 0.2, 0.1])
 
 
 def losses_and_bounds(run=integrate, factor: float = 4.0, power: int = 2):
-    along = run(NesterovConvex(1.0), BOWL, 400, x0=START)
-    return along.loss[1:], factor / along.t[1:] ** power
+    trajectory = run(NesterovConvex(1.0), BOWL, 400, x0=START)
+    return trajectory.loss[1:], factor / trajectory.t[1:] ** power
 
 
-def most(r: float) -> float:
-    """The largest t² f along x″ + (r/t) x′ + ∇f = 0, in the time s = log t: no friction is singular there."""
+def largest_t2f(r: float) -> float:
+    """The largest t² f along x″ + (r/t) x′ + ∇f = 0, solved in s = log t, where r/t is smooth."""
 
-    def field(s, y, _):
+    def vector_field(s, y, _):
         x, q = y  # q = dx/ds
         return q, (1 - r) * q - jnp.exp(2 * s) * CURVATURE * x
 
     first, last = math.log(1e-3), math.log(400.0)
     s = jnp.linspace(math.log(0.01), last, 20_001)
     run = diffrax.diffeqsolve(
-        diffrax.ODETerm(field), diffrax.Dopri8(), first, last, 0.01, (jnp.ones(2), -1e-6 * CURVATURE / (1 + r)),
+        diffrax.ODETerm(vector_field), diffrax.Dopri8(), first, last, 0.01, (jnp.ones(2), -1e-6 * CURVATURE / (1 + r)),
         saveat=diffrax.SaveAt(ts=s), stepsize_controller=diffrax.PIDController(1e-10, 1e-10), max_steps=None,
     )  # fmt: skip
     x, _ = run.ys
     return float((jnp.exp(2 * s) * (x**2 @ CURVATURE) / 2).max())
 
 
-def refined():
-    seen = analysis.order(NesterovConvex(1.0), BOWL, 50.0, 6, x0=START)
-    return seen.h, seen.error
+def measured_order():
+    result = analysis.order(NesterovConvex(1.0), BOWL, 50.0, 6, x0=START)
+    return result.h, result.error
 
 
 SOLUTIONS = {
@@ -53,20 +53,20 @@ SOLUTIONS = {
         relative=0.01,
     ),
     "06-b": Solution(
-        lambda: ([most(1.0), most(10.0)],),
+        lambda: ([largest_t2f(1.0), largest_t2f(10.0)],),
         [
-            ([3.096, 23.32], "in the other order"),
+            ([3.096, 23.32], "must be in the other order"),
             ([1.0627, 1.0627], "has to change, too"),
-            ([3.096, 3.096], "breaks the bound"),
+            ([3.096, 3.096], "exceeds the bound"),
         ],
         relative=0.02,
     ),
     "06-c": Solution(
-        refined,
+        measured_order,
         [
             ((H**2, H), "slope against η"),
             ((H, H**2), "are swapped, or"),
-            ((H[::-1], H), "in the same direction"),
+            ((H[::-1], H), "in the same order"),
         ],
         absolute=0.1,
     ),

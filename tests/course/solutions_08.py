@@ -43,12 +43,12 @@ def counted_from_zero(k, x, m, v, g):
 
 def difference(step) -> list[float]:
     grad, x = jax.grad(BOWL.loss), jnp.array(BOWL.x0)
-    y, state, apart = (x, jnp.zeros(2), jnp.zeros(2)), optax.adam(RATE).init(x), []
+    y, state, differences = (x, jnp.zeros(2), jnp.zeros(2)), optax.adam(RATE).init(x), []
     for k in range(1, 101):
         update, state = optax.adam(RATE).update(grad(x), state, x)
         x, y = optax.apply_updates(x, update), step(k, *y, grad(y[0]))
-        apart.append(float(jnp.abs(x - y[0]).max()))
-    return apart
+        differences.append(float(jnp.abs(x - y[0]).max()))
+    return differences
 
 
 def agreement(optimizer) -> float:
@@ -63,22 +63,22 @@ def agreement(optimizer) -> float:
 SOLUTIONS = {
     "08-a": Solution(
         lambda: (first_step(0.8, 0.99),),
-        [(1.0, "with both corrections"), (20.0, "by its root"), (0.5, "upside down")],
+        [(1.0, "with both corrections"), (20.0, "by the root of v"), (0.5, "upside down")],
         relative=0.01,
     ),
     "08-b": Solution(
         lambda: (difference(step), 0.0),
         [
-            (lambda: (difference(uncorrected), 0.0), "take the powers"),
+            (lambda: (difference(uncorrected), 0.0), "compute the powers"),
             (lambda: (difference(inside_the_root), 0.0), "the whole quotient last"),
-            (lambda: (difference(counted_from_zero), 0.0), "k begins with 1"),
+            (lambda: (difference(counted_from_zero), 0.0), "begin with k = 1"),
         ],
     ),
     "08-c": Solution(
         lambda: (0.99, agreement(Adam(0.1, b1=0.0, b2=0.0))),
         [
-            (lambda: (0.99, agreement(Adam(0.1))), "it must forget at once"),
-            (lambda: (0.99, agreement(Adam(0.1, b1=0.0))), "points where the gradient pointed"),
+            (lambda: (0.99, agreement(Adam(0.1))), "its memory must be short"),
+            (lambda: (0.99, agreement(Adam(0.1, b1=0.0))), "points along earlier gradients"),
             (lambda: (0.99, agreement(Adam(1.0, b2=0.0))), "the gradient must not turn"),
         ],
     ),

@@ -1,4 +1,4 @@
-"""How the solutions of the exercises are written down: one module `solutions_NN` for each notebook."""
+"""The form of the solutions of the exercises: one module `solutions_NN` for each notebook."""
 
 import importlib
 from collections.abc import Callable
@@ -8,10 +8,12 @@ from dynopt.course import check
 
 
 class Solution(NamedTuple):
-    """The right answer, computed, and three typical wrong ones.
+    """The right answer of an exercise, computed, and at least three typical wrong answers.
 
-    - `right`: a function that returns what the check takes beside the name: a tuple. - `wrong`: three such tuples, or
-      single answers, each with a piece of the hint that it must get. - `relative`, `absolute`: the tolerance of numbers.
+    - `right`: a function that returns the arguments of the check after the name, as a tuple.
+    - `wrong`: pairs of a wrong answer and a part of the hint that it must get. A wrong answer is
+      such a tuple, or its single argument, or a function that returns either.
+    - `relative`, `absolute`: the tolerance of a sealed answer; one of the two.
     """
 
     right: Callable[[], tuple[Any, ...]]
@@ -25,16 +27,16 @@ class Solution(NamedTuple):
 
 
 def solutions(chapter: str) -> dict[str, Solution]:
-    """Those of one notebook."""
+    """The solutions of one notebook, by the names of the exercises."""
     return importlib.import_module(f"solutions_{chapter}").SOLUTIONS
 
 
 def ask(name: str, *answer: Any) -> None:
-    """Put an answer to the check of this exercise."""
+    """Call the check of an exercise with an answer."""
     getattr(check, check.exercises(name.partition("-")[0])[name].check)(name, *answer)
 
 
-def answered(wrong: Any) -> tuple[Any, ...]:
-    """A wrong answer as a tuple, computed if it must be."""
+def as_answer(wrong: Any) -> tuple[Any, ...]:
+    """A wrong answer as the tuple of arguments that the check takes."""
     wrong = wrong() if callable(wrong) else wrong
     return wrong if isinstance(wrong, tuple) else (wrong,)

@@ -105,7 +105,7 @@ def test_nesterov():
     same(Nesterov(ETA, MU), pytorch, 0.0)
 
     def convex(x, g, memory, k):
-        """x is the point ahead; the point before it is w - η g there."""
+        """x is the extrapolated point, and w = x - η g is the position."""
         (before,) = memory
         w = x - ETA * g
         return w + k / (k + 3) * (w - before), (w,)
@@ -176,7 +176,7 @@ def test_weight_decay():
         "weight decay",
         "x ← x - η (m̂/(√v̂ + ε) + λ x), λ = 1e-4 by default",
         "θ ← θ - γ λ θ, then Adam's step; λ = 1e-2 by default",
-        "g ← g + λ x before the averages",
+        "g ← g + λ x before the running means",
     )
     same(AdamW(ETA, weight_decay=0.1), adam(0.1), 0.0, 0.0)
     assert default(optax.adamw, "weight_decay") == 1e-4

@@ -1,9 +1,9 @@
-"""For every exercise of the course the right answer passes, and typical wrong answers get the hint that helps."""
+"""In every exercise the right answer passes, and typical wrong answers get the hint that helps."""
 
 import numpy as np
 import pytest
 from reseal import sealed_value
-from solving import answered, ask, solutions
+from solving import as_answer, ask, solutions
 
 from dynopt.course import check
 
@@ -25,31 +25,31 @@ def test_every_exercise_has_a_solution(chapter):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_the_right_answer_passes_and_is_the_middle_of_what_does(name, capsys):
-    own, exercise = solution(name), check.exercises(name.partition("-")[0])[name]
-    right = own.right()
+def test_the_right_answer_is_the_middle_of_the_numbers_that_pass(name, capsys):
+    known, exercise = solution(name), check.exercises(name.partition("-")[0])[name]
+    right = known.right()
     ask(name, *right)
     assert capsys.readouterr().out.startswith(f"✓ {name}: ")
     if exercise.seal:
         value = np.ravel(np.asarray(sealed_value(exercise.check, right), float))
-        for share, opens in ((-0.8, True), (0.8, True), (-1.2, False), (1.2, False)):
-            width = own.relative * abs(value) if own.relative else own.absolute
-            moved = list(value + share * width)
-            assert check.seals.opens(exercise.seal, name, moved) is opens, (
-                f"at {share} of the tolerance"
+        width = known.relative * abs(value) if known.relative else known.absolute
+        for fraction, passes in ((-0.8, True), (0.8, True), (-1.2, False), (1.2, False)):
+            shifted = list(value + fraction * width)
+            assert check.seals.matches(exercise.seal, name, shifted) is passes, (
+                f"at {fraction} of the tolerance"
             )
 
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_three_wrong_answers_fail_with_the_right_hint(name):
-    own, exercise = solution(name), check.exercises(name.partition("-")[0])[name]
-    assert len(own.wrong) >= 3
-    for wrong, hint in own.wrong:
-        with pytest.raises(check.WrongAnswer) as told:
-            ask(name, *answered(wrong))
-        assert hint in str(told.value)
-    known = [exercise.hint, *(hint for _, hint in exercise.mistakes)]
-    assert len(set(known)) == len(known) and all(hint.endswith((".", "?")) for hint in known)
+    known, exercise = solution(name), check.exercises(name.partition("-")[0])[name]
+    assert len(known.wrong) >= 3
+    for wrong, hint in known.wrong:
+        with pytest.raises(check.WrongAnswer) as raised:
+            ask(name, *as_answer(wrong))
+        assert hint in str(raised.value)
+    hints = [exercise.hint, *(hint for _, hint in exercise.mistakes)]
+    assert len(set(hints)) == len(hints) and all(hint.endswith((".", "?")) for hint in hints)
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -57,6 +57,6 @@ def test_an_answer_far_off_gets_the_hint_of_the_exercise(name):
     exercise = check.exercises(name.partition("-")[0])[name]
     if exercise.seal:
         numbers = exercise.seal.count(":")
-        with pytest.raises(check.WrongAnswer) as told:
-            exercise.settle("That", [12345.678] * numbers)
-        assert str(told.value) == f"{name}: That is not it. {exercise.hint}"
+        with pytest.raises(check.WrongAnswer) as raised:
+            exercise.compare_with_seal("That", [12345.678] * numbers)
+        assert str(raised.value) == f"{name}: That is not the right answer. {exercise.hint}"
