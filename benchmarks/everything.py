@@ -1,15 +1,16 @@
-"""Every benchmark in turn, each with its table.
+"""Run every benchmark in turn, each with its table.
 
     python benchmarks/everything.py
 
-Takes about half an hour on two cores. Peers come with `pip install 'dynopt[bench]'`; C needs gcc.
+That takes about half an hour on two cores. The libraries to compare with are installed by
+`pip install 'dynopt[bench]'`; the loop in C needs gcc.
 """
 
 import subprocess
 import sys
 from pathlib import Path
 
-EACH = (
+BENCHMARKS = (
     "imports",
     "compiling",
     "command_line",
@@ -22,7 +23,7 @@ EACH = (
 
 
 def main() -> None:
-    for name in EACH:
+    for name in BENCHMARKS:
         print(f"\n== {name}", flush=True)
         subprocess.run([sys.executable, Path(__file__).with_stem(name)], check=True)
 

@@ -16,23 +16,12 @@ from matplotlib.image import imread
 
 import dynopt
 from dynopt import analysis, figures, optimizers, problems
-from dynopt.compare import gallery, main as compare, provenance, studies
-from dynopt.compare.main import main
+from dynopt.compare import gallery, measurements, provenance, studies
+from dynopt.compare.main import main, paths
 from dynopt.compare.options import Options
 from dynopt.errors import SolverFailure
 
-TINY = [
-    "--problem",
-    "booth",
-    "--optimizers",
-    "sgd",
-    "--steps",
-    "5",
-    "--figures",
-    "gap",
-    "--format",
-    "png",
-]
+TINY = "--problem booth --optimizers sgd --steps 5 --figures global_error --format png".split()
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +36,8 @@ def tell(capsys):
 
     def run(*arguments):
         code = main(list(arguments))
-        said = capsys.readouterr()
-        return code, said.out.splitlines(), said.err.splitlines()
+        printed = capsys.readouterr()
+        return code, printed.out.splitlines(), printed.err.splitlines()
 
     return run
 
@@ -66,23 +55,13 @@ def test_one_figure_of_one_problem(tell):
     code, out, err = tell(*TINY)
     assert (code, err) == (0, [])
     assert out[0] == "booth, 5 steps from (-8, 3)"
-    assert out[1].split() == [
-        "optimizer",
-        "h",
-        "loss",
-        "of",
-        "map",
-        "loss",
-        "of",
-        "flow",
-        "largest",
-        "gap",
-    ]
-    assert out[2].startswith("sgd") and out[3] == "figures/gap-booth.png"
-    assert drawn() == ["gap-booth.png"]
+    heads = "optimizer  h      loss of map  loss of flow  largest error"
+    assert out[1].split() == heads.split()
+    assert out[2].startswith("sgd") and out[3] == "figures/global_error-booth.png"
+    assert drawn() == ["global_error-booth.png"]
 
 
-def test_the_table_holds_the_numbers_of_the_library(tell):
+def test_the_table_has_the_numbers_of_the_library(tell):
     _, out, _ = tell(*TINY, "--learning-rate", "0.01")
     comparison = analysis.compare(optimizers.SGD(0.01), problems.booth(), 5)
     numbers = [0.01, comparison.map.loss[-1], comparison.flow.loss[-1], comparison.largest]
@@ -90,115 +69,105 @@ def test_the_table_holds_the_numbers_of_the_library(tell):
 
 
 def test_the_order_stands_in_the_table_when_it_is_drawn(tell):
-    _, out, _ = tell(*[word.replace("gap", "order") for word in TINY])
+    _, out, _ = tell(*[word.replace("global_error", "order") for word in TINY])
     order = analysis.order(optimizers.SGD(0.028), problems.booth(), 5 * 0.028)
     assert out[2].endswith(f"{order.slope:.3f} ± {order.stderr:.3f}")
 
 
 def test_without_figures_all_that_fit_are_drawn_and_the_order_is_measured(tell, monkeypatch):
-    seen = only_measuring(monkeypatch)
+    drawings = only_measuring(monkeypatch)
     tell("--problem", "booth", "--optimizers", "sgd", "--steps", "5")
-    assert {figure for figure, _ in seen} == set(figures.catalogue) - {
-        "phase",
-        "stability",
-        "modified",
-        "rescaling",
-        "basins",
-        "sweep",
-    }  # SGD has no momentum
-    assert all(
-        result.order and result.local_error and result.energies
-        for _, results in seen
-        for result in results
-    )
+    without_momentum = set(figures.catalogue) - {"phase", "stability", *gallery.ON_DEMAND}
+    assert {figure for figure, _ in drawings} == without_momentum
+    for _, (result,) in drawings:
+        assert result["orders"] and result["local_errors"] and result["lyapunov"]
 
 
 def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
-    seen = only_measuring(monkeypatch)
+    drawings = only_measuring(monkeypatch)
     tell(*TINY)
-    ((figure, (result,)),) = seen
-    assert figure == "gap" and result.order is None and result.local_error is None
-    assert result.energies == () and result.stability is None
-    assert result.modified_comparison is None and result.rescaling is None
-    assert result.basins == () and result.sensitivity is None
+    ((figure, (result,)),) = drawings
+    assert figure == "global_error" and list(result) == ["comparisons"]
 
 
 def test_other_units_are_drawn_for_every_optimizer_if_they_are_asked_for(tell, monkeypatch):
     """In z = 3x: gradient descent at nine times its rate, Adam at three times."""
-    seen = only_measuring(monkeypatch)
+    drawings = only_measuring(monkeypatch)
     tell(*"--problem booth --optimizers sgd,adam --steps 5 --figures rescaling".split())
-    ((figure, results),) = seen
-    assert figure == "rescaling" and [result.order for result in results] == [None, None]
+    ((figure, results),) = drawings
+    assert figure == "rescaling" and not any("orders" in result for result in results)
     for result, optimizer, factor in zip(
         results, (optimizers.SGD, optimizers.Adam), (1 / 9, 1 / 3), strict=True
     ):
-        assert type(
-            result.rescaling.optimizer
-        ) is optimizer and result.rescaling.factor == pytest.approx(factor)
-        assert len(result.rescaling.distance) == 6 and result.rescaling.distance.max() < 1e-7
+        (rescaling,) = result["rescalings"]
+        assert type(rescaling.optimizer) is optimizer
+        assert rescaling.factor == pytest.approx(factor)
+        assert len(rescaling.distance) == 6 and rescaling.distance.max() < 1e-7
 
 
-def test_basins_are_counted_over_runs_ten_times_as_long_by_one_flow_and_rates_for_the_one_that_swings(
-    tell, monkeypatch
-):
-    seen = only_measuring(monkeypatch)
-    tell(*"--problem booth --optimizers sgd,momentum --steps 5 --figures basins,sweep".split())
-    (_, (first, second)), _ = seen
-    sgd, momentum = first.basins
-    assert sgd.steps == momentum.steps == 50 and second.basins == ()
+def test_basins_take_ten_times_as_many_steps_and_share_one_flow(tell, monkeypatch):
+    drawings = only_measuring(monkeypatch)
+    tell(*"--problem booth --optimizers sgd,momentum --steps 5 --figures basins".split())
+    ((_, (first, second)),) = drawings
+    sgd, momentum = first["basins"]
+    assert sgd.steps == momentum.steps == 50 and "basins" not in second
     np.testing.assert_array_equal(sgd.flow, momentum.flow)
-    assert (
-        first.sensitivity is None
-        and second.sensitivity.steps == 5
-        and second.sensitivity.option == "momentum"
-    )
 
 
-def test_the_four_pages_of_the_gallery_run_by_default_and_any_of_the_contents_by_name():
+def test_learning_rates_are_swept_for_the_first_optimizer_with_a_momentum(tell, monkeypatch):
+    drawings = only_measuring(monkeypatch)
+    tell(*"--problem booth --optimizers sgd,momentum --steps 5 --figures sweep".split())
+    ((_, (first, second)),) = drawings
+    (sensitivity,) = second["sensitivity"]
+    assert "sensitivity" not in first
+    assert sensitivity.steps == 5 and sensitivity.option == "momentum"
+
+
+def test_the_four_optimizers_of_the_gallery_run_by_default_and_any_of_the_catalogue_by_name():
     with jax.enable_x64(True):
-        (study,) = studies.planned(Options(problem=("booth",)))
-        (all_of_them,) = studies.planned(
+        (study,) = studies.plan(Options(problem=("booth",)))
+        (all_of_them,) = studies.plan(
             Options(problem=("deep_linear",), optimizers=tuple(optimizers.catalogue))
         )
     assert tuple(study.optimizers) == gallery.OPTIMIZERS == ("sgd", "momentum", "rmsprop", "adam")
-    assert {
-        name: type(optimizer) for name, optimizer in all_of_them.optimizers.items()
-    } == optimizers.catalogue
+    kinds = {name: type(optimizer) for name, optimizer in all_of_them.optimizers.items()}
+    assert kinds == optimizers.catalogue
 
 
-def test_the_bare_command_draws_the_gallery(monkeypatch):
+def test_the_bare_command_draws_the_gallery():
     with jax.enable_x64(True):
-        planned = studies.planned(Options())
+        planned = studies.plan(Options())
     assert [study.called for study in planned] == list(gallery.STUDIES)
-    assert {figure for study in planned for figure in study.figures} == set(figures.catalogue) - {
-        "energy", "stability", "rescaling"
-    }  # fmt: skip
-    assert all("orders" in study.measures for study in planned)
-    paths = [path for study in planned for path in compare._paths(study, study.figures)]
-    assert paths[0] == Path("figures/paths-quadratic.png")
+    named = {figure for chosen in gallery.STUDIES.values() for figure in chosen["figures"]}
+    assert {figure for study in planned for figure in study.figures} == named
+    assert named == set(figures.catalogue) - {"lyapunov", "stability", "rescaling"}
+    assert all("orders" in study.measured for study in planned)
+    files = [path for study in planned for path in paths(study, study.figures)]
+    assert files[0] == Path("figures/paths-quadratic.png")
+    assert {file.suffix for file in files} == {".png"}
 
 
 def test_what_does_not_fit_is_left_out_of_the_gallery():
     with jax.enable_x64(True):
-        first, *_ = studies.planned(Options(optimizers=("sgd",)))
-    assert first.called == "quadratic" and first.figures == (
-        "paths",
-        "modified",
-    )  # SGD has no velocity for the phase plane
+        first, *_ = studies.plan(Options(optimizers=("sgd",)))
+    # SGD has no velocity for the phase plane.
+    assert first.called == "quadratic" and first.figures == ("paths", "modified")
 
 
 def test_the_committed_gallery_is_small():
     folder = Path(dynopt.__file__).parents[1] / "figures"
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 5e6
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".png"}
+    assert sum(path.stat().st_size for path in files) < 5e6
 
 
 def only_measuring(monkeypatch):
-    """Draw nothing; note which results each figure was to be drawn from."""
-    seen = []
+    """Draw nothing; note from which results each figure was to be drawn."""
+    drawings = []
     monkeypatch.setattr(
-        studies, "draw", lambda study, figure, results: seen.append((figure, results))
+        measurements, "draw", lambda study, figure, results: drawings.append((figure, results))
     )
-    return seen
+    return drawings
 
 
 # The options
@@ -206,12 +175,12 @@ def only_measuring(monkeypatch):
 
 def test_several_problems_are_drawn_into_files_of_their_own(tell, own):
     code, out, _ = tell(*[word.replace("booth", "booth,mine:ready") for word in TINY])
-    assert code == 0 and drawn() == ["gap-booth.png", "gap-ready.png"]
+    assert code == 0 and drawn() == ["global_error-booth.png", "global_error-ready.png"]
     assert out[0].startswith("booth, ") and out[5].startswith("ready, ")
 
 
 def test_names_may_have_capitals_and_hyphens(tell):
-    words = {"booth": "Booth", "sgd": "SGD", "gap": "Local-Error", "png": "PNG"}
+    words = {"booth": "Booth", "sgd": "SGD", "global_error": "Local-Error", "png": "PNG"}
     assert tell(*[words.get(word, word) for word in TINY])[0] == 0
     assert drawn() == ["local_error-booth.png"]
 
@@ -233,23 +202,23 @@ def test_a_start_may_begin_with_a_minus(tell, x0):
 
 def test_steps_may_be_written_as_a_power(tell):
     _, shown, _ = tell(*TINY[:4], "--steps", "1e1", *TINY[6:], "--show-code")
-    assert "gaps = [analysis.gap(page, problem, 10, throw=False) for page in pages]" in shown
+    assert "    analysis.compare(optimizer, problem, 10, throw=False)" in shown
 
 
 def test_output_is_made_and_takes_all_formats(tell):
     code, out, _ = tell(*TINY[:8], "--format", "png,svg,pdf", "--output", "deep/down")
     assert code == 0
-    assert out[3:6] == [f"deep/down/gap-booth.{kind}" for kind in ("png", "svg", "pdf")]
-    assert Path("deep/down/gap-booth.pdf").read_bytes().startswith(b"%PDF")
+    assert out[3:6] == [f"deep/down/global_error-booth.{kind}" for kind in ("png", "svg", "pdf")]
+    assert Path("deep/down/global_error-booth.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_dpi_and_style_change_the_size(tell):
     tell(*TINY, "--dpi", "55")
-    low = imread("figures/gap-booth.png").shape
+    low = imread("figures/global_error-booth.png").shape
     tell(*TINY, "--dpi", "110")
-    assert imread("figures/gap-booth.png").shape[1] == 2 * low[1]
+    assert imread("figures/global_error-booth.png").shape[1] == 2 * low[1]
     tell(*TINY, "--style", "paper", "--dpi", "110")
-    assert imread("figures/gap-booth.png").shape[1] < 2 * low[1]
+    assert imread("figures/global_error-booth.png").shape[1] < 2 * low[1]
 
 
 def test_save_keeps_every_run_as_arrays(tell):
@@ -268,17 +237,14 @@ def test_save_keeps_every_run_as_arrays(tell):
 
 def test_a_configuration_stands_for_what_is_typed_and_typing_wins(tell):
     Path("talk.toml").write_text(
-        'problem = "booth"\noptimizers = "sgd"\nsteps = 5\nfigures = ["gap"]\nformat = ["png"]\n'
+        'problem = "booth"\noptimizers = "sgd"\nsteps = 5\nfigures = ["global_error"]\nformat = ["png"]\n'
         "learning-rate = 3.0\nx0 = [-1.2, 1]\nquiet = true\n[set.sgd]\nlearning_rate = 0.01\n"
     )
-    assert tell("--config", "talk.toml") == (0, ["figures/gap-booth.png"], [])
+    assert tell("--config", "talk.toml") == (0, ["figures/global_error-booth.png"], [])
     words = ("--optimizers", "sgd,adam", "--set", "adam.b1=0.7", "--learning-rate", "0.02")
     _, out, _ = tell("--config", "talk.toml", "--show-code", *words)
-    assert "pages = [SGD(learning_rate=0.01), Adam(learning_rate=0.02, b1=0.7)]" in out
-    assert (
-        "gaps = [analysis.gap(page, problem, 5, x0=[-1.2, 1.0], throw=False) for page in pages]"
-        in out
-    )
+    assert "optimizers = [SGD(learning_rate=0.01), Adam(learning_rate=0.02, b1=0.7)]" in out
+    assert "    analysis.compare(optimizer, problem, 5, x0=[-1.2, 1.0], throw=False)" in out
 
 
 def test_list_names_everything(tell):
@@ -305,7 +271,7 @@ def test_list_as_json_names_everything_with_options(tell):
 
 
 def test_quiet_prints_the_paths_only(tell):
-    assert tell(*TINY, "--quiet") == (0, ["figures/gap-booth.png"], [])
+    assert tell(*TINY, "--quiet") == (0, ["figures/global_error-booth.png"], [])
 
 
 def test_version(tell):
@@ -340,13 +306,13 @@ DIVERGING = [*TINY, "--learning-rate", "10"]
 
 def test_a_diverged_run_is_a_result(tell):
     code, out, _ = tell(*DIVERGING)
-    assert code == 0 and drawn() == ["gap-booth.png"]
+    assert code == 0 and drawn() == ["global_error-booth.png"]
     assert "map diverged at step" in out[2]
 
 
 def test_under_strict_a_diverged_run_ends_in_3_with_everything_written(tell):
     code, _, _ = tell(*DIVERGING, "--strict", "--save", "runs.npz")
-    assert code == 3 and drawn() == ["gap-booth.png"]
+    assert code == 3 and drawn() == ["global_error-booth.png"]
     with np.load("runs.npz") as saved:
         header = json.loads(str(saved["header"]))["runs"]["booth.sgd.map"]
     assert header["status"] == "diverged" and header["first_bad_step"] > 0
@@ -361,8 +327,10 @@ def test_a_figure_of_which_nothing_is_left_is_not_drawn(tell, monkeypatch):
         raise SolverFailure("the flow diverges", partial=None, status=1, t_reached=0.0)
 
     monkeypatch.setattr(analysis, "order", failed)
-    code, _, err = tell(*[word.replace("gap", "order,overview,gap") for word in TINY])
-    assert code == 0 and drawn() == ["gap-booth.png"]
+    code, _, err = tell(
+        *[word.replace("global_error", "order,overview,global_error") for word in TINY]
+    )
+    assert code == 0 and drawn() == ["global_error-booth.png"]
     missing = "as no map and flow lasted long enough to measure an order."
     assert err == [
         f"dynopt: no order of booth, {missing}",
@@ -384,37 +352,37 @@ def test_the_same_command_writes_the_same_bytes(tell):
 
 def test_what_is_there_already_is_not_touched(tell):
     tell(*TINY)
-    os.utime("figures/gap-booth.png", (1, 1))
+    os.utime("figures/global_error-booth.png", (1, 1))
     code, out, _ = tell(*TINY)
-    assert code == 0 and out[3] == "figures/gap-booth.png (unchanged)"
-    assert Path("figures/gap-booth.png").stat().st_mtime == 1
+    assert code == 0 and out[3] == "figures/global_error-booth.png (unchanged)"
+    assert Path("figures/global_error-booth.png").stat().st_mtime == 1
 
 
 def test_an_older_drawing_is_replaced(tell):
     tell(*TINY)
-    before = Path("figures/gap-booth.png").read_bytes()
+    before = Path("figures/global_error-booth.png").read_bytes()
     code, out, _ = tell(*TINY, "--learning-rate", "0.01")
-    assert code == 0 and out[3] == "figures/gap-booth.png"
-    assert Path("figures/gap-booth.png").read_bytes() != before
+    assert code == 0 and out[3] == "figures/global_error-booth.png"
+    assert Path("figures/global_error-booth.png").read_bytes() != before
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_the_work_of_others_is_replaced_by_force_only(tell, kind, monkeypatch):
-    monkeypatch.setattr(studies, "measure", lambda *_: pytest.fail("computed before looking"))
+    monkeypatch.setattr(measurements, "measure", lambda *_: pytest.fail("computed before looking"))
     Path("figures").mkdir()
-    Path(f"figures/gap-booth.{kind}").write_text("a holiday")
+    Path(f"figures/global_error-booth.{kind}").write_text("a holiday")
     code, _, err = tell(*TINY[:8], "--format", kind)
     assert code == 4 and "was not written by dynopt" in err[0] and "--force" in err[0]
-    assert Path(f"figures/gap-booth.{kind}").read_text() == "a holiday"
+    assert Path(f"figures/global_error-booth.{kind}").read_text() == "a holiday"
     monkeypatch.undo()
-    os.chdir(Path(f"figures/gap-booth.{kind}").resolve().parents[1])
+    os.chdir(Path(f"figures/global_error-booth.{kind}").resolve().parents[1])
 
 
 def test_force_replaces_the_work_of_others(tell):
     Path("figures").mkdir()
-    Path("figures/gap-booth.png").write_text("a holiday")
+    Path("figures/global_error-booth.png").write_text("a holiday")
     assert tell(*TINY, "--force")[0] == 0
-    assert provenance.ours(Path("figures/gap-booth.png"))
+    assert provenance.is_written_by_dynopt(Path("figures/global_error-booth.png"))
 
 
 def test_a_saved_file_of_others_is_not_replaced(tell):
@@ -426,7 +394,7 @@ def test_a_saved_file_of_others_is_not_replaced(tell):
 
 def test_when_the_disk_refuses_the_old_file_survives(tell, monkeypatch):
     tell(*TINY)
-    before = Path("figures/gap-booth.png").read_bytes()
+    before = Path("figures/global_error-booth.png").read_bytes()
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -434,15 +402,17 @@ def test_when_the_disk_refuses_the_old_file_survives(tell, monkeypatch):
     monkeypatch.setattr("os.replace", full)
     code, _, err = tell(*TINY, "--learning-rate", "0.01")
     assert code == 4 and "No space left on device" in err[0]
-    assert Path("figures/gap-booth.png").read_bytes() == before and drawn() == ["gap-booth.png"]
+    assert Path("figures/global_error-booth.png").read_bytes() == before and drawn() == [
+        "global_error-booth.png"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_a_figure_says_where_it_comes_from(tell, kind):
     tell(*TINY[:8], "--format", kind, "--set", "sgd.learning_rate=0.01", "--output", "elsewhere")
-    data = Path(f"elsewhere/gap-booth.{kind}").read_bytes()
+    data = Path(f"elsewhere/global_error-booth.{kind}").read_bytes()
     for fact in (
-        b"dynopt --problem booth --figures gap --optimizers sgd --set sgd.learning_rate=0.01 --steps 5",
+        b"dynopt --problem booth --figures global_error --optimizers sgd --set sgd.learning_rate=0.01 --steps 5",
         f"dynopt {dynopt.__version__} ".encode(),
         b"optax", b"diffrax", b"matplotlib",
         b"float64", b"none: nothing is random",
@@ -459,51 +429,30 @@ def test_the_command_in_a_figure_draws_it_again(tell):
     tell(
         *TINY, "--x0", "-1,2", "--set", "sgd.learning_rate=0.01", "--style", "slides", "--dpi", "40"
     )
-    before = Path("figures/gap-booth.png").read_bytes()
+    before = Path("figures/global_error-booth.png").read_bytes()
     from PIL import Image
 
-    with Image.open("figures/gap-booth.png") as image:
+    with Image.open("figures/global_error-booth.png") as image:
         words = shlex.split(image.info["Command"])
     assert words[0] == "dynopt"
     tell(*words[1:], "--format", "png", "--output", "again")
-    assert Path("again/gap-booth.png").read_bytes() == before
+    assert Path("again/global_error-booth.png").read_bytes() == before
 
 
 # Code
 
 
 def test_show_code_draws_the_same_figures(tell):
-    named = (
-        "paths",
-        "order",
-        "gap",
-        "energy",
-        "stability",
-        "modified",
-        "rescaling",
-        "basins",
-        "sweep",
-    )
-    words = [
-        *TINY[:2],
-        *"--steps 5 --format png --x0 -1,2 --dpi 50 --figures".split(),
-        ",".join(named),
-    ]
-    words += [
-        "--optimizers",
-        "momentum",
-        "--set",
-        "momentum.learning_rate=0.01",
-        "--style",
-        "paper",
-    ]
+    words = [*TINY[:2], *"--optimizers momentum --steps 5 --x0 -1,2".split()]
+    words += ["--set", "momentum.learning_rate=0.01", "--style", "paper", "--dpi", "50"]
+    words += ["--figures", ",".join(figures.catalogue)]
     assert tell(*words)[0] == 0
     code, out, _ = tell(*words, "--show-code")
     assert code == 0
     Path("code").mkdir()
     os.chdir("code")
     exec(compile("\n".join(out), "shown", "exec"), {})
-    for name in (f"{figure}-booth.png" for figure in named):
+    for name in (f"{figure}-booth.png" for figure in figures.catalogue):
         np.testing.assert_array_equal(imread(name), imread(f"../figures/{name}"))
 
 
@@ -545,7 +494,7 @@ def test_a_function_that_makes_a_problem(tell, own, name, title, stem):
     path, modules = list(sys.path), set(sys.modules)
     code, out, _ = tell("--problem", name, *TINY[2:])
     assert code == 0 and out[0] == title
-    assert drawn() == [f"gap-{stem}.png"]
+    assert drawn() == [f"global_error-{stem}.png"]
     assert sys.path == path and "mine" not in set(sys.modules) - modules
 
 
@@ -580,7 +529,7 @@ def test_a_loss_with_a_start(tell, own):
     assert code == 0 and out[0] == "booth, 5 steps from (1, -1)"
     _, shown, _ = tell("--problem", "mine:bowl", "--x0", "1,-1", *TINY[2:], "--show-code")
     assert "import mine" in shown and "problem = Problem(mine.bowl, [1.0, -1.0])" in shown
-    assert "gaps = [analysis.gap(page, problem, 5, throw=False) for page in pages]" in shown
+    assert "    analysis.compare(optimizer, problem, 5, throw=False)" in shown
 
 
 def test_a_file_may_be_named_as_it_is_called(tell, own):
@@ -593,24 +542,26 @@ def test_a_file_may_be_named_as_it_is_called(tell, own):
 
 
 def test_stopped_by_ctrl_c_finished_figures_stay(tell, monkeypatch):
-    draw = studies.draw
+    draw = measurements.draw
 
     def stop(study, figure, results):
         if figure == "loss":
             raise KeyboardInterrupt
         return draw(study, figure, results)
 
-    monkeypatch.setattr(studies, "draw", stop)
-    code, _, err = tell(*[word.replace("gap", "gap,loss,local_error") for word in TINY])
+    monkeypatch.setattr(measurements, "draw", stop)
+    code, _, err = tell(
+        *[word.replace("global_error", "global_error,loss,local_error") for word in TINY]
+    )
     assert (code, err) == (130, ["dynopt: stopped by you after 1 of 3 figures."])
-    assert drawn() == ["gap-booth.png"]
+    assert drawn() == ["global_error-booth.png"]
 
 
 def test_stopped_by_sigterm(tell, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt(signal.SIGTERM)
 
-    monkeypatch.setattr(studies, "draw", stop)
+    monkeypatch.setattr(measurements, "draw", stop)
     assert tell(*TINY)[::2] == (143, ["dynopt: stopped by SIGTERM after 0 of 1 figures."])
 
 
@@ -618,7 +569,7 @@ def test_a_bug_is_written_down(tell, monkeypatch):
     def broken(*_):
         raise RuntimeError("two left feet")
 
-    monkeypatch.setattr(studies, "draw", broken)
+    monkeypatch.setattr(measurements, "draw", broken)
     code, _, err = tell(*TINY)
     assert code == 1 and err[0].startswith(
         "dynopt: a bug in dynopt, RuntimeError; please report it"
@@ -630,10 +581,10 @@ def test_a_bug_is_written_down(tell, monkeypatch):
 
 def test_warnings_of_the_library_are_told_in_a_line(tell, monkeypatch):
     def warned(*_):
-        warnings.warn("mind the gap", stacklevel=1)
+        warnings.warn("mind the step", stacklevel=1)
 
-    monkeypatch.setattr(studies, "draw", warned)
-    assert "dynopt: mind the gap" in tell(*TINY)[2]
+    monkeypatch.setattr(measurements, "draw", warned)
+    assert "dynopt: mind the step" in tell(*TINY)[2]
 
 
 def test_nothing_is_left_behind(tell):
@@ -682,4 +633,4 @@ def test_what_the_stream_cannot_write_is_spelt_out(monkeypatch):
 
 def test_without_a_stdout_figures_are_drawn(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
-    assert main(TINY) == 0 and drawn() == ["gap-booth.png"]
+    assert main(TINY) == 0 and drawn() == ["global_error-booth.png"]

@@ -1,4 +1,4 @@
-"""What only a process of its own can show: what it imports, its streams, its signals and its surroundings."""
+"""What only a process of its own shows: its imports, streams, signals and environment."""
 
 import os
 import signal
@@ -11,12 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from dynopt.compare import main as compare
+from dynopt.compare import process
 
 fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
-ROOT = Path(__file__).parents[1]
-AWAKE = "compare._answer_signals(compare._stop, instead_of=compare._end)"  # as when all libraries are imported
-TINY = "--problem booth --optimizers sgd --steps 5 --figures gap --format png".split()
+ROOT = Path(__file__).parents[2]
+# A suite in the background ignores SIGINT, and hands that on to its children.
+LISTENING = """import signal, time
+for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
+from dynopt.compare import process
+"""
+COMMAND = f"{LISTENING}from dynopt.compare import run\nrun()"
+# The state in which all libraries are imported.
+AWAKE = "process.answer_signals(process.interrupt, instead_of=process.end)"
+TINY = "--problem booth --optimizers sgd --steps 5 --figures global_error --format png".split()
 
 
 @pytest.fixture(scope="session")
@@ -27,17 +35,12 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def command(tmp_path, cache):
-    """Start `python -m dynopt.compare` in an empty folder."""
+    """Start `python -m dynopt.compare`, or other code, in an empty folder."""
 
-    def start(
-        *arguments, code=None, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **surroundings
-    ):
-        clean = {
-            k: v
-            for k, v in os.environ.items()
-            if not k.startswith(("JAX_", "MPL", "PYTEST", "EQX"))
-        }
-        env = clean | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache), **surroundings}
+    def start(*arguments, code=None, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **variables):
+        unset = ("JAX_", "MPL", "PYTEST", "EQX")
+        env = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
+        env |= {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache), **variables}
         how = ["-m", "dynopt.compare"] if code is None else ["-c", code]
         return subprocess.Popen(
             [sys.executable, *how, *arguments],
@@ -51,9 +54,9 @@ def command(tmp_path, cache):
     return start
 
 
-def ended(process):
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+def ended(child):
+    out, err = child.communicate(timeout=120)
+    return child.returncode, out, err
 
 
 @pytest.mark.parametrize("question", ["--help", "--version", "--stpes"])
@@ -69,142 +72,151 @@ def test_help_in_letters_that_the_stream_has(command):
     assert (code, err) == (0, "") and "--problem NAME,NAME" in out and "\x1b" not in out
 
 
+def test_the_module_and_the_installed_command_answer_alike(command):
+    """`dynopt` calls the function that pyproject.toml names."""
+    code = "import sys; from dynopt.compare import run; sys.exit(run())"
+    assert ended(command("--version")) == ended(command("--version", code=code))
+    assert ended(command("--stpes")) == ended(command("--stpes", code=code))
+
+
 def test_poor_surroundings_change_nothing_and_compiled_programs_are_found_again(
     command, cache, tmp_path
 ):
-    """A backend that does not exist and a stream without ±; then the same command in plain surroundings."""
+    """A backend that does not exist and a stream without ±; then plain surroundings."""
     code, out, err = ended(command(*TINY, MPLBACKEND="garbage", PYTHONIOENCODING="ascii"))
-    assert (code, err) == (0, "") and out.splitlines()[3] == "figures/gap-booth.png"
-    kept = programs(cache)
-    assert len(kept) > 3
+    assert (code, err) == (0, "") and out.splitlines()[3] == "figures/global_error-booth.png"
+    programs = compiled(cache)
+    assert len(programs) > 3
     code, out, err = ended(command(*TINY))
-    assert (code, err) == (0, "") and out.splitlines()[3] == "figures/gap-booth.png (unchanged)"
-    assert programs(cache) == kept
+    assert (code, err) == (0, "")
+    assert out.splitlines()[3] == "figures/global_error-booth.png (unchanged)"
+    assert compiled(cache) == programs
 
 
-def programs(cache):
+def compiled(cache):
     return {path.name for path in cache.glob("dynopt/jax-*/*-cache")}
 
 
 def test_without_a_cache_folder_nothing_is_kept(monkeypatch):
-    for name in (*compare.CACHE, "EQX_ON_ERROR"):
+    for name in (*process.CACHE, "EQX_ON_ERROR"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
-    compare._keep_programs()
-    assert not any(name in os.environ for name in compare.CACHE)
+    process.keep_compiled_programs()
+    assert not any(name in os.environ for name in process.CACHE)
 
 
 @pytest.mark.parametrize(
-    "surroundings, says",
-    [
-        ({"JAX_PLATFORMS": "bogus"}, "unset or mend JAX_PLATFORMS=bogus."),
-        ({"JAX_PLATFORMS": "cuda"}, "unset or mend JAX_PLATFORMS=cuda."),
-        ({"JAX_ENABLE_X64": "maybe"}, "unset or mend JAX_ENABLE_X64=maybe."),
-    ],
+    "variable", ["JAX_PLATFORMS=bogus", "JAX_PLATFORMS=cuda", "JAX_ENABLE_X64=maybe"]
 )
-def test_a_device_that_is_not_there(command, surroundings, says):
-    code, out, err = ended(command(*TINY, **surroundings))
-    assert (
-        (code, out) == (5, "")
-        and err.startswith("dynopt: JAX does not start (")
-        and err.endswith(says + "\n")
-    )
+def test_a_device_that_is_not_there(command, variable):
+    name, value = variable.split("=")
+    code, out, err = ended(command(*TINY, **{name: value}))
+    assert (code, out) == (5, "")
+    assert err.startswith("dynopt: JAX does not start (")
+    assert err.endswith(f"unset or change {variable}.\n")
 
 
-@pytest.mark.parametrize("name", ["jax.py", "optax/__init__.py", "tyro.py"])
+@pytest.mark.parametrize("name", ["jax.py", "optax/__init__.py", "tqdm.py"])
 def test_a_file_that_hides_a_library(command, tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("")
-    code, out, err = ended(command(*TINY))
     library = name.split("/")[0].removesuffix(".py")
-    assert (code, out) == (5, "")
-    assert (
-        err
-        == f"dynopt: your file {name} hides the library {library}; rename it, or work in another folder.\n"
-    )
+    remedy = "rename it, or work in another folder"
+    sentence = f"dynopt: your file {name} hides the library {library}; {remedy}.\n"
+    assert ended(command(*TINY)) == (5, "", sentence)
 
 
 def test_a_reader_who_hangs_up(command, tmp_path):
-    with command(*TINY) as process:
-        process.stdout.close()
-        assert process.wait(120) == 141 and process.stderr.read() == ""
-    assert (tmp_path / "figures/gap-booth.png").exists()
+    with command(*TINY) as child:
+        child.stdout.close()
+        assert child.wait(120) == 141 and child.stderr.read() == ""
+    assert (tmp_path / "figures/global_error-booth.png").exists()
 
 
 def test_a_full_disk_behind_stdout(command):
     with open("/dev/full", "w") as full:
         code, _, err = ended(command("--list", stdout=full))
-    assert (
-        code == 4
-        and err == "dynopt: cannot print: No space left on device; but the files are written.\n"
-    )
+    assert code == 4
+    assert err == "dynopt: cannot print: No space left on device; but the files are written.\n"
 
 
 @pytest.mark.parametrize("name, code, says", [("SIGTERM", 143, "SIGTERM"), ("SIGINT", 130, "you")])
 def test_a_signal_ends_it_at_once(command, name, code, says):
-    with command("--figures", "gap") as process:
+    with command("--figures", "global_error", code=COMMAND) as child:
         time.sleep(2)
-        process.send_signal(getattr(signal, name))
+        child.send_signal(getattr(signal, name))
         asked = time.monotonic()
-        assert process.wait(60) == code
+        assert child.wait(60) == code
         assert time.monotonic() - asked < 5
-        assert process.stderr.read().startswith(f"dynopt: stopped by {says}")
+        assert child.stderr.read().startswith(f"dynopt: stopped by {says}")
 
 
-def in_the_middle(process, number):
-    """Send a signal to a process that has just said "go"."""
-    assert process.stdout.readline() == "go\n"
+def test_a_signal_that_is_ignored_stays_ignored(command):
+    """As under nohup."""
+    ignoring = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    asked = "signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
+    code = f"{LISTENING}{ignoring}\nprocess.run(lambda: print({asked}) or 0)"
+    assert ended(command(code=code)) == (0, "True\n", "")
+
+
+def send_in_the_middle(child, number):
+    """Send a signal to a process once it has said "go"."""
+    assert child.stdout.readline() == "go\n"
     time.sleep(0.2)
-    process.send_signal(number)
+    child.send_signal(number)
 
 
 def test_a_signal_while_libraries_are_imported_ends_it_before_they_can_break(command):
     """Raised in the middle of an import, it ended in a segmentation fault, or in advice to install jax again."""
-    waking = (
-        "def waking():\n  try: print('go', flush=True); time.sleep(20)\n  finally: print('raised')"
+    importing = (
+        "def importing():\n"
+        "  try: print('go', flush=True); time.sleep(20)\n"
+        "  finally: print('raised')\n"
+        "process.import_libraries = importing\n"
     )
-    code = f"import time; from dynopt import compare\n{waking}\ncompare._wake_libraries = waking\ncompare.run()"
-    with command(code=code) as process:
-        in_the_middle(process, signal.SIGINT)
-        assert process.wait(20) == 130
-        assert (process.stdout.read(), process.stderr.read()) == ("", "dynopt: stopped by you.\n")
+    with command(code=LISTENING + importing + "from dynopt.compare import run\nrun()") as child:
+        send_in_the_middle(child, signal.SIGINT)
+        assert child.wait(20) == 130
+        assert (child.stdout.read(), child.stderr.read()) == ("", "dynopt: stopped by you.\n")
 
 
 def test_an_interrupt_in_the_middle_of_a_callback_is_not_lost(command):
-    class_ = "class Dying:\n  def __del__(self): print('go', flush=True); time.sleep(20)"
-    code = f"import time; from dynopt import compare\n{class_}\ncompare.main = lambda: {AWAKE} or Dying() and 0\ncompare.run()"
-    with command(code=code) as process:
-        in_the_middle(process, signal.SIGTERM)
+    dying = "class Dying:\n  def __del__(self): print('go', flush=True); time.sleep(20)\n"
+    code = f"{LISTENING}{dying}process.run(lambda: {AWAKE} or Dying() and 0)"
+    with command(code=code) as child:
+        send_in_the_middle(child, signal.SIGTERM)
         asked = time.monotonic()
-        assert process.wait(20) == 143 and time.monotonic() - asked < 2
-        assert process.stderr.read() == "dynopt: stopped by SIGTERM.\n"
+        assert child.wait(20) == 143 and time.monotonic() - asked < 2
+        assert child.stderr.read() == "dynopt: stopped by SIGTERM.\n"
 
 
 @pytest.mark.parametrize("again", [True, False])
 def test_a_library_that_swallows_the_interrupt_cannot_stop_the_end(command, again):
-    swallow = f"compare.main = lambda: {AWAKE} or [None for _ in iter(sleepless, 1)]"
-    sleepless = "def sleepless():\n  try: time.sleep(1)\n  except KeyboardInterrupt: pass"
-    code = f"import time; from dynopt import compare\n{sleepless}\n{swallow}\nprint('go', flush=True)\ncompare.run()"
-    with command(code=code) as process:
-        in_the_middle(process, signal.SIGTERM)
+    sleepless = "def sleepless():\n  try: time.sleep(1)\n  except KeyboardInterrupt: pass\n"
+    main = f"lambda: {AWAKE} or [None for _ in iter(sleepless, 1)]"
+    with command(
+        code=f"{LISTENING}{sleepless}print('go', flush=True)\nprocess.run({main})"
+    ) as child:
+        send_in_the_middle(child, signal.SIGTERM)
         if again:
             time.sleep(0.2)
-            process.send_signal(signal.SIGTERM)
+            child.send_signal(signal.SIGTERM)
         asked = time.monotonic()
-        assert process.wait(20) == 143
+        assert child.wait(20) == 143
         assert time.monotonic() - asked < (1 if again else 5)
 
 
 def test_a_bar_on_a_terminal_only(command):
     """The terminal is one of 24 lines; elsewhere stderr stays empty, as the other tests see."""
-    parent, child = pty.openpty()
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    with command(*TINY, stderr=child):
-        os.close(child)
-        seen = b""
-        with suppress(OSError):  # which is how a terminal says that nobody writes any more
+    parent, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    with command(*TINY, stderr=terminal):
+        os.close(terminal)
+        shown = b""
+        with suppress(OSError):  # a terminal says by an error that nobody writes any more
             while data := os.read(parent, 4096):
-                seen += data
+                shown += data
     os.close(parent)
-    assert b"measuring booth" in seen and b"drawing gap of booth" in seen and b"/2 00:0" in seen
+    assert b"measuring booth" in shown and b"drawing global_error of booth" in shown
+    assert b"/2 00:0" in shown

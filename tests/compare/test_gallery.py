@@ -1,14 +1,19 @@
-"""What the bare command draws."""
+"""What the command draws unless something else is typed."""
 
 import pytest
 
-from dynopt import problems
+from dynopt import figures, problems
 from dynopt.compare import gallery
-from dynopt.compare.options import READERS, typed
+from dynopt.compare.options import READERS, as_typed
 
 
 @pytest.mark.parametrize("name", gallery.STUDIES)
 def test_what_is_chosen_for_the_gallery_could_be_typed(name):
     assert name in problems.catalogue
     for option, value in gallery.STUDIES[name].items():
-        assert READERS[option](typed(value)) == value
+        assert READERS[option](as_typed(value)) == value
+
+
+def test_every_figure_that_is_named_is_in_the_catalogue():
+    named = {figure for chosen in gallery.STUDIES.values() for figure in chosen["figures"]}
+    assert named | set(gallery.ON_DEMAND) <= set(figures.catalogue)
