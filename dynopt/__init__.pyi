@@ -44,6 +44,7 @@ from .runs import (
     Status as Status,
     Sweep as Sweep,
     Trajectory as Trajectory,
+    grid as grid,
     integrate as integrate,
     iterate as iterate,
     sweep as sweep,

@@ -1,5 +1,6 @@
 """Runs: the map by `iterate`, the flow by `integrate`, and many maps at once by `sweep`."""
 
+from .batches import grid as grid
 from .integrate import integrate as integrate
 from .iterate import iterate as iterate
 from .status import Status as Status

@@ -1,4 +1,4 @@
-"""A trajectory as one `.npz` file: arrays and a header in JSON; the same run gives the same bytes."""
+"""A trajectory as one `.npz` file: arrays, and a header in JSON."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A page that holds many: arrays where a page has numbers, as `equinox.filter_vmap` makes them."""
+"""Batches of optimizers: one object with arrays where an optimizer has numbers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,41 +10,55 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..checks import is_concrete
-from ..errors import InvalidType
+from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..problems.arrays import reals
 
 
-def is_key(leaf: Any) -> bool:
-    """Whether it is an array of typed random keys."""
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+def grid(optimizer: Callable[..., Any], /, **hyperparameters: Any) -> Any:
+    """A batch of optimizers with all combinations of the hyperparameters, for `dynopt.sweep`.
 
+    A list or array of n numbers is an axis of length n. The axes have the order of the keywords.
+    Everything else is the same for all optimizers of the batch.
 
-def many(optimizer: AbstractOptimizer) -> PyTree:
-    """Which leaves hold a value for each member: numbers of shape `(batch)` in place of `()`, and keys.
+    - `optimizer`: a class such as `dynopt.Momentum`, or a function of the keywords that returns an
+      optimizer, such as a wrapper.
 
-    Arrays inside a function of the user's, such as a mask in a transform, are its own affair, alike for all members.
+    **Raises:** `UnknownName` for a keyword that the class does not have; `InvalidValue` and
+    `InvalidType` for values that it refuses.
+
+    >>> from dynopt import SGD, Averaged, Momentum, problems, sweep
+    >>> momenta = grid(Momentum, learning_rate=[0.001, 0.01], momentum=[0.0, 0.5, 0.9])
+    >>> sweep(momenta, problems.booth(), 100)
+    Sweep(Momentum on booth, 2 x 3 runs of 100 steps: 6 ok)
+    >>> averaged = grid(lambda rate, tau: Averaged(SGD(rate), tau), rate=[0.01, 0.02], tau=[1, 2])
+    >>> averaged.tau.shape
+    (2, 2)
     """
-
-    def are_keys(leaf: Any) -> bool:
-        return is_key(leaf) and leaf.ndim > 0
-
-    def below(value: Any) -> Any:
-        return (
-            are_keys
-            if callable(value)
-            else are_keys(value) or (eqx.is_inexact_array(value) and value.ndim > 0)
-        )
-
-    return jax.tree.map(below, optimizer, is_leaf=callable)
-
-
-def must_be_single(optimizer: AbstractOptimizer) -> None:
-    """**Raises:** `InvalidType` if the page holds many."""
-    for leaf in jax.tree.leaves(eqx.filter(optimizer, many(optimizer))):
+    if not callable(optimizer):
         raise InvalidType(
-            f"`optimizer` holds {' x '.join(map(str, leaf.shape))} pages in one; run them all with dynopt.sweep, or "
-            "one by one under equinox.filter_vmap."
+            "`optimizer` must be a class such as dynopt.Momentum, or a function that returns an "
+            f"optimizer, got {optimizer!r}; pass the class, and its hyperparameters by name."
         )
+    axes = {
+        name: jnp.asarray(_as_axis(name, value), float)
+        for name, value in hyperparameters.items()
+        if isinstance(value, list | tuple | range) or getattr(value, "ndim", 0)
+    }
+    arrays = jnp.meshgrid(*axes.values(), indexing="ij")
+    batch = make_batch(optimizer, hyperparameters | dict(zip(axes, arrays, strict=True)))
+    must_be_buildable(batch)
+    return batch
+
+
+def _as_axis(name: str, value: Any) -> Any:
+    numbers = reals(name, value)
+    if numbers.ndim != 1 or numbers.size == 0:
+        raise InvalidValue(
+            f"`{name}` has shape {numbers.shape}; pass one number, or a list of numbers for an "
+            "axis of the grid."
+        )
+    return numbers
 
 
 def make_batch(make: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -62,35 +76,63 @@ def make_batch(make: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     return make_all(arguments)
 
 
-def must_be_buildable(optimizer: AbstractOptimizer) -> None:
-    """Let the constructor see the members that have the least and the most of each hyperparameter.
+def is_key(leaf: Any) -> bool:
+    """Whether it is an array of typed random keys."""
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
-    Inside `equinox.filter_vmap`, where the page was made, it could not look at their values.
+
+def batched_leaves(optimizer: AbstractOptimizer) -> PyTree:
+    """Which leaves hold one value per optimizer of a batch, as a tree of True and False.
+
+    These are the numbers of shape `(batch)` in place of `()`, and arrays of random keys. Arrays
+    inside a user's function, such as a mask in a transform, are the same for all optimizers.
+    """
+
+    def is_batch_of_keys(leaf: Any) -> bool:
+        return is_key(leaf) and leaf.ndim > 0
+
+    def is_batched(value: Any) -> Any:
+        if callable(value):
+            return is_batch_of_keys
+        return is_batch_of_keys(value) or (eqx.is_inexact_array(value) and value.ndim > 0)
+
+    return jax.tree.map(is_batched, optimizer, is_leaf=callable)
+
+
+def must_be_single(optimizer: AbstractOptimizer) -> None:
+    """**Raises:** `InvalidType` if the optimizer is a batch."""
+    for leaf in jax.tree.leaves(eqx.filter(optimizer, batched_leaves(optimizer))):
+        raise InvalidType(
+            f"`optimizer` is a batch of {' x '.join(map(str, leaf.shape))} optimizers; run them "
+            "all with dynopt.sweep, or one by one under equinox.filter_vmap."
+        )
+
+
+def must_be_buildable(optimizer: AbstractOptimizer) -> None:
+    """Show the constructor the least and the largest value of each hyperparameter of a batch.
+
+    Under `equinox.filter_vmap`, which made the batch, it could not know their values.
 
     **Raises:** what the constructor raises.
     """
-    if not is_concrete(optimizer) or not jax.tree.leaves(eqx.filter(optimizer, many(optimizer))):
+    is_batch = jax.tree.leaves(eqx.filter(optimizer, batched_leaves(optimizer)))
+    if not is_concrete(optimizer) or not is_batch:
         return
     with jax.ensure_compile_time_eval():
-        given = optimizer.hyperparameters()
-    for value in given.values():
+        hyperparameters = optimizer.hyperparameters()
+    for value in hyperparameters.values():
         if isinstance(value, AbstractOptimizer):
             must_be_buildable(value)
-    arrays = {
-        name: np.asarray(value) for name, value in given.items() if eqx.is_inexact_array(value)
-    }
+    arrays = {k: np.asarray(v) for k, v in hyperparameters.items() if eqx.is_inexact_array(v)}
     shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
-    for varied in arrays.values():
-        spread = np.broadcast_to(varied, shape).ravel()
-        for i in {int(np.argmin(spread)), int(np.argmax(spread))}:
-            one = {
-                name: _plain(np.broadcast_to(array, shape).ravel()[i])
-                for name, array in arrays.items()
-            }
-            type(optimizer)(**(given | one))
+    arrays = {name: np.broadcast_to(array, shape).ravel() for name, array in arrays.items()}
+    for array in arrays.values():
+        for i in {int(np.argmin(array)), int(np.argmax(array))}:
+            one = {name: _without_round_off(values[i]) for name, values in arrays.items()}
+            type(optimizer)(**(hyperparameters | one))
 
 
-def _plain(number: np.floating) -> float:
-    """A hyperparameter as it was typed; times hold 1 - h/tau to an ulp only, so that 0 may come back below 0."""
-    noise = 8 * float(jnp.finfo(number.dtype).eps)
-    return 0.0 if -noise < number < 0 else float(number)
+def _without_round_off(number: np.floating) -> float:
+    """A hyperparameter as a float; 0 if it is below 0 by the round-off of 1 - h/tau."""
+    round_off = 8 * float(jnp.finfo(number.dtype).eps)
+    return 0.0 if -round_off < number < 0 else float(number)

@@ -1,4 +1,4 @@
-"""A sweep piece by piece: as many runs at once as memory, cores and patience allow, and what is finished is kept."""
+"""A sweep in chunks: as many runs at a time as memory and cores allow; what is finished is kept."""
 
 import math
 import os
@@ -23,28 +23,33 @@ from ..optimizers import AbstractOptimizer
 from . import lanes
 from .batches import is_key
 from .iterate import decode_failure
-from .lanes import Member, Plan
+from .lanes import CallPlan, RunState
 from .prepare import fit_to_start, flatten_loss
-from .trajectory import Status
+from .status import Status
 
-PATIENCE = (
-    0.25  # seconds that a call into compiled code should take, since nothing can interrupt it
-)
-WORK = (
-    10**8
-)  # floating-point operations that a device may do in the first call, when its speed is not known yet
-LOOKS = 64  # points that a call may bring
-CHUNK = 2**16  # runs that a call may hold on each device
-CACHE = 2**16  # bytes of a core's cache that a block may fill
-WIDEST = 1024  # lanes; XLA's compiler for CPUs sums over the coordinates of wider blocks in slow loops apart
+# Nothing can interrupt a call of compiled code, so it should take this many seconds.
+TARGET_SECONDS_PER_CALL = 0.25
+# The floating-point operations of a device in the first call, when its speed is not yet known.
+FIRST_CALL_FLOPS = 10**8
+MAX_SAVES_PER_CALL = 64  # saved points that a call may return
+MAX_RUNS_PER_DEVICE = 2**16  # runs that a call may hold on each device
+CACHE_BYTES = 2**16  # the part of a core's cache that a block may fill
+# XLA's compiler for CPUs sums over the coordinates of wider blocks in slow separate loops.
+MAX_LANES = 1024
 
 
-class Work(NamedTuple):
-    """What is asked: runs over `batch`, the look of one, how many steps, how many from one kept point to the next.
+class SweepTask(NamedTuple):
+    """What a sweep is asked for.
 
-    - `numbers`, `starts`: what differs from run to run, numbers `(batch)` and starts `(leading axes, shape of a leaf)`;
-      `page`, `loss`: what all share. - `one`: a position as a vector.
-    - `points`: whether positions and gradient norms are kept at every look, or only the last.
+    - `numbers`, `starts`: what differs from run to run; numbers of shape `(batch)`, and starts of
+      shape `(leading axes, shape of a leaf)`.
+    - `optimizer`, `loss`: what all runs share.
+    - `leading`: the number of leading axes of the starts.
+    - `batch`: the shape of the batch.
+    - `position`: a position as one vector of zeros, for its size and dtype.
+    - `steps`: the number of steps; `save_every`: the steps from one saved point to the next.
+    - `keep_points`: whether the position and the gradient norm of every saved point are kept. If
+      not, all losses are kept, but only the last position.
     """
 
     numbers: PyTree
@@ -53,23 +58,23 @@ class Work(NamedTuple):
     starts: PyTree
     leading: int
     batch: tuple[int, ...]
-    one: np.ndarray
+    position: np.ndarray
     steps: int
-    every: int
-    points: bool
+    save_every: int
+    keep_points: bool
 
     @property
     def runs(self) -> int:
         return math.prod(self.batch)
 
     @property
-    def looks(self) -> int:
-        """How many points are kept of a run; of one that keeps the last alone, the start is seen, too."""
-        return self.steps // self.every + 1
+    def num_saved(self) -> int:
+        """Saved points per run, including the start."""
+        return self.steps // self.save_every + 1
 
 
-class Found(NamedTuple):
-    """What is known of every run, `(runs, ...)`; NaN and `Status.interrupted` where nothing is known yet."""
+class Outcome(NamedTuple):
+    """The result of every run, `(runs, ...)`; NaN and `Status.interrupted` where there is none."""
 
     x: Any
     loss: Any
@@ -78,105 +83,109 @@ class Found(NamedTuple):
     first_bad_step: Any
 
 
-class Crowded(Exception):
-    """Memory ran out."""
+class OutOfMemory(Exception):
+    """A device or the machine has no memory left for a chunk."""
 
 
 class Chunks:
-    """The runs, as they are done: `run` does them, and what it found so far is in `found`."""
+    """The runs of a sweep. `run` does them; what is known so far is in `outcome`."""
 
-    def __init__(self, work: Work, mesh: Mesh, memory: int):
-        self.work, self.mesh = work, mesh
-        runs, kept, dtype = work.runs, (work.looks,) if work.points else (), work.one.dtype
-        self.found = Found(
-            np.full((runs, *kept, work.one.size), np.nan, dtype),
-            np.full((runs, work.looks), np.nan, dtype),
+    def __init__(self, task: SweepTask, mesh: Mesh, memory: int):
+        self.task, self.mesh = task, mesh
+        runs, dtype = task.runs, task.position.dtype
+        kept = (task.num_saved,) if task.keep_points else ()
+        self.outcome = Outcome(
+            np.full((runs, *kept, task.position.size), np.nan, dtype),
+            np.full((runs, task.num_saved), np.nan, dtype),
             np.full((runs, *kept), np.nan, dtype),
             np.full(runs, int(Status.interrupted)),
             np.full(runs, -1),
         )
-        self.member = _template(work)
-        self.optimizer, self.loss = lanes.everywhere(mesh, (work.optimizer, work.loss))
-        self.stop, self.writing, self.compiling = (
-            threading.Event(),
-            threading.Lock(),
-            threading.Lock(),
-        )
-        self.warm = False
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
-        on_cpu = mesh.devices.flat[0].platform == "cpu"
-        self.workers = (
-            1 if jax.process_count() > 1 else max(cores // mesh.size if on_cpu else 1, 2)
-        )  # one prepares
-        self._lay_out(memory)
+        self.run_shapes = _run_shapes(task)
+        self.optimizer, self.loss = lanes.replicate(mesh, (task.optimizer, task.loss))
+        self.stop = threading.Event()
+        self.writing, self.compiling = threading.Lock(), threading.Lock()
+        self.compiled = False
+        self.workers = self._count_workers()
+        self._choose_sizes(memory)
 
-    def _lay_out(self, memory: int) -> None:
+    def _count_workers(self) -> int:
+        """The number of threads; at least two, so that one prepares a chunk while one computes."""
+        if jax.process_count() > 1:
+            return 1
+        known = hasattr(os, "sched_getaffinity")
+        cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+        return max(cores // self.mesh.size if self._on_cpu else 1, 2)
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.mesh.devices.flat[0].platform == "cpu"
+
+    def _choose_sizes(self, memory: int) -> None:
         """How many lanes and blocks a call has, and how many steps the first one takes."""
-        work, devices = self.work, self.mesh.size
-        looks = min(work.looks, LOOKS)
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.member))
-        seen = looks * (2 + work.one.size * work.points) * work.one.dtype.itemsize
-        flops = _flops(work, self.member)
+        task, devices = self.task, self.mesh.size
+        shapes = jax.tree.leaves(self.run_shapes)
+        state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in shapes)
+        numbers_per_save = 2 + task.position.size * task.keep_points
+        saves = min(task.num_saved, MAX_SAVES_PER_CALL)
+        saved_bytes = saves * numbers_per_save * task.position.dtype.itemsize
+        run_bytes = 4 * state_bytes + 2 * saved_bytes
+        flops = _flops(task, self.run_shapes)
         most = min(
-            CHUNK,
-            memory // (self.workers * devices * (4 * size + 2 * seen)),
-            int(WORK / flops) or 1,
+            MAX_RUNS_PER_DEVICE,
+            memory // (self.workers * devices * run_bytes),
+            int(FIRST_CALL_FLOPS / flops) or 1,
         )
         if most < 1:
             raise InvalidValue(
-                f"`memory` is {memory} bytes, and a run takes {4 * size + 2 * seen} while it lasts; allow for "
-                f"{self.workers * devices} such runs at least."
+                f"`memory` is {memory} bytes, and a run takes {run_bytes} while it lasts; allow "
+                f"for {self.workers * devices} such runs at least."
             )
-        wide = (
-            max(8, min(WIDEST, CACHE // size))
-            if self.mesh.devices.flat[0].platform == "cpu"
-            else CHUNK
-        )
-        share = -(-work.runs // (devices * self.workers))
-        self.lanes = min(1 << (min(wide, most).bit_length() - 1), 1 << (share - 1).bit_length())
+        widest = MAX_RUNS_PER_DEVICE
+        if self._on_cpu:
+            widest = max(8, min(MAX_LANES, CACHE_BYTES // state_bytes))
+        share = -(-task.runs // (devices * self.workers))
+        self.lanes = min(1 << (min(widest, most).bit_length() - 1), 1 << (share - 1).bit_length())
         rounds = -(-share // (most // self.lanes * self.lanes))
         self.blocks = -(-share // (rounds * self.lanes))
-        self.pace = max(1, int(WORK / (flops * self.lanes * self.blocks)))
+        self.steps_per_call = max(1, int(FIRST_CALL_FLOPS / (flops * self.lanes * self.blocks)))
 
     @property
     def size(self) -> int:
         """Runs in one call."""
         return self.lanes * self.blocks * self.mesh.size
 
-    def run(self) -> Found:
+    def run(self) -> Outcome:
         """Do all runs; Ctrl-C ends them early."""
-        from tqdm import tqdm  # only here: who never sweeps need not wait for it
+        from tqdm import tqdm  # imported here, as only sweeps need it
 
-        total = self.work.runs * max(self.work.steps, 1)
+        total = self.task.runs * max(self.task.steps, 1)
         bar = tqdm(total=total, unit="step", unit_scale=True, disable=None, leave=False, delay=1)
         with bar:
             try:
-                while len(rest := np.flatnonzero(self.found.result == Status.interrupted)):
+                while len(rows := np.flatnonzero(self.outcome.result == Status.interrupted)):
                     try:
-                        self._all(rest, bar)
-                    except Crowded as crowded:
-                        self._halve(crowded)
+                        self._run_rows(rows, bar)
+                    except OutOfMemory as error:
+                        self._halve(error)
             except KeyboardInterrupt:
-                done = int((self.found.result != Status.interrupted).sum())
+                done = int((self.outcome.result != Status.interrupted).sum())
                 warnings.warn(
-                    f"stopped by you after {done} of {self.work.runs} runs; the rest is NaN.",
+                    f"you stopped the sweep after {done} of {self.task.runs} runs; the others are "
+                    "NaN.",
                     stacklevel=3,
                 )
-        return self.found
+        return self.outcome
 
-    def _all(self, rest: np.ndarray, bar: Any) -> None:
-        pieces = [rest[i : i + self.size] for i in range(0, len(rest), self.size)]
+    def _run_rows(self, rows: np.ndarray, bar: Any) -> None:
+        """Do these runs, chunk by chunk, in several threads."""
+        chunks = [rows[i : i + self.size] for i in range(0, len(rows), self.size)]
         pool, x64 = ThreadPoolExecutor(self.workers), jnp.result_type(float) == np.float64
         try:
-            for piece in as_completed(
-                [pool.submit(self._piece, rows, x64, bar) for rows in pieces]
-            ):
-                piece.result()
-        except Crowded:
+            pending = [pool.submit(self._run_chunk, chunk, x64, bar) for chunk in chunks]
+            for finished in as_completed(pending):
+                finished.result()
+        except OutOfMemory:
             pool.shutdown(cancel_futures=True)
             raise
         except BaseException:
@@ -186,160 +195,179 @@ class Chunks:
             raise
         pool.shutdown()
 
-    def _halve(self, crowded: Crowded) -> None:
+    def _halve(self, error: OutOfMemory) -> None:
         if self.size == self.mesh.size:
             raise EnvironmentProblem(
-                f"memory ran out with {self.mesh.size} runs at a time; use fewer coordinates, or a larger machine."
-            ) from crowded
-        self.blocks, self.lanes = (
-            (self.blocks // 2, self.lanes) if self.blocks > 1 else (1, self.lanes // 2)
-        )
-        self.warm = False
+                f"memory ran out with {self.mesh.size} runs at a time; use fewer coordinates, or "
+                "a larger machine."
+            ) from error
+        if self.blocks > 1:
+            self.blocks = self.blocks // 2
+        else:
+            self.lanes = self.lanes // 2
+        self.compiled = False
 
-    def _piece(self, rows: np.ndarray, x64: bool, bar: Any) -> None:
-        """One chunk from its start to its end; a thread has its own precision, and must be told."""
+    def _run_chunk(self, rows: np.ndarray, x64: bool, bar: Any) -> None:
+        """One chunk from its start to its end.
+
+        - `x64`: a thread has its own precision, and must be told which.
+        """
         with jax.enable_x64(x64):
-            work, found = self.work, self.found
-            members, k, row, slope, norm = self._members(rows), 0, 0, np.empty(0), np.empty(0)
-            while row < work.looks:
-                plan, at = self._plan(k)
-                members, seen, seconds = self._call(members, plan)
-                kept = np.flatnonzero(plan.kept)
+            task, outcome = self.task, self.outcome
+            runs, k, saved, first_norm, norm = self._start(rows), 0, 0, np.empty(0), np.empty(0)
+            while saved < task.num_saved:
+                plan, next_k = self._plan(k)
+                runs, observed, seconds, may_compile = self._call(runs, plan)
+                columns = np.flatnonzero(plan.saved)
                 loss, norm, *x = (
-                    lanes.gathered(a)[: len(rows), kept] for a in seen if a is not None
+                    lanes.unshard_runs(array)[: len(rows), columns]
+                    for array in observed
+                    if array is not None
                 )
-                slope = slope if k else norm[:, 0]
-                k, begun, row = at, row, row + len(kept)
+                first_norm = first_norm if k else norm[:, 0]
+                k, begin, saved = next_k, saved, saved + len(columns)
                 with self.writing:
                     if self.stop.is_set():
                         return
-                    found.loss[rows, begun:row] = loss
-                    if work.points:
-                        found.grad_norm[rows, begun:row], found.x[rows, begun:row] = norm, x[0]
+                    outcome.loss[rows, begin:saved] = loss
+                    if task.keep_points:
+                        outcome.grad_norm[rows, begin:saved] = norm
+                        outcome.x[rows, begin:saved] = x[0]
                     bar.update(int(plan.steps.sum()) * len(rows))
-                    self._learn(int(plan.steps.sum()), *seconds)
-            fault, moved = (lanes.gathered(a)[: len(rows)] for a in (members.fault, members.moved))
-            bad, status = decode_failure(fault)
-            still = (status == Status.ok) & ~moved & (slope > 0) & (work.steps > 0)
-            status = np.where(still, int(Status.stalled), status)
-            end = lanes.gathered(members.y.x)[: len(rows)]
+                    self._update_steps_per_call(int(plan.steps.sum()), seconds, may_compile)
+            failure = lanes.unshard_runs(runs.failure)[: len(rows)]
+            moved = lanes.unshard_runs(runs.moved)[: len(rows)]
+            first_bad_step, status = decode_failure(failure)
+            never_moved = ~moved & (first_norm > 0) & (task.steps > 0)
+            stalled = (status == Status.ok) & never_moved
+            status = np.where(stalled, int(Status.stalled), status)
+            last_x = lanes.unshard_runs(runs.y.x)[: len(rows)]
             with self.writing:
                 if self.stop.is_set():
                     return
-                if not work.points:
-                    found.x[rows], found.grad_norm[rows] = end, norm[:, -1]
-                found.first_bad_step[rows], found.result[rows] = bad, status
+                if not task.keep_points:
+                    outcome.x[rows], outcome.grad_norm[rows] = last_x, norm[:, -1]
+                outcome.first_bad_step[rows], outcome.result[rows] = first_bad_step, status
 
-    def _call(self, members: Member, plan: Plan):
-        """One call into compiled code, how long it took, and whether that may hold a compilation."""
-        begun, cold = time.perf_counter(), not self.warm
+    def _call(self, runs: RunState, plan: CallPlan) -> tuple[RunState, Any, float, bool]:
+        """One call of compiled code, its seconds, and whether they may include a compilation."""
+        begin, may_compile = time.perf_counter(), not self.compiled
         try:
-            with self.compiling if cold else nullcontext():
-                members, seen = lanes.run(
-                    self.mesh, members, self.optimizer, self.loss, plan, self.work.points
+            with self.compiling if may_compile else nullcontext():
+                runs, observed = lanes.run(
+                    self.mesh, runs, self.optimizer, self.loss, plan, self.task.keep_points
                 )
-                jax.block_until_ready(seen)
-            self.warm = True
+                jax.block_until_ready(observed)
+            self.compiled = True
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-                raise Crowded from error
+                raise OutOfMemory from error
             raise
-        return members, seen, (time.perf_counter() - begun, cold)
+        return runs, observed, time.perf_counter() - begin, may_compile
 
-    def _plan(self, k: int) -> tuple[Plan, int]:
-        """The next call from step k on: to the kept points, as far as the pace allows; and the step where it ends."""
-        looks, left, entries, at = min(self.work.looks, LOOKS), self._agreed(), [], k
+    def _plan(self, k: int) -> tuple[CallPlan, int]:
+        """The call from step `k` on, and the step at which it ends.
+
+        It goes from saved point to saved point, as far as `steps_per_call` allows.
+        """
+        task, saves = self.task, min(self.task.num_saved, MAX_SAVES_PER_CALL)
+        left, entries = self._same_on_all_hosts(self.steps_per_call), []
         if k == 0:
             entries.append((0, True))
-        while len(entries) < looks and left > 0 and at < self.work.steps:
-            steps = min(self.work.every - at % self.work.every, left)
-            at, left = at + steps, left - steps
-            entries.append((steps, at % self.work.every == 0))
-        entries += [(0, False)] * (looks - len(entries))
-        steps, kept = zip(*entries, strict=True)
-        return Plan(np.int32(k), np.array(steps, np.int32), np.array(kept)), at
+        end = k
+        while len(entries) < saves and left > 0 and end < task.steps:
+            steps = min(task.save_every - end % task.save_every, left)
+            end, left = end + steps, left - steps
+            entries.append((steps, end % task.save_every == 0))
+        entries += [(0, False)] * (saves - len(entries))
+        steps, saved = zip(*entries, strict=True)
+        return CallPlan(np.int32(k), np.array(steps, np.int32), np.array(saved)), end
 
-    def _agreed(self) -> int:
-        """How many steps the next call takes; several processes must agree on it."""
+    def _same_on_all_hosts(self, number: int) -> int:
+        """The number that the first of several processes has."""
         if jax.process_count() == 1:
-            return self.pace
+            return number
         from jax.experimental.multihost_utils import broadcast_one_to_all
 
-        return int(broadcast_one_to_all(np.int32(self.pace)))
+        return int(broadcast_one_to_all(np.int32(number)))
 
-    def _learn(self, steps: int, seconds: float, cold: bool) -> None:
-        """A call that may have compiled took longer than its steps: it can only quicken the pace."""
+    def _update_steps_per_call(self, steps: int, seconds: float, may_compile: bool) -> None:
+        """Learn from a call. One that may have compiled can only raise the number of steps."""
         if steps:
-            pace = max(1, int(min(8 * self.pace, steps * PATIENCE / seconds)))
-            self.pace = max(self.pace, pace) if cold else pace
+            wanted = steps * TARGET_SECONDS_PER_CALL / seconds
+            wanted = max(1, int(min(8 * self.steps_per_call, wanted)))
+            self.steps_per_call = max(self.steps_per_call, wanted) if may_compile else wanted
 
-    def _members(self, rows: np.ndarray) -> Member:
-        """These runs at their start, and the last of them once more until the chunk is full."""
+    def _start(self, rows: np.ndarray) -> RunState:
+        """These runs before their first step, the last one repeated until the chunk is full."""
         rows = np.concatenate([rows, np.repeat(rows[-1:], self.size - len(rows))])
-        batch = self.work.batch or (1,)
+        batch = self.task.batch or (1,)
 
-        def dealt(leaf, axes):
+        def shard(leaf, axes):
+            """The rows of a leaf whose first `axes` axes are broadcast to the batch."""
             if is_key(leaf):
-                words = dealt(np.asarray(jax.random.key_data(leaf)), axes)
+                words = shard(np.asarray(jax.random.key_data(leaf)), axes)
                 return jax.random.wrap_key_data(
                     jnp.moveaxis(words, 1, -1), impl=jax.random.key_impl(leaf)
                 )
             leaf = np.asarray(leaf)
-            own = leaf.shape[axes:]
+            shape = leaf.shape[axes:]
             if leaf.shape[:axes] == batch:
-                return lanes.dealt(self.mesh, leaf.reshape(-1, *own)[rows], self.lanes)
-            spread = np.broadcast_to(leaf, (*batch, *own))[np.unravel_index(rows, batch)]
-            return lanes.dealt(self.mesh, spread, self.lanes)
+                return lanes.shard_runs(self.mesh, leaf.reshape(-1, *shape)[rows], self.lanes)
+            spread = np.broadcast_to(leaf, (*batch, *shape))[np.unravel_index(rows, batch)]
+            return lanes.shard_runs(self.mesh, spread, self.lanes)
 
-        blank = self.member._replace(numbers=None, x0=None)
-        return jax.tree.map(
-            lambda leaf: lanes.blank(self.mesh, leaf, self.size, self.lanes), blank
-        )._replace(
-            numbers=jax.tree.map(lambda leaf: dealt(leaf, leaf.ndim), self.work.numbers),
-            x0=jax.tree.map(lambda leaf: dealt(leaf, self.work.leading), self.work.starts),
+        without_inputs = self.run_shapes._replace(numbers=None, x0=None)
+        empty = jax.tree.map(
+            lambda leaf: lanes.empty_runs(self.mesh, leaf, self.size, self.lanes), without_inputs
+        )
+        return empty._replace(
+            numbers=jax.tree.map(lambda leaf: shard(leaf, leaf.ndim), self.task.numbers),
+            x0=jax.tree.map(lambda leaf: shard(leaf, self.task.leading), self.task.starts),
         )
 
 
-def _template(work: Work) -> Member:
-    """The shapes of one run."""
-    numbers = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((), leaf.dtype), work.numbers)
+def _run_shapes(task: SweepTask) -> RunState:
+    """The shapes and dtypes of one run."""
+    numbers = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((), leaf.dtype), task.numbers)
     x0 = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[work.leading :], leaf.dtype), work.starts
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[task.leading :], leaf.dtype), task.starts
     )
 
     def begin(numbers, x0):
-        optimizer, x, grad = _ready(numbers, work.optimizer, x0, work.loss)
+        optimizer, x, grad = _prepare(numbers, task.optimizer, x0, task.loss)
         return optimizer.init(x, grad)
 
     y = jax.eval_shape(begin, numbers, x0)
-    return Member(
-        numbers, x0, y, jax.ShapeDtypeStruct((), np.int32), jax.ShapeDtypeStruct((), bool)
-    )
+    failure, moved = jax.ShapeDtypeStruct((), np.int32), jax.ShapeDtypeStruct((), bool)
+    return RunState(numbers, x0, y, failure, moved)
 
 
-def _flops(work: Work, member: Member) -> float:
-    """Floating-point operations of one step, by the compiler's own estimate."""
-    shared, static = eqx.partition((work.optimizer, work.loss), eqx.is_array)
+def _flops(task: SweepTask, run_shapes: RunState) -> float:
+    """Floating-point operations of one step, as the compiler estimates them."""
+    shared, static = eqx.partition((task.optimizer, task.loss), eqx.is_array)
     shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (shared, member)
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (shared, run_shapes)
     )
-    (arrays, outline), (functions, form) = jax.tree.flatten(shapes), jax.tree.flatten(static)
-    return max(_counted(tuple(arrays), outline, tuple(functions), form), 10.0 * work.one.size)
+    (leaves, structure), (functions, form) = jax.tree.flatten(shapes), jax.tree.flatten(static)
+    estimate = _estimated_flops(tuple(leaves), structure, tuple(functions), form)
+    return max(estimate, 10.0 * task.position.size)
 
 
 @lru_cache(256)
-def _counted(arrays: tuple, outline: Any, functions: tuple, form: Any) -> float:
-    shared, member = jax.tree.unflatten(outline, arrays)
+def _estimated_flops(leaves: tuple, structure: Any, functions: tuple, form: Any) -> float:
+    shared, run_shapes = jax.tree.unflatten(structure, leaves)
     static = jax.tree.unflatten(form, functions)
 
-    def step(shared, member):
+    def step(shared, run):
         optimizer, loss = eqx.combine(shared, static)
-        optimizer, _, grad = _ready(member.numbers, optimizer, member.x0, loss)
-        return optimizer.step(optimizer.h, member.y, grad)
+        optimizer, _, grad = _prepare(run.numbers, optimizer, run.x0, loss)
+        return optimizer.step(optimizer.h, run.y, grad)
 
-    return (jax.jit(step).lower(shared, member).cost_analysis() or {}).get("flops", 0.0)
+    return (jax.jit(step).lower(shared, run_shapes).cost_analysis() or {}).get("flops", 0.0)
 
 
-def _ready(numbers: PyTree, optimizer: AbstractOptimizer, x0: PyTree, loss: Callable):
+def _prepare(numbers: PyTree, optimizer: AbstractOptimizer, x0: PyTree, loss: Callable):
+    """The optimizer of one run, its start as one vector, and the gradient."""
     x, _, grad = flatten_loss(loss, x0)
     return fit_to_start(eqx.combine(numbers, optimizer), x0, x.dtype), x, grad
