@@ -4,10 +4,11 @@ import abc
 import copy
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import equinox as eqx
-import jax
+import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 from jax.typing import ArrayLike
@@ -40,6 +41,9 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
     `jax.grad`. A subclass defines `h`, `init`, `step` and `vector_field`; everything else has a
     default. `dynopt.check_optimizer` tells whether it keeps this contract.
 
+    **Raises:** `UnknownName` for a keyword that the constructor does not take; `InvalidType` and
+    `InvalidValue` for a hyperparameter of dynopt's own optimizers that is not allowed.
+
     >>> import equinox as eqx, jax.numpy as jnp
     >>> from typing import NamedTuple
     >>> import dynopt
@@ -65,9 +69,11 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
     h: eqx.AbstractVar[Scalar]
 
     def __new__(cls, *args, **kwargs):
-        known = _constructor_arguments(cls)
+        parameters = _constructor_parameters(cls)
+        known = [p.name for p in parameters]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         for name in kwargs:
-            if name not in known:
+            if name not in known and not takes_any:
                 meant = ALSO_KNOWN_AS.get(name.casefold())
                 raise unknown_name(f"option of {cls.__name__}", name, known, meant)
         return super().__new__(cls)
@@ -129,9 +135,12 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         return self.with_time_step(self.h / positive("n", n))
 
     def hyperparameters(self) -> dict[str, Any]:
-        """The arguments of the constructor with their values, as far as the optimizer has them."""
-        names = _constructor_arguments(type(self))
-        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+        """The arguments of the constructor with their values, as far as these can be read back."""
+        values = {}
+        for parameter in _constructor_parameters(type(self)):
+            with suppress(Exception):  # an optimizer need not keep its arguments as attributes
+                values[parameter.name] = getattr(self, parameter.name)
+        return {name: value for name, value in values.items() if not inspect.ismethod(value)}
 
     def init_flow(self, x: Array, grad: Gradient, order: int = 1) -> State:
         """The first point of phase space of the flow.
@@ -169,11 +178,13 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
                 )
 
     def __repr__(self) -> str:
-        known = self.hyperparameters()
-        arguments = (
-            f"{name}={format_hyperparameter(known[name]) if name in known else '...'}"
-            for name in _constructor_arguments(type(self))
-        )
+        values = self.hyperparameters()
+        arguments = []
+        for parameter in _constructor_parameters(type(self)):
+            text = "..."
+            with suppress(Exception):  # a repr must not fail
+                text = format_hyperparameter(values[parameter.name])
+            arguments.append(f"{parameter.name}={text}")
         return f"{type(self).__name__}({', '.join(arguments)})"
 
 
@@ -184,22 +195,24 @@ ALSO_KNOWN_AS = {
 }  # fmt: skip
 
 
-def _constructor_arguments(kind: type) -> list[str]:
-    _, *parameters = inspect.signature(kind.__init__).parameters
+def _constructor_parameters(kind: type) -> list[inspect.Parameter]:
+    _, *parameters = inspect.signature(kind.__init__).parameters.values()
     return parameters
 
 
 def hyperparameter_defaults(kind: type[AbstractOptimizer]) -> dict[str, Any]:
     """The arguments of the constructor with their defaults; None where there is none."""
-    _, *parameters = inspect.signature(kind.__init__).parameters.values()
+    parameters = _constructor_parameters(kind)
     return {p.name: None if p.default is p.empty else p.default for p in parameters}
 
 
 def format_hyperparameter(value: Any) -> str:
-    """A hyperparameter as it was typed: in twelve digits, as a time holds 1 - h/tau to one ulp."""
+    """A hyperparameter as one types it: a number has twelve digits, so that 1 - h/tau is 0.9."""
     if isinstance(value, bool) or not eqx.is_array_like(value):
         return repr(value)
-    if isinstance(value, jax.Array) and (value.shape != () or isinstance(value, Tracer)):
+    dtype = jnp.result_type(value)
+    is_real = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    if isinstance(value, Tracer) or jnp.shape(value) != () or not is_real:
         return eqx.tree_pformat(value)
     return f"{float(value):.12g}"
 

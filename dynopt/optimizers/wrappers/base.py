@@ -73,9 +73,10 @@ class AbstractWrapper(AbstractDerived):
         return self.wrap_step(self.optimizer.step, t, y, grad)
 
     def __repr__(self) -> str:
-        arguments = [repr(self.optimizer)]
-        for name, value in self.hyperparameters().items():
-            if name != "optimizer" and value is not None:
+        values = self.hyperparameters()
+        arguments = [repr(values.pop("optimizer", None))]
+        for name, value in values.items():
+            if value is not None:
                 arguments.append(f"{name}={_format(value)}")
         return f"{type(self).__name__}({', '.join(arguments)})"
 
