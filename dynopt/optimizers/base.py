@@ -2,6 +2,7 @@
 
 import abc
 import copy
+import dataclasses
 import inspect
 from collections.abc import Callable
 from contextlib import suppress
@@ -136,11 +137,14 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
     def hyperparameters(self) -> dict[str, Any]:
         """The arguments of the constructor with their values, as far as these can be read back."""
+        fields = {field.name for field in dataclasses.fields(self)}
         values = {}
         for parameter in _constructor_parameters(type(self)):
-            with suppress(Exception):  # an optimizer need not keep its arguments as attributes
-                values[parameter.name] = getattr(self, parameter.name)
-        return {name: value for name, value in values.items() if not inspect.ismethod(value)}
+            name = parameter.name
+            if name in fields or not callable(getattr(type(self), name, None)):
+                with suppress(Exception):  # an optimizer need not keep its arguments
+                    values[name] = getattr(self, name)
+        return values
 
     def init_flow(self, x: Array, grad: Gradient, order: int = 1) -> State:
         """The first point of phase space of the flow.
