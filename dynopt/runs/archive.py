@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from .. import optimizers
 from ..errors import CorruptFile
 from .restore import decode, describe, encode, restore
-from .setup import Setup, safe_repr
+from .setup import Kept, safe_repr
 
 FORMAT = 2  # to be raised when what is written changes
 ARRAYS = ("t", "loss", "grad_norm", "result")
@@ -74,7 +74,7 @@ def unpack(path: str | Path) -> dict[str, Any]:
             "stats": stats | header["stats"],
             "kind": header["kind"],
             "unravel": unravel,
-            "setup": Setup(*(restore(header[name], arrays) for name in ("optimizer", "problem"))),
+            "setup": tuple(Kept(restore(header[k], arrays)) for k in ("optimizer", "problem")),
         }
         _must_fit(fields)
         return fields

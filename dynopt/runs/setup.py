@@ -34,8 +34,8 @@ class Unrestored:
         return self.text
 
 
-class Setup(eqx.Module):
-    """An optimizer and a problem that `jax.jit`, `jax.vmap` and `jax.grad` may return.
+class Kept(eqx.Module):
+    """An optimizer or a problem that `jax.jit`, `jax.vmap` and `jax.grad` may return.
 
     The numbers that a transformation traces are leaves, so that a batch of optimizers comes back
     as a batch. Everything else is static: functions and names are no JAX types, and data that all
@@ -45,14 +45,20 @@ class Setup(eqx.Module):
     traced: list[Any]
     rest: "_Rest" = eqx.field(static=True)
 
-    def __init__(self, optimizer: Any, problem: Any):
-        leaves, structure = jax.tree.flatten((optimizer, problem))
+    def __init__(self, tree: PyTree):
+        leaves, structure = jax.tree.flatten(tree)
         self.traced = [leaf for leaf in leaves if isinstance(leaf, Tracer)]
         leaves = [_Traced if isinstance(leaf, Tracer) else leaf for leaf in leaves]
-        self.rest = _Rest(leaves, structure, None if self.traced else (optimizer, problem))
+        self.rest = _Rest(leaves, structure, None if self.traced else tree)
 
-    optimizer = property(lambda self: self.rest.combine(self.traced)[0])
-    problem = property(lambda self: self.rest.combine(self.traced)[1])
+    @property
+    def tree(self) -> Any:
+        """What was kept; the same object if nothing of it was traced."""
+        if not self.traced:
+            return self.rest.tree
+        traced = iter(self.traced)
+        leaves = [next(traced) if leaf is _Traced else leaf for leaf in self.rest.leaves]
+        return jax.tree.unflatten(self.rest.structure, leaves)
 
 
 class _Traced:
@@ -67,14 +73,6 @@ class _Rest:
         numbers = bool | int | float
         self.key = tuple(leaf if isinstance(leaf, numbers) else id(leaf) for leaf in leaves)
 
-    def combine(self, traced: list[Any]) -> PyTree:
-        """The whole tree; itself if nothing of it was traced."""
-        if self.tree is not None:
-            return self.tree
-        others = iter(traced)
-        leaves = [next(others) if leaf is _Traced else leaf for leaf in self.leaves]
-        return jax.tree.unflatten(self.structure, leaves)
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Rest):
             return False
@@ -82,6 +80,9 @@ class _Rest:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+Setup = tuple[Kept, Kept]  # the optimizer and the problem of a run
 
 
 def keep_setup(
@@ -94,17 +95,17 @@ def keep_setup(
 ) -> Setup:
     """The optimizer and the problem of a run, as far as they outlive its transformations.
 
-    - `advance`: what the run does, `first_step` or `first_velocity`; `fitted`: the optimizer for
-      positions like `x0`; `outcome`: the arrays that the run returned.
+    - `advance`: what the run does, `first_step` or `first_velocity`.
+    - `fitted`: the optimizer for positions like `x0`.
+    - `outcome`: the arrays that the run returned.
     """
     if is_concrete(outcome):
-        return Setup(optimizer, problem)
-    kept: list[Any] = [optimizer, problem]
-    if _closes_over_traced_values(advance, fitted, ravel_pytree(x0)[0]):
-        kept[0] = Unrestored(safe_repr(optimizer))
-    if _closes_over_traced_values(problem.loss, x0):
-        kept[1] = Unrestored(problem.name)
-    return Setup(*kept)
+        return Kept(optimizer), Kept(problem)
+    vector, _ = ravel_pytree(x0)
+    dies = _closes_over_traced_values(advance, fitted, vector)
+    kept_optimizer = Kept(Unrestored(safe_repr(optimizer)) if dies else optimizer)
+    dies = _closes_over_traced_values(problem.loss, x0)
+    return kept_optimizer, Kept(Unrestored(problem.name) if dies else problem)
 
 
 def first_step(optimizer: AbstractOptimizer, x: Array) -> Any:

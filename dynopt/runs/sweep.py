@@ -22,7 +22,7 @@ from .batches import batched_leaves, must_be_buildable
 from .chunks import Chunks, Outcome, SweepTask
 from .iterate import run_map
 from .prepare import MAX_BYTES, MAX_STEPS, fit_to_start, with_dtype
-from .setup import Setup, first_step, keep_setup
+from .setup import Kept, Setup, first_step, keep_setup
 from .status import Status
 
 
@@ -49,8 +49,8 @@ class Sweep(eqx.Module):
     h: Array
     setup: Setup
 
-    optimizer = property(lambda self: self.setup.optimizer)
-    problem = property(lambda self: self.setup.problem)
+    optimizer = property(lambda self: self.setup[0].tree)
+    problem = property(lambda self: self.setup[1].tree)
 
     @property
     def t(self) -> Array:
@@ -148,7 +148,7 @@ def sweep(
     closed_over = jax.make_jaxpr(problem.loss)(zeros).consts
     if is_concrete((numbers, shared, starts, problem.loss, closed_over)):
         outcome = Outcome(*map(jnp.asarray, Chunks(task, mesh, memory).run()))
-        setup = Setup(optimizer, problem)
+        setup = Kept(optimizer), Kept(problem)
     else:
         outcome = _run_in_one_piece(task)
         first = jax.tree.map(lambda leaf: leaf[(0,) * leaf.ndim], numbers)

@@ -47,8 +47,8 @@ class Trajectory(eqx.Module):
     unravel: Callable[[Array], PyTree] = eqx.field(static=True)
     setup: Setup
 
-    optimizer = property(lambda self: self.setup.optimizer)
-    problem = property(lambda self: self.setup.problem)
+    optimizer = property(lambda self: self.setup[0].tree)
+    problem = property(lambda self: self.setup[1].tree)
 
     @property
     def x(self) -> PyTree[Array]:
