@@ -68,8 +68,8 @@ def pack_runs(runs: Mapping[str, Trajectory], *, command: str) -> bytes:
     for name, run in runs.items():
         header["runs"][name] = {
             "kind": run.kind,
-            "optimizer": run.optimizer,
-            "problem": run.problem,
+            "optimizer": repr(run.optimizer),
+            "problem": run.problem.name,
             "status": str(run.status),
             "first_bad_step": int(run.stats["first_bad_step"]),
             "dtype": str(run.t.dtype),

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import sys
 import warnings
@@ -16,7 +17,7 @@ from matplotlib.image import imread
 
 import dynopt
 from dynopt import analysis, figures, optimizers, problems
-from dynopt.compare import gallery, measurements, provenance, studies
+from dynopt.compare import gallery, measurements, options, provenance, studies
 from dynopt.compare.main import main, paths
 from dynopt.compare.options import Options
 from dynopt.errors import SolverFailure
@@ -257,17 +258,15 @@ def test_list_names_everything(tell):
 
 def test_list_as_json_names_everything_with_options(tell):
     code, out, _ = tell("--list", "--json")
-    found = json.loads("\n".join(out))
-    assert code == 0 and found["dynopt"] == dynopt.__version__
-    assert [entry["name"] for entry in found["problems"]] == list(problems.catalogue)
-    assert [entry["name"] for entry in found["figures"]] == list(figures.catalogue)
-    assert {entry["name"]: entry["options"] for entry in found["optimizers"]}["momentum"] == {
-        "learning_rate": None,
-        "momentum": 0.9,
-    }
-    assert all(
-        entry["about"] for room in ("problems", "optimizers", "figures") for entry in found[room]
-    )
+    listed = json.loads("\n".join(out))
+    assert code == 0 and listed["dynopt"] == dynopt.__version__
+    for kind in (problems, optimizers, figures):
+        entries = listed[kind.__name__.removeprefix("dynopt.")]
+        assert [entry["name"] for entry in entries] == list(kind.catalogue)
+        assert all(entry["about"] for entry in entries)
+    momentum = listed["optimizers"][list(optimizers.catalogue).index("momentum")]
+    assert momentum["options"] == {"learning_rate": None, "momentum": 0.9}
+    assert momentum["map"] and momentum["flow"] and momentum["time step"] == "h = √η"
 
 
 def test_quiet_prints_the_paths_only(tell):
@@ -278,24 +277,17 @@ def test_version(tell):
     assert tell("--version") == (0, [f"dynopt {dynopt.__version__}"], [])
 
 
-def test_help_shows_every_option_with_an_example(tell):
+def test_help_shows_every_option_and_an_example_of_each_value(tell):
     code, out, _ = tell("--help")
-    text = " ".join(" ".join(out).split())
-    assert code == 0
-    for option in ("--problem", "--optimizers", "--learning-rate", "--set", "--steps", "--x0", "--figures", "--output",
-                   "--format", "--dpi", "--style", "--config", "--save"):  # fmt: skip
-        assert f"Example: {option} " in text
-    for option in (
-        "--strict",
-        "--force",
-        "--quiet",
-        "--show-code",
-        "--list",
-        "--json",
-        "--version",
-    ):
-        assert option in text
-    assert "--problem NAME,NAME" in text
+    examples = dict(re.findall(r"Example: (--\S+) (\S+)", "\n".join(out)))
+    shown = {line.split()[0] for line in out if line.startswith("  --")}
+    assert code == 0 and max(map(len, out)) < 80
+    assert shown == {options.flag(name) for name in options.READERS}
+    assert set(examples) == {options.flag(name) for name, read in options.READERS.items() if read}
+    Path("talk.toml").write_text("")
+    for flag, value in examples.items():
+        options.read([flag, value])
+    assert "  --problem NAME,NAME" in out
 
 
 # Runs that fail are results
@@ -628,7 +620,8 @@ def test_what_the_stream_cannot_write_is_spelt_out(monkeypatch):
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", narrow)
     assert main(["--list"]) == 0
-    assert rb"RMSprop steps by about \u03b7 per coordinate" in narrow.buffer.getvalue()  # pyright: ignore
+    about = str(problems.quadratic.__doc__).partition("\n")[0].encode("ascii", "backslashreplace")
+    assert b"\\u03bb" in about and about in narrow.buffer.getvalue()  # pyright: ignore
 
 
 def test_without_a_stdout_figures_are_drawn(monkeypatch):
