@@ -18,10 +18,10 @@ from .extrapolation import MAX_H_WITH_COUNTER, NODES, extrapolated_taylor
 from .series import taylor_coefficients
 from .transformation import Point, Transformation
 
-SHORT_H = (
-    1e-4  # in units of the optimizer's own h: at such a time step a map must almost stand still
-)
-TINY_H = (1e-4, 1e-6, 1e-8)  # in the same units: here the map must go where its derivative points
+# Both are in units of the optimizer's own h. At the short time step a map must almost stand still;
+# at the tiny ones it must go where its derivative points.
+SHORT_H = 1e-4
+TINY_H = (1e-4, 1e-6, 1e-8)
 # A step that is linear in h is at the short time step 1/300 of what it is at the long one; a step
 # proportional to √h is 1/18. Steps above this ratio do not vanish with h.
 MAX_STEP_RATIO = 0.02

@@ -1,4 +1,4 @@
-"""Which numbers a problem takes: finite ones, copied on entry, that nobody can write to afterwards."""
+"""Arrays of a problem: finite numbers, copied on entry, that nobody can change afterwards."""
 
 import reprlib
 from typing import Any
@@ -10,58 +10,62 @@ from jax.core import Tracer
 from ..errors import InvalidType, InvalidValue
 
 
-def reals(name: str, value: Any) -> Any:
-    """`value` as an array of finite floats: a copy that nobody can write to, or a traced array as it is.
+def real_array(name: str, value: Any) -> Any:
+    """`value` as a read-only copy in finite floats; a traced array stays as it is.
 
-    **Raises:** `InvalidType` for text, booleans, complex numbers and ragged lists; `InvalidValue` for NaN and infinity.
+    **Raises:** `InvalidType` for text, booleans, complex numbers and ragged lists; `InvalidValue`
+    for NaN and infinity.
     """
-    array = _array(name, value)
+    array = _to_array(name, value)
     if jnp.issubdtype(array.dtype, jnp.integer):
         array = array.astype(float)
-    return _frozen(name, array, value)
+    return _checked_floats(name, array, value)
 
 
-def numbers(name: str, value: Any) -> Any:
-    """The same, but whole numbers and booleans, such as labels and masks, stay what they are."""
-    array = _array(name, value)
-    discrete = jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool
-    if not discrete:
-        return _frozen(name, array, value)
+def number_array(name: str, value: Any) -> Any:
+    """Like `real_array`, but whole numbers and booleans (labels, masks) keep their dtype."""
+    array = _to_array(name, value)
+    is_discrete = jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool
+    if not is_discrete:
+        return _checked_floats(name, array, value)
     if not isinstance(array, Tracer):
         array.flags.writeable = False
     return array
 
 
 def is_plain(value: Any) -> bool:
-    """Lists and tuples of Python's own numbers are arrays; a named tuple or a list of arrays is a tree."""
+    """Whether `value` is one array: a Python number, or a list or tuple of such values.
+
+    A named tuple or a list of arrays is a PyTree.
+    """
     if type(value) in (list, tuple):
         return all(map(is_plain, value))
     return value is None or isinstance(value, str | int | float | complex | np.generic)
 
 
-def _array(name: str, value: Any) -> Any:
+def _to_array(name: str, value: Any) -> Any:
     try:
         array: Any = value if isinstance(value, Tracer) else np.array(value)
     except (TypeError, ValueError):
         raise InvalidType(
             f"`{name}` must be one array of numbers, got {reprlib.repr(value)}; pass floats."
         ) from None
-    return (
-        array.astype(float) if array.dtype == np.longdouble and array.dtype.itemsize > 8 else array
-    )
+    is_longer_than_double = array.dtype == np.longdouble and array.dtype.itemsize > 8
+    return array.astype(float) if is_longer_than_double else array
 
 
-def _frozen(name: str, array: Any, value: Any) -> Any:
+def _checked_floats(name: str, array: Any, value: Any) -> Any:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise InvalidType(
-            f"`{name}` must hold real numbers, got {array.dtype} in {reprlib.repr(value)}; pass floats."
+            f"`{name}` must hold real numbers, got {array.dtype} in {reprlib.repr(value)}; pass "
+            "floats."
         )
     if isinstance(array, Tracer):
         return array
-    finite = np.isfinite(array)
-    if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        place = f" at coordinate {where[0] if len(where) == 1 else where}" if where else ""
-        raise InvalidValue(f"`{name}` is {array[where]}{place}; pass finite numbers.")
+    is_finite = np.isfinite(array)
+    if not is_finite.all():
+        index = tuple(int(i) for i in np.argwhere(~is_finite)[0])
+        place = f" at coordinate {index[0] if len(index) == 1 else index}" if index else ""
+        raise InvalidValue(f"`{name}` is {array[index]}{place}; pass finite numbers.")
     array.flags.writeable = False
     return array

@@ -1,6 +1,6 @@
-"""Wells with humps between them: which one a run finds depends on the optimizer and the start."""
+"""Wells with humps between them: the optimizer and the start decide in which one a run ends."""
 
-from .problem import Problem, cited
+from .problem import Problem, source_in_docstring
 
 
 def saddle() -> Problem:
@@ -8,8 +8,8 @@ def saddle() -> Problem:
 
         f(x, y) = x⁴/4 - x²/2 + y²/2
 
-    Domain: everywhere. Minimizers: (±1, 0), where f = -1/4. At (0, 0) the curvatures are -1 and 1: a run from near the
-    ridge x = 0 first slows down there, then leaves like e^t.
+    Domain: everywhere. Minimizers: (±1, 0), where f = -1/4. At (0, 0) the curvatures are -1 and 1:
+    a run from near the ridge x = 0 first slows down there, then leaves like e^t.
 
     >>> problem = saddle()
     >>> round(float(problem.loss(problem.start())), 3)
@@ -23,7 +23,7 @@ def saddle() -> Problem:
         minimizers=[[1.0, 0.0], [-1.0, 0.0]],
         minimum=-0.25,
         window=((-1.75, 1.75), (-1.75, 1.75)),
-        source=cited(saddle),
+        source=source_in_docstring(saddle),
     )
 
 
@@ -37,7 +37,8 @@ def himmelblau() -> Problem:
 
         f(x, y) = (x² + y - 11)² + (x + y² - 7)²
 
-    Domain: [-5, 5]². Minimizers: (3, 2), (3.584, -1.848), (-2.805, 3.131) and (-3.779, -3.283), where f = 0.
+    Domain: [-5, 5]². Minimizers: (3, 2), (3.584, -1.848), (-2.805, 3.131) and (-3.779, -3.283),
+    where f = 0.
 
     >>> problem = himmelblau()
     >>> float(problem.loss(problem.start()))
@@ -47,7 +48,7 @@ def himmelblau() -> Problem:
     """
     return Problem(
         _himmelblau,
-        [0.0, -3.0],  # gradient descent, momentum and Adam may each find another well from here
+        [0.0, -3.0],  # from here gradient descent, momentum and Adam may end in different wells
         minimizers=[
             [3.0, 2.0],
             [3.5844283403304917, -1.8481265269644036],
@@ -56,7 +57,7 @@ def himmelblau() -> Problem:
         ],
         minimum=0.0,
         window=((-6, 6), (-6, 6)),
-        source=cited(himmelblau),
+        source=source_in_docstring(himmelblau),
     )
 
 
@@ -70,13 +71,15 @@ def three_hump_camel() -> Problem:
 
         f(x, y) = 2x² - 1.05x⁴ + x⁶/6 + xy + y²
 
-    Domain: [-5, 5]². Minimizer: (0, 0), where f = 0; the minima at ±(1.748, -0.874) are worse, f = 0.299.
+    Domain: [-5, 5]². Minimizer: (0, 0), where f = 0; the minima at ±(1.748, -0.874) are worse,
+    f = 0.299.
 
     >>> problem = three_hump_camel()
     >>> round(float(problem.loss(problem.start())), 3)
     4.867
 
-    Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments, sfu.ca/~ssurjano/camel3.html.
+    Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments,
+    sfu.ca/~ssurjano/camel3.html.
     """
     return Problem(
         _three_hump_camel,
@@ -84,7 +87,7 @@ def three_hump_camel() -> Problem:
         minimizers=[0.0, 0.0],
         minimum=0.0,
         window=((-2.25, 2.25), (-2, 2)),
-        source=cited(three_hump_camel),
+        source=source_in_docstring(three_hump_camel),
     )
 
 
@@ -104,7 +107,8 @@ def six_hump_camel() -> Problem:
     >>> round(float(problem.loss(problem.start())), 3)
     2.411
 
-    Source: L. C. W. Dixon and G. P. Szegö (eds.), Towards Global Optimisation 2, North-Holland (1978).
+    Source: L. C. W. Dixon and G. P. Szegö (eds.), Towards Global Optimisation 2, North-Holland
+    (1978).
     """
     return Problem(
         _six_hump_camel,
@@ -115,7 +119,7 @@ def six_hump_camel() -> Problem:
         ],
         minimum=-1.0316284534898774,
         window=((-2, 2), (-1.2, 1.2)),
-        source=cited(six_hump_camel),
+        source=source_in_docstring(six_hump_camel),
     )
 
 

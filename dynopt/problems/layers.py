@@ -1,14 +1,13 @@
-"""Layers of networks, multiplied in full precision: GPUs would otherwise round them to half the digits."""
+"""Layers of networks, multiplied in full precision: GPUs would otherwise keep half the digits."""
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 
 def affine(a, layer) -> Array:
-    """a W + b for the rows of `a` and a layer of weights W and biases b."""
-    return jnp.matmul(a, layer["w"], precision="highest") + (
-        layer["b"][None] if layer["w"].ndim == 2 else layer["b"]
-    )
+    """a W + b for the rows of `a` and a layer with weights W and biases b."""
+    product = jnp.matmul(a, layer["w"], precision="highest")
+    return product + (layer["b"][None] if layer["w"].ndim == 2 else layer["b"])
 
 
 def chain(*matrices) -> Array:

@@ -1,4 +1,4 @@
-"""A loss over data is the mean of the losses of its examples, and so of its losses over equal parts of them."""
+"""Losses over data: means over examples, and so the means of the losses over equal parts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +12,17 @@ from jaxtyping import Array, PyTree
 
 from ..checks import is_concrete, whole_number
 from ..errors import InvalidValue, ProblemError
-from .arrays import is_plain, numbers
+from .arrays import is_plain, number_array
 
 
 class MeanLoss(eqx.Module):
     """f(x) = 1/n Σᵢ ℓ(x, example i), as a function of the position alone.
 
-    - `loss`: called as `loss(x, data)`, the mean of ℓ over however many examples it is handed.
-    - `data`: arrays with one common first axis, the n examples. New numbers in them recompile nothing. Floats take the
-      dtype of the position where they are used; whole numbers, such as labels, stay whole.
+    - `loss`: called as `loss(x, data)`; it returns the mean of ℓ over however many examples `data`
+      holds.
+    - `data`: arrays with one common first axis, the n examples. New numbers in them compile
+      nothing anew. Floats take the dtype of the position where they are used; whole numbers, such
+      as labels, stay whole.
 
     >>> mean = MeanLoss(lambda x, data: ((data - x) ** 2).mean(), jnp.array([0.0, 2.0, 4.0, 6.0]))
     >>> float(mean(3.0))
@@ -34,85 +36,93 @@ class MeanLoss(eqx.Module):
 
     @property
     def examples(self) -> int:
-        """n, their number."""
+        """n, the number of examples."""
         return jax.tree.leaves(self.data)[0].shape[0]
 
     def __call__(self, x):
-        return self.loss(x, _like(x, self.data))
+        return self.loss(x, _with_dtype_of(x, self.data))
 
     def part(self, x, i: ArrayLike, k):
-        """The loss over the i-th of k equal parts of the data, in their order; the mean over all i is the loss.
+        """The loss over the i-th of k equal parts of the data, in their order.
 
-        - `i`: counted from 0, and modulo k, so that a step number will do; may be traced. - `k`: a divisor of n.
+        The mean over all i is the loss.
+
+        - `i`: counted from 0, and modulo k, so that it may be a step number; it may be traced.
+        - `k`: a divisor of n.
 
         **Raises:** `InvalidValue` if k does not divide n.
         """
         k = whole_number("k", k, least=1)
         if self.examples % k:
             raise InvalidValue(
-                f"`k` is {k}, which does not divide the {self.examples} examples; use {self._near(k)}."
+                f"`k` is {k}, which does not divide the {self.examples} examples; use "
+                f"{self._nearest_divisors(k)}."
             )
         size = self.examples // k
         begin = jnp.mod(i, k) * size
         part = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, begin, size), self.data)
-        return self.loss(x, _like(x, part))
+        return self.loss(x, _with_dtype_of(x, part))
 
-    def _near(self, k: int) -> str:
+    def _nearest_divisors(self, k: int) -> str:
         divisors = [d for d in range(1, self.examples + 1) if self.examples % d == 0]
         below, above = [d for d in divisors if d < k], [d for d in divisors if d > k]
         return " or ".join(str(d) for d in (*below[-1:], *above[:1]))
 
 
 def as_data(data: Any) -> PyTree[Array]:
-    """The examples, once they are known to be finite numbers, as many in each array. Lists of numbers are arrays.
+    """The examples as jax arrays of finite numbers, as many in each; lists of numbers are arrays.
 
-    **Raises:** `InvalidType` if they are not real numbers; `InvalidValue` if there are none, or not as many in each.
+    **Raises:** `InvalidType` if they are not real numbers; `InvalidValue` if there are none, or not
+    as many in each array.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(
-        data, is_leaf=lambda v: type(v) is list and is_plain(v)
+        data, is_leaf=lambda value: type(value) is list and is_plain(value)
     )
-    named = {"`data" + jax.tree_util.keystr(path) + "`": leaf for path, leaf in leaves}
-    named = {name: numbers(name.strip("`"), leaf) for name, leaf in named.items()}
-    for name, leaf in named.items():
-        if np.ndim(leaf) == 0:
+    arrays = {}
+    for path, leaf in leaves:
+        name = "data" + jax.tree_util.keystr(path)
+        arrays[f"`{name}`"] = number_array(name, leaf)
+    for name, array in arrays.items():
+        if np.ndim(array) == 0:
             raise InvalidValue(
                 f"{name} is one number; pass an array whose first axis counts the examples."
             )
-    if not named or any(np.size(leaf) == 0 for leaf in named.values()):
+    if not arrays or any(np.size(array) == 0 for array in arrays.values()):
         raise InvalidValue("`data` is empty; pass arrays of at least one example.")
-    (first, leader), *others = named.items()
-    for name, leaf in others:
-        if len(leaf) != len(leader):
-            unlike = f"{name} has {len(leaf)} examples but {first} has {len(leader)}"
+    (first_name, first), *others = arrays.items()
+    for name, array in others:
+        if len(array) != len(first):
             raise InvalidValue(
-                f"{unlike}; pass arrays with as many rows each, one for each example."
+                f"{name} has {len(array)} examples but {first_name} has {len(first)}; pass arrays "
+                "with as many rows each, one for each example."
             )
-    return jax.tree.unflatten(structure, map(jnp.asarray, named.values()))
+    return jax.tree.unflatten(structure, map(jnp.asarray, arrays.values()))
 
 
 def must_be_mean(loss: MeanLoss, x0: PyTree, name: str) -> None:
-    """Compare the loss over a few examples with the mean of its losses over their halves.
+    """Compare the loss over a few examples with the mean of the losses over their two halves.
 
-    **Raises:** `ProblemError` if they differ, as they do for a sum: then steps over parts are not what they seem.
+    **Raises:** `ProblemError` if they differ, as they do for a sum: then the steps over parts of
+    the data would not descend the loss over all of them.
     """
     half = max(1, min(loss.examples // 2, 32))
-    few = jax.tree.map(lambda leaf: leaf[jnp.arange(2 * half) % loss.examples], loss.data)
-    few = MeanLoss(loss.loss, few)
-    values = few(x0), few.part(x0, 0, 2), few.part(x0, 1, 2)
+    sample = jax.tree.map(lambda leaf: leaf[jnp.arange(2 * half) % loss.examples], loss.data)
+    small = MeanLoss(loss.loss, sample)
+    values = small(x0), small.part(x0, 0, 2), small.part(x0, 1, 2)
     if not is_concrete(values) or not np.isfinite(values).all():
         return
-    over_all, parts = float(values[0]), float(values[1] + values[2]) / 2
-    if abs(over_all - parts) > np.sqrt(jnp.finfo(values[0].dtype).eps) * max(
-        abs(float(value)) for value in values
-    ):
+    whole, parts = float(values[0]), float(values[1] + values[2]) / 2
+    tolerance = np.sqrt(jnp.finfo(values[0].dtype).eps)
+    if abs(whole - parts) > tolerance * max(abs(float(value)) for value in values):
         raise ProblemError(
-            f"the loss of {name} must be a mean over its examples: over {2 * half} of them it is {over_all:.4g}, but "
-            f"the mean over their halves is {parts:.4g}; divide it by their number, `.mean()` in place of `.sum()`."
+            f"the loss of {name} must be a mean over its examples: over {2 * half} of them it is "
+            f"{whole:.4g}, but the mean over their halves is {parts:.4g}; divide it by their "
+            "number, `.mean()` in place of `.sum()`."
         )
 
 
-def _like(x: PyTree, data: PyTree[Array]) -> PyTree[Array]:
-    """Floats in the dtype of the position, so that double data leave a single position single."""
+def _with_dtype_of(x: PyTree, data: PyTree[Array]) -> PyTree[Array]:
+    """Floats in the dtype of the position, so that a position in float32 keeps it."""
     dtype = jnp.result_type(*jax.tree.leaves(x))
     if not jnp.issubdtype(dtype, jnp.floating):
         return data

@@ -1,4 +1,4 @@
-"""A problem is a loss that knows its start, its minimizers, the window to look through, and its source."""
+"""A problem: a loss with its start, its known minimizers, its window in pictures and its source."""
 
 import inspect
 import reprlib
@@ -15,31 +15,37 @@ from jaxtyping import Array, PyTree
 
 from ..checks import number, tracing_fault
 from ..errors import InvalidType, InvalidValue, ProblemError
-from .arrays import is_plain, reals
+from .arrays import is_plain, real_array
 from .over_data import MeanLoss, as_data, must_be_mean
 
 Window = tuple[tuple[float, float], tuple[float, float]]
+Shape = tuple[int, ...]
 
 
 class Problem(eqx.Module):
-    """Anything that JAX can differentiate, and a place to start.
+    """A loss that JAX can differentiate, and a position to start from.
 
-    - `loss`: a function of the position that returns one real number. Random numbers, prints and counters inside it
-      happen once, when it is traced.
-    - `x0`: the start, an array of any shape or a PyTree of them. Lists and tuples of numbers are arrays, integers
-      become floats, and the numbers are copied. A start given elsewhere (`iterate(..., x0=...)`) must have the same
-      structure and shapes.
-    - `data`: arrays with one common first axis, the examples, or a PyTree of them. Then the loss is called as
-      `loss(x, data)`, must be a mean over the examples, and becomes a `MeanLoss`: again a function of x alone.
-    - `name`: what pictures and files call it; by default the name of the loss.
-    - `minimizers`: all known ones, shape `(number, dim)`. - `minimum`: the loss there.
-    - `window`: `((x_low, x_high), (y_low, y_high))`, what a picture of a plane shows.
-    - `source`: where it comes from.
+    - `loss`: a function of the position that returns one real number. Random numbers, prints and
+      counters inside it happen once, when it is traced.
+    - `x0`: the start, an array of any shape or a PyTree of arrays. Lists and tuples of numbers are
+      arrays, integers become floats, and the numbers are copied. A start given elsewhere
+      (`iterate(..., x0=...)`) must have the same structure and shapes.
+    - `data`: arrays with one common first axis, the examples, or a PyTree of such arrays; by
+      default there are none. With data the loss is called as `loss(x, data)`, must be a mean over
+      the examples, and becomes a `MeanLoss`: again a function of x alone.
+    - `name`: the name in pictures and files; by default that of the loss.
+    - `minimizers`: all that are known, shape `(number, dim)`.
+    - `minimum`: the loss at the minimizers.
+    - `window`: `((x_low, x_high), (y_low, y_high))`, the part of a plane that a picture shows.
+    - `source`: where the problem comes from.
 
-    **Raises:** `ProblemError` if the loss cannot be traced, does not return one real number, or is no mean over the
-    data; `InvalidType` and `InvalidValue` for a start or data that are not finite numbers or do not fit.
+    **Raises:** `ProblemError` if the loss cannot be traced, does not return one real number, or is
+    no mean over the data; `InvalidType` and `InvalidValue` for a start or data that are not finite
+    numbers or do not fit.
 
-    >>> bowl = Problem(lambda x: (x**2).sum(), [3.0, 4.0], name="bowl", minimizers=[0.0, 0.0], minimum=0.0)
+    >>> bowl = Problem(
+    ...     lambda x: (x**2).sum(), [3.0, 4.0], name="bowl", minimizers=[0.0, 0.0], minimum=0.0
+    ... )
     >>> bowl
     Problem(bowl, dim=2)
     >>> float(bowl.loss(bowl.start()))
@@ -75,62 +81,72 @@ class Problem(eqx.Module):
             )
         self.loss = loss if data is None else MeanLoss(loss, as_data(data))
         self.x0 = _as_position(x0)
-        self.name = _as_text("name", name if name is not None else _name(loss))
+        self.name = _as_text("name", name if name is not None else _function_name(loss))
         self.minimizers = None if minimizers is None else _as_points(minimizers, self.dim)
         self.minimum = None if minimum is None else float(number("minimum", minimum))
         self.window = None if window is None else as_window(window)
         self.source = _as_text("source", source)
-        probe(self.loss, self.start(), self.name)
+        must_be_loss(self.loss, self.start(), self.name)
         if isinstance(self.loss, MeanLoss):
             must_be_mean(self.loss, self.start(), self.name)
 
     @property
     def dim(self) -> int:
+        """The number of coordinates of a position."""
         return sum(np.size(leaf) for leaf in jax.tree.leaves(self.x0))
 
     def start(self, x0: Any = None) -> PyTree[Array]:
-        """The start, as jax arrays: the problem's own, or `x0` once it is known to fit.
+        """The start as jax arrays: the problem's own, or `x0` if it has the same shapes.
 
-        **Raises:** `InvalidValue` if `x0` has other shapes or another structure than the problem's own start, or is
-        not finite; `InvalidType` if it does not hold real numbers.
+        **Raises:** `InvalidValue` if `x0` has other shapes or another structure than the problem's
+        own start, or is not finite; `InvalidType` if it does not hold real numbers.
         """
-        x0, shapes = self._beside_own(x0)
-        for name, got, want in shapes:
-            if got != want:
-                here = f"`{name}` has shape {got} but {self.name} wants {want}"
-                many = ", and for many starts use dynopt.sweep" if got[1:] == want else ""
-                raise InvalidValue(f"{here}; pass a start of that shape{many}.")
+        x0, shapes = self._with_shapes(x0)
+        for name, shape, expected in shapes:
+            if shape != expected:
+                is_batch = shape[1:] == expected
+                advice = ", and for many starts use dynopt.sweep" if is_batch else ""
+                raise InvalidValue(
+                    f"`{name}` has shape {shape} but {self.name} wants {expected}; pass a start of "
+                    f"that shape{advice}."
+                )
         return jax.tree.map(jnp.asarray, x0)
 
-    def starts(self, x0: Any = None) -> tuple[PyTree, tuple[int, ...]]:
-        """Many starts as they are, `(batch, shape of a position)` each, and the shape of the batch; of one start `()`.
+    def starts(self, x0: Any = None) -> tuple[PyTree, Shape]:
+        """A batch of starts as it is, and the shape of the batch; `()` for one start.
 
-        **Raises:** `InvalidValue` and `InvalidType` as `start` does, and if the leaves have different batches.
+        Each leaf has the shape `(*batch, *shape of the leaf in a position)`.
+
+        **Raises:** `InvalidValue` and `InvalidType` as `start` does, and if the leaves have
+        different batches.
         """
-        x0, shapes = self._beside_own(x0)
-        _, first, own = shapes[0]
-        batch = first[: max(len(first) - len(own), 0)]
-        for name, got, want in shapes:
-            if got != (*batch, *want):
-                wanted = ", ".join(map(str, (*(["..."] if name == shapes[0][0] else batch), *want)))
-                here = f"`{name}` has shape {got} but {self.name} wants ({wanted})"
-                raise InvalidValue(f"{here}, axes of the batch first; pass starts of that shape.")
+        x0, shapes = self._with_shapes(x0)
+        first_name, first_shape, first_expected = shapes[0]
+        batch = first_shape[: max(len(first_shape) - len(first_expected), 0)]
+        for name, shape, expected in shapes:
+            if shape != (*batch, *expected):
+                axes = ["..."] if name == first_name else batch
+                needed = ", ".join(map(str, (*axes, *expected)))
+                raise InvalidValue(
+                    f"`{name}` has shape {shape} but {self.name} wants ({needed}), axes of the "
+                    "batch first; pass starts of that shape."
+                )
         return x0, batch
 
-    def _beside_own(
-        self, x0: Any
-    ) -> tuple[PyTree, list[tuple[str, tuple[int, ...], tuple[int, ...]]]]:
-        """`x0` as a tree like the problem's own start; the name, shape and own shape of each leaf."""
+    def _with_shapes(self, x0: Any) -> tuple[PyTree, list[tuple[str, Shape, Shape]]]:
+        """`x0` as a tree of arrays, and for each leaf its name, its shape and that of the start."""
         x0 = self.x0 if x0 is None else _as_position(x0)
-        got, want = jax.tree.structure(x0), jax.tree.structure(self.x0)
-        if got != want:
+        structure, expected = jax.tree.structure(x0), jax.tree.structure(self.x0)
+        if structure != expected:
             raise InvalidValue(
-                f"`x0` is {got} but {self.name} wants {want}; pass a start of that structure."
+                f"`x0` is {structure} but {self.name} wants {expected}; pass a start of that "
+                "structure."
             )
-        leaves = zip(jax.tree_util.tree_leaves_with_path(x0), jax.tree.leaves(self.x0), strict=True)
+        leaves = jax.tree_util.tree_leaves_with_path(x0)
+        pairs = zip(leaves, jax.tree.leaves(self.x0), strict=True)
         return x0, [
-            (f"x0{jax.tree_util.keystr(path)}", np.shape(leaf), np.shape(own))
-            for (path, leaf), own in leaves
+            (f"x0{jax.tree_util.keystr(path)}", np.shape(leaf), np.shape(start))
+            for (path, leaf), start in pairs
         ]
 
     def __repr__(self) -> str:
@@ -141,24 +157,24 @@ def must_be_problem(value: Any) -> None:
     """**Raises:** `InvalidType` if `value` is no `Problem`."""
     if not isinstance(value, Problem):
         raise InvalidType(
-            f"`problem` must be a dynopt.Problem, got {value!r}; wrap a loss as dynopt.Problem(loss, x0)."
+            f"`problem` must be a dynopt.Problem, got {value!r}; wrap a loss as "
+            "dynopt.Problem(loss, x0)."
         )
 
 
-def cited(constructor: Callable) -> str:
-    """What the docstring of a problem gives as its source."""
-    return " ".join((inspect.getdoc(constructor) or "").partition("Source: ")[2].split()).rstrip(
-        "."
-    )
+def source_in_docstring(constructor: Callable) -> str:
+    """The source of a problem, as the last paragraph of its docstring gives it."""
+    _, _, source = (inspect.getdoc(constructor) or "").partition("Source: ")
+    return " ".join(source.split()).rstrip(".")
 
 
 def _as_position(x0: Any) -> PyTree:
     if x0 is None or isinstance(x0, str | bytes):
         raise InvalidType(f"`x0` must be numbers, got {x0!r}; pass for example [1.0, 2.0].")
     if is_plain(x0):
-        return _nonempty(reals("x0", x0))
+        return _nonempty(real_array("x0", x0))
     leaves, structure = jax.tree_util.tree_flatten_with_path(x0)
-    leaves = [reals("x0" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+    leaves = [real_array("x0" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
     return _nonempty(jax.tree.unflatten(structure, leaves))
 
 
@@ -169,16 +185,21 @@ def _nonempty(x0: PyTree) -> PyTree:
 
 
 def _as_points(minimizers: Any, dim: int) -> np.ndarray:
-    points = np.atleast_2d(reals("minimizers", minimizers))
+    points = np.atleast_2d(real_array("minimizers", minimizers))
     if points.ndim != 2 or points.shape[1] != dim:
         raise InvalidValue(
-            f"`minimizers` have shape {np.shape(minimizers)}; pass (number, {dim}), one row for each."
+            f"`minimizers` have shape {np.shape(minimizers)}; pass (number, {dim}), one row for "
+            "each."
         )
     return points
 
 
 def as_window(window: Any) -> Window:
-    sides = reals("window", window)
+    """`window` as a tuple of two pairs of floats.
+
+    **Raises:** `InvalidValue` or `InvalidType` if it is no window.
+    """
+    sides = real_array("window", window)
     if sides.shape != (2, 2) or not (sides[:, 0] < sides[:, 1]).all():
         raise InvalidValue(
             f"`window` is {window!r}; pass ((x_low, x_high), (y_low, y_high)) with low < high."
@@ -187,7 +208,7 @@ def as_window(window: Any) -> Window:
     return (left, right), (bottom, top)
 
 
-def _name(loss: Callable) -> str:
+def _function_name(loss: Callable) -> str:
     return getattr(loss, "__name__", type(loss).__name__).strip("<>_")
 
 
@@ -197,70 +218,78 @@ def _as_text(name: str, value: Any) -> str:
     return value
 
 
-def probe(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
-    """Trace the loss once, without running it, and say in one sentence what is wrong with it.
+def must_be_loss(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
+    """Trace the loss once, without running it, and refuse what cannot be minimised.
 
     What the loss itself raises keeps its class and its words.
+
+    **Raises:** `ProblemError`, one sentence, if the loss takes other arguments, cannot be traced,
+    or does not return one real number.
     """
+    subject = f"the loss of {name}"
+    if isinstance(loss, MeanLoss):
+        function, call, num_arguments = loss.loss, "f(x, data)", 2
+        arguments = "two arguments, the position and the data"
+    else:
+        function, call, num_arguments = loss, "f(x)", 1
+        arguments = "one argument, the position"
 
-    who = f"the loss of {name}"
-    written, called = (loss.loss, "f(x, data)") if isinstance(loss, MeanLoss) else (loss, "f(x)")
-
-    def look(x):
+    def evaluate(x):
         value = loss(x)
         if isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
             return value
         raise ProblemError(
-            f"{who} must return one number, returned {reprlib.repr(value)}; return a jax scalar."
+            f"{subject} must return one number, returned {reprlib.repr(value)}; return a jax "
+            "scalar."
         )
 
     try:
-        value = jax.eval_shape(look, x0)
+        value = jax.eval_shape(evaluate, x0)
     except Exception as error:
-        if known := tracing_fault(error):
-            raise ProblemError(f"{who} {known[0]}{_line(error, written)}; {known[1]}.") from error
-        if isinstance(error, TypeError) and _wants_other_arguments(written, called.count(",") + 1):
-            takes = (
-                "one argument, the position"
-                if written is loss
-                else "two arguments, the position and the data"
-            )
-            raise ProblemError(f"{who} must take {takes}: it is called as {called}.") from error
+        if fault := tracing_fault(error):
+            what, remedy = fault
+            raise ProblemError(f"{subject} {what}{_place(error, function)}; {remedy}.") from error
+        if isinstance(error, TypeError) and not _accepts(function, num_arguments):
+            raise ProblemError(
+                f"{subject} must take {arguments}: it is called as {call}."
+            ) from error
         if not isinstance(error, ProblemError):
-            error.add_note(f"while evaluating {who}")
+            error.add_note(f"while evaluating {subject}")
         raise
     if value.shape != ():
         raise ProblemError(
-            f"{who} must return one number, returned shape {value.shape}; sum it or take its mean."
+            f"{subject} must return one number, returned shape {value.shape}; sum it or take its "
+            "mean."
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise ProblemError(
-            f"{who} must return a real number, returned {value.dtype}; multiply by 1.0, or take .real."
+            f"{subject} must return a real number, returned {value.dtype}; multiply by 1.0, or "
+            "take .real."
         )
 
 
-def _line(error: Exception, loss: Callable) -> str:
-    """Where in the file of the loss it happened, if that can be known."""
+def _place(error: Exception, function: Callable) -> str:
+    """The line in the file of the function at which the error was raised; "" if it is unknown."""
     try:
-        file = inspect.getfile(inspect.unwrap(loss) if inspect.isroutine(loss) else type(loss))
+        file = inspect.getfile(
+            inspect.unwrap(function) if inspect.isroutine(function) else type(function)
+        )
     except (TypeError, OSError):
         return ""
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == file
-    ]
-    # the file of a notebook's cell has a made-up name
-    return (
-        (f" on line {lines[-1]}" + f" of {Path(file).name}" * Path(file).is_file()) if lines else ""
-    )
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    if not lines:
+        return ""
+    is_file = Path(file).is_file()  # the cell of a notebook has the name of no file
+    return f" on line {lines[-1]}" + (f" of {Path(file).name}" if is_file else "")
 
 
-def _wants_other_arguments(loss: Callable, given: int) -> bool:
+def _accepts(function: Callable, num_arguments: int) -> bool:
+    """Whether a function can be called with so many positional arguments, as far as is known."""
     try:
-        inspect.signature(loss).bind(*range(given))
+        inspect.signature(function).bind(*range(num_arguments))
     except TypeError:
-        return True
-    except ValueError:
         return False
-    return False
+    except ValueError:  # a function without a signature
+        return True
+    return True

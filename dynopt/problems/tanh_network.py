@@ -1,4 +1,4 @@
-"""A small network that learns a polynomial, where curvature rises until the learning rate no longer bears it."""
+"""A small network on which gradient descent comes to the edge of stability."""
 
 from itertools import pairwise
 from typing import Any
@@ -10,23 +10,24 @@ from jax.core import Tracer
 
 from ..checks import whole_number
 from .layers import affine
-from .problem import Problem, cited
+from .problem import Problem, source_in_docstring
 
 WIDTHS = (1, 30, 20, 1)
 
 
 def tanh_network(key: Any = 0) -> Problem:
-    """A network of 1, 30, 20 and 1 units that learns T₄ on Chebyshev's 20 points.
+    """A network of 1, 30, 20 and 1 units that learns T₄ on 20 Chebyshev points.
 
         f = 1/(2n) Σᵢ (net(aᵢ) - T₄(aᵢ))²,   net(a) = tanh(tanh(a W₁ + b₁) W₂ + b₂) W₃ + b₃
 
         aᵢ = cos((2i - 1)π/(2n)),   T₄(a) = 8a⁴ - 8a² + 1,   n = 20
 
-    Domain: everywhere; it is not convex, and units may be exchanged and change sign without effect. Minimizers: not
-    known; f >= 0. Gradient descent raises the largest curvature λ to the edge of stability, 2/η, and stays about there.
+    Domain: everywhere; f is not convex, and units may be exchanged and change sign without effect.
+    Minimizers: not known; f >= 0. Gradient descent raises the largest curvature λ to the edge of
+    stability, 2/η, and keeps it near there.
 
-    - `key`: a whole number or a `jax.random.key`, from which the start is drawn: weights and biases evenly from
-      ±1/√(units before), as PyTorch does.
+    - `key`: a whole number or a `jax.random.key`, by default 0. The start is drawn from it: weights
+      and biases uniformly from ±1/√(units of the layer before), as in PyTorch.
 
     The position is a dict of layers, `{"layer1": {"b": (30,), "w": (1, 30)}, ...}`, 701 numbers.
 
@@ -36,9 +37,9 @@ def tanh_network(key: Any = 0) -> Problem:
     >>> problem.x0["layer2"]["w"].shape
     (30, 20)
 
-    Source: made for this course after the Chebyshev regression of J. M. Cohen, S. Kaur, Y. Li, J. Z. Kolter and A.
-    Talwalkar, "Gradient descent on neural networks typically occurs at the edge of stability", ICLR (2021), whose
-    points are evenly spaced; here they are Chebyshev's.
+    Source: made for this course after the Chebyshev regression of J. M. Cohen, S. Kaur, Y. Li,
+    J. Z. Kolter and A. Talwalkar, "Gradient descent on neural networks typically occurs at the edge
+    of stability", ICLR (2021), whose points are evenly spaced; here they are Chebyshev's.
     """
     points = np.cos((2 * np.arange(20) + 1) * np.pi / 40)
     return Problem(
@@ -46,7 +47,7 @@ def tanh_network(key: Any = 0) -> Problem:
         _start(key),
         data=(points[:, None], 8 * points**4 - 8 * points**2 + 1),
         name="tanh_network",
-        source=cited(tanh_network),
+        source=source_in_docstring(tanh_network),
     )
 
 
@@ -58,14 +59,15 @@ def _half_mean_square(x, data):
 
 
 def _start(key: Any):
-    """All numbers in one draw, in single precision, so that they are the same with and without x64."""
+    """All numbers are drawn at once in float32, so that they are the same with and without x64."""
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         key = jax.random.key(whole_number("key", key, least=0))
     sizes = [(before + 1) * after for before, after in pairwise(WIDTHS)]
-    draw: Any = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1, 1)
-    draw = draw if isinstance(draw, Tracer) else np.asarray(draw, float)
+    numbers: Any = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1, 1)
+    numbers = numbers if isinstance(numbers, Tracer) else np.asarray(numbers, float)
     start = {}
     for i, (before, after) in enumerate(pairwise(WIDTHS)):
-        own = draw[sum(sizes[:i]) : sum(sizes[: i + 1])].reshape(before + 1, after) / before**0.5
-        start[f"layer{i + 1}"] = {"w": own[1:], "b": own[0]}
+        part = numbers[sum(sizes[:i]) : sum(sizes[: i + 1])]
+        layer = part.reshape(before + 1, after) / before**0.5
+        start[f"layer{i + 1}"] = {"w": layer[1:], "b": layer[0]}
     return start

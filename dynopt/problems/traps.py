@@ -1,4 +1,4 @@
-"""One best minimum, and a reason to miss it: worse ones, a slope without end, a plain without slope."""
+"""One best minimum, and a reason to miss it: worse minima, an endless slope, a flat plain."""
 
 import math
 
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..checks import whole_number
-from .problem import Problem, cited
+from .problem import Problem, source_in_docstring
 
 
 def styblinski_tang(n=2) -> Problem:
@@ -14,17 +14,17 @@ def styblinski_tang(n=2) -> Problem:
 
         f(x) = ½ Σᵢ (xᵢ⁴ - 16xᵢ² + 5xᵢ)
 
-    Domain: [-5, 5]ⁿ. Minimizer: (-2.9035, ..., -2.9035), where f = -39.166 n; the other 2ⁿ - 1 minima have some
-    coordinates at 2.7468.
+    Domain: [-5, 5]ⁿ. Minimizer: (-2.9035, ..., -2.9035), where f = -39.166 n; the other 2ⁿ - 1
+    minima have some coordinates at 2.7468.
 
-    - `n`: number of coordinates, 1 or more.
+    - `n`: the number of coordinates, 1 or more; by default 2.
 
     >>> problem = styblinski_tang()
     >>> round(float(problem.loss(problem.start())), 3)
     -2.233
 
-    Source: M. A. Styblinski and T.-S. Tang, "Experiments in nonconvex optimization: stochastic approximation with
-    function smoothing and simulated annealing", Neural Networks 3(4) (1990).
+    Source: M. A. Styblinski and T.-S. Tang, "Experiments in nonconvex optimization: stochastic
+    approximation with function smoothing and simulated annealing", Neural Networks 3(4) (1990).
     """
     n = whole_number("n", n, least=1)
     return Problem(
@@ -33,7 +33,7 @@ def styblinski_tang(n=2) -> Problem:
         minimizers=np.full(n, -2.903534027771177),
         minimum=-39.166165703771415 * n,
         window=((-5, 5), (-5, 5)) if n == 2 else None,
-        source=cited(styblinski_tang),
+        source=source_in_docstring(styblinski_tang),
     )
 
 
@@ -42,19 +42,20 @@ def _styblinski_tang(x):
 
 
 def goldstein_price() -> Problem:
-    """Four minima in a crossing of ravines; heights from 3 to a million.
+    """Four minima in a crossing of ravines, with heights from 3 to a million.
 
         f(x, y) = [1 + (x + y + 1)² (19 - 14x + 3x² - 14y + 6xy + 3y²)]
                 × [30 + (2x - 3y)² (18 - 32x + 12x² + 48y - 36xy + 27y²)]
 
-    Domain: [-2, 2]². Minimizer: (0, -1), where f = 3; worse minima: f = 30 at (-0.6, -0.4), 84 at (1.8, 0.2) and 840 at
-    (1.2, 0.8).
+    Domain: [-2, 2]². Minimizer: (0, -1), where f = 3; worse minima: f = 30 at (-0.6, -0.4), 84 at
+    (1.8, 0.2) and 840 at (1.2, 0.8).
 
     >>> problem = goldstein_price()
     >>> round(float(problem.loss(problem.start())), 1)
     116.9
 
-    Source: A. A. Goldstein and J. F. Price, "On descent from local minima", Mathematics of Computation 25(115) (1971).
+    Source: A. A. Goldstein and J. F. Price, "On descent from local minima", Mathematics of
+    Computation 25(115) (1971).
     """
     return Problem(
         _goldstein_price,
@@ -62,7 +63,7 @@ def goldstein_price() -> Problem:
         minimizers=[0.0, -1.0],
         minimum=3.0,
         window=((-2, 2), (-2, 2)),
-        source=cited(goldstein_price),
+        source=source_in_docstring(goldstein_price),
     )
 
 
@@ -78,22 +79,24 @@ def mccormick() -> Problem:
 
         f(x, y) = sin(x + y) + (x - y)² - 1.5x + 2.5y + 1
 
-    Domain: [-1.5, 4] × [-3, 4]. Minimizer: (1/2 - π/3, -1/2 - π/3), where f = -√3/2 - π/3. Outside the domain f has no
-    lower bound: the same well returns at every step of (-π, -π), each time deeper by π.
+    Domain: [-1.5, 4] × [-3, 4]. Minimizer: (1/2 - π/3, -1/2 - π/3), where f = -√3/2 - π/3. Outside
+    of the domain f has no lower bound: the same well returns after every shift by (-π, -π), each
+    time deeper by π.
 
     >>> problem = mccormick()
     >>> round(float(problem.loss(problem.start())), 3)
     5.017
 
-    Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments, sfu.ca/~ssurjano/mccorm.html.
+    Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments,
+    sfu.ca/~ssurjano/mccorm.html.
     """
     return Problem(
         _mccormick,
-        [-1.2, 0.3],  # too low for a heavy ball to leave the domain
+        [-1.2, 0.3],  # so low that a heavy ball does not leave the domain
         minimizers=[1 / 2 - math.pi / 3, -1 / 2 - math.pi / 3],
         minimum=-math.sqrt(3) / 2 - math.pi / 3,
         window=((-1.5, 4), (-3, 4)),
-        source=cited(mccormick),
+        source=source_in_docstring(mccormick),
     )
 
 
@@ -103,7 +106,7 @@ def _mccormick(position):
 
 
 def easom() -> Problem:
-    """One well in a plain so flat that a gradient is seen only from within.
+    """One well in a plain that is flat: outside of the well the gradient is almost 0.
 
         f(x, y) = -cos x cos y exp(-(x - π)² - (y - π)²)
 
@@ -113,7 +116,8 @@ def easom() -> Problem:
     >>> round(float(problem.loss(problem.start())), 3)
     -0.056
 
-    Source: E. E. Easom, A Survey of Global Optimization Techniques, M. Eng. thesis, University of Louisville (1990).
+    Source: E. E. Easom, A Survey of Global Optimization Techniques, M. Eng. thesis, University of
+    Louisville (1990).
     """
     return Problem(
         _easom,
@@ -121,7 +125,7 @@ def easom() -> Problem:
         minimizers=[math.pi, math.pi],
         minimum=-1.0,
         window=((0.5, 5.5), (0.5, 5.5)),
-        source=cited(easom),
+        source=source_in_docstring(easom),
     )
 
 

@@ -1,10 +1,10 @@
-"""One minimum, hard to reach: tilted, narrow, curved and winding valleys."""
+"""One minimum that is hard to reach: tilted, narrow, curved and winding valleys."""
 
 import jax.numpy as jnp
 import numpy as np
 
 from ..checks import whole_number
-from .problem import Problem, cited
+from .problem import Problem, source_in_docstring
 
 
 def booth() -> Problem:
@@ -18,7 +18,8 @@ def booth() -> Problem:
     >>> float(problem.loss(problem.start()))
     405.0
 
-    Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments, sfu.ca/~ssurjano/booth.html.
+    Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments,
+    sfu.ca/~ssurjano/booth.html.
     """
     return Problem(
         _booth,
@@ -26,7 +27,7 @@ def booth() -> Problem:
         minimizers=[1.0, 3.0],
         minimum=0.0,
         window=((-10, 10), (-10, 10)),
-        source=cited(booth),
+        source=source_in_docstring(booth),
     )
 
 
@@ -46,7 +47,8 @@ def matyas() -> Problem:
     >>> round(float(problem.loss(problem.start())), 2)
     30.5
 
-    Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments, sfu.ca/~ssurjano/matya.html.
+    Source: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments,
+    sfu.ca/~ssurjano/matya.html.
     """
     return Problem(
         _matyas,
@@ -54,7 +56,7 @@ def matyas() -> Problem:
         minimizers=[0.0, 0.0],
         minimum=0.0,
         window=((-10, 10), (-10, 10)),
-        source=cited(matyas),
+        source=source_in_docstring(matyas),
     )
 
 
@@ -64,22 +66,23 @@ def _matyas(position):
 
 
 def rosenbrock(n=2) -> Problem:
-    """The banana: a steep valley along the parabola y = x², whose floor falls slowly.
+    """The banana: a steep valley along the parabola y = x², whose bottom falls slowly.
 
         f(x) = Σᵢ 100 (xᵢ₊₁ - xᵢ²)² + (1 - xᵢ)²,   i = 1 ... n-1
 
-    Domain: everywhere. Minimizer: (1, ..., 1), where f = 0; from n = 4 on a worse minimum lies near (-1, 1, ..., 1). In
-    the plane the curvatures at the minimizer are 0.399 and 1001.6: gradient descent is stable there below the learning
-    rate 0.002.
+    Domain: everywhere. Minimizer: (1, ..., 1), where f = 0; from n = 4 on a worse minimum lies near
+    (-1, 1, ..., 1). In the plane the curvatures at the minimizer are 0.399 and 1001.6: gradient
+    descent is stable there below the learning rate 0.002.
 
-    - `n`: number of coordinates, 2 or more.
+    - `n`: the number of coordinates, 2 (default) or more.
 
     >>> problem = rosenbrock()
     >>> round(float(problem.loss(problem.start())), 2)
     24.2
 
-    Source: H. H. Rosenbrock, "An automatic method for finding the greatest or least value of a function", The Computer
-    Journal 3(3) (1960), start included; in n dimensions `scipy.optimize.rosen`.
+    Source: H. H. Rosenbrock, "An automatic method for finding the greatest or least value of a
+    function", The Computer Journal 3(3) (1960), start included; in n dimensions
+    `scipy.optimize.rosen`.
     """
     n = whole_number("n", n, least=2)
     return Problem(
@@ -88,7 +91,7 @@ def rosenbrock(n=2) -> Problem:
         minimizers=np.ones(n),
         minimum=0.0,
         window=((-2, 2), (-1, 3)) if n == 2 else None,
-        source=cited(rosenbrock),
+        source=source_in_docstring(rosenbrock),
     )
 
 
@@ -107,10 +110,10 @@ def beale() -> Problem:
     >>> round(float(problem.loss(problem.start())), 6)
     14.203125
 
-    Source: E. M. L. Beale, "On an iterative method for finding a local minimum of a function of more than one
-    variable", Princeton University, Statistical Techniques Research Group, Technical Report 25 (1958); the start is
-    that of J. J. Moré, B. S. Garbow and K. E. Hillstrom, "Testing unconstrained optimization software", ACM TOMS 7(1)
-    (1981).
+    Source: E. M. L. Beale, "On an iterative method for finding a local minimum of a function of
+    more than one variable", Princeton University, Statistical Techniques Research Group, Technical
+    Report 25 (1958); the start is that of J. J. Moré, B. S. Garbow and K. E. Hillstrom, "Testing
+    unconstrained optimization software", ACM TOMS 7(1) (1981).
     """
     return Problem(
         _beale,
@@ -118,7 +121,7 @@ def beale() -> Problem:
         minimizers=[3.0, 0.5],
         minimum=0.0,
         window=((-4.5, 4.5), (-4.5, 4.5)),
-        source=cited(beale),
+        source=source_in_docstring(beale),
     )
 
 
@@ -128,12 +131,12 @@ def _beale(position):
 
 
 def ravine() -> Problem:
-    """A narrow ravine that winds along y = sin x while its floor falls gently.
+    """A narrow ravine that winds along y = sin x while its bottom falls gently.
 
         f(x, y) = x²/8 + 5 (y - sin x)²
 
-    Domain: everywhere. Minimizer: (0, 0), where f = 0, and no other point is stationary. The curvatures there are
-    0.124 and 20.126.
+    Domain: everywhere. Minimizer: (0, 0), where f = 0, and no other point is stationary. The
+    curvatures there are 0.124 and 20.126.
 
     >>> problem = ravine()
     >>> round(float(problem.loss(problem.start())), 2)
@@ -147,7 +150,7 @@ def ravine() -> Problem:
         minimizers=[0.0, 0.0],
         minimum=0.0,
         window=((-5, 5), (-2.5, 2.5)),
-        source=cited(ravine),
+        source=source_in_docstring(ravine),
     )
 
 

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from ..checks import is_concrete
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..problems.arrays import reals
+from ..problems.arrays import real_array
 
 
 def grid(optimizer: Callable[..., Any], /, **hyperparameters: Any) -> Any:
@@ -52,7 +52,7 @@ def grid(optimizer: Callable[..., Any], /, **hyperparameters: Any) -> Any:
 
 
 def _as_axis(name: str, value: Any) -> Any:
-    numbers = reals(name, value)
+    numbers = real_array(name, value)
     if numbers.ndim != 1 or numbers.size == 0:
         raise InvalidValue(
             f"`{name}` has shape {numbers.shape}; pass one number, or a list of numbers for an "

@@ -102,7 +102,7 @@ def test_starts_that_the_closed_form_does_not_cover_are_refused():
     ):
         loss(made()).gradient_flow(1.0, unbalanced())
     diagonal, off = loss(deep_linear()), np.array([[1.0, 0.5], [0.5, 1.0]])  # W₂ = W₁ᵀ is balanced
-    with pytest.raises(InvalidValue, match="`x0` is not in the pairs of the target, off by 1"):
+    with pytest.raises(InvalidValue, match="`x0` is not in the singular vectors of the target, off by 1"):
         diagonal.gradient_flow(1.0, (off, off.T))
     with pytest.raises(
         InvalidValue, match="`x0` has the mode -1; pass a start whose modes are >= 0"

@@ -10,7 +10,7 @@ import numpy as np
 from ...analysis import Comparison
 from ...errors import InvalidType, InvalidValue
 from ...problems import Problem
-from ...problems.arrays import reals
+from ...problems.arrays import real_array
 from ...runs.trajectory import Trajectory
 from ..drawing.smooth import unravel
 from ..drawing.words import failure, percent
@@ -228,10 +228,10 @@ def _vector(name: str, value: Any, problem: Problem) -> np.ndarray:
     """`value` as one finite vector `(dim,)`, given as that or shaped like the position."""
     own = jax.tree.leaves(problem.x0)
     if jax.tree.structure(value) == jax.tree.structure(problem.x0):
-        leaves = [reals(name, leaf) for leaf in jax.tree.leaves(value)]
+        leaves = [real_array(name, leaf) for leaf in jax.tree.leaves(value)]
         if [leaf.shape for leaf in leaves] == [np.shape(leaf) for leaf in own]:
             return np.concatenate([np.ravel(leaf) for leaf in leaves]).astype(float)
-    vector = None if isinstance(value, dict) else reals(name, value)
+    vector = None if isinstance(value, dict) else real_array(name, value)
     alone = jax.tree.structure(problem.x0) == jax.tree.structure(0)
     if vector is None or vector.shape not in [
         (problem.dim,),
