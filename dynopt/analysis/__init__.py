@@ -4,6 +4,7 @@ of other units; where it ends from everywhere, and with every rate."""
 
 # isort: off
 from .compare import Comparison as Comparison, compare as compare
+from .modified import ModifiedComparison as ModifiedComparison, modified as modified
 from .local_error import LocalError as LocalError, local_error as local_error
 from .order import Order as Order, order as order
 from .lyapunov import Lyapunov as Lyapunov, lyapunov as lyapunov

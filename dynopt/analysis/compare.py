@@ -1,4 +1,4 @@
-"""The gap: how far the map has moved from the flow, at every time of a run."""
+"""The global error: the distance between the map and the flow at every time of a run."""
 
 import warnings
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ..checks import Scalar, positive
+from ..checks import Scalar, is_concrete, positive
 from ..errors import SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
@@ -17,16 +16,20 @@ from ..runs.integrate import finest_rtol, integrate
 from ..runs.iterate import iterate
 from ..runs.trajectory import GAVE_UP, Trajectory
 
-SHARE = 1e-3  # of the gap: the most that the solver's own error may be
-USE_DOUBLE = "use float64 (jax.config.update('jax_enable_x64', True))"
+MAX_SOLVER_FRACTION = 1e-3  # of the largest error: the solver's error in a resolved comparison
 
 
 class Comparison(eqx.Module):
-    """|x_map(tₖ) - x_flow(tₖ)| along a run, and the two runs.
+    """The global error |x_map(t) - x_flow(t)| at the times t = k h, and the two runs.
 
-    - `t`, `error`: times and gaps, shape `(n+1,)`; NaN where a run has failed.
-    - `solver_error`: an estimate of the flow's own error at the same times.
-    - `map`, `flow`: the two trajectories. - `optimizer`, `problem`: what was compared.
+    - `t`: the times, shape `(n+1,)`.
+    - `error`: the distance of the two positions at these times, in the unit of x, shape `(n+1,)`;
+      NaN from where a run has failed.
+    - `solver_error`: an estimate of the error of the flow itself, shape `(n+1,)`.
+    - `map`, `flow`: the two trajectories.
+    - `optimizer`, `problem`: the optimizer and the problem that were run.
+    - `largest`: the largest error.
+    - `resolved`: whether the solver's error is below a thousandth of the largest error.
     """
 
     t: Array
@@ -43,11 +46,11 @@ class Comparison(eqx.Module):
 
     @property
     def resolved(self) -> Array:
-        """Whether the solver's own error is below a thousandth of the largest gap."""
-        return jnp.nanmax(self.solver_error) <= SHARE * self.largest
+        return jnp.nanmax(self.solver_error) <= MAX_SOLVER_FRACTION * self.largest
 
     def __repr__(self) -> str:
-        return f"Gap({self.optimizer} on {self.problem.name}, largest {float(self.largest):.3g})"
+        largest = f"largest error {float(self.largest):.3g}"
+        return f"Comparison({self.optimizer} on {self.problem.name}, {largest})"
 
 
 def compare(
@@ -61,26 +64,49 @@ def compare(
     max_steps: int = 2**16,
     throw: bool = True,
 ) -> Comparison:
-    """Measure |x_map(t) - x_flow(t)| at t = 0, h, 2h, ..., in the Euclidean norm over all coordinates.
+    """Run the map and the flow of an optimizer, and measure the global error at the times k h.
 
-    The flow is solved at two tolerances, 100 apart; their difference is the solver's own error, and the finer solution
-    the flow. Both are tightened until that error is below a thousandth of the largest gap, or the dtype ends.
+    The error is |x_map(t) - x_flow(t)| at t = 0, h, 2h, ..., in the Euclidean norm over all
+    coordinates. The flow is solved at two tolerances, which differ by a factor of 100. Their
+    difference is the solver's own error, and the finer solution is the flow. Both tolerances are
+    tightened until that error is below a thousandth of the largest error, or until the dtype
+    allows no finer one.
 
-    - `steps`, `x0`, `throw`: as for `iterate`. - `solver`, `rtol`, `max_steps`: as for `integrate`.
+    - `steps`: the number of steps of the map.
+    - `x0`, `throw`: as for `iterate`.
+    - `solver`, `rtol`, `max_steps`: as for `integrate`.
 
-    **Warns:** if the dtype ends before the solver's error is small enough, or the flow is too stiff for that; in
-    float32 only if it is more than a tenth of the gap. **Raises:** as `iterate` and `integrate` do.
+    **Warns:** if the solver's error is still too large at the finest tolerance of the dtype, or
+    because the flow is too stiff for a finer one. In float32 it warns only if the solver's error
+    is more than a tenth of the largest error.
+
+    **Raises:** as `iterate` and `integrate` do.
 
     >>> from dynopt import SGD, Problem
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
-    >>> print(f"{gap(SGD(0.1), bowl, 10).error[-1]:.5f}")  # e^(-1) - 0.9^10
+    >>> print(f"{compare(SGD(0.1), bowl, 10).error[-1]:.5f}")  # e^(-1) - 0.9^10
     0.01920
     """
-    map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
-    floor = finest_rtol(map.t.dtype, optimizer)
-    rtol = 1e4 * floor if rtol is None else positive("rtol", rtol)
+    map_run = iterate(optimizer, problem, steps, x0=x0, throw=throw)
+    return compare_with_map(map_run, optimizer, problem, steps, x0, throw, solver, rtol, max_steps)
 
-    def solved(rtol):
+
+def compare_with_map(
+    map_run: Trajectory,
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    steps: int,
+    x0: Any,
+    throw: bool,
+    solver: diffrax.AbstractSolver | None = None,
+    rtol: Scalar | None = None,
+    max_steps: int = 2**16,
+) -> Comparison:
+    """The comparison of a map that has been run with the flow of `optimizer`."""
+    finest = finest_rtol(map_run.t.dtype, optimizer)
+    rtol = 1e4 * finest if rtol is None else positive("rtol", rtol)
+
+    def solve(rtol):
         return integrate(
             optimizer,
             problem,
@@ -92,65 +118,59 @@ def compare(
             throw=throw,
         )
 
-    def solved_in_part(rtol):
+    def solve_as_far_as_possible(rtol):
         try:
-            return solved(rtol)
+            return solve(rtol)
         except SolverFailure as failure:
             if failure.status not in GAVE_UP:
                 raise
             return failure.partial
 
-    def measured(flow, other):
-        return Comparison(
-            map.t, distance(map, flow), distance(other, flow), map, flow, optimizer, problem
-        )
+    def measure(flow, other):
+        error, solver_error = distance(map_run, flow), distance(other, flow)
+        return Comparison(map_run.t, error, solver_error, map_run, flow, optimizer, problem)
 
-    run, loose = None, solved(rtol)
+    comparison, coarse = None, solve(rtol)
     while True:
-        rtol = max(rtol / 100, floor)
-        flow = solved_in_part(rtol)
-        spent = (
-            not isinstance(flow.result, Tracer) and flow.result.ndim == 0 and flow.status in GAVE_UP
-        )
-        if run is None:  # a flow that is too stiff for more is compared with a looser solution
-            too_stiff = spent and loose.status not in GAVE_UP
-            run = (
-                measured(loose, solved_in_part(1e3 * rtol)) if too_stiff else measured(flow, loose)
-            )
-        elif not spent:
-            run = measured(flow, loose)
+        rtol = max(rtol / 100, finest)
+        fine = solve_as_far_as_possible(rtol)
+        gave_up = is_concrete(fine.result) and fine.result.ndim == 0 and fine.status in GAVE_UP
+        if not gave_up:
+            comparison = measure(fine, coarse)
+        elif comparison is None:
+            if coarse.status in GAVE_UP:
+                comparison = measure(fine, coarse)
+            else:  # the flow is too stiff for a finer tolerance; a coarser one gives the error
+                comparison = measure(coarse, solve_as_far_as_possible(1e3 * rtol))
         if (
-            isinstance(run.error, Tracer)
-            or run.error.ndim > 1
-            or run.resolved
-            or jnp.isnan(run.largest)
+            not is_concrete(comparison.error)
+            or comparison.error.ndim > 1
+            or comparison.resolved
+            or jnp.isnan(comparison.largest)
         ):
-            return run
-        if rtol <= floor or spent:
-            _warn(run)
-            return run
-        loose = flow
+            return comparison
+        if rtol <= finest or gave_up:
+            _warn(comparison)
+            return comparison
+        coarse = fine
 
 
-def _warn(run: Comparison) -> None:
-    own, double = (
-        float(jnp.nan_to_num(jnp.nanmax(run.solver_error), nan=jnp.inf)),
-        run.t.dtype == jnp.float64,
+def _warn(comparison: Comparison) -> None:
+    solver_error = jnp.nan_to_num(jnp.nanmax(comparison.solver_error), nan=jnp.inf)
+    largest, double = comparison.largest, comparison.t.dtype == jnp.float64
+    if not largest > 0 or (not double and solver_error <= largest / 10):
+        return
+    fraction, remedy = "thousandth", "trust the error only where `solver_error` is small"
+    if not double:
+        fraction, remedy = "tenth", "use float64 (jax.config.update('jax_enable_x64', True))"
+    warnings.warn(
+        f"the solver's own error, {float(solver_error):.1g}, is more than a {fraction} of the "
+        f"largest error of {comparison.optimizer} on {comparison.problem.name}; {remedy}.",
+        stacklevel=4,
     )
-    if run.largest > 0 and (double or own > run.largest / 10):  # float32 is held to a tenth
-        share, remedy = (
-            ("thousandth", "trust the gap where `solver_error` is small")
-            if double
-            else ("tenth", USE_DOUBLE)
-        )
-        warnings.warn(
-            f"the solver's own error, {own:.1g}, is more than a {share} of the gap of {run.optimizer} on "
-            f"{run.problem.name}; {remedy}.",
-            stacklevel=3,
-        )
 
 
 def distance(a: Trajectory, b: Trajectory) -> Array:
-    """The Euclidean distance of two runs at each time, NaN where either is not finite."""
-    apart = jnp.linalg.norm(a.y.x - b.y.x, axis=-1)
-    return jnp.where(jnp.isfinite(apart), apart, jnp.nan)
+    """The Euclidean distance of two runs at each time; NaN where one of them is not finite."""
+    distances = jnp.linalg.norm(a.y.x - b.y.x, axis=-1)
+    return jnp.where(jnp.isfinite(distances), distances, jnp.nan)

@@ -78,7 +78,10 @@ def inside(
     >>> print(seen.memory[1].round(4), (0.9 * seen.step[0]).round(4))
     [1.4523 0.8433] [1.4523 0.8433]
     """
-    first, steps = whole_number("first", first, least=0), whole_number("steps", steps, least=1, like=3)
+    first, steps = (
+        whole_number("first", first, least=0),
+        whole_number("steps", steps, least=1, like=3),
+    )
     run = iterate(optimizer, problem, first + steps, x0=x0)
     page, start, *_ = prepare_run(optimizer, problem, x0)
     _, _, grad = flatten_loss(problem.loss, start)

@@ -1,4 +1,4 @@
-"""The local error: what one step of the map misses, from each of its own points."""
+"""The local error: the error of one step of the map, started at each point of its run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +19,14 @@ from ..runs.trajectory import Trajectory
 
 
 class LocalError(eqx.Module):
-    """The error of each single step.
+    """The error of each single step of a map.
 
-    - `t`: the times at which the steps begin, shape `(n,)`. - `error`: |step(yₖ) - flow over h from yₖ| in the
-      position, shape `(n,)`. - `solver_error`: an estimate of the solver's share in it.
-    - `map`: the run that was restarted. - `optimizer`, `problem`: whose it was.
+    - `t`: the times at which the steps begin, shape `(n,)`.
+    - `error`: the distance of step(yₖ) and of the flow over the time h from yₖ, measured in the
+      position, shape `(n,)`; NaN where the flow could not be solved.
+    - `solver_error`: an estimate of the solver's error in it, shape `(n,)`.
+    - `map`: the run whose points are the starts.
+    - `optimizer`, `problem`: the optimizer and the problem that were run.
     """
 
     t: Array
@@ -34,7 +37,8 @@ class LocalError(eqx.Module):
     problem: Problem
 
     def __repr__(self) -> str:
-        return f"LocalError({self.optimizer} on {self.problem.name}, largest {float(jnp.nanmax(self.error)):.3g})"
+        largest = f"largest {float(jnp.nanmax(self.error)):.3g}"
+        return f"LocalError({self.optimizer} on {self.problem.name}, {largest})"
 
 
 def local_error(
@@ -46,13 +50,16 @@ def local_error(
     throw: bool = True,
     max_steps: int = 2**12,
 ) -> LocalError:
-    """From every point yₖ of the map, compare one step with the flow over the same time h: O(h²) for a map of order 1.
+    """Compare each step of the map with the flow that starts at the same point yₖ.
 
-    All restarts are one vmapped diffrax solve, done at two tolerances to estimate its own error.
+    Step and flow take the same time h. For a map of order 1 the local error is O(h²). All flows
+    are solved at once, at two tolerances, whose difference estimates the solver's own error.
 
-    - `steps`, `x0`, `throw`: as for `iterate`. - `max_steps`: of the solver, per restart.
+    - `steps`: the number of steps, 1 or more.
+    - `x0`, `throw`: as for `iterate`.
+    - `max_steps`: the largest number of the solver's steps for each flow.
 
-    **Raises:** as `iterate` does, and `InvalidValue` for no steps.
+    **Raises:** as `iterate` does, and `InvalidValue` if `steps` is 0.
 
     >>> from dynopt import SGD, Problem
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
@@ -61,22 +68,24 @@ def local_error(
     """
     whole_number("steps", steps, least=1, like=100)
     max_steps = whole_number("max_steps", max_steps, least=1, most=MAX_STEPS, like=2**12)
-    map = iterate(optimizer, problem, steps, x0=x0, throw=throw)
-    page = fit_to_start(optimizer, problem.start(x0), map.t.dtype)
-    error, own = _errors(page, problem.loss, problem.start(x0), map.t, map.y, max_steps)
-    return LocalError(map.t[:-1], error, own, map, optimizer, problem)
+    run = iterate(optimizer, problem, steps, x0=x0, throw=throw)
+    start = problem.start(x0)
+    fitted = fit_to_start(optimizer, start, run.t.dtype)
+    error, solver_error = _errors(fitted, problem.loss, start, run.t, run.y, max_steps)
+    return LocalError(run.t[:-1], error, solver_error, run, optimizer, problem)
 
 
 @eqx.filter_jit
 def _errors(
     optimizer: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y: Any, max_steps: int
-):
+) -> list[Array]:
+    """The error of each step, and the solver's share in it."""
     _, _, grad = flatten_loss(loss, start)
-    field = diffrax.ODETerm(lambda t, y, _: optimizer.vector_field(t, y, grad))
+    term = diffrax.ODETerm(lambda t, y, _: optimizer.vector_field(t, y, grad))
 
-    def one_step(rtol, t, y):
+    def solve(rtol, t, y):
         solution = diffrax.diffeqsolve(
-            field,
+            term,
             diffrax.Tsit5(),
             t,
             t + optimizer.h,
@@ -89,8 +98,8 @@ def _errors(
         assert solution.ys is not None
         return jnp.where(diffrax.is_okay(solution.result), solution.ys.x[0], jnp.nan)
 
-    twice = jax.tree.map(lambda a: jnp.concatenate([a[:-1], a[:-1]]), (t, y))
-    rtol = jnp.repeat(jnp.array([10.0, 1.0], t.dtype) * finest_rtol(t.dtype, optimizer), t.size - 1)
-    coarse, fine = jnp.split(jax.vmap(one_step)(rtol, *twice), 2)
-    apart = (jnp.linalg.norm(fine - other, axis=-1) for other in (y.x[1:], coarse))
-    return [jnp.where(jnp.isfinite(e), e, jnp.nan) for e in apart]
+    starts = jax.tree.map(lambda a: jnp.concatenate([a[:-1], a[:-1]]), (t, y))
+    rtol = jnp.array([10.0, 1.0], t.dtype) * finest_rtol(t.dtype, optimizer)
+    coarse, fine = jnp.split(jax.vmap(solve)(jnp.repeat(rtol, t.size - 1), *starts), 2)
+    distances = (jnp.linalg.norm(fine - other, axis=-1) for other in (y.x[1:], coarse))
+    return [jnp.where(jnp.isfinite(d), d, jnp.nan) for d in distances]

@@ -1,6 +1,5 @@
-"""The energy: what an optimizer spends on its way down, and whether it ever rises."""
+"""The Lyapunov function of an optimizer along its map and its flow, and where it rises."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,117 +8,122 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
-from ..problems.problem import must_be_problem
-from ..runs.prepare import fit_to_start, flatten_loss
+from ..runs.integrate import integrate
+from ..runs.iterate import iterate
+from ..runs.prepare import flatten_loss, prepare_run
 from ..runs.trajectory import Trajectory
 
-ROUND_OFF = 8  # a rise is one if it exceeds so many ulp of the largest energy so far, or tolerances of the solver
+ROUND_OFF = 8  # rises below so many ulp, or so many tolerances of the solver, are round-off
 
 
 class Lyapunov(eqx.Module):
-    """The energy E(tₖ, yₖ) along a run, and each rise of it.
+    """The values of the Lyapunov function E(t, y) along the map and along the flow.
 
-    - `t`, `energy`: times and energies, shape `(n+1,)`; NaN from where the run has failed.
-    - `violation`: by how much the energy has risen since the point before, shape `(n+1,)`; 0 where it fell, and at the
-      start.
-    - `trajectory`: the run. - `optimizer`, `problem`: whose it is.
+    - `t`: the times t = k h, shape `(n+1,)`.
+    - `map_value`, `flow_value`: E along the two runs, shape `(n+1,)`; NaN from where the run has
+      failed.
+    - `map_rises`, `flow_rises`: by how much E has risen since the time before, shape `(n+1,)`; 0
+      at the start and where E did not rise beyond round-off.
+    - `map`, `flow`: the two trajectories.
+    - `optimizer`, `problem`: the optimizer and the problem that were run.
     """
 
     t: Array
-    energy: Float[Array, " n"]
-    violation: Float[Array, " n"]
-    trajectory: Trajectory
+    map_value: Float[Array, " n"]
+    flow_value: Float[Array, " n"]
+    map: Trajectory
+    flow: Trajectory
     optimizer: AbstractOptimizer
     problem: Problem
 
+    @property
+    def map_rises(self) -> Array:
+        return _rises(self.map_value, 0.0)
+
+    @property
+    def flow_rises(self) -> Array:
+        return _rises(self.flow_value, self.flow.stats["rtol"])
+
     def __repr__(self) -> str:
-        rises, steps = int((self.violation > 0).sum()), self.t.shape[-1] - 1
-        most = f" by at most {float(jnp.nanmax(self.violation)):.3g}" if rises else ""
-        said = f"rises {rises} of {steps} times{most}"
-        return (
-            f"Lyapunov({self.trajectory.kind} of {self.optimizer} on {self.problem.name}, {said})"
-        )
+        map_text = _count_rises("map", self.map_rises)
+        flow_text = _count_rises("flow", self.flow_rises)
+        return f"Lyapunov({self.optimizer} on {self.problem.name}, {map_text}, {flow_text})"
 
 
-def lyapunov(optimizer: AbstractOptimizer, problem: Problem, trajectory: Trajectory) -> Lyapunov:
-    """The energy that the page of `optimizer` declares, at every point of a run of its map or of its flow.
+def lyapunov(
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    steps: int,
+    *,
+    x0: Any = None,
+    throw: bool = True,
+) -> Lyapunov:
+    """Run the map and the flow, and evaluate the Lyapunov function of the optimizer along both.
 
-    Along the flow it never rises (each page says when, and how fast it falls: friction drains the heavy ball's at the
-    rate a |p|²). A map may lift it where its steps are too long; that is the `violation`. Smaller rises than 8 ulp of
-    the largest energy so far, or of a flow 8 tolerances of its solver, are round-off and count as 0.
+    Along the flow a Lyapunov function never rises; the docstring of each optimizer says under
+    which condition, and how fast the function falls. (For the heavy ball friction lowers it at
+    the rate a |p|².) The map may raise it where its time steps are too long. Rises of the map
+    below 8 ulp of the largest |E| so far, and rises of the flow below 8 tolerances of its solver
+    in the same unit, are round-off and count as 0.
 
-    - `trajectory`: of `iterate` or `integrate`, or the `.map` or `.flow` of a gap, with any `save_every`; a rise is
-      then that from one saved point to the next. For batches, `equinox.filter_vmap`.
+    - `steps`, `x0`, `throw`: as for `iterate`.
 
-    **Raises:** `InvalidValue` if the page declares no energy, or the run is of another optimizer or problem.
+    **Raises:** `InvalidValue` if the optimizer declares no Lyapunov function; and as `iterate` and
+    `integrate` do.
 
-    >>> from dynopt import SGD, Problem, iterate
+    >>> import jax
+    >>> from dynopt import SGD, Problem
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
-    >>> energy(SGD(0.5), bowl, iterate(SGD(0.5), bowl, 2)).energy.tolist()  # the loss itself
+    >>> lyapunov(SGD(0.5), bowl, 2).map_value.tolist()  # of gradient descent it is the loss
     [0.5, 0.125, 0.03125]
-    >>> energy(SGD(3.0), bowl, iterate(SGD(3.0), bowl, 2)).violation.tolist()  # beyond 2/λ it rises
+    >>> lyapunov(SGD(3.0), bowl, 2).map_rises.tolist()  # beyond the learning rate 2/λ it rises
     [0.0, 1.5, 6.0]
+
+    Along any other run the values alone are
+
+    >>> run = iterate(SGD(0.5), bowl, 2)
+    >>> jax.vmap(lambda t, y: SGD(0.5).lyapunov(t, y, bowl.loss))(run.t, run.y).tolist()
+    [0.5, 0.125, 0.03125]
     """
-    _check(optimizer, problem, trajectory)
-    _, flat_loss, _ = flatten_loss(problem.loss, problem.start())
-    page, run = fit_to_start(optimizer, problem.start(), trajectory.t.dtype), trajectory
-    page.lyapunov(
-        run.t[0], jax.tree.map(lambda a: a[0], run.y), flat_loss
-    )  # raises if none is known
-    rtol = jnp.asarray(run.stats.get("rtol", 0), run.t.dtype)
-    seen, rises = _energy(page, problem.loss, problem.start(), run.t, run.y, run.loss, rtol)
-    return Lyapunov(run.t, seen, rises, run, optimizer, problem)
+    fitted, start, _, _ = prepare_run(optimizer, problem, x0)
+    jax.eval_shape(lambda: _value_at_start(fitted, problem.loss, start))  # raises if none is known
+    map_run, flow_run = (
+        run(optimizer, problem, steps, x0=x0, throw=throw) for run in (iterate, integrate)
+    )
+    map_value, flow_value = (
+        _values(fitted, problem.loss, start, run.t, run.y, run.loss) for run in (map_run, flow_run)
+    )
+    return Lyapunov(map_run.t, map_value, flow_value, map_run, flow_run, optimizer, problem)
+
+
+def _value_at_start(optimizer: AbstractOptimizer, loss: Callable, start: PyTree) -> Array:
+    x, flat_loss, grad = flatten_loss(loss, start)
+    return optimizer.lyapunov(jnp.zeros((), x.dtype), optimizer.init(x, grad), flat_loss)
 
 
 @eqx.filter_jit
-def _energy(
-    optimizer: AbstractOptimizer,
-    loss: Callable,
-    start: PyTree,
-    t: Array,
-    y: Any,
-    losses: Array,
-    rtol: Array,
-):
+def _values(
+    optimizer: AbstractOptimizer, loss: Callable, start: PyTree, t: Array, y: Any, losses: Array
+) -> Array:
+    """The Lyapunov function at each point of a run, NaN from the first failure on."""
     _, flat_loss, _ = flatten_loss(loss, start)
-    seen = jax.vmap(lambda t, y: optimizer.lyapunov(t, y, flat_loss))(t, y)
-    fine = jnp.isfinite(seen) & jnp.isfinite(losses) & jnp.isfinite(y.x).all(-1)
-    seen = jnp.where(jnp.cumprod(fine) > 0, seen, jnp.nan)
-    rise = jnp.diff(seen, prepend=seen[:1])
-    noise = ROUND_OFF * jnp.maximum(jnp.finfo(seen.dtype).eps, rtol) * jax.lax.cummax(jnp.abs(seen))
-    return seen, jnp.where(rise <= noise, 0, rise)
+    values = jax.vmap(lambda t, y: optimizer.lyapunov(t, y, flat_loss))(t, y)
+    is_finite = jnp.isfinite(values) & jnp.isfinite(losses) & jnp.isfinite(y.x).all(-1)
+    return jnp.where(jnp.cumprod(is_finite) > 0, values, jnp.nan)
 
 
-def _check(optimizer: AbstractOptimizer, problem: Problem, run: Trajectory) -> None:
-    must_be_optimizer(optimizer)
-    must_be_problem(problem)
-    if not isinstance(run, Trajectory):
-        raise InvalidType(
-            f"`trajectory` must come from iterate or integrate, got {type(run).__name__}; run one of them."
-        )
-    if run.t.ndim != 1:
-        raise InvalidValue("`trajectory` holds a batch; use equinox.filter_vmap over its members.")
-    point = jax.eval_shape(
-        lambda x: optimizer.init(x, lambda x: x), jax.ShapeDtypeStruct((problem.dim,), run.t.dtype)
-    )
-    same = run.problem == problem.name and _agree(run.optimizer, repr(optimizer))
-    if not same or point._fields != run.y._fields or point.x.shape != run.y.x.shape[-1:]:
-        raise InvalidValue(
-            f"`trajectory` is of {run.optimizer} on {run.problem}, but `optimizer` and `problem` are {optimizer!r} and "
-            f"{problem.name}; pass those of the run."
-        )
+def _rises(values: Array, rtol: Any) -> Array:
+    """The rises since the point before, without those within round-off or the tolerance."""
+    rtol = jnp.broadcast_to(jnp.asarray(rtol, values.dtype), values.shape[:-1])[..., None]
+    precision = jnp.maximum(jnp.finfo(values.dtype).eps, rtol)
+    largest = jax.lax.cummax(jnp.abs(values), axis=values.ndim - 1)
+    rises = jnp.diff(values, prepend=values[..., :1])
+    return jnp.where(rises <= ROUND_OFF * precision * largest, 0, rises)
 
 
-def _agree(one: str, other: str) -> bool:
-    """Whether two optimizers print the same, up to the digits of a float32; members of batches do not print numbers."""
-    if "[" in one + other:
-        return one.partition("(")[0] == other.partition("(")[0]
-    number = r"(?<![\w.])\d[\d.]*(?:e[-+]?\d+)?"
-    one, other = (
-        re.sub(number, lambda found: f"{float(found[0]):.5g}", text) for text in (one, other)
-    )
-    return one == other
+def _count_rises(kind: str, rises: Array) -> str:
+    number, steps = int((rises > 0).sum()), rises.shape[-1] - 1
+    largest = f" by at most {float(jnp.nanmax(rises)):.3g}" if number else ""
+    return f"{kind} rises in {number} of {steps} steps{largest}"

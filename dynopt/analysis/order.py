@@ -1,14 +1,14 @@
-"""The order: how the gap closes as the clock is refined and the flow held fixed."""
+"""The order: the power of the time step h with which the global error goes to 0."""
 
 import math
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Float
 
 from ..checks import Scalar, positive, whole_number
 from ..derivations.expansion import settling_time
@@ -20,38 +20,61 @@ from ..runs.prepare import MAX_STEPS, flatten_loss
 from ..runs.trajectory import GAVE_UP
 from .round_off import iterate_twice
 
-Points = np.ndarray
-MAX_REFINEMENTS = 20  # clocks: the finest takes half a million times as many steps as the first
-UNSETTLED = 0.1  # from the first pairwise slope of a fit to the last
-STEADY = 0.02  # pairwise slopes nearer than this to the finest one belong to the same straight line
+MAX_REFINEMENTS = 20  # the finest map then takes half a million times as many steps as the first
+ROUND_OFF_MARGIN = 10  # an error is clear of round-off if it is larger than so many times that
+SOLVER_MARGIN = {"float64": 1000, "float32": 100}  # the same of the solver's error, by dtype
+MIN_POINTS = 3  # of a fit
+STEADY = 0.02  # pairwise slopes that differ by less from the finest one belong to one line
+UNSETTLED = 0.1  # a fit whose first and last pairwise slopes differ by more than this is doubtful
 
 
 class Order(eqx.Module):
-    """The gap at h, h/2, h/4, ... over one fixed time, and the slope of its logarithm.
+    """The global error at the time steps h, h/2, h/4, ... over one fixed time, and its order.
 
-    - `h`, `error`: step and largest gap over the common times, shape `(refinements,)`.
-    - `pairwise`: slopes of neighbours, shape `(refinements - 1,)`. - `slope`, `stderr`: of a straight line through the
-      points of `window` = (first, last), last included; NaN and None where fewer than three points clear the floor.
-    - `floor`: the round-off that the map gathers at each h. - `solver_error`: the flow's own, the largest over all h.
-    - `expected`: what the page declares. - `time`: the length of the runs. - `optimizer`, `problem`: whose it is.
+    - `h`: the time steps, shape `(refinements,)`.
+    - `error`: for each the largest global error over the times that all of them share, same shape.
+    - `pairwise`: the slopes of log(error) against log(h) between neighbours, shape
+      `(refinements - 1,)`.
+    - `slope`, `stderr`: the slope of a straight line that is fitted to the points from the first to
+      the last of `window`, both included, and its standard error. They are NaN, and `window` is
+      None, if there is no fit.
+    - `reason`: why there is no fit; "" if there is one.
+    - `floor`: the round-off that the map accumulates at each h, shape `(refinements,)`.
+    - `solver_error`: an estimate of the error of the flow itself, the largest over all h.
+    - `expected`: the order that the optimizer declares.
+    - `time`: the length of the runs.
+    - `dtype`: the number format of the runs.
+    - `solver`: the solver of the flow.
+    - `optimizer`, `problem`: the optimizer and the problem that were run.
     """
 
-    h: Points
-    error: Points
-    pairwise: Points
+    h: Float[np.ndarray, " n"]
+    error: Float[np.ndarray, " n"]
+    pairwise: Float[np.ndarray, " m"]
     slope: float
     stderr: float
     window: tuple[int, int] | None = eqx.field(static=True)
-    floor: Points
+    floor: Float[np.ndarray, " n"]
     solver_error: float
     expected: float
     time: float
+    dtype: str = eqx.field(static=True)
+    solver: str = eqx.field(static=True)
+    reason: str = eqx.field(static=True)
     optimizer: AbstractOptimizer
     problem: Problem
 
     def __repr__(self) -> str:
         measured = f"{self.slope:.4f} ± {self.stderr:.4f}, expected {self.expected:g}"
         return f"Order({measured}, {self.optimizer} on {self.problem.name})"
+
+
+class _Flow(NamedTuple):
+    """The positions of a flow at the common times, those at a looser tolerance, the solver."""
+
+    x: Array
+    looser: Array
+    solver: str
 
 
 def order(
@@ -62,121 +85,120 @@ def order(
     *,
     x0: Any = None,
 ) -> Order:
-    """Refine the page, h → h/2 → h/4 → ..., and fit the slope of log(largest gap) against log(h).
+    """Refine the time step, h -> h/2 -> h/4 -> ..., and fit the slope of log(error) over log(h).
 
-    The map runs once per clock, beside a copy with one more rounding in every step: their difference is the round-off
-    floor. The flow is solved at two tolerances, once for all clocks unless it knows h: their difference is the solver's
-    own error. Points below ten times the floor, or a thousand times the solver's error (in float32 a hundred times),
-    are left out. The order is a limit, so the fit starts at the finest point left and reaches back over all neighbours
-    whose pairwise slopes stay within 0.02 of the finest, at least three. (A map that only comes to its flow after a
-    while, at `optimizer.settling`, is looked at from then on.)
+    The flow is held fixed. It is solved at two tolerances, once for all time steps unless it
+    depends on h; the difference of the two solutions is the solver's own error. The map runs once
+    per time step, together with a copy that has one more rounding in every step; their difference
+    is the round-off floor.
 
-    - `time`: length of the runs, by default 50 h beyond `optimizer.settling`; rounded to whole steps.
-    - `refinements`: how many clocks, from 3 to 20: the finest takes 2^(refinements - 1) times as many steps.
+    Points below ten times the floor are left out, and points below a thousand times the solver's
+    error (in float32 a hundred times). The order is a limit. So the fit starts at the finest
+    point left and reaches back over all neighbours whose pairwise slopes differ by less than 0.02
+    from the finest one; it has at least three points. If the map approaches its flow only after
+    a settling time (`Memoryless`), errors count from then on.
 
-    **Warns:** if round-off leaves fewer than three points, or their slopes still move. **Raises:** `SolverFailure` if
-    the flow fails; `InvalidValue` if `time` ends before the map has come to its flow, or takes too many
-    steps.
+    - `time`: the length of the runs, by default 50 h after the settling time; it is rounded to
+      whole steps.
+    - `refinements`: the number of time steps, from 3 to 20. The finest map takes
+      2^(refinements - 1) times as many steps as the first.
+    - `x0`: the start, as for `iterate`.
+
+    **Warns:** if fewer than three points are clear of round-off, or their slopes still change.
+
+    **Raises:** `SolverFailure` if the flow fails; `InvalidValue` if `time` ends before the map has
+    settled on its flow, or takes too many steps.
 
     >>> from dynopt import SGD, problems
-    >>> print(f"{order(SGD(0.01), problems.rosenbrock(), time=0.02).expected:g}")
-    1
+    >>> print(f"{order(SGD(0.01), problems.booth(), refinements=4).slope:.2f}")
+    1.02
     """
     refinements = whole_number("refinements", refinements, least=3, most=MAX_REFINEMENTS, like=8)
-    steps = (
-        50 if time is None else max(1, round(float(positive("time", time)) / float(optimizer.h)))
-    )
+    first, steps = _saved_steps(optimizer, time, refinements)
     dtype = jnp.result_type(*jax.tree.leaves(problem.start(x0)))
-    first = (
-        0
-        if optimizer.regularity.order == 1
-        else math.ceil(float(settling_time(optimizer) / optimizer.h))
-    )
-    if first >= steps:
-        if time is not None:
-            raise InvalidValue(
-                f"`time` is {float(time):g}, but the map of {optimizer!r} comes to its flow at "
-                f"{first * float(optimizer.h):.3g} only; use twice that."
-            )
-        steps += first
-    if steps * 2 ** (refinements - 1) > MAX_STEPS:
-        raise InvalidValue(
-            f"`time` is {float(steps * optimizer.h):.3g}, so the finest of {refinements} clocks would take "
-            f"{steps * 2.0 ** (refinements - 1):.2g} steps; use a shorter `time` or fewer `refinements`."
-        )
     optimizers = [optimizer.refine(2**i) for i in range(refinements)]
-    clocks = list(
-        enumerate(optimizers if flows_differ(optimizers, problem, x0) else optimizers[:1])
-    )
+    solved = optimizers if flows_differ(optimizers, problem, x0) else optimizers[:1]
+    rtol = finest_rtol(dtype, optimizer)
     flows = [
-        _solved(page, problem, steps, 2**i, finest_rtol(dtype, optimizer), x0) for i, page in clocks
-    ]
-    flows *= refinements // len(flows)
-    measured = np.array(
-        [
-            _measure(page, problem, (first, steps), 2**i, flows[i], x0)
-            for i, page in enumerate(optimizers)
-        ]
-    )
-    h, error, floor, solver_error = measured.T
+        _solve(refined, problem, steps, 2**i, rtol, x0) for i, refined in enumerate(solved)
+    ] * (refinements // len(solved))
+    rows = []
+    for i, (refined, flow) in enumerate(zip(optimizers, flows, strict=True)):
+        x, rounded = iterate_twice(refined, problem, steps, 2**i, x0=x0)
+        differences = x - flow.x, x - rounded, flow.x - flow.looser
+        rows.append((float(refined.h), *(_largest(d[first:]) for d in differences)))
+    h, error, floor, solver_error = np.array(rows).T
 
-    clear = (
+    is_clear = (
         np.isfinite(error)
-        & (error > 10 * floor)
-        & (error > (1000 if dtype == jnp.float64 else 100) * solver_error)
+        & (error > ROUND_OFF_MARGIN * floor)
+        & (error > SOLVER_MARGIN.get(str(dtype), 100) * solver_error)
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
-    window = _window(clear, pairwise)
+    window, reason = _window(is_clear, pairwise), ""
     slope = stderr = np.nan
-    if window is not None:
-        slope, stderr = _line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
-        one, last = pairwise[window[0]], pairwise[window[1] - 1]
-        if abs(one - last) > UNSETTLED:
-            warnings.warn(
-                f"the slopes of {optimizer} on {problem.name} still move, from {one:.3g} to {last:.3g}, so its order "
-                "has not settled; use more `refinements` or a smaller `learning_rate`.",
-                stacklevel=2,
-            )
-    else:
-        lost = int((~np.isfinite(error)).sum())
-        finer = (
-            ""
-            if dtype == jnp.float64
-            else "use float64 (jax.config.update('jax_enable_x64', True)) or "
-        )
-        other = (
-            "a larger `learning_rate`" if finer else "use a larger `learning_rate` or another start"
-        )
-        diverged = refinements - lost < 3  # as many as a fit needs
-        remedy = (
-            f"{lost} are not finite; use a smaller `learning_rate`"
-            if diverged
-            else f"{finer}{other}"
-        )
+    if window is None:
+        reason, remedy = _why_no_fit(error, is_clear, str(dtype))
         warnings.warn(
-            f"only {int(clear.sum())} of {refinements} gaps of {optimizer} on {problem.name} stand clear of round-off "
-            f"and of the solver's own error in {dtype}, too few for a slope; {remedy}.",
+            f"no order of {optimizer} on {problem.name} is fitted: {reason}; {remedy}.",
             stacklevel=2,
         )
-    span = float(steps * optimizer.h)
-    kept = (
-        h,
-        error,
-        pairwise,
-        slope,
-        stderr,
-        window,
-        floor,
-        float(solver_error.max()),
-        optimizer.regularity.order,
-        span,
+    else:
+        slope, stderr = _fit_line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
+        coarsest, finest = pairwise[window[0]], pairwise[window[1] - 1]
+        if abs(coarsest - finest) > UNSETTLED:
+            warnings.warn(
+                f"the slopes of {optimizer} on {problem.name} still change, from {coarsest:.3g} to "
+                f"{finest:.3g}, so its order has not settled; use more `refinements` or a smaller "
+                "`learning_rate`.",
+                stacklevel=2,
+            )
+    return Order(
+        h=h,
+        error=error,
+        pairwise=pairwise,
+        slope=slope,
+        stderr=stderr,
+        window=window,
+        floor=floor,
+        solver_error=float(solver_error.max()),
+        expected=optimizer.regularity.order,
+        time=float(steps * optimizer.h),
+        dtype=str(dtype),
+        solver=" and ".join(dict.fromkeys(flow.solver for flow in flows)),
+        reason=reason,
+        optimizer=optimizer,
+        problem=problem,
     )
-    return Order(*kept, optimizer, problem)
+
+
+def _saved_steps(
+    optimizer: AbstractOptimizer, time: Scalar | None, refinements: int
+) -> tuple[int, int]:
+    """The first step of the coarsest map at which errors count, and the last one."""
+    h = float(optimizer.h)
+    steps = 50 if time is None else max(1, round(float(positive("time", time)) / h))
+    has_order_one = optimizer.regularity.order == 1
+    first = 0 if has_order_one else math.ceil(float(settling_time(optimizer) / optimizer.h))
+    if first >= steps:
+        if time is not None:
+            raise InvalidValue(
+                f"`time` is {float(time):g}, but the map of {optimizer!r} settles on its flow only "
+                f"at {first * h:.3g}; use twice that."
+            )
+        steps += first
+    finest = steps * 2.0 ** (refinements - 1)
+    if finest > MAX_STEPS:
+        raise InvalidValue(
+            f"`time` is {steps * h:.3g}, so the finest of {refinements} time steps would take "
+            f"{finest:.2g} steps; use a shorter `time` or fewer `refinements`."
+        )
+    return first, steps
 
 
 def flows_differ(optimizers: list[AbstractOptimizer], problem: Problem, x0: Any) -> bool:
-    """Whether each clock has a flow of its own, by its field or by its start."""
+    """Whether each time step has a flow of its own, by its vector field or by its start."""
     if optimizers[0].regularity.flow_depends_on_h:
         return True
     start = problem.start(x0)
@@ -188,61 +210,66 @@ def flows_differ(optimizers: list[AbstractOptimizer], problem: Problem, x0: Any)
     return not all(map(np.array_equal, coarse, fine))
 
 
-def _solved(
+def _solve(
     optimizer: AbstractOptimizer, problem: Problem, saves: int, every: int, rtol: float, x0: Any
-):
-    """The flow's positions, and at a looser tolerance."""
+) -> _Flow:
+    """The flow at the finest tolerance at which it can be solved, and at a tenfold tolerance."""
 
-    def solved(rtol):
-        return integrate(optimizer, problem, saves * every, x0=x0, save_every=every, rtol=rtol).y.x
+    def solve(factor) -> _Flow:
+        flow, looser = (
+            integrate(optimizer, problem, saves * every, x0=x0, save_every=every, rtol=tolerance)
+            for tolerance in (factor * rtol, 10 * factor * rtol)
+        )
+        return _Flow(flow.y.x, looser.y.x, flow.stats["solver"])
 
-    for looser in (
-        1,
-        100,
-    ):  # a flow that is itself off by a few ulp, or stiff, is not solved so finely
+    for factor in (1, 100):  # a flow that is stiff, or whose field is off by a few ulp, needs more
         try:
-            return solved(looser * rtol), solved(10 * looser * rtol)
+            return solve(factor)
         except SolverFailure as failure:
             if failure.status not in GAVE_UP:
                 raise
-    return solved(1e4 * rtol), solved(1e5 * rtol)
+    return solve(1e4)
 
 
-def _measure(
-    optimizer: AbstractOptimizer,
-    problem: Problem,
-    saves: tuple[int, int],
-    every: int,
-    flows: Any,
-    x0: Any,
-):
-    """h, the largest gap, the round-off floor and the solver's error of one clock, from the first save to the last."""
-    (first, last), (flow, looser) = saves, flows
-    x, rounded = iterate_twice(optimizer, problem, last, every, x0=x0)
-    return float(optimizer.h), *(
-        _largest(apart[first:]) for apart in (x - flow, x - rounded, flow - looser)
-    )
+def _largest(differences: Array) -> float:
+    """The largest Euclidean norm over all times."""
+    return float(jnp.linalg.norm(differences, axis=-1).max())
 
 
-def _largest(apart: PyTree) -> float:
-    return float(jnp.linalg.norm(apart, axis=-1).max())
+def _window(is_clear: np.ndarray, pairwise: np.ndarray) -> tuple[int, int] | None:
+    """The first and the last point of the fit; None if fewer than three points serve.
 
-
-def _window(clear: Points, pairwise: Points) -> tuple[int, int] | None:
-    """From the finest clear point back while points stay clear and slopes steady; None if fewer than three points."""
-    last = int(np.flatnonzero(clear)[-1]) if clear.any() else 0
+    From the finest clear point it reaches back while points are clear and slopes are steady.
+    """
+    last = int(np.flatnonzero(is_clear)[-1]) if is_clear.any() else 0
     first = last
     while (
         first > 0
-        and clear[first - 1]
+        and is_clear[first - 1]
         and (last - first < 2 or abs(pairwise[first - 1] - pairwise[last - 1]) < STEADY)
     ):
         first -= 1
-    return (first, last) if last - first >= 2 else None
+    return (first, last) if last - first + 1 >= MIN_POINTS else None
 
 
-def _line(x: Points, y: Points, inside: slice) -> tuple[float, float]:
-    """Slope of the straight line through the points inside, and its standard error."""
+def _why_no_fit(error: np.ndarray, is_clear: np.ndarray, dtype: str) -> tuple[str, str]:
+    """The reason and a remedy."""
+    infinite = int((~np.isfinite(error)).sum())
+    if len(error) - infinite < MIN_POINTS:
+        reason = f"{infinite} of {len(error)} errors are not finite, so too few are left"
+        return reason, "use a smaller `learning_rate`"
+    reason = (
+        f"only {int(is_clear.sum())} of {len(error)} errors are clear of round-off and of the "
+        f"solver's own error in {dtype}, which is too few"
+    )
+    if dtype == "float64":
+        return reason, "use a larger `learning_rate` or another start"
+    double = "use float64 (jax.config.update('jax_enable_x64', True))"
+    return reason, f"{double} or a larger `learning_rate`"
+
+
+def _fit_line(x: np.ndarray, y: np.ndarray, inside: slice) -> tuple[float, float]:
+    """The slope of the straight line through the points inside, and its standard error."""
     x, y = x[inside] - x[inside].mean(), y[inside] - y[inside].mean()
     slope = x @ y / (x @ x)
     residual = y - slope * x

@@ -1,4 +1,4 @@
-"""Round-off: how far the map strays by rounding alone."""
+"""Round-off: how far rounding alone moves the map."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ..optimizers import AbstractOptimizer
+from ..optimizers.wrappers.base import AbstractDerived
 from ..problems import Problem
 from ..runs.iterate import run_map
 from ..runs.prepare import prepare_run
@@ -17,52 +18,43 @@ from ..runs.prepare import prepare_run
 def iterate_twice(
     optimizer: AbstractOptimizer, problem: Problem, saves: int, every: int, *, x0: Any = None
 ) -> Array:
-    """The map's positions after each `every` steps, as they are and with one more rounding in every step.
+    """The positions of the map after every `every` steps, without and with one more rounding.
 
-    In exact arithmetic the two are equal; what parts them is round-off. One compilation serves every `every`.
+    The second run rounds once more in every step. In exact arithmetic the two runs are equal, so
+    their difference is round-off. One compilation serves all values of `every`.
     """
-    optimizer, x0, *_ = prepare_run(optimizer, problem, x0)
-    return _twice(optimizer, problem.loss, x0, saves, jnp.asarray(every))
+    fitted, start, *_ = prepare_run(optimizer, problem, x0)
+    return _run_both(fitted, problem.loss, start, saves, jnp.asarray(every))
 
 
 @eqx.filter_jit
-def _twice(
-    optimizer: AbstractOptimizer, loss: Callable, x0: PyTree, saves: int, every: Array
+def _run_both(
+    optimizer: AbstractOptimizer, loss: Callable, start: PyTree, saves: int, every: Array
 ) -> Array:
+    dtype = jnp.result_type(optimizer.h)
+
     def run(size):
-        return run_map(_Rounded(optimizer, size), loss, x0, saves + 1, every)[1].x
+        return run_map(_Rounded(optimizer, size), loss, start, saves + 1, every)[1].x
 
-    ulp = jnp.finfo(jnp.result_type(optimizer.h)).eps
-    return jax.vmap(run)(jnp.array([0, ulp], jnp.result_type(optimizer.h)))
+    return jax.vmap(run)(jnp.array([0, jnp.finfo(dtype).eps], dtype))
 
 
-class _Rounded(AbstractOptimizer):
-    """A page whose positions are off by up to `size` of themselves after each step, this way or that."""
+class _Rounded(AbstractDerived):
+    """An optimizer whose position is off by up to `size` times itself after each step."""
 
     optimizer: AbstractOptimizer
     size: Array
 
-    def __init__(self, optimizer: AbstractOptimizer, size: Array):
-        self.optimizer = optimizer
-        self.size = size
-
-    @property
-    def h(self):
-        return self.optimizer.h
-
-    def init(self, x, grad):
-        return self.optimizer.init(x, grad)
+    def __init__(self, optimizer, size):
+        self.optimizer, self.size = optimizer, size
 
     def vector_field(self, t, y, grad):
         return self.optimizer.vector_field(t, y, grad)
 
-    def optax(self):
-        return self.optimizer.optax()
-
     def step(self, t, y, grad):
         y = self.optimizer.step(t, y, grad)
-        # the usual hash of shaders: numbers without a pattern, and without a seed
-        wild = 43758.5453 * jnp.sin(
-            12.9898 * (t / self.h) + 78.233 * jnp.arange(y.x.size, dtype=y.x.dtype)
-        )
-        return y._replace(x=y.x + self.size * y.x * (2 * (wild - jnp.floor(wild)) - 1))
+        # This hash, known from shaders, gives numbers without a pattern and without a seed.
+        angle = 12.9898 * (t / self.h) + 78.233 * jnp.arange(y.x.size, dtype=y.x.dtype)
+        hashed = 43758.5453 * jnp.sin(angle)
+        noise = 2 * (hashed - jnp.floor(hashed)) - 1
+        return y._replace(x=y.x + self.size * y.x * noise)

@@ -1,5 +1,6 @@
-"""The gap closes like h for every page with a warm start, like √h for RMSprop from zero; round-off is found, not fitted."""
+"""The global error is O(h) for every optimizer with a warm start, O(√h) for RMSprop from zero; round-off is not fitted."""
 
+import dataclasses
 import re
 import sys
 import warnings
@@ -23,7 +24,7 @@ from dynopt import (
     integrate,
     problems,
 )
-from dynopt.analysis.order import _line, _window
+from dynopt.analysis.order import _fit_line, _window
 from dynopt.errors import InvalidValue, SolverFailure
 from dynopt.optimizers import catalogue
 
@@ -32,18 +33,20 @@ booth = mixture("booth", problems.booth().x0)
 single = Problem(MIXED["bent"], np.array([-2.0, 1.0], np.float32), name="smooth")
 warm = smooth_optimizers(0.001)
 README = (Path(dynopt.__file__).parent.parent / "README.md").read_text()
+SENTENCES = " ".join(README.split())
 
 
 @pytest.mark.parametrize("name", warm)
-def test_gap_closes_at_the_declared_order(name):
+def test_the_global_error_has_the_declared_order(name):
     optimizer = warm[name]
     measured = analysis.order(optimizer, fitting(optimizer, smooth))
     assert optimizer.regularity.order == measured.expected == 1
     assert abs(measured.pairwise[-1] - 1) < 0.02
     assert abs(measured.slope - 1) < 0.02 and measured.stderr < 0.01
     assert len(measured.h) == 8 and measured.window[1] == 7
+    assert (measured.dtype, measured.solver, measured.reason) == ("float64", "Tsit5", "")
 
-    # and the README shows what is measured of the page as its defaults make it
+    # and the README shows the order of the optimizer as its defaults make it
     optimizer = catalogue[name](0.001, **({"smoothing": 20.0} if name == "signum" else {}))
     measured = analysis.order(optimizer, fitting(optimizer, booth))
     shown = re.search(rf"^\| `{type(optimizer).__name__}` .*\| ([\d.]+) \|$", README, re.M)
@@ -62,7 +65,7 @@ def test_the_maximum_error_of_gradient_descent_on_rosenbrock_halves():
 def test_warm_rmsprop_has_order_one_and_the_readme_says_so_of_the_corrected_one():
     assert abs(analysis.order(RMSprop(0.001, initial_scale=4.0), smooth).pairwise[-1] - 1) < 0.02
     corrected = analysis.order(warm["rmsprop"], booth)
-    assert f"RMSprop has order {corrected.pairwise[-1]:.2f}." in README
+    assert f"RMSprop has order {corrected.pairwise[-1]:.2f}." in SENTENCES
 
 
 @pytest.mark.parametrize("eps", [1e-8, 1e-4])
@@ -73,28 +76,40 @@ def test_rmsprop_from_zero_has_order_one_half(eps):
     assert abs(measured.slope - 0.5) < 0.1
 
 
-def test_no_default_page_pretends_to_order_one():
+def test_rmsprop_as_its_defaults_make_it_never_shows_order_one():
     """An implementation that shows slope 1 here does not simulate optax's default start."""
     assert analysis.order(RMSprop(0.01), smooth).pairwise.max() < 0.6
 
 
 @pytest.mark.parametrize(
-    ("page", "solves"), [(SGD(0.01), 2), (Modified(SGD(0.01)), 6)], ids=["sgd", "modified"]
+    ("optimizer", "solves"), [(SGD(0.01), 2), (Modified(SGD(0.01)), 6)], ids=["sgd", "modified"]
 )
-def test_one_flow_serves_all_clocks_unless_it_knows_the_step(optimizer, solves, monkeypatch):
-    """Once at each of two tolerances; and it is, to the last bit, the flow that each clock would have had."""
-    room, asked = sys.modules["dynopt.analysis.order"], []
+def test_one_flow_serves_all_time_steps_unless_it_depends_on_them(optimizer, solves, monkeypatch):
+    """Once at each of two tolerances; and it is, to the last bit, the flow that each time step would have had."""
+    module, solved = sys.modules["dynopt.analysis.order"], []
     monkeypatch.setattr(
-        room,
+        module,
         "integrate",
-        lambda optimizer, *a, **k: asked.append(optimizer) or integrate(optimizer, *a, **k),
+        lambda optimizer, *a, **k: solved.append(optimizer) or integrate(optimizer, *a, **k),
     )
     shared = analysis.order(optimizer, smooth, refinements=3)
-    assert len(asked) == solves
-    monkeypatch.setattr(room, "flows_differ", lambda *_: True)
+    assert len(solved) == solves
+    monkeypatch.setattr(module, "flows_differ", lambda *_: True)
     np.testing.assert_array_equal(
         analysis.order(optimizer, smooth, refinements=3).error, shared.error
     )
+
+
+def test_it_names_every_solver_of_its_flows(monkeypatch):
+    names = iter(["Tsit5", "Tsit5", "Kvaerno5", "Kvaerno5", "Tsit5", "Tsit5"])
+
+    def solve(*args, **options):
+        run = integrate(*args, **options)
+        return dataclasses.replace(run, stats=run.stats | {"solver": next(names)})
+
+    monkeypatch.setattr(sys.modules["dynopt.analysis.order"], "integrate", solve)
+    measured = analysis.order(Modified(SGD(0.01)), smooth, refinements=3)
+    assert measured.solver == "Tsit5 and Kvaerno5"
 
 
 def test_the_flow_is_held_fixed_and_the_times_are_common():
@@ -105,7 +120,7 @@ def test_the_flow_is_held_fixed_and_the_times_are_common():
     assert measured.error[0] == pytest.approx(float(coarse.largest), rel=1e-8)
 
 
-def test_the_solvers_error_is_far_below_each_fitted_gap():
+def test_the_solvers_error_is_far_below_each_fitted_error():
     measured = analysis.order(Adam(0.01), smooth)
     first, last = measured.window
     assert (measured.error > 1000 * measured.solver_error)[
@@ -118,27 +133,28 @@ def test_the_floor_is_round_off():
     double = analysis.order(SGD(0.01), smooth, refinements=4)
     assert (double.floor > 0).all() and (double.floor < 1e-12).all()
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # two of the four gaps are too near the floor, as another test says
+        warnings.simplefilter("ignore")  # two of the four errors are too near the floor
         coarse = analysis.order(SGD(0.01), single, refinements=4)
     assert (coarse.floor > 1e7 * double.floor).all()
 
 
 def test_float32_warns_when_round_off_leaves_no_slope():
-    with pytest.warns(UserWarning, match=r"only \d of 8 gaps of SGD.* on smooth stand clear of .* in float32, too few for a slope; use float64") as seen:  # fmt: skip
+    with pytest.warns(UserWarning, match=r"no order of SGD.* on smooth is fitted: only \d of 8 errors are clear of .* in float32, .* too few; use float64") as caught:  # fmt: skip
         measured = analysis.order(SGD(1e-5), single)
-    assert len(seen) == 1 and measured.window is None and np.isnan(measured.slope)
+    assert len(caught) == 1 and measured.window is None and np.isnan(measured.slope)
+    assert measured.dtype == "float32" and measured.reason in str(caught[0].message)
 
 
 def test_a_map_that_diverges_is_not_called_round_off():
     with pytest.warns(
-        UserWarning, match=r"too few for a slope; 8 are not finite; use a smaller `learning_rate`"
+        UserWarning,
+        match=r"8 of 8 errors are not finite, so too few are left; use a smaller `learning_rate`",
     ):
-        assert analysis.order(SGD(1.0), problems.rosenbrock()).window is None
+        measured = analysis.order(SGD(1.0), problems.rosenbrock())
+    assert measured.window is None and measured.reason.startswith("8 of 8 errors are not finite")
 
 
-def test_float32_is_quiet_where_the_gap_is_plain():
+def test_float32_does_not_warn_where_the_error_is_large():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         measured = analysis.order(SGD(0.04), single, refinements=4)
@@ -150,10 +166,10 @@ def test_a_flow_too_stiff_for_a_fine_solution_is_solved_more_loosely(
     finest, solver_error, monkeypatch
 ):
     module = sys.modules["dynopt.analysis.order"]
-    solve, asked = module.integrate, []
+    solve, tolerances = module.integrate, []
 
     def limited(*args, rtol, **options):
-        asked.append(rtol)
+        tolerances.append(rtol)
         if rtol < finest:
             raise SolverFailure("too stiff", partial=None, status=Status.max_steps, t_reached=0.0)
         return solve(*args, rtol=rtol, **options)
@@ -161,23 +177,23 @@ def test_a_flow_too_stiff_for_a_fine_solution_is_solved_more_loosely(
     monkeypatch.setattr(module, "integrate", limited)
     measured = analysis.order(SGD(0.02), fitting(SGD(0.02), smooth), refinements=4)
     assert measured.slope == pytest.approx(1, abs=0.05) and 0 < measured.solver_error < solver_error
-    assert min(asked) < finest <= asked[-2] < asked[-1]
+    assert min(tolerances) < finest <= tolerances[-2] < tolerances[-1]
 
 
-def test_slopes_that_still_move_are_told():
-    """At these rates the gap on x⁸ shrinks faster than the step."""
+def test_slopes_that_still_change_warn():
+    """At these rates the error on x⁸ shrinks faster than the time step."""
     steep = Problem(lambda x: (x**8).sum() / 8, [1.0], name="steep")
     with pytest.warns(
         UserWarning,
-        match=r"slopes of SGD.* on steep still move, from 1\.\d+ to 1\.\d+, so its order has not",
+        match=r"slopes of SGD.* on steep still change, from 1\.\d+ to 1\.\d+, so its order has not",
     ):
         measured = analysis.order(SGD(0.2), steep, refinements=4)
     assert measured.window is not None and np.ptp(measured.pairwise[measured.window[0] :]) > 0.1
 
 
 def test_the_window_reaches_back_while_slopes_are_steady():
-    clear, slopes = np.ones(6, bool), np.array([2.0, 1.3, 1.01, 1.005, 1.0])
-    assert _window(clear, slopes) == (2, 5)
+    is_clear, slopes = np.ones(6, bool), np.array([2.0, 1.3, 1.01, 1.005, 1.0])
+    assert _window(is_clear, slopes) == (2, 5)
     assert _window(np.array([1, 1, 1, 1, 0, 0], bool), slopes) == (1, 3)
     assert _window(np.array([1, 1, 0, 1, 1, 0], bool), slopes) is None
     assert _window(np.zeros(6, bool), slopes) is None
@@ -187,13 +203,13 @@ def test_the_line_is_least_squares():
     x, y = np.arange(5.0), np.array([0.1, 1.0, 2.2, 2.9, 4.0])
     (slope, _), covariance = np.polyfit(x, y, 1, cov="unscaled")
     residual = y - np.polyval(np.polyfit(x, y, 1), x)
-    got = _line(x, y, slice(0, 5))
+    fitted = _fit_line(x, y, slice(0, 5))
     np.testing.assert_allclose(
-        got, (slope, np.sqrt(covariance[0, 0] * (residual @ residual) / 3)), rtol=1e-12
+        fitted, (slope, np.sqrt(covariance[0, 0] * (residual @ residual) / 3)), rtol=1e-12
     )
 
 
-def test_it_prints_the_claim():
+def test_it_prints_the_slope_and_what_was_expected():
     text = repr(analysis.order(SGD(0.01), smooth, refinements=4))
     assert (
         text.startswith("Order(1.0")
@@ -202,7 +218,7 @@ def test_it_prints_the_claim():
     )
 
 
-@pytest.mark.parametrize(("option", "words"), [({"refinements": 2}, "`refinements` must be a whole number from 3 to 20, got 2"), ({"time": -1.0}, "`time` is -1"), ({"time": 0}, "`time` is 0"), ({"time": 1e7}, "so the finest of 8 clocks would take")])  # fmt: skip
+@pytest.mark.parametrize(("option", "words"), [({"refinements": 2}, "`refinements` must be a whole number from 3 to 20, got 2"), ({"time": -1.0}, "`time` is -1"), ({"time": 0}, "`time` is 0"), ({"time": 1e7}, "so the finest of 8 time steps would take")])  # fmt: skip
 def test_wrong_options(option, words):
     with pytest.raises(InvalidValue, match=words):
         analysis.order(SGD(0.01), smooth, **option)

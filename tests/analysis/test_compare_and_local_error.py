@@ -1,4 +1,4 @@
-"""A gap is the gap: closed forms, matched times, and a solver error that is measured and small beside it."""
+"""The global error agrees with closed forms, and the solver's own error in it is measured and small."""
 
 import dataclasses
 import re
@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 from losses import fitting, mixture
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, analysis, iterate, problems
+from dynopt.analysis.compare import distance
 from dynopt.errors import InvalidValue, SolverFailure
 from dynopt.runs.prepare import fit_to_start, flatten_loss
 
@@ -30,7 +31,7 @@ CASES = [(name, problem) for name in FIRST for problem in (bowl, rosenbrock)]
 
 
 @pytest.mark.parametrize(("h", "error"), [(0.1, 0.01920), (0.05, 0.00939), (0.025, 0.00465)])
-def test_the_gap_of_gradient_descent_at_time_one(h, error):
+def test_the_global_error_of_gradient_descent_at_time_one(h, error):
     """e^(-1) - (1-h)^(1/h) on f = x²/2."""
     comparison = analysis.compare(SGD(h), line, 40)
     assert float(comparison.error[round(1 / h)]) == pytest.approx(error, abs=5e-6)
@@ -39,7 +40,7 @@ def test_the_gap_of_gradient_descent_at_time_one(h, error):
     )
 
 
-def test_the_gap_of_momentum_is_that_of_the_closed_forms():
+def test_the_global_error_of_momentum_is_that_of_the_closed_forms():
     optimizer, x0, quadratic = Momentum(0.01), bowl.start(), problems.quadratic([1.0, 4.0]).loss
     comparison = analysis.compare(optimizer, bowl, STEPS)
     map = jax.jit(jax.vmap(lambda k: quadratic.momentum(k, x0, 0.01, 0.9)))(jnp.arange(STEPS + 1))
@@ -49,7 +50,7 @@ def test_the_gap_of_momentum_is_that_of_the_closed_forms():
     np.testing.assert_allclose(comparison.error, np.linalg.norm(map - flow, axis=1), atol=1e-9)
 
 
-def test_the_gap_stays_below_the_textbook_bound():
+def test_the_global_error_stays_below_the_textbook_bound():
     """(h/2) max|x″| (e^(LT) - 1)/L for Euler's method; here L = 4 and |x″| ≤ |λ² x0|."""
     h, L = 0.02, 4.0
     comparison = analysis.compare(SGD(h), bowl, STEPS)
@@ -60,7 +61,7 @@ def test_the_gap_stays_below_the_textbook_bound():
 @pytest.mark.parametrize(
     ("name", "problem"), CASES, ids=[f"{name}-{problem.name}" for name, problem in CASES]
 )
-def test_the_solvers_error_is_below_a_thousandth_of_the_gap(name, problem):
+def test_the_solvers_error_is_below_a_thousandth_of_the_global_error(name, problem):
     """And its estimate is honest: an independent solver at its own tightest tolerance agrees to a few times it."""
     optimizer = warm[name].refine(10) if problem.name == "rosenbrock" else warm[name]
     problem = fitting(optimizer, problem)
@@ -105,21 +106,21 @@ def velocity(optimizer, loss, start, t, flat):
     return jnp.concatenate(optimizer.vector_field(t, unravel(flat), grad))
 
 
-def test_a_loose_tolerance_is_tightened_until_it_serves():
+def test_a_loose_tolerance_is_tightened_until_the_error_is_resolved():
     comparison = analysis.compare(SGD(0.01), bowl, STEPS, rtol=1e-2)
     assert comparison.resolved and comparison.flow.stats["rtol"] <= 1.1e-6
 
 
-def test_a_gap_that_cannot_be_certified_says_so(monkeypatch):
-    monkeypatch.setattr(sys.modules["dynopt.analysis.compare"], "SHARE", 1e-20)
+def test_a_global_error_that_cannot_be_resolved_warns(monkeypatch):
+    monkeypatch.setattr(sys.modules["dynopt.analysis.compare"], "MAX_SOLVER_FRACTION", 1e-20)
     with pytest.warns(
         UserWarning,
-        match="the solver's own error, .*, is more than a thousandth of the gap of SGD.* on bowl",
+        match="the solver's own error, .*, is more than a thousandth of the largest error of SGD.* on bowl",
     ):
         assert not analysis.compare(SGD(0.1), bowl, STEPS).resolved
 
 
-def stiff(monkeypatch, finest):
+def make_stiff(monkeypatch, finest):
     """A solver that gives up where it is asked for more than `finest`."""
     module = sys.modules["dynopt.analysis.compare"]
     solve = module.integrate
@@ -138,48 +139,46 @@ def stiff(monkeypatch, finest):
 
 @pytest.mark.parametrize("throw", [True, False])
 def test_a_flow_too_stiff_for_the_finer_solution_is_compared_with_a_looser_one(throw, monkeypatch):
-    whole = analysis.compare(SGD(0.01), bowl, STEPS)
-    stiff(monkeypatch, finest=1e-10)
+    unlimited = analysis.compare(SGD(0.01), bowl, STEPS)
+    make_stiff(monkeypatch, finest=1e-10)
     comparison = analysis.compare(SGD(0.01), bowl, STEPS, throw=throw)
     assert comparison.flow.status == Status.ok and comparison.flow.stats["rtol"] == pytest.approx(
         1e-9
     )
-    np.testing.assert_allclose(comparison.error, whole.error, rtol=1e-5)
+    np.testing.assert_allclose(comparison.error, unlimited.error, rtol=1e-5)
     assert 0 < comparison.solver_error.max() < 1e-6 and comparison.resolved
 
 
-@pytest.mark.parametrize("share, told", [(0.05, False), (0.2, True)])
-def test_in_float32_a_gap_is_doubted_if_a_tenth_of_it_is_the_solvers(share, told, monkeypatch):
+@pytest.mark.parametrize("fraction, warns", [(0.05, False), (0.2, True)])
+def test_in_float32_it_warns_if_a_tenth_of_the_error_is_the_solvers(fraction, warns, monkeypatch):
     comparison, module = (
         analysis.compare(SGD(0.1), single, STEPS),
         sys.modules["dynopt.analysis.compare"],
     )
     monkeypatch.setattr(
-        module, "distance", lambda a, b: comparison.error * (1 if a.kind == "map" else share)
+        module, "distance", lambda a, b: comparison.error * (1 if a.kind == "map" else fraction)
     )
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         analysis.compare(SGD(0.1), single, STEPS)
-    words = "the solver's own error, .*, is more than a tenth of the gap of SGD.*; use float64"
-    assert [bool(re.match(words, str(one.message))) for one in heard] == [True] * told
+    sentence = "the solver's own error, .*, is more than a tenth of the largest error of SGD.*; use float64"
+    assert [bool(re.match(sentence, str(one.message))) for one in caught] == [True] * warns
 
 
-def test_a_run_compared_with_itself_has_no_gap_and_a_shift_by_one_step_has():
-    from dynopt.analysis.gap import distance
-
+def test_a_run_has_no_distance_from_itself_and_one_from_itself_a_step_later():
     run = iterate(Adam(0.01), bowl, STEPS)
     assert (distance(run, run) == 0).all()
     later = jax.tree.map(lambda a: a[1:], run.y.x)
     assert np.linalg.norm(later - run.y.x[:-1], axis=1).min() > 0.005
 
 
-def test_a_diverged_map_keeps_the_gap_of_its_beginning():
+def test_a_diverged_map_keeps_the_error_of_its_beginning():
     comparison = analysis.compare(SGD(0.6), bowl, 4000, throw=False)
-    seen = np.isfinite(comparison.error)
-    assert np.isnan(comparison.error[~seen]).all() and np.isfinite(comparison.largest)
+    is_finite = np.isfinite(comparison.error)
+    assert np.isnan(comparison.error[~is_finite]).all() and np.isfinite(comparison.largest)
     assert (
-        seen[:20].all()
-        and not seen[-1]
+        is_finite[:20].all()
+        and not is_finite[-1]
         and comparison.map.status.name == "diverged"
         and comparison.flow.status.name == "ok"
     )
@@ -187,10 +186,10 @@ def test_a_diverged_map_keeps_the_gap_of_its_beginning():
         analysis.compare(SGD(0.6), bowl, 4000)
 
 
-def test_gap_and_local_error_print_their_claim():
+def test_comparison_and_local_error_print_the_largest_error():
     assert (
         repr(analysis.compare(SGD(0.1), line, 40))
-        == "Gap(SGD(learning_rate=0.1) on line, largest 0.0192)"
+        == "Comparison(SGD(learning_rate=0.1) on line, largest error 0.0192)"
     )
     assert (
         repr(analysis.local_error(SGD(0.1), line, 40))
@@ -203,22 +202,24 @@ def test_gap_and_local_error_print_their_claim():
 
 def test_the_local_error_of_gradient_descent_on_a_quadratic():
     """From xₖ = (1-h)ᵏ one step gives (1-h) xₖ, the flow e^(-h) xₖ."""
-    seen = analysis.local_error(SGD(0.1), line, 40)
-    np.testing.assert_allclose(seen.error, (np.exp(-0.1) - 0.9) * 0.9 ** np.arange(40), rtol=1e-8)
-    np.testing.assert_array_equal(seen.t, seen.map.t[:-1])
-    assert (seen.solver_error <= 1e-9 * seen.error).all()
-    wide = analysis.local_error(SGD(0.5), line, 40)  # so wide a step that the solver must divide it
+    local = analysis.local_error(SGD(0.1), line, 40)
+    np.testing.assert_allclose(local.error, (np.exp(-0.1) - 0.9) * 0.9 ** np.arange(40), rtol=1e-8)
+    np.testing.assert_array_equal(local.t, local.map.t[:-1])
+    assert (local.solver_error <= 1e-9 * local.error).all()
+    wide = analysis.local_error(SGD(0.5), line, 40)  # so long a step that the solver must divide it
     np.testing.assert_allclose(
         wide.error[:5], (np.exp(-0.5) - 0.5) * 0.5 ** np.arange(5), rtol=1e-10
     )
 
 
-def test_where_the_map_has_overflowed_there_is_no_local_error():
+def test_the_local_error_is_nan_where_the_map_has_overflowed():
     quartic = Problem(lambda x: jnp.sum(x**4), [2.0], name="quartic")
-    seen = analysis.local_error(SGD(1.0), quartic, 30, throw=False)
-    assert np.isinf(seen.map.y.x).any()
+    local = analysis.local_error(SGD(1.0), quartic, 30, throw=False)
+    assert np.isinf(local.map.y.x).any()
     assert (
-        np.isfinite(seen.error[0]) and np.isnan(seen.error[-1]) and not np.isinf(seen.error).any()
+        np.isfinite(local.error[0])
+        and np.isnan(local.error[-1])
+        and not np.isinf(local.error).any()
     )
 
 
@@ -235,11 +236,11 @@ def test_one_step_errs_by_h_squared(name):
 
 
 def test_rmsprop_from_zero_errs_by_more_in_its_first_step():
-    seen = analysis.local_error(RMSprop(0.001), bowl, STEPS).error
-    assert seen[0] > 20 * np.median(seen)
+    local = analysis.local_error(RMSprop(0.001), bowl, STEPS).error
+    assert local[0] > 20 * np.median(local)
 
 
-def test_no_step_has_no_local_error():
+def test_a_local_error_needs_a_step():
     with pytest.raises(InvalidValue, match="`steps` must be a whole number of at least 1, got 0"):
         analysis.local_error(SGD(0.1), line, 0)
     with pytest.raises(
