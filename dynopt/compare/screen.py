@@ -126,7 +126,7 @@ def table(study: "Study", results: "Mapping[str, Results]") -> str:
     """The numbers of a study, one line for each optimizer; empty columns are left out."""
     import numpy as np
 
-    from ..figures.drawing.words import counted, failure
+    from ..figures.drawing.words import count_noun, failure
 
     heads = ("optimizer", "h", "loss of map", "loss of flow", "largest error", "order", "")
     rows: list[tuple[str, ...]] = [heads]
@@ -149,7 +149,7 @@ def table(study: "Study", results: "Mapping[str, Results]") -> str:
     padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in columns)
     lines = ("  ".join(row).rstrip() for row in zip(*padded, strict=True))
     start = ", ".join([f"{x:.4g}" for x in study.start[:5]] + ["..."] * (study.start.size > 5))
-    title = f"{study.problem.name}, {counted(study.steps, 'step')} from ({start})"
+    title = f"{study.problem.name}, {count_noun(study.steps, 'step')} from ({start})"
     return "\n".join([title, *lines])
 
 

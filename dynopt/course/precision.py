@@ -10,10 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 
 from ..analysis.order import MAX_REFINEMENTS, flows_differ
 from ..checks import Scalar, positive, whole_number
-from ..errors import EnvironmentProblem
+from ..errors import EnvironmentProblem, InvalidValue
+from ..figures.drawing import legends, runs
+from ..figures.drawing.axes import log_limits, set_log_ticks
+from ..figures.drawing.captions import problem_name
+from ..figures.drawing.picture import Panel, Picture, draw_picture
+from ..figures.drawing.results import one_result
+from ..figures.drawing.style import background, ink, mix_colors
+from ..figures.drawing.words import capitalize, format_number, literal, setting
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
@@ -132,3 +140,89 @@ def measure(
 
 def _end(run: Trajectory) -> np.ndarray:
     return np.asarray(run.y.x[-1], float)
+
+
+def draw(
+    results: Precision | list[Precision], *, ax: Axes | None = None, style: str = "notebook"
+) -> Picture | Axes:
+    """The error at the end against h, both logarithmic: marks are solid for float64, else hollow.
+
+    - `results`: one result of `measure`.
+    - `ax`: axes to draw in, instead of a new `Picture`.
+    - `style`: "notebook", "paper" or "slides".
+
+    **Raises:** `InvalidValue` for several results, or for a run at rest, which has no error.
+    """
+    return draw_picture(paint, describe, [_moving(results)], ax, style)
+
+
+def describe(results: Precision | list[Precision]) -> str:
+    """The picture in one sentence with its numbers."""
+    result = _moving(results)
+    return (
+        f"The picture shows the global error of {result.optimizer.name} at t = "
+        f"{format_number(result.time)} on {problem_name(result)} against the time step h: "
+        f"{_claim(result)}; in float64 it falls to "
+        f"{format_number(float(np.nanmin(result.double)))}."
+    )
+
+
+def paint(ax: Axes, results: list[Precision]) -> Panel:
+    """Draw into `ax`; return title, legend entries and caption."""
+    (entry,) = runs.entries(results)
+    result, look, _, key = entry
+    errors = log_limits([result.single, result.double])
+    horizontal = log_limits([result.h], margin=0.05) or (0.1, 1.0)
+    ax.set(xscale="log", yscale="log", xlim=horizontal, ylim=errors or (0.1, 1.0))
+    thin: dict[str, Any] = {"color": mix_colors(ink(), background(), 0.6), "linewidth": 0.8}
+    ax.axvline(result.turn, zorder=1, gid="turn", **thin)
+    marks: dict[str, Any] = {
+        "marker": look.marker,
+        "color": look.color,
+        "markeredgecolor": look.color,
+    }
+    hollow: dict[str, Any] = {"linestyle": legends.DOTTED, "markerfacecolor": background()}
+    double = marks | {"linestyle": look.line}
+    ax.plot(result.h, result.double, zorder=3, gid=f"double {key}", **double)
+    ax.plot(result.h, result.single, zorder=4, gid=f"single {key}", **marks | hollow)
+    set_log_ticks(ax.xaxis)
+    set_log_ticks(ax.yaxis)
+    ax.set_xlabel("time step  h")
+    ax.set_ylabel("global error at the end  |x_map − x_flow|")
+    time, finest = format_number(result.time), format_number(float(result.h[-1]))
+    keys = [
+        legends.key("float64", marker="o"),
+        legends.key("float32", marker="o", **hollow),
+        legends.key("where float32 is best", **thin),
+    ]
+    caption = [
+        f"The map runs on {literal(problem_name(result))} up to t\xa0=\xa0{time}, in float32 and "
+        f"in float64: {setting(result.optimizer)}, refined to h\xa0=\xa0{finest}.",
+        f"The flow is solved in float64 by {result.solver} (rtol {format_number(result.rtol)}) and "
+        f"has an error of at most {format_number(result.solver_error)}.",
+    ]
+    return Panel(literal(capitalize(_claim(result))), handles=[], keys=keys, caption=caption)
+
+
+def _moving(results: Precision | list[Precision]) -> Precision:
+    result = one_result(results, Precision, "course.precision.measure")
+    if not result.double.any():
+        raise InvalidValue(
+            f"{result.optimizer!r} is at rest on {problem_name(result)}, so there is no error; "
+            "pass another `x0`."
+        )
+    return result
+
+
+def _claim(result: Precision) -> str:
+    """The smallest error in float32, and the error at the finest time step."""
+    smallest, last = float(np.nanmin(result.single)), float(result.single[-1])
+    if result.turn == result.h[-1]:
+        return (
+            f"in float32 the global error falls to {format_number(smallest)} and does not rise "
+            "again yet"
+        )
+    return (
+        f"in float32 the global error falls to {format_number(smallest, 2)} at h\xa0=\xa0"
+        f"{format_number(result.turn)} and rises again, to {format_number(last, 2)}"
+    )

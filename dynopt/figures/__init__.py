@@ -1,6 +1,11 @@
-"""Pictures of numbers, in teaching order. Dots are the map, a line is the flow, in every one of them. The
-catalogue is what the command line draws; the rest is drawn in notebooks. Each draws into axes of yours (`ax=`), with
-names beside their lines, for which `layout="constrained"` leaves room."""
+"""Pictures of numbers, in teaching order; in each of them dots are the map and a line is the flow.
+
+The `catalogue` holds the figures that the command line draws; `inside` and `panels` are drawn in
+notebooks. Each figure returns a `Picture`, or draws into axes of yours (`ax=`); with
+`layout="constrained"` your figure leaves room for the labels in its margin.
+
+How a figure is added: `dynopt/figures/drawing/__init__.py` introduces its parts.
+"""
 
 from types import ModuleType
 
@@ -19,9 +24,6 @@ from . import sweep as sweep
 from . import rescaling as rescaling
 from . import overview as overview
 from . import inside as inside
-from . import precision as precision
-from . import bound as bound
-from . import steepest as steepest
 from . import panels as panels
 from .drawing.picture import Picture as Picture
 

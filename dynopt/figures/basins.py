@@ -1,4 +1,4 @@
-"""Basins: from where a run ends in which minimizer, by the gradient flow and by the map of each optimizer."""
+"""Basins of attraction: in which minimizer a run ends, for each start of a grid."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,214 +14,211 @@ from matplotlib.patches import Patch
 from ..analysis import Basins
 from ..analysis.basins import RTOL
 from ..errors import InvalidValue
-from .drawing import hatched, legends, runs
-from .drawing.axes import mark_plainly
-from .drawing.captions import called
-from .drawing.measure import frame, size_of, wrapped
-from .drawing.picture import Picture, must_be_axes, several, write_title
+from .drawing import legends, runs
+from .drawing.axes import set_linear_ticks
+from .drawing.captions import problem_name
+from .drawing.hatched import hatch, hatched_key
+from .drawing.measure import frame_box
+from .drawing.picture import Picture, write_title
+from .drawing.results import must_be_axes, result_list
 from .drawing.runs import Entry
-from .drawing.style import context, ground, ink, mixed, quiet
-from .drawing.words import counted, listed, number, percent, plain, setting
+from .drawing.style import background, context, ink, mix_colors, muted
+from .drawing.words import (
+    count_noun,
+    format_number,
+    format_percent,
+    join_words,
+    literal,
+    setting,
+)
 
-DARKER = 0.62  # share of ink where map and flow end in different minimizers
+DARKER = 0.62  # fraction of ink where map and flow end in different minimizers
 
 
 def draw(
     results: Basins | list[Basins], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:
-    """One panel of the gradient flow, and one of each map: the colour says which minimizer (star) a start ends in.
+    """One panel of the gradient flow, and one of each map: colours are minimizers, at the stars.
 
-    Dark are the starts from which the map ends elsewhere than the gradient flow, hatched those from which it diverges.
+    Starts from which the map ends elsewhere than the gradient flow are dark. Starts from which the
+    map diverges are hatched.
 
-    - `results`: one or several `analysis.basins` of one problem on one grid. - `ax`: axes to draw the map's panel of a
-      single result in, instead of a new `Picture`. - `style`: "notebook", "paper" or "slides".
+    - `results`: one or several results of `analysis.basins` on one problem and one grid.
+    - `ax`: axes to draw the panel of a single map in, instead of a new `Picture`.
+    - `style`: "notebook", "paper" or "slides".
 
-    **Raises:** `InvalidValue` if the results are of several problems or grids, or several are to share one `ax`.
+    **Raises:** `InvalidValue` if the results are of several problems or grids, or several are to
+    share one `ax`.
     """
-    seen = _of_one_grid(results)
+    results = _of_one_grid(results)
     must_be_axes(ax)
-    if ax is not None and len(seen) > 1:
+    if ax is not None and len(results) > 1:
         raise InvalidValue(
-            f"`ax` has room for one map, and there are {len(seen)} results; draw each in axes of its own."
+            f"`ax` has room for one map, and there are {len(results)} results; draw each in axes "
+            "of its own."
         )
     with context(style):
-        if ax is not None:
-            (each,) = runs.entries(seen)
-            _paint(ax, seen[0], seen[0].map, f"map {each.key}", ~seen[0].differs)
-            write_title(ax, _named(each), frame(ax).width, 4.0)
-            return ax
-        return _page(seen, style)
+        if ax is None:
+            return _draw_panels(results, style)
+        (entry,) = runs.entries(results)
+        _paint_map(ax, entry)
+        write_title(ax, _panel_title(entry), frame_box(ax).width)
+        return ax
 
 
 def describe(results: Basins | list[Basins]) -> str:
     """The picture in one sentence with its numbers."""
-    seen = _of_one_grid(results)
-    said = [
-        f"{name} from {percent(one.disagreement)}{_failing(one)}"
-        for one, _, name, _ in runs.entries(seen)
-    ]
-    stars, starts = (
-        len(np.asarray(seen[0].problem.minimizers)),
-        f"{len(seen[0].x)} × {len(seen[0].y)} starts",
+    results = _of_one_grid(results)
+    first = results[0]
+    count = len(np.asarray(first.problem.minimizers))
+    return (
+        f"The picture shows the basins of the {count} known minimizers of {problem_name(first)} "
+        f"for {len(first.x)} × {len(first.y)} starts, by the gradient flow and by maps; starts "
+        f"from which the map ends elsewhere than the flow are dark: {_shares(results)}."
     )
-    where = f"Basins of the {stars} known minimizers of {called(seen[0])} for {starts}, by the gradient flow and maps"
-    return f"{where}; starts from which the map ends elsewhere are dark: {listed(said)}."
 
 
-def _page(seen: list[Basins], style: str) -> Picture:
-    picture, entries, panels = Picture(style, describe(seen)), runs.entries(seen), len(seen) + 1
-    across = (
-        panels if panels < 4 or (style == "slides" and panels == 4) else 2 if panels == 4 else 3
+def _draw_panels(results: list[Basins], style: str) -> Picture:
+    """One panel of the gradient flow, and one of each map."""
+    picture, entries, count = Picture(style, describe(results)), runs.entries(results), len(results)
+    columns = count + 1 if count < 3 or (style == "slides" and count == 3) else 2 + (count > 3)
+    grid = picture.subplots(
+        -(-(count + 1) // columns), columns, sharex=True, sharey=True, squeeze=False
     )
-    axes = np.ravel(
-        picture.subplots(-(-panels // across), across, sharex=True, sharey=True, squeeze=False)
-    )
-    _paint(axes[0], seen[0], seen[0].flow, "flow", np.ones_like(seen[0].differs))
-    for ax, each in zip(axes[1:], entries, strict=False):
-        _paint(ax, each.result, each.result.map, f"map {each.key}", ~each.result.differs)
-    for ax in axes[panels:]:
+    axes, others = np.split(np.ravel(grid), [count + 1])
+    flow = results[0].flow
+    _paint(axes[0], results[0], flow, "flow", np.ones(flow.shape, bool))
+    for ax, entry in zip(axes[1:], entries, strict=True):
+        _paint_map(ax, entry)
+    for ax in others:
         ax.set_axis_off()
-    for ax in axes[:panels][-across:]:
+    for ax in axes[-columns:]:
         ax.tick_params(labelbottom=True)
-    picture.write_caption(_caption(seen))
-    wide, size, small = (
-        picture.get_figwidth(),
-        size_of("axes.titlesize"),
-        size_of("legend.fontsize"),
-    )
-    text = wrapped(_title(entries), 72 * wide - 2 * size, size)
-    rows = legends.rows([], _keys(seen), 72 * wide - 2 * size, small)
-    picture.suptitle(
-        text + "\n" * (len(rows) + 1), x=8 / 72 / wide, ha="left", fontsize=size, color=ink()
-    )
-    for ax, name in zip(axes, ["gradient flow", *map(_named, entries)], strict=False):
-        write_title(ax, name, 72 * 0.8 * wide / across, 4.0)
-    _fit(picture, axes, np.ptp(seen[0].y) / np.ptp(seen[0].x))
-    for i, row in enumerate(rows):
-        height = (text.count("\n") + 1.9) * 1.2 * size + 1.6 * i * small
-        place = 8 / 72 / wide, 1 - height / 72 / picture.get_figheight()
-        keys = legends.row(
-            picture,
-            row,
-            place,
-            loc="upper left",
-            bbox_transform=picture.transSubfigure,
-            fontsize=small,
-        )
-        keys.set_in_layout(False)
-        picture.add_artist(keys)
+    picture.write_caption(_caption(results))
+    picture.write_heading(_title(entries), _keys(results))
+    titles = ["gradient flow", *map(_panel_title, entries)]
+    for ax, title in zip(axes, titles, strict=True):
+        write_title(ax, title, 72 * 0.8 * picture.get_figwidth() / columns)
+    _fit_height(picture, np.ravel(grid), np.ptp(results[0].y) / np.ptp(results[0].x))
     return picture
 
 
-def _fit(picture: Picture, axes: np.ndarray, shape: float) -> None:
-    """As high as the frames need to be wide."""
+def _fit_height(picture: Picture, axes: np.ndarray, aspect: float) -> None:
+    """Make the picture as high as its frames need."""
     for ax in axes:
         ax.set_aspect("auto")
     picture.lay_out()
-    box, rows = frame(axes[0]), axes[0].get_gridspec().nrows
-    picture.set_figheight(picture.get_figheight() + rows * (box.width * shape - box.height) / 72)
+    box, rows = frame_box(axes[0]), axes[0].get_gridspec().nrows
+    missing = rows * (box.width * aspect - box.height) / 72
+    picture.set_figheight(picture.get_figheight() + missing)
     for ax in axes:
         ax.set_aspect("equal")
-    picture.lay_out()
 
 
-def _paint(ax: Axes, seen: Basins, labels: np.ndarray, gid: str, bright: np.ndarray) -> None:
-    """One panel: the colour of each start's minimizer, darker where it is not `bright`."""
-    stars = np.asarray(seen.problem.minimizers, float)
-    colors = np.array([to_rgb(color) for color in (*tones(len(stars)), nowhere())])
-    dark = np.array([to_rgb(mixed(to_hex(color), ink(), DARKER)) for color in colors])
-    failed = seen.failed & (gid != "flow")
+def _paint_map(ax: Axes, entry: Entry) -> None:
+    """The panel of one map."""
+    _paint(ax, entry.result, entry.result.map, f"map {entry.key}", ~entry.result.differs)
+
+
+def _paint(ax: Axes, result: Basins, labels: np.ndarray, gid: str, bright: np.ndarray) -> None:
+    """One panel: the colour of the minimizer of each start, darker where it is not `bright`."""
+    stars = np.asarray(result.problem.minimizers, float)
+    colors = np.array([to_rgb(color) for color in (*tones(len(stars)), _no_minimizer())])
+    dark = np.array([to_rgb(mix_colors(to_hex(color), ink(), DARKER)) for color in colors])
+    failed = result.failed & (gid != "flow")
     image = np.where(bright[..., None], colors[labels], dark[labels])
-    image[failed] = to_rgb(ground())
-    half = [(axis[1] - axis[0]) / 2 for axis in (seen.x, seen.y)]
-    extent = (seen.x[0] - half[0], seen.x[-1] + half[0], seen.y[0] - half[1], seen.y[-1] + half[1])
+    image[failed] = to_rgb(background())
+    x, y = result.x, result.y
+    dx, dy = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
+    extent = (x[0] - dx, x[-1] + dx, y[0] - dy, y[-1] + dy)
     ax.imshow(image, origin="lower", extent=extent, interpolation="nearest", zorder=1, gid=gid)
-    hatched.cover(ax, seen.x, seen.y, failed, f"failed {gid}")
-    (marks,) = ax.plot(*stars.T, linestyle="none", zorder=3, gid="minimizers", **_star())
+    hatch(ax, x, y, failed, f"failed {gid}")
+    (marks,) = ax.plot(*stars.T, linestyle="none", zorder=3, gid="minimizers", **_star_style())
     marks.set_clip_on(True)
     ax.set(xlim=extent[:2], ylim=extent[2:])
     ax.grid(False)
     for axis in (ax.xaxis, ax.yaxis):
-        mark_plainly(axis)
+        set_linear_ticks(axis)
 
 
 def tones(number: int) -> list[str]:
-    """A colour for each minimizer: told apart by all eyes and in grey, since each is darker than the one before."""
+    """A colour for each minimizer, each darker than the one before, so that they differ in grey."""
     return [
-        mixed(to_hex(color), ground(), 0.25)
+        mix_colors(to_hex(color), background(), 0.25)
         for color in colormaps["viridis"](np.linspace(0.97, 0.35, number))
     ]
 
 
-def nowhere() -> str:
-    return mixed(quiet(), ground(), 0.85)
+def _no_minimizer() -> str:
+    """The colour of starts from which the run ends near no minimizer."""
+    return mix_colors(muted(), background(), 0.85)
 
 
-def _star() -> dict[str, Any]:
+def _star_style() -> dict[str, Any]:
     size = 1.9 * mpl.rcParams["lines.markersize"]
-    face = {"markerfacecolor": ground(), "markeredgecolor": ink(), "markeredgewidth": 0.7}
-    return {"marker": "*", "markersize": size, **face}
+    return {
+        "marker": "*", "markersize": size, "markerfacecolor": background(),
+        "markeredgecolor": ink(), "markeredgewidth": 0.7,
+    }  # fmt: skip
 
 
-def _keys(seen: list[Basins]) -> list[Line2D | Patch]:
-    some = tones(3)[1]
-    keys: list[Line2D | Patch] = [legends.key("minimizer", linestyle="none", **_star())]
-    keys += [Patch(facecolor=mixed(some, ink(), DARKER), label="ends elsewhere than the flow")]
-    if any(one.failed.any() for one in seen):
-        keys += [hatched.key("diverges")]
-    if any(((one.map < 0) & ~one.failed).any() or (one.flow < 0).any() for one in seen):
-        keys += [Patch(facecolor=nowhere(), label="ends near none")]
+def _keys(results: list[Basins]) -> list[Line2D | Patch]:
+    dark = mix_colors(tones(3)[1], ink(), DARKER)
+    keys: list[Line2D | Patch] = [legends.key("minimizer", linestyle="none", **_star_style())]
+    keys += [Patch(facecolor=dark, label="ends elsewhere than the flow")]
+    if any(result.failed.any() for result in results):
+        keys += [hatched_key("diverges")]
+    if any(((r.map < 0) & ~r.failed).any() or (r.flow < 0).any() for r in results):
+        keys += [Patch(facecolor=_no_minimizer(), label="ends near no minimizer")]
     return keys
 
 
 def _title(entries: Sequence[Entry]) -> str:
-    """Which map strays from the gradient flow's basins most, and which least."""
-    shares = {each.name: each.result.disagreement for each in entries}
-    far, near = (
-        max(shares, key=lambda name: shares[name]),
-        min(shares, key=lambda name: shares[name]),
+    """The map that ends elsewhere most often, and the one that does so least often."""
+    shares = {entry.name: entry.result.disagreement for entry in entries}
+    most, least = max(shares, key=lambda n: shares[n]), min(shares, key=lambda n: shares[n])
+    text = (
+        f"the map of {most} ends elsewhere than the gradient flow from "
+        f"{format_percent(shares[most])} of the starts"
     )
-    said = f"{far} ends elsewhere than the gradient flow from {percent(shares[far])} of all starts"
-    said += f", {near} from {percent(shares[near])}" if near != far else ""
-    return plain(said)
+    text += f", that of {least} from {format_percent(shares[least])}" * (least != most)
+    return literal(text[:1].upper() + text[1:])
 
 
-def _named(each: Entry) -> str:
-    return plain(f"{each.name}: {percent(each.result.disagreement)}")
+def _panel_title(entry: Entry) -> str:
+    return literal(f"{entry.name}: {format_percent(entry.result.disagreement)}")
 
 
-def _failing(seen: Basins) -> str:
-    return f" ({percent(seen.failed.mean())} diverge)" if seen.failed.any() else ""
+def _shares(results: list[Basins]) -> str:
+    """From how many starts each map ends elsewhere, and diverges."""
+    parts = []
+    for result, _, name, _ in runs.entries(results):
+        diverge = f" ({format_percent(result.failed.mean())} diverge)" * bool(result.failed.any())
+        parts.append(f"{name} {format_percent(result.disagreement)}{diverge}")
+    return join_words(parts)
 
 
-def _caption(seen: list[Basins]) -> list[str]:
-    first = seen[0]
-    (left, right), (low, high) = (
-        (number(axis[0]), number(axis[-1])) for axis in (first.x, first.y)
-    )
-    steps = listed(
-        sorted({counted(one.steps, "step") for one in seen}, key=lambda said: int(said.split()[0]))
-    )
-    shares = listed(
-        [
-            f"{name} {percent(one.disagreement)}{_failing(one)}"
-            for one, _, name, _ in runs.entries(seen)
-        ]
-    )
+def _caption(results: list[Basins]) -> list[str]:
+    first = results[0]
+    left, right, low, high = map(format_number, (first.x[0], first.x[-1], first.y[0], first.y[-1]))
+    steps = join_words([count_noun(n, "step") for n in sorted({r.steps for r in results})])
+    settings = "; ".join(setting(result.optimizer) for result in results)
     return [
-        f"{plain(called(first))}, {len(first.x)} × {len(first.y)} starts on [{left}, {right}] × [{low}, {high}].",
-        f"{'; '.join(setting(one.optimizer) for one in seen)}.",
-        f"Maps after {steps}; the gradient flow x′ = −∇f by Tsit5 and, where stiff, Kvaerno5 (rtol {number(RTOL)}).",
-        f"Ends elsewhere: {shares}.",
+        f"The {len(first.x)} × {len(first.y)} starts on {literal(problem_name(first))} lie in "
+        f"[{left}, {right}] × [{low}, {high}].",
+        f"The maps take {steps}: {settings}.",
+        "The gradient flow x′ = −∇f is solved by Tsit5 and, where it is stiff, by Kvaerno5 (rtol "
+        f"{format_number(RTOL)}).",
+        f"The maps end elsewhere from these fractions of the starts: {_shares(results)}.",
     ]
 
 
 def _of_one_grid(results: Basins | list[Basins]) -> list[Basins]:
-    seen = several(results, Basins, "analysis.basins", "x")
-    if any(
-        not (np.array_equal(one.x, seen[0].x) and np.array_equal(one.y, seen[0].y)) for one in seen
-    ):
+    results = result_list(results, Basins, "analysis.basins", "x")
+    x, y = results[0].x, results[0].y
+    if any(not (np.array_equal(r.x, x) and np.array_equal(r.y, y)) for r in results):
         raise InvalidValue(
-            "the results are on several grids; pass analysis.basins of one window and number of points."
+            "the results are on several grids; pass results of analysis.basins with one window and "
+            "one number of points."
         )
-    return seen
+    return results

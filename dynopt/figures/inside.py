@@ -1,4 +1,4 @@
-"""Inside one step: arrows for what memory asks for and what the gradient adds, tip to tail."""
+"""Inside one step: arrows for the part of the memory and for the part of the gradient."""
 
 from typing import Any
 
@@ -9,149 +9,161 @@ from matplotlib.lines import Line2D
 from ..analysis import Inside
 from ..errors import InvalidValue
 from .drawing import legends, runs
-from .drawing.axes import linear_view, mark_plainly
-from .drawing.captions import called, claim
-from .drawing.measure import frame, size_of, width
-from .drawing.picture import Panel, Picture, drawn, single
-from .drawing.style import ground, ink, mixed, quiet, readable
-from .drawing.words import counted, number, plain, setting
-from .paths import HIGH
-from .plane.window import Window
+from .drawing.axes import linear_limits, set_linear_ticks
+from .drawing.captions import claim, problem_name
+from .drawing.measure import font_size, frame_box, text_width
+from .drawing.picture import Panel, Picture, draw_picture
+from .drawing.results import one_result
+from .drawing.style import background, ink, mix_colors, muted, readable_color
+from .drawing.words import count_noun, format_number, literal, setting
+from .plane.window import Limits
 
-SEATS = [
-    (x, y) for x in (-24, 0, 24) for y in (-12, 0, 12) if x or y
-]  # points, from a tail to its number
-BESIDE = np.array(SEATS + [(1.6 * x, 1.6 * y) for x, y in SEATS])
-SMALL = 1e-9  # of the step: a part that is smaller is not there
+ASPECT = 0.7  # the height of the frame over its width
+NEAR = [(x, y) for x in (-24, 0, 24) for y in (-12, 0, 12) if x or y]
+PLACES = np.array(
+    NEAR + [(1.6 * x, 1.6 * y) for x, y in NEAR]
+)  # of a number, in points from a tail
+NEGLIGIBLE = 1e-9  # of the step: a smaller part is not drawn
 
 
 def draw(
     results: Inside | list[Inside], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:
-    """Each step as an arrow, taken apart: a thin arrow for its memory, from whose tip a pale one, the gradient's part,
-    leads to the end of the step. A dotted line of the same length points along -∇f.
+    """Each step as an arrow, and its two parts, tip to tail.
 
-    - `results`: one `analysis.inside` of a problem in two coordinates. - `ax`: axes to draw in, instead of a new
-      `Picture`. - `style`: "notebook", "paper" or "slides".
+    A thin arrow is the part of the memory. From its tip a pale arrow, the part of the gradient,
+    leads to the end of the step. A dotted line of the length of the step points along -∇f.
+
+    - `results`: one result of `analysis.inside` on a problem in two coordinates.
+    - `ax`: axes to draw in, instead of a new `Picture`.
+    - `style`: "notebook", "paper" or "slides".
 
     **Raises:** `InvalidValue` for several results, other than two coordinates, or a run at rest.
     """
-    return drawn(paint, describe, [_planar(results)], ax, style)
+    return draw_picture(paint, describe, [_planar(results)], ax, style)
 
 
 def describe(results: Inside | list[Inside]) -> str:
     """The picture in one sentence with its numbers."""
-    seen = _planar(results)
-    said = []
-    for i, (k, share) in enumerate(zip(seen.k, _shares(seen), strict=True)):
-        said.append(f"step {k} is {number(100 * share)} % memory by length and {_turned(seen, i)}")
-    return f"Inside {counted(len(seen.k), 'step')} of {seen.optimizer.name} on {called(seen)}: {'; '.join(said)}."
+    result = _planar(results)
+    parts = [
+        f"step {k} is {format_number(100 * share)} % memory by length and {_direction(result, i)}"
+        for i, (k, share) in enumerate(zip(result.k, _memory_shares(result), strict=True))
+    ]
+    return (
+        f"The picture shows {count_noun(len(result.k), 'step')} of {result.optimizer.name} on "
+        f"{problem_name(result)} and their parts: {'; '.join(parts)}."
+    )
 
 
 def paint(ax: Axes, results: list[Inside]) -> Panel:
-    """Draw in the axes, and say what stands around them."""
-    (each,) = runs.entries(results)
-    seen, look = each.result, each.look
-    middle, end = seen.x + seen.memory, seen.x + seen.step
-    size = np.linalg.norm(seen.step, axis=-1, keepdims=True)
-    down = seen.x + seen.downhill * size / np.linalg.norm(seen.downhill, axis=-1, keepdims=True)
-    seat = _window(np.concatenate([seen.x, middle, end, down]))
-    ax.set(xlim=seat[0], ylim=seat[1])
+    """Draw into `ax`; return title, legend entries and caption."""
+    (entry,) = runs.entries(results)
+    result, look = entry.result, entry.look
+    middle, end = result.x + result.memory, result.x + result.step
+    size = np.linalg.norm(result.step, axis=-1, keepdims=True)
+    downhill = result.downhill / np.linalg.norm(result.downhill, axis=-1, keepdims=True)
+    down = result.x + downhill * size
+    limits = _limits(np.concatenate([result.x, middle, end, down]))
+    ax.set(xlim=limits[0], ylim=limits[1])
     ax.set_aspect("equal", adjustable="box", anchor="W")
-    color, pale = readable(look.color), mixed(look.color, ground(), 0.45)
-    parts = np.linalg.norm(seen.memory, axis=-1) > SMALL * size[:, 0]
-    ways = [(seen.x, end), (seen.x, down), *[(seen.x, middle), (middle, end)] * bool(parts.any())]
-    arrows = np.concatenate([np.stack(way, 1) for way in ways])
-    written: list[np.ndarray] = []  # what the numbers cover
-    for i, k in enumerate(seen.k):
-        dotted: dict[str, Any] = {"linestyle": legends.DOTTED, "color": quiet(), "zorder": 2}
-        ax.plot(*np.stack([seen.x[i], down[i]], 1), gid=f"downhill {k}", **dotted)
-        if parts[i]:
-            runs.arrow(ax, seen.x[i], middle[i], ink(), 1.2, f"memory {k}")
-            runs.arrow(ax, middle[i], end[i], pale, 2.4, f"gradient {k}")
-        runs.arrow(ax, seen.x[i], end[i], color, 2.4, f"step {k}")
-        _number(ax, seen.x[i], f"k = {k}", arrows, written)
-    runs.dots(ax, seen.x[:, 0], seen.x[:, 1], look, f"map {each.key}")
-    mark_plainly(ax.xaxis)
-    mark_plainly(ax.yaxis)
+    color, pale = readable_color(look.color), mix_colors(look.color, background(), 0.45)
+    has_parts = np.linalg.norm(result.memory, axis=-1) > NEGLIGIBLE * size[:, 0]
+    lines = [(result.x, end), (result.x, down)]
+    lines += [(result.x, middle), (middle, end)] * bool(has_parts.any())
+    arrows = np.concatenate([np.stack(line, 1) for line in lines])
+    numbers: list[np.ndarray] = []  # the points that numbers cover
+    dotted: dict[str, Any] = {"linestyle": legends.DOTTED, "color": muted(), "zorder": 2}
+    for i, k in enumerate(result.k):
+        ax.plot(*np.stack([result.x[i], down[i]], 1), gid=f"downhill {k}", **dotted)
+        if has_parts[i]:
+            runs.draw_arrow(ax, result.x[i], middle[i], ink(), 1.2, f"memory {k}")
+            runs.draw_arrow(ax, middle[i], end[i], pale, 2.4, f"gradient {k}")
+        runs.draw_arrow(ax, result.x[i], end[i], color, 2.4, f"step {k}")
+        _write_number(ax, result.x[i], f"k = {k}", arrows, numbers)
+    runs.draw_dots(ax, result.x[:, 0], result.x[:, 1], look, f"map {entry.key}")
+    set_linear_ticks(ax.xaxis)
+    set_linear_ticks(ax.yaxis)
     ax.set(xlabel="position x₁", ylabel="position x₂")
     keys: list[Line2D] = [legends.key("step", color=color, linewidth=2.4)]
-    if parts.any():
-        keys += [legends.key("memory's part", color=ink(), linewidth=1.2)]
-        keys += [legends.key("gradient's part", color=pale, linewidth=2.4)]
+    if has_parts.any():
+        keys += [legends.key("memory", color=ink(), linewidth=1.2)]
+        keys += [legends.key("gradient", color=pale, linewidth=2.4)]
     keys += [legends.key("along −∇f", linestyle=legends.DOTTED)]
-    caption = [
-        f"{plain(called(seen))}. {setting(seen.optimizer)}. Steps {seen.k[0]} to {seen.k[-1]}, {seen.x.dtype}."
-    ]
-    return Panel(
-        title=_title(seen), names=runs.handles([each]), keys=keys, caption=caption, shape=HIGH
+    caption = (
+        f"Steps {result.k[0]} to {result.k[-1]} are drawn on {literal(problem_name(result))}, in "
+        f"{result.x.dtype}: {setting(result.optimizer)}."
     )
+    handles = runs.legend_handles([entry])
+    return Panel(_title(result), handles, keys, caption=[caption], aspect=ASPECT)
 
 
 def _planar(results: Inside | list[Inside]) -> Inside:
-    seen = single(results, Inside, "analysis.inside")
-    if seen.problem.dim != 2:
+    result = one_result(results, Inside, "analysis.inside")
+    if result.problem.dim != 2:
         raise InvalidValue(
-            f"arrows are drawn in a plane, but {called(seen)} has {seen.problem.dim} coordinates; pass two."
+            f"arrows are drawn in a plane, but {problem_name(result)} has {result.problem.dim} "
+            "coordinates; pass a problem with two."
         )
-    if not (seen.step.any(-1) & seen.downhill.any(-1)).all():
-        raise InvalidValue(f"{seen.optimizer!r} is at rest on {called(seen)}; pass another `x0`.")
-    return seen
+    if not (result.step.any(-1) & result.downhill.any(-1)).all():
+        raise InvalidValue(
+            f"{result.optimizer!r} is at rest on {problem_name(result)}; pass another `x0`."
+        )
+    return result
 
 
-def _window(points: np.ndarray) -> Window:
-    """What holds the arrows, in the shape of a page."""
-    (left, right), (bottom, top) = (linear_view([x], margin=0.12) for x in points.T)
+def _limits(points: np.ndarray) -> Limits:
+    """Limits that hold the points, in the shape of the frame."""
+    (left, right), (bottom, top) = (linear_limits([x], margin=0.12) for x in points.T)
     x, y = (left + right) / 2, (bottom + top) / 2
-    across = max(right - left, (top - bottom) / HIGH) / 2
-    return (x - across, x + across), (y - HIGH * across, y + HIGH * across)
+    half = max(right - left, (top - bottom) / ASPECT) / 2
+    return (x - half, x + half), (y - ASPECT * half, y + ASPECT * half)
 
 
-def _number(
-    ax: Axes, at: np.ndarray, text: str, arrows: np.ndarray, written: list[np.ndarray]
+def _write_number(
+    ax: Axes, tail: np.ndarray, text: str, arrows: np.ndarray, numbers: list[np.ndarray]
 ) -> None:
-    """Beside the tail of a step, where arrows (n, 2 ends, 2) and the numbers before leave most room in the frame."""
-    box, (low, high) = frame(ax), np.stack([ax.get_xlim(), ax.get_ylim()], 1)
-    points = min(np.array([box.width, box.height]) / (high - low))  # per unit of position
-    half = np.array([width(text, size_of("font.size")) / 2, 6])
-    along = np.linspace(0, 1, 65)[:, None, None]
-    inked = ((1 - along) * arrows[:, 0] + along * arrows[:, 1]).reshape(-1, 2)
-    apart = np.abs((np.concatenate([inked, *written]) - at) * points - BESIDE[:, None]) - half
-    clear = np.linalg.norm(np.maximum(apart, 0), axis=-1).min(1) - 0.1 * np.linalg.norm(
-        BESIDE, axis=-1
+    """Write the number of a step next to its tail, where it covers nothing.
+
+    Of the `PLACES` in the frame it takes the one with most room from all arrows, of shape
+    `(n, 2 ends, 2)`, and from the numbers that were written before.
+    """
+    box, (low, high) = frame_box(ax), np.stack([ax.get_xlim(), ax.get_ylim()], 1)
+    scale = min(np.array([box.width, box.height]) / (high - low))  # points per unit of position
+    half = np.array([text_width(text, font_size("font.size")) / 2, 6])
+    s = np.linspace(0, 1, 65)[:, None, None]
+    inked = ((1 - s) * arrows[:, 0] + s * arrows[:, 1]).reshape(-1, 2)
+    offsets = (np.concatenate([inked, *numbers]) - tail) * scale
+    outside = np.maximum(np.abs(offsets - PLACES[:, None]) - half, 0)
+    room = np.linalg.norm(outside, axis=-1).min(1) - 0.1 * np.linalg.norm(PLACES, axis=-1)
+    below, above = (tail - low) * scale + PLACES, (high - tail) * scale - PLACES
+    in_frame = (below > half).all(1) & (above > half).all(1)
+    place = PLACES[np.where(in_frame, room, -np.inf).argmax()]
+    numbers.append(tail + (place + half * np.mgrid[-1:2, -1:2].reshape(2, -1).T) / scale)
+    style: dict[str, Any] = {"ha": "center", "va": "center", "color": muted(), "zorder": 5}
+    ax.annotate(
+        text, tuple(tail), xytext=tuple(place), textcoords="offset points", gid=text, **style
     )
-    fits = ((at - low) * points + BESIDE > half).all(1) & (
-        (high - at) * points - BESIDE > half
-    ).all(1)
-    style: dict[str, Any] = {
-        "textcoords": "offset points",
-        "ha": "center",
-        "va": "center",
-        "color": quiet(),
-    }
-    seat = BESIDE[np.where(fits, clear, -np.inf).argmax()]
-    written.append(at + (seat + half * np.mgrid[-1:2, -1:2].reshape(2, -1).T) / points)
-    ax.annotate(text, tuple(at), xytext=tuple(seat), gid=text, zorder=5, **style)
 
 
-def _shares(seen: Inside) -> np.ndarray:
-    """How much of the way, memory first and then gradient, is memory's."""
-    memory, gradient = (np.linalg.norm(part, axis=-1) for part in (seen.memory, seen.gradient))
+def _memory_shares(result: Inside) -> np.ndarray:
+    """The length of the part of the memory, as a fraction of the lengths of both parts."""
+    memory, gradient = (np.linalg.norm(part, axis=-1) for part in (result.memory, result.gradient))
     return memory / np.maximum(memory + gradient, np.finfo(float).tiny)
 
 
-def _turned(seen: Inside, i: int, digits: int = 3) -> str:
-    round_off = np.degrees(1e3 * np.finfo(seen.x.dtype).eps)
-    return (
-        f"turns {number(seen.turn[i], digits)}° from −∇f"
-        if seen.turn[i] > round_off
-        else "points along −∇f"
-    )
+def _direction(result: Inside, i: int, digits: int = 3) -> str:
+    """Where a step points, as in "turns 68° from −∇f"."""
+    round_off = np.degrees(1e3 * np.finfo(result.x.dtype).eps)
+    if result.turn[i] <= round_off:
+        return "points along −∇f"
+    return f"turns {format_number(result.turn[i], digits)}° from −∇f"
 
 
-def _title(seen: Inside) -> str:
-    share = _shares(seen)
-    if share.max() <= SMALL:
-        return claim([seen], f"no part of a step is memory; the last step {_turned(seen, -1, 2)}")
-    said = f"step {seen.k[-1]} is {number(100 * share[-1], 2)} % memory, and {_turned(seen, -1, 2)}"
-    return claim([seen], said)
+def _title(result: Inside) -> str:
+    """The memory in the last step, and where it points."""
+    shares, direction = _memory_shares(result), _direction(result, -1, 2)
+    if shares.max() <= NEGLIGIBLE:
+        return claim([result], f"no part of a step is memory; the last step {direction}")
+    share = format_number(100 * shares[-1], 2)
+    return claim([result], f"step {result.k[-1]} is {share} % memory and {direction}")

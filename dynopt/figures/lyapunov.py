@@ -1,4 +1,6 @@
-"""The energy: what map and flow spend on their way down, and where a map lifts it."""
+"""The Lyapunov function: how it falls along map and flow, and where a map raises it."""
+
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -8,202 +10,189 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from ..analysis import Lyapunov
+from ..runs.trajectory import Trajectory
 from .drawing import descent, legends, runs
-from .drawing.captions import called, claim, largest
+from .drawing.captions import claim, largest_finite, problem_name
 from .drawing.descent import Descent
-from .drawing.picture import Panel, Picture, drawn, several
-from .drawing.style import ground, ink
-from .drawing.words import counted, failure, listed, number, plain
+from .drawing.picture import Panel, Picture, draw_picture
+from .drawing.results import result_list
+from .drawing.style import background, ink
+from .drawing.words import count_noun, failure, format_number, join_words, literal
 
-MOST = 50  # dots along one run
+MAX_DOTS = 50  # along one run
+
+
+class Course(NamedTuple):
+    """The Lyapunov function along one run.
+
+    - `name`: the name of the optimizer.
+    - `heights`: the finite values, above the minimum of the loss if that is known.
+    - `rises`: the size of the rise since the point before, at each point of the run.
+    """
+
+    name: str
+    run: Trajectory
+    heights: np.ndarray
+    rises: np.ndarray
+
+    @property
+    def number(self) -> int:
+        """How often the function rises."""
+        return int((self.rises > 0).sum())
+
+    @property
+    def largest(self) -> float:
+        """The largest rise."""
+        return largest_finite(self.rises)
 
 
 def draw(
     results: Lyapunov | list[Lyapunov], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:
-    """The energy along map and flow: dots are the map, a line is the flow, and a cross marks each rise.
+    """The Lyapunov function E over time: dots are the map, a line is the flow, crosses are rises.
 
-    Where the minimum f* is known, E - f* on a logarithmic axis, as no energy is below the loss; else E, on a
-    logarithmic axis only if it is positive and falls a hundredfold. A run that fails is drawn to its last finite point.
+    Where the minimum f* of the loss is known, the picture shows E - f* on a logarithmic axis,
+    because E is never below the loss. Otherwise it shows E, on a logarithmic axis only if E is
+    positive and falls a hundredfold. A run that fails is drawn to its last finite point.
 
-    - `results`: one or several `analysis.energy` of one problem, of maps, of flows or of both; those of one optimizer
-      belong together. - `ax`: axes to draw in, instead of a new `Picture`. - `style`: "notebook", "paper" or "slides".
+    - `results`: one or several results of `analysis.lyapunov` on one problem.
+    - `ax`: axes to draw in, instead of a new `Picture`.
+    - `style`: "notebook", "paper" or "slides".
 
     **Raises:** `InvalidValue` if the results are of several problems.
     """
-    return drawn(
-        paint, describe, several(results, Lyapunov, "analysis.energy", "energy"), ax, style
-    )
+    return draw_picture(paint, describe, _result_list(results), ax, style)
 
 
 def describe(results: Lyapunov | list[Lyapunov]) -> str:
     """The picture in one sentence with its numbers."""
-    energies = several(results, Lyapunov, "analysis.energy", "energy")
-    pairs = _pairs(energies)
-    said = []
-    for pair, (_, _, name, _) in zip(pairs, runs.entries(_descents(pairs)), strict=True):
-        for energy in pair:
-            values, run = _heights(energy), energy.trajectory
-            end = f"ends at {number(values[-1])}" if values.size else "has nothing finite"
-            rose = f"rises {counted(_rises(energy), 'time')}" if _rises(energy) else "never rises"
-            most = f" by at most {number(largest(energy.violation))}" if _rises(energy) else ""
-            whose = name if run.kind == "map" else f"the flow of {name}"
-            said.append(f"{whose} {failure(run) or end} and {rose}{most}")
-    what = f"Lyapunov{' above the minimum' * (energies[0].problem.minimum is not None)} on {called(energies[0])}"
-    return f"{what} along map (dots) and flow (lines): {'; '.join(said)}."
-
-
-def paint(ax: Axes, energies: list[Lyapunov]) -> Panel:
-    """Draw in the axes, and say what stands around them."""
-    pairs = _pairs(energies)
-    descents = _descents(pairs)
-    panel = descent.paint(
-        ax, descents, "energy", ("E(t, y)", "E − f*"), _title(pairs, descents), MOST
-    )
-    lines = {line.get_gid(): line for line in ax.lines}
-    for pair, (_, _, _, key) in zip(pairs, runs.entries(descents), strict=True):
-        for energy in pair:
-            run = energy.trajectory
-            _cross(
-                ax,
-                lines[f"{run.kind} {key}"],
-                np.asarray(energy.violation)[run.finite],
-                f"{run.kind} {key}",
+    results = _result_list(results)
+    parts = []
+    for pair in _courses(results):
+        for course in pair:
+            end = f"ends at {format_number(course.heights[-1])}" if course.heights.size else ""
+            often = f"rises {count_noun(course.number, 'time')}" if course.number else "never rises"
+            most = f" by at most {format_number(course.largest)}" if course.number else ""
+            what = failure(course.run) or end or "has no finite value"
+            parts.append(
+                f"along the {course.run.kind} of {course.name} it {what} and {often}{most}"
             )
-    rises = sum(map(_rises, energies))
-    panel.keys = [*panel.keys, *[legends.key("a rise", **_crosses())] * bool(rises)]
-    panel.caption = [*panel.caption, *_told(pairs, descents)]
+    above = " above the minimum" * (results[0].problem.minimum is not None)
+    return (
+        f"The picture shows the Lyapunov function{above} on {problem_name(results[0])} along map "
+        f"(dots) and flow (lines): {'; '.join(parts)}."
+    )
+
+
+def paint(ax: Axes, results: list[Lyapunov]) -> Panel:
+    """Draw into `ax`; return title, legend entries and caption."""
+    courses = _courses(results)
+    descents = [
+        Descent(
+            result.optimizer,
+            result.problem,
+            result.map,
+            result.flow,
+            {course.run.kind: course.heights for course in pair},
+        )
+        for result, pair in zip(results, courses, strict=True)
+    ]
+    ylabels = "Lyapunov function  E(t, y)", "Lyapunov function  E − f*"
+    title = _title(results, courses)
+    panel = descent.paint(ax, descents, "Lyapunov function", ylabels, title, MAX_DOTS)
+    lines = {line.get_gid(): line for line in ax.lines}
+    for (_, _, _, key), pair in zip(runs.entries(results), courses, strict=True):
+        for course in pair:
+            _mark_rises(ax, lines[f"{course.run.kind} {key}"], course)
+    rises = any(course.number for pair in courses for course in pair)
+    panel.keys = [*panel.keys, *[legends.key("a rise", **_cross_style())] * rises]
+    panel.caption = [*panel.caption, *_rise_sentences(courses)]
     return panel
 
 
-def _pairs(energies: list[Lyapunov]) -> list[list[Lyapunov]]:
-    """Map and flow of one optimizer together, in the order in which they come."""
-    pairs: list[list[Lyapunov]] = []
-    for energy in energies:
-        for pair in pairs:
-            kinds = [other.trajectory.kind for other in pair]
-            if (
-                repr(pair[0].optimizer) == repr(energy.optimizer)
-                and energy.trajectory.kind not in kinds
-            ):
-                pair.append(energy)
-                break
-        else:
-            pairs.append([energy])
+def _result_list(results: Lyapunov | list[Lyapunov]) -> list[Lyapunov]:
+    return result_list(results, Lyapunov, "analysis.lyapunov", "map_value")
+
+
+def _courses(results: list[Lyapunov]) -> list[tuple[Course, Course]]:
+    """The Lyapunov function along the map and along the flow of each result."""
+    pairs = []
+    for result, _, name, _ in runs.entries(results):
+        map_heights, flow_heights = (
+            descent.finite_heights(run, values, result.problem.minimum)
+            for run, values in ((result.map, result.map_value), (result.flow, result.flow_value))
+        )
+        map_rises = np.asarray(result.map_rises)[result.map.finite]
+        flow_rises = np.asarray(result.flow_rises)[result.flow.finite]
+        on_map = Course(name, result.map, map_heights, map_rises)
+        pairs.append((on_map, Course(name, result.flow, flow_heights, flow_rises)))
     return pairs
 
 
-def _descents(pairs: list[list[Lyapunov]]) -> list[Descent]:
-    made = []
-    for pair in pairs:
-        ran = {energy.trajectory.kind: energy.trajectory for energy in pair}
-        values = {energy.trajectory.kind: _heights(energy) for energy in pair}
-        made.append(
-            Descent(pair[0].optimizer, pair[0].problem, ran.get("map"), ran.get("flow"), values)
-        )
-    return made
-
-
-def _heights(energy: Lyapunov) -> np.ndarray:
-    """The finite energies, above the minimum of the loss if that is known."""
-    return descent.finite_values(energy.trajectory, energy.energy, energy.problem.minimum)
-
-
-def _rises(energy: Lyapunov) -> int:
-    return int((np.asarray(energy.violation) > 0).sum())
-
-
-def _crosses() -> dict:
+def _cross_style() -> dict[str, Any]:
     size = 0.8 * mpl.rcParams["lines.markersize"]
-    edge = [withStroke(linewidth=0.55 * size, foreground=ground())]
-    look = {
-        "marker": "x",
-        "linestyle": "none",
-        "color": ink(),
-        "markersize": size,
-        "markeredgewidth": 0.28 * size,
-    }
-    return look | {"path_effects": edge}
-
-
-def _cross(ax: Axes, line: Line2D, violation: np.ndarray, gid: str) -> None:
-    """A cross at each point of a line to which its energy has risen, and the way up from the point before."""
-    x, y = (np.asarray(values, float) for values in line.get_data())
-    risen = np.flatnonzero(violation > 0)
-    if risen.size:
-        ways = np.stack(
-            [np.stack([x[risen - 1], y[risen - 1]], 1), np.stack([x[risen], y[risen]], 1)], 1
-        )
-        thin = 0.6 * mpl.rcParams["lines.linewidth"]
-        ax.add_collection(
-            LineCollection(
-                list(ways), colors=[line.get_color()], linewidths=thin, zorder=3.5, gid=f"way {gid}"
-            ),
-            False,
-        )
-        ax.plot(x[risen], y[risen], zorder=6, gid=f"rise {gid}", **_crosses())
-
-
-def _title(pairs: list[list[Lyapunov]], descents: list[Descent]) -> str:
-    """Whose map lifts its energy, how often and how much; and what the flows do."""
-    entries = runs.entries(descents)
-    rising = {kind: _rising(pairs, entries, kind) for kind in ("map", "flow")}
-    said = [_raise(kind, found) for kind, found in rising.items() if found]
-    lasting = [
-        (pair, each)
-        for pair, each in zip(pairs, entries, strict=True)
-        if all(not failure(e.trajectory) for e in pair)
-    ]
-    flows = any(e.trajectory.kind == "flow" for pair, _ in lasting for e in pair)
-    if rising["map"] and not rising["flow"] and flows:
-        said.append("its flow never does" if len(pairs) == 1 else "no flow does")
-    if not said and lasting:
-        if len(lasting) == 1:
-            ((pair, each),) = lasting
-            ends = [_heights(e) for e in pair]
-            if all(values.size for values in ends):
-                said.append(
-                    f"the energy of {each.name} falls from {number(ends[0][0])} to {number(ends[0][-1])} without a rise"
-                )
-        else:
-            said.append("no energy ever rises")
-    return claim(descents, "; ".join(said))
-
-
-def _rising(pairs, entries, kind: str) -> dict[str, Lyapunov]:
+    halo = [withStroke(linewidth=0.55 * size, foreground=background())]
     return {
-        each.name: energy
-        for pair, each in zip(pairs, entries, strict=True)
-        for energy in pair
-        if energy.trajectory.kind == kind and _rises(energy)
-    }
+        "marker": "x", "linestyle": "none", "color": ink(), "markersize": size,
+        "markeredgewidth": 0.28 * size, "path_effects": halo,
+    }  # fmt: skip
 
 
-def _raise(kind: str, found: dict[str, Lyapunov]) -> str:
-    """As in "the maps of Momentum and RMSprop raise their energy 41 and 30 times in 100 steps, by at most 19"."""
-    most = {name: largest(energy.violation) for name, energy in found.items()}
-    worst = max(most, key=lambda name: most[name])
-    lengths = {int(np.isfinite(energy.energy).sum()) - 1 for energy in found.values()}
-    of = f" in {counted(lengths.pop(), 'step')}" if len(lengths) == 1 else ""
-    if len(found) == 1:
-        often = f"the {kind} of {worst} raises its energy {counted(_rises(found[worst]), 'time')}"
-        return f"{often}{of}, by at most {number(most[worst], 2)}"
-    times = listed([str(_rises(energy)) for energy in found.values()])
-    often = f"the {kind}s of {listed(list(found))} raise their energy {times} times"
-    return f"{often}{of}, by at most {number(most[worst], 2)} ({worst})"
+def _mark_rises(ax: Axes, line: Line2D, course: Course) -> None:
+    """A cross at each point to which the function has risen, and a line from the point before."""
+    x, y = (np.asarray(values, float) for values in line.get_data())
+    risen = np.flatnonzero(course.rises > 0)
+    if risen.size:
+        before, after = (np.stack([x[i], y[i]], 1) for i in (risen - 1, risen))
+        thin, gid = 0.6 * mpl.rcParams["lines.linewidth"], line.get_gid()
+        style: dict[str, Any] = {"colors": [line.get_color()], "linewidths": thin, "zorder": 3.5}
+        segments = list(np.stack([before, after], 1))
+        ax.add_collection(LineCollection(segments, **style, gid=f"way {gid}"), False)
+        ax.plot(x[risen], y[risen], zorder=6, gid=f"rise {gid}", **_cross_style())
 
 
-def _told(pairs: list[list[Lyapunov]], descents: list[Descent]) -> list[str]:
-    """Whose energy rose, in numbers."""
-    entries, said = runs.entries(descents), []
-    for kind in ("map", "flow"):
-        for name, energy in _rising(pairs, entries, kind).items():
-            whose = f"the flow of {name}" if kind == "flow" else name
-            said.append(
-                f"{whose} {counted(_rises(energy), 'time')} by at most {number(largest(energy.violation))}"
+def _title(results: list[Lyapunov], courses: list[tuple[Course, Course]]) -> str:
+    """Which maps raise the function, how often and by how much; and what the flows do."""
+    map_rises, flow_rises = ([c for c in kind if c.number] for kind in zip(*courses, strict=True))
+    finished = [pair for pair in courses if not any(failure(course.run) for course in pair)]
+    sentences = [_rise_claim(rising) for rising in (map_rises, flow_rises) if rising]
+    if map_rises and not flow_rises and finished:
+        sentences.append("its flow never does" if len(results) == 1 else "no flow does")
+    if not sentences and len(finished) == 1:
+        ((course, _),) = finished
+        if course.heights.size:
+            start, end = (format_number(course.heights[i]) for i in (0, -1))
+            sentences.append(
+                f"the Lyapunov function of {course.name} falls from {start} to {end} without a rise"
             )
-    return (
-        [plain(f"Crosses mark each rise of the energy since the point before: {'; '.join(said)}.")]
-        if said
-        else []
-    )
+    elif not sentences and finished:
+        sentences.append("no Lyapunov function ever rises")
+    return claim(results, "; ".join(sentences))
+
+
+def _rise_claim(rising: list[Course]) -> str:
+    """As in "the map of SGD raises its Lyapunov function 2 times in 40 steps, by at most 0.3"."""
+    worst = max(rising, key=lambda course: course.largest)
+    most, kind = format_number(worst.largest, 2), worst.run.kind
+    steps = {len(course.heights) - 1 for course in rising}
+    within = f" in {count_noun(steps.pop(), 'step')}" if len(steps) == 1 else ""
+    if len(rising) == 1:
+        often = f"raises its Lyapunov function {count_noun(worst.number, 'time')}"
+        return f"the {kind} of {worst.name} {often}{within}, by at most {most}"
+    names = join_words([course.name for course in rising])
+    counts = join_words([str(course.number) for course in rising])
+    often = f"raise their Lyapunov functions {counts} times"
+    return f"the {kind}s of {names} {often}{within}, by at most {most} ({worst.name})"
+
+
+def _rise_sentences(courses: list[tuple[Course, Course]]) -> list[str]:
+    """What a cross is, and how often and by how much each function rises."""
+    parts = [
+        f"{count_noun(course.number, 'time')} by at most {format_number(course.largest)} along the "
+        f"{course.run.kind} of {course.name}"
+        for kind in zip(*courses, strict=True)
+        for course in kind
+        if course.number
+    ]
+    sentence = f"A cross marks each rise since the point before: {'; '.join(parts)}."
+    return [literal(sentence)] * bool(parts)

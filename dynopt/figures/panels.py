@@ -1,27 +1,19 @@
-"""Several pictures in one: panels in rows, each with its own claim."""
+"""Several figures in one picture: panels in rows, each with its own claim."""
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from inspect import signature
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-from matplotlib.artist import Artist
-
 from ..checks import whole_number
 from ..errors import InvalidType, InvalidValue
-from . import paths
-from .drawing.captions import solved
-from .drawing.measure import frame, size_of, width
-from .drawing.picture import Panel, Picture, write_title
+from .drawing.captions import solver_sentence
+from .drawing.picture import Painter, Panel, Picture, draw_panels
 from .drawing.style import context
-from .plane.projection import plane_of
 
-WIDE = 0.62  # of the width of a picture of its own, for each panel
-HIGH = 0.8
-ROOM = 0.9  # of a frame's width, before names take their place
+WIDTH = 0.62  # of each panel, in widths of a picture of its own
+HEIGHT = 0.8
 
 
 def draw(
@@ -29,118 +21,82 @@ def draw(
 ) -> Picture:
     """Draw each panel as its figure does, under a title of its own, with one caption for all.
 
-    - `panels`: pairs of a figure and its results, such as `(figures.paths, runs)`; a third member is a title to take
-      the place of the claim. - `columns`: how many stand side by side. - `style`: "notebook", "paper" or "slides".
+    - `panels`: pairs of a figure and its results, such as `(figures.paths, runs)`. A third member
+      is a title that takes the place of the claim.
+    - `columns`: how many panels stand side by side.
+    - `style`: "notebook", "paper" or "slides".
 
-    **Raises:** `InvalidValue` for no panels; `InvalidType` for what is no panel; and as the figures do.
+    **Raises:** `InvalidValue` for no panels; `InvalidType` for what is no panel; and as the
+    figures do.
 
     >>> from dynopt import SGD, analysis, figures, problems
-    >>> runs = [analysis.gap(SGD(h), problems.booth(), 20) for h in (0.01, 0.02)]
-    >>> len(draw([(figures.loss, runs), (figures.gap, runs, "The gap halves with h")]).axes)
+    >>> runs = [analysis.compare(SGD(h), problems.booth(), 20) for h in (0.01, 0.02)]
+    >>> halves = figures.global_error, runs, "The global error is proportional to h"
+    >>> len(draw([(figures.loss, runs), halves]).axes)
     2
     """
     if not isinstance(panels, list | tuple):
         raise InvalidType(
             f"`panels` must be a list of panels, got {panels!r}; pass [(figures.loss, runs)], say."
         )
-    panels, columns = (
-        [_checked(panel) for panel in panels],
-        whole_number("columns", columns, least=1, like=2),
-    )
-    if not panels:
+    checked = [_checked(panel) for panel in panels]
+    columns = whole_number("columns", columns, least=1, like=2)
+    if not checked:
         raise InvalidValue("`panels` is empty; pass pairs such as (figures.loss, runs).")
     with context(style):
-        picture = Picture(style, " ".join(_described(*panel) for panel in panels))
-        rows, columns = math.ceil(len(panels) / columns), min(columns, len(panels))
-        wide, high = (float(side) for side in picture.get_size_inches())
-        picture.set_size_inches(wide * max(1, WIDE * columns), high * max(1, HIGH * rows))
-        axes = [picture.add_subplot(rows, columns, i + 1) for i in range(len(panels))]
-        paints = [_paint(figure, results) for figure, results, _ in panels]
-        painted = [
-            paint(ax, results)
-            for paint, (_, results, _), ax in zip(paints, panels, axes, strict=True)
-        ]
-        picture.write_caption(_caption([results for _, results, _ in panels], painted))
-        keys: dict[tuple[str, ...], Artist] = {}
-        for (_, _, title), ax, panel in zip(panels, axes, painted, strict=True):
-            write_title(ax, title or panel.title, ROOM * frame(ax).width, 4.0)
-            keys |= {_looks(key): key for key in [*panel.names, *panel.keys]}
-        _write_keys(picture, list(keys.values()))
-        picture.lay_out()
-        for paint, (figure, results, title), ax, panel in zip(
-            paints, panels, axes, painted, strict=True
-        ):
-            if figure is paths:  # again, with a window as wide as the frame that the rest leaves
-                fill = frame(ax).height / frame(ax).width
-                ax.clear()
-                paint(ax, results, fill=fill)
-            write_title(ax, title or panel.title, frame(ax).width, 4.0)
+        picture = Picture(style, " ".join(_description(*panel) for panel in checked))
+        rows, columns = math.ceil(len(checked) / columns), min(columns, len(checked))
+        width, height = (float(side) for side in picture.get_size_inches())
+        picture.set_size_inches(width * max(1, WIDTH * columns), height * max(1, HEIGHT * rows))
+        draw_panels(
+            picture,
+            [picture.add_subplot(rows, columns, i + 1) for i in range(len(checked))],
+            [_painter(figure, results) for figure, results, _ in checked],
+            caption=lambda painted: _caption([results for _, results, _ in checked], painted),
+            titles=[title for _, _, title in checked],
+        )
         return picture
 
 
-def _paint(figure: ModuleType, results: list[Any]) -> Callable[..., Panel]:
-    """As the figure alone would be painted: paths in more than two coordinates are projected."""
-    if figure is not paths:
-        return figure.paint
-    plane = plane_of(results)
-    return partial(paths.paint, plane=plane, found=paths.unseen(results, plane))
+def _painter(figure: ModuleType, results: list[Any]) -> Painter:
+    """Paints the figure; it fills its frame if the figure can do so."""
+    if "fill" in signature(figure.paint).parameters:
+        return lambda ax, fill: figure.paint(ax, results, fill=fill)
+    return lambda ax, fill: figure.paint(ax, results)
 
 
-def _described(figure: ModuleType, results: list[Any], title: str) -> str:
+def _description(figure: ModuleType, results: list[Any], title: str) -> str:
     return ": ".join(filter(None, [title, figure.describe(results)]))
 
 
-def _caption(results: Sequence[list[Any]], painted: Sequence[Panel]) -> list[str]:
-    """What each panel says, said once; how exactly the flows were solved, in one sentence for all."""
-    said, flows = [], []
-    for each, panel in zip(results, painted, strict=True):
-        own = solved(each)
-        said += [line for line in panel.caption if line != own]
-        flows += each if own in panel.caption else []
-    return [*dict.fromkeys(said), *([solved(flows)] if flows else [])]
-
-
-def _looks(key: Artist) -> tuple[str, ...]:
-    """By what keys are told apart: words, and how they are drawn."""
-    drawn = ("color", "linestyle", "marker", "markerfacecolor", "facecolor")
-    return str(key.get_label()), *(str(getattr(key, f"get_{what}", str)()) for what in drawn)
-
-
-def _write_keys(picture: Picture, keys: list[Artist]) -> None:
-    """Names and keys of all panels in one block above them, in as many columns as the page is wide."""
-    size, room = size_of("legend.fontsize"), 72 * picture.get_figwidth() - 16
-    needed = [width(str(key.get_label()), size) + 5.5 * size for key in keys]
-    fitting = [
-        n
-        for n in range(1, len(keys) + 1)
-        if sum(max(part) for part in np.array_split(needed, n)) <= room
-    ]
-    look: dict[str, Any] = {"frameon": False, "handlelength": 3.2, "fontsize": size}
-    block = picture.legend(
-        handles=keys, loc="outside upper left", ncols=max(fitting, default=1), **look
-    )
-    block.set_gid("names")
+def _caption(results: Sequence[list[Any]], panels: Sequence[Panel]) -> list[str]:
+    """The sentences of all panels, each once; one sentence on the solver of all flows."""
+    sentences, flows = [], []
+    for own_results, panel in zip(results, panels, strict=True):
+        solver = solver_sentence(own_results)
+        sentences += [line for line in panel.caption if line not in solver]
+        flows += own_results if any(line in panel.caption for line in solver) else []
+    return [*dict.fromkeys(sentences), *(solver_sentence(flows) if flows else [])]
 
 
 def _checked(panel: Any) -> tuple[ModuleType, list[Any], str]:
+    """Figure, results and title of a panel; the title is empty if none is given."""
     figure: Any
     figure, *rest = panel if isinstance(panel, tuple) and panel else (panel,)
-    if not (len(rest) in (1, 2) and _stands_alone(figure)):
+    if len(rest) not in (1, 2) or not _stands_alone(figure):
+        name = getattr(figure, "__name__", repr(figure))
         raise InvalidType(
-            "a panel is a figure that draws in one frame, from its results alone, and these results; got "
-            f"{getattr(figure, '__name__', repr(figure))} and {len(rest)} more, pass (figures.loss, runs), say."
+            "a panel is a figure that draws in one frame, from its results alone, and these "
+            f"results; got {name} and {len(rest)} more, pass (figures.loss, runs), say."
         )
-    results, *title = rest
-    if title and not isinstance(title[0], str):
-        raise InvalidType(f"the title of a panel must be text, got {title[0]!r}; put it in quotes.")
-    return (
-        figure,
-        list(results) if isinstance(results, list | tuple) else [results],
-        title[0] if title else "",
-    )
+    results, title = rest[0], rest[1] if len(rest) == 2 else ""
+    if not isinstance(title, str):
+        raise InvalidType(f"the title of a panel must be text, got {title!r}; put it in quotes.")
+    return figure, list(results) if isinstance(results, list | tuple) else [results], title
 
 
 def _stands_alone(figure: Any) -> bool:
+    """Whether it is a figure that is drawn from its results alone."""
     if not all(hasattr(figure, name) for name in ("draw", "paint", "describe")):
         return False
     _, *more = signature(figure.describe).parameters.values()

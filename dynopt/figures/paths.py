@@ -1,4 +1,4 @@
-"""The paths: where map and flow go in the plane, or how they look when they are projected on one."""
+"""The paths of map and flow, in the plane or projected on one."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,17 +11,22 @@ from matplotlib.lines import Line2D
 from ..analysis import Comparison
 from ..errors import InvalidValue
 from .drawing import legends, runs
-from .drawing.captions import called, claim, conditions, dotted, largest
-from .drawing.picture import Panel, Picture, drawn, several
-from .drawing.style import ground
-from .drawing.words import failure, listed, number, point
-from .plane.landscape import on_contours
+from .drawing.captions import claim, conditions, dot_sentences, largest_finite, problem_name
+from .drawing.picture import Panel, Picture, draw_picture
+from .drawing.results import result_list
+from .drawing.style import background
+from .drawing.words import failure, format_number, format_point, join_words
+from .plane.landscape import draw_on_contours
 from .plane.projection import Plane, plane_of
-from .plane.residual import Residual, missed, named, residuals, sentences, within
-from .plane.window import PLANE, just_seen
-
-WALL = 0.62  # the frame's height over its width on a slide
-HIGH = 0.7  # the same, beside the longer words of a projection
+from .plane.residual import (
+    Residual,
+    all_in_plane,
+    loss_difference,
+    plane_name,
+    residual_sentences,
+    residuals,
+)
+from .plane.window import PLANE, SLIDE_ASPECT, smallest_visible
 
 
 def draw(
@@ -34,178 +39,183 @@ def draw(
 ) -> Picture | Axes:
     """Paths of map and flow over the contours of the loss: dots are the map, a line is the flow.
 
-    Contours lie at round heights above the minimum, evenly in the logarithm; stars are minimizers. The window is the
-    problem's own, or fits the paths; an arrow on the frame shows where a path leaves it.
+    Contours lie at round heights above the minimum, evenly in the logarithm. Stars are minimizers.
+    The window is that of the problem, or fits the paths. An arrow on the frame shows where a path
+    leaves it.
 
-    In more than two coordinates the paths are projected on a plane, by default that of their two principal directions,
-    and the contours are the loss in it. The caption says how much of the variance the plane explains, how far the paths
-    lie off it, and by how much the contours miss their losses.
+    In more than two coordinates the paths are projected on a plane, by default that of their two
+    principal directions, and the contours are the loss in this plane. The caption says how much of
+    the variance the plane explains, how far the paths lie off the plane, and by how much the
+    contours differ from the losses on the paths.
 
-    - `results`: one or several `analysis.gap` of one problem. - `plane`: two directions that span another plane, each
-      shaped like the position, or as one vector; they are made orthonormal, the first as it is. - `origin`: a position
-      through which the plane goes, by default the mean of the paths. - `ax`: axes to draw in, instead of a new
-      `Picture`. - `style`: "notebook", "paper" or "slides" (where the window is widened to fill the wall).
+    - `results`: one or several results of `analysis.compare` on one problem.
+    - `plane`: two directions that span another plane, each of the shape of the position or one
+      vector. They are made orthonormal; the first keeps its direction.
+    - `origin`: a position in the plane, by default the mean of the paths.
+    - `ax`: axes to draw in, instead of a new `Picture`.
+    - `style`: "notebook", "paper" or "slides" (where the window is widened to the whole slide).
 
-    **Raises:** `InvalidValue` if the problem has one coordinate only, the results are of several problems, or `plane`
-    and `origin` do not fit.
+    **Raises:** `InvalidValue` if the problem has one coordinate only, the results are of several
+    problems, or `plane` and `origin` do not fit.
     """
-    comparisons = several(results, Comparison, "analysis.gap")
-    seen = _plane(comparisons, plane, origin)
-    found, wall = unseen(comparisons, seen), WALL if seen is None else HIGH
-    fill = wall if ax is None and style == "slides" else None
-    painted = partial(paint, scale=ax is None, fill=fill, plane=seen, found=found)
-    return drawn(painted, partial(_described, plane=seen, found=found), comparisons, ax, style)
+    comparisons = result_list(results, Comparison, "analysis.compare")
+    chosen = _plane(comparisons, plane, origin)
+    off_plane = residuals(comparisons, chosen)
+    paint_chosen = partial(
+        paint,
+        scale=ax is None,
+        fill=SLIDE_ASPECT if ax is None and style == "slides" else None,
+        plane=chosen,
+        off_plane=off_plane,
+    )
+    describe_chosen = partial(_describe, plane=chosen, off_plane=off_plane)
+    return draw_picture(paint_chosen, describe_chosen, comparisons, ax, style)
 
 
 def describe(
     results: Comparison | list[Comparison], *, plane: Any = None, origin: Any = None
 ) -> str:
     """The picture in one sentence with its numbers."""
-    comparisons = several(results, Comparison, "analysis.gap")
-    seen = _plane(comparisons, plane, origin)
-    return _described(comparisons, seen, unseen(comparisons, seen))
+    comparisons = result_list(results, Comparison, "analysis.compare")
+    chosen = _plane(comparisons, plane, origin)
+    return _describe(comparisons, chosen, residuals(comparisons, chosen))
 
 
-def _described(comparisons: list[Comparison], plane: Plane | None, found: list[Residual]) -> str:
-    if plane is not None:
-        return _projected(comparisons, plane, found)
-    said = []
-    for comparison, _, name, _ in runs.entries(comparisons):
-        last = np.stack(runs.at(comparison.map, PLANE), 1)[-1:]
-        where = f"ends at {point(last[0])}" if len(last) else "has no finite start"
-        said.append(
-            f"{name} {failure(comparison.map) or f'{where}, at most {number(largest(comparison.error))} from its flow'}"
+def _describe(comparisons: list[Comparison], plane: Plane | None, off_plane: list[Residual]) -> str:
+    start = format_point(np.asarray(comparisons[0].map.y.x[0], float))
+    name = problem_name(comparisons[0])
+    if plane is None:
+        parts = [_path(comparison, who) for comparison, _, who, _ in runs.entries(comparisons)]
+        return (
+            f"The picture shows contours of {name} with the paths of map (dots) and flow (lines) "
+            f"from {start}: {'; '.join(parts)}."
         )
-    start = point(np.asarray(comparisons[0].map.y.x[0], float))
-    what = f"Contours of {called(comparisons[0])} with the paths of map (dots) and flow (lines) from {start}"
-    return f"{what}: {'; '.join(said)}."
-
-
-def _projected(comparisons: list[Comparison], plane: Plane, found: list[Residual]) -> str:
-    said = []
-    for comparison, own in zip(comparisons, found, strict=True):
-        where, away = (
-            "has no finite start",
-            f"at most {number(largest(comparison.error))} from its flow",
-        )
-        if len(own.loss):
-            where = f"ends at a loss of {number(own.loss[-1])} over {number(own.under[-1])} in the plane"
-        if not within(found):
-            away += f" and {number(own.distance)} off the plane"
-        said.append(f"{own.name} {failure(comparison.map) or f'{where}, {away}'}")
-    start = point(np.asarray(comparisons[0].map.y.x[0], float))
-    differ = (
-        "are the losses of the paths"
-        if within(found)
-        else f"differ from the losses of the paths{missed(found)}"
+    flat = all_in_plane(off_plane)
+    parts = [
+        _projected_path(comparison, residual, flat)
+        for comparison, residual in zip(comparisons, off_plane, strict=True)
+    ]
+    differ = f"differ from the losses on the paths{loss_difference(off_plane)}"
+    return (
+        f"The picture shows the paths of map (dots) and flow (lines) on {name} from {start}, "
+        f"projected on the plane {plane_name(plane)}; {'; '.join(parts)}; the contours "
+        f"{'are the losses on the paths' if flat else differ}."
     )
-    what = f"Paths of map (dots) and flow (lines) on {called(comparisons[0])} from {start}, projected on the plane"
-    return f"{what} {named(plane)}; {'; '.join(said)}; the contours {differ}."
+
+
+def _path(comparison: Comparison, name: str) -> str:
+    """How one path in the plane ends, for the alt text."""
+    end = np.stack(runs.view_points(comparison.map, PLANE), 1)[-1:]
+    where = f"ends at {format_point(end[0])}" if len(end) else "has no finite start"
+    error = f"at most {format_number(largest_finite(comparison.error))} from its flow"
+    return f"the map of {name} {failure(comparison.map) or f'{where}, {error}'}"
+
+
+def _projected_path(comparison: Comparison, residual: Residual, flat: bool) -> str:
+    """How one projected path ends, for the alt text."""
+    where = "has no finite start"
+    if len(residual.loss):
+        loss, below = (format_number(v[-1]) for v in (residual.loss, residual.plane_loss))
+        where = f"ends at a loss of {loss} over {below} in the plane"
+    error = f"at most {format_number(largest_finite(comparison.error))} from its flow"
+    error += "" if flat else f" and {format_number(residual.distance)} off the plane"
+    return f"the map of {residual.name} {failure(comparison.map) or f'{where}, {error}'}"
 
 
 def _plane(comparisons: list[Comparison], plane: Any = None, origin: Any = None) -> Plane | None:
-    """In which the runs are seen; None for that of their own two coordinates."""
+    """The plane of the picture; None for that of the two coordinates of the problem itself."""
     if comparisons[0].problem.dim == 1:
         raise InvalidValue(
-            f"paths are drawn in a plane but {called(comparisons[0])} has 1 coordinate; draw loss, gap, local_error, order or "
-            "phase, which work in any dimension."
+            f"paths are drawn in a plane but {problem_name(comparisons[0])} has 1 coordinate; draw "
+            "loss, global_error, local_error, order or phase, which work in any dimension."
         )
     return plane_of(comparisons, plane, origin)
-
-
-def unseen(comparisons: list[Comparison], plane: Plane | None) -> list[Residual]:
-    """What the plane does not show of each run; nothing if it is that of their own two coordinates."""
-    return [] if plane is None else residuals(comparisons, plane)
 
 
 def paint(
     ax: Axes,
     comparisons: list[Comparison],
+    *,
     scale: bool = False,
     fill: float | None = None,
     plane: Plane | None = None,
-    found: Sequence[Residual] = (),
+    off_plane: Sequence[Residual] | None = None,
 ) -> Panel:
-    """Draw in the axes, and say what stands around them.
+    """Draw into `ax`; return title, legend entries and caption.
 
-    With a `scale` of the loss beside the frame; with the view widened to a frame whose height over its width is `fill`;
-    projected on a `plane` in which so much is `found` missing.
+    - `scale`: whether a scale of the loss is drawn next to the frame.
+    - `fill`: the height over the width of the frame, to which the window is widened.
+    - `plane`, `off_plane`: the plane and the residuals of the paths; by default those of `draw`.
     """
+    if off_plane is None:
+        plane = _plane(comparisons)
+        off_plane = residuals(comparisons, plane)
     entries, hollow = runs.entries(comparisons), []
 
-    def lines(levels: list[float]) -> list[Line2D]:
-        drawn = []
-        for i in sorted(
-            range(len(comparisons)),
-            key=lambda i: _bulk(comparisons[i], plane or PLANE),
-            reverse=True,
-        ):
-            drawn += runs.orbit(ax, entries[i], plane or PLANE)
-            hollow.extend(_hollow(ax, drawn[-1], found[i].far_off(levels)) if found else [])
-        return drawn
+    def draw_lines(levels: list[float]) -> list[Line2D]:
+        lines = []
+        for i in _largest_first(comparisons, plane or PLANE):
+            lines += runs.draw_paths(ax, entries[i], plane or PLANE)
+            if off_plane:
+                hollow.extend(_hollow_dots(ax, lines[-1], off_plane[i].off_contour(levels)))
+        return lines
 
-    marks, shape = on_contours(ax, comparisons, lines, scale, fill, plane=plane)
-    seen = [] if plane is None else sentences(comparisons[0], plane, found, bool(hollow))
-    key = [legends.key("off its contour", marker="o", linestyle="none", markerfacecolor=ground())]
+    marks, aspect = draw_on_contours(ax, comparisons, draw_lines, scale, fill, plane=plane)
+    style = {"marker": "o", "linestyle": "none", "markerfacecolor": background()}
+    hollow_key = [legends.key("off its contour", **style)] * bool(hollow)
+    projection = (
+        [] if plane is None else residual_sentences(comparisons[0], plane, off_plane, bool(hollow))
+    )
+    dots = dot_sentences(comparisons, runs.dot_counts(comparisons), runs.MAX_DOTS)
     return Panel(
-        title=title(comparisons, plane),
-        names=runs.handles(entries),
-        keys=[*legends.map_and_flow(), *(key if hollow else []), *marks],
-        caption=[
-            *conditions(comparisons),
-            *seen,
-            *dotted(comparisons, runs.counts(comparisons), runs.MOST),
-        ],
-        shape=shape,
+        title=_title(comparisons, plane),
+        handles=runs.legend_handles(entries),
+        keys=[*legends.map_and_flow(), *hollow_key, *marks],
+        caption=[*conditions(comparisons), *projection, *dots],
+        aspect=aspect,
     )
 
 
-def _bulk(comparison: Comparison, view: runs.View) -> tuple[int, float]:
-    """How much a run would cover: its dots, and the length of their way. What covers least is drawn last."""
-    return int(comparison.map.finite.sum()), float(
-        np.hypot(*np.diff(runs.at(comparison.map, view))).sum()
-    )
+def _largest_first(comparisons: list[Comparison], view: runs.View) -> list[int]:
+    """The indices of the comparisons, so that the path that covers least is drawn last, on top."""
+
+    def covered(i: int) -> tuple[int, float]:
+        x, y = runs.view_points(comparisons[i].map, view)
+        return len(x), float(np.hypot(np.diff(x), np.diff(y)).sum())
+
+    return sorted(range(len(comparisons)), key=covered, reverse=True)
 
 
-def _hollow(ax: Axes, dots: Line2D, which: np.ndarray) -> list[Line2D]:
-    """Rings instead of these dots, where there are dots at all: the contours under them are not their losses."""
-    every = np.arange(len(which)) % int(str(dots.get_markevery())) == 0
-    if not (which & every).any():
+def _hollow_dots(ax: Axes, dots: Line2D, which: np.ndarray) -> list[Line2D]:
+    """Rings in place of some dots: the contours under them are not the losses of the map there."""
+    drawn = np.arange(len(which)) % int(str(dots.get_markevery())) == 0
+    if not (which & drawn).any():
         return []
-    look = {
-        "marker": dots.get_marker(),
-        "color": dots.get_color(),
-        "linestyle": "none",
-        "zorder": 4.1,
-    }
-    x, y = np.asarray(dots.get_xydata())[which & every].T
-    return ax.plot(
-        x, y, **look, markerfacecolor=ground(), markeredgewidth=1.0, gid=f"off {dots.get_gid()}"
-    )
+    x, y = np.asarray(dots.get_xydata())[which & drawn].T
+    style = {"marker": dots.get_marker(), "color": dots.get_color(), "linestyle": "none"}
+    style |= {"markerfacecolor": background(), "markeredgewidth": 1.0, "zorder": 4.1}
+    return ax.plot(x, y, **style, gid=f"off {dots.get_gid()}")
 
 
-def title(comparisons: list[Comparison], plane: Plane | None = None) -> str:
-    """Which maps keep so near to their flows that the eye sees no difference, and which stray."""
-    seen = just_seen(comparisons, plane=plane)
-    apart = {
-        name: largest(g.error)
-        for g, _, name, _ in runs.entries(comparisons)
-        if not failure(g.map) and not failure(g.flow)
+def _title(comparisons: list[Comparison], plane: Plane | None) -> str:
+    """Which maps stay so near to their flows that the eye sees no difference, and which do not."""
+    visible = smallest_visible(comparisons, plane=plane)
+    errors = {
+        name: largest_finite(comparison.error)
+        for comparison, _, name, _ in runs.entries(comparisons)
+        if not failure(comparison.map) and not failure(comparison.flow)
     }
-    near, far = (
-        {n: d for n, d in apart.items() if (d <= seen) == close} for close in (True, False)
-    )
-    said = []
+    near = {name: error for name, error in errors.items() if error <= visible}
+    far = {name: error for name, error in errors.items() if not error <= visible}
+    parts = []
     if near:
-        keep, whose = ("keeps", "its flow") if len(near) == 1 else ("keep", "their flows")
-        said.append(
-            f"{listed(list(near))} {keep} within {number(max(near.values()), 2)} of {whose}"
-        )
+        stay, flows = ("stays", "its flow") if len(near) == 1 else ("stay", "their flows")
+        most = format_number(max(near.values()), 2)
+        parts.append(f"{join_words(list(near))} {stay} within {most} of {flows}")
     if far:
-        farthest = max(far, key=lambda name: far[name])
-        stray, whose = (
-            ("strays", " from its flow") if len(far) == 1 else ("stray", " from their flows")
-        )
-        by = number(far[farthest], 2) + (f" ({farthest})" if len(far) > 1 else "")
-        said.append(f"{listed(list(far))} {stray}{'' if near else whose} by up to {by}")
-    return claim(comparisons, "; ".join(said))
+        leave, flows = ("departs", "its flow") if len(far) == 1 else ("depart", "their flows")
+        name = max(far, key=lambda name: far[name])
+        most = format_number(far[name], 2) + f" ({name})" * (len(far) > 1)
+        target = "" if near else f" from {flows}"
+        parts.append(f"{join_words(list(far))} {leave}{target} by up to {most}")
+    return claim(comparisons, "; ".join(parts))

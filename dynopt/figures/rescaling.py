@@ -1,4 +1,4 @@
-"""Rescaling: in other units of the position the same rate is another, and one factor makes up for it."""
+"""Rescaling: in other units of the position, another learning rate gives the same path."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,196 +12,201 @@ from ..analysis import Rescaling
 from ..errors import InvalidValue
 from ..runs.trajectory import Trajectory
 from .drawing import descent, legends, runs
-from .drawing.axes import every, mark_exit
-from .drawing.captions import called, claim, conditions, dotted, largest
+from .drawing.axes import dot_stride, mark_exit
+from .drawing.captions import claim, conditions, dot_sentences, largest_finite, problem_name
 from .drawing.descent import Descent
-from .drawing.picture import Panel, Picture, drawn, several
+from .drawing.picture import Panel, Picture, draw_picture
+from .drawing.results import result_list
 from .drawing.runs import Entry
-from .drawing.style import ground, ink, mixed
-from .drawing.words import RAISED, failure, listed, number, plain
+from .drawing.style import background, ink, mix_colors
+from .drawing.words import RAISED, failure, format_number, join_words, literal
 
-MOST = 25  # dots along one run
-SAME = 1e-6  # of the longest coordinate: a path that is nearer than this is called the same
+MAX_DOTS = 25  # along one run
+SAME = 1e-6  # of the largest coordinate: paths that are nearer than this are called the same
 
 
 def draw(
     results: Rescaling | list[Rescaling], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:
-    """The loss of three maps, step by step: dots are the run in x, rings the run in z with the corrected rate, shown
-    in x, and pale dots that with the same rate. The rings lie on the dots where steps are a power of the gradient.
+    """The loss of three maps over their steps.
 
-    - `results`: one or several `analysis.rescaling` of one problem by one scale. - `ax`: axes to draw in, instead of a
-      new `Picture`. - `style`: "notebook", "paper" or "slides".
+    Dots are the run in x. Rings are the run in z = x/λ with the corrected learning rate, and pale
+    dots the run in z with the same learning rate, both shown in x. The rings lie on the dots where
+    the steps are a power of the gradient.
 
-    **Raises:** `InvalidValue` if the results are of several problems, or by several scales.
+    - `results`: one or several results of `analysis.rescaling` on one problem with one scale.
+    - `ax`: axes to draw in, instead of a new `Picture`.
+    - `style`: "notebook", "paper" or "slides".
+
+    **Raises:** `InvalidValue` if the results are of several problems, or have several scales.
     """
-    return drawn(paint, describe, _of_one_scale(results), ax, style)
+    return draw_picture(paint, describe, _of_one_scale(results), ax, style)
 
 
 def describe(results: Rescaling | list[Rescaling]) -> str:
     """The picture in one sentence with its numbers."""
-    seen = _of_one_scale(results)
-    said = []
-    for one, _, name, _ in runs.entries(seen):
-        same = failure(one.same_rate) or f"is up to {number(largest(one.same_rate_distance))} away"
-        near = failure(one.corrected) or f"is at most {number(largest(one.distance))} away"
-        said.append(
-            f"{name} {failure(one.map) or f'ends at {_end(one)}'}, its run in z at {_times(one)} the rate {near}, "
-            f"that at the same rate {same}"
+    results = _of_one_scale(results)
+    parts = []
+    for result, _, name, _ in runs.entries(results):
+        near, far = map(_largest, (result.distance, result.same_rate_distance))
+        values = _heights(result, result.map)
+        end = f"ends at {format_number(values[-1])}" if values.size else "has no finite loss"
+        corrected = failure(result.corrected) or f"is at most {near} away"
+        same_rate = failure(result.same_rate) or f"is up to {far} away"
+        parts.append(
+            f"{name} {failure(result.map) or end}, its run in z at {_times(result)} the learning "
+            f"rate {corrected}, that at the same learning rate {same_rate}"
         )
-    above = " above the minimum" * (seen[0].problem.minimum is not None)
-    what = f"Loss{above} on {called(seen[0])} along maps in x (dots) and in z = x/λ (rings and pale dots)"
-    return f"{what} with λ = {_scale(seen)}: {'; '.join(said)}."
+    above = " above the minimum" * (results[0].problem.minimum is not None)
+    return (
+        f"The picture shows the loss{above} on {problem_name(results[0])} along maps in x (dots) "
+        f"and in z = x/λ (rings and pale dots) with λ = {_scale(results)}: {'; '.join(parts)}."
+    )
 
 
-def paint(ax: Axes, seen: list[Rescaling]) -> Panel:
-    """Draw in the axes, and say what stands around them."""
-    entries, known = runs.entries(seen), seen[0].problem.minimum is not None
+def paint(ax: Axes, results: list[Rescaling]) -> Panel:
+    """Draw into `ax`; return title, legend entries and caption."""
+    entries, known = runs.entries(results), results[0].problem.minimum is not None
     descents = [
-        Descent(r.optimizer, r.problem, run, None, {"map": _heights(r, run)})
-        for r in seen
-        for run in _runs(r)
+        Descent(result.optimizer, result.problem, run, None, {"map": _heights(result, run)})
+        for result in results
+        for run in (result.map, result.same_rate, result.corrected)
     ]
-    descent.set_axis(ax, descents, known)
-    runs.span(ax, "step", [np.arange(len(r.map.t)) for r in seen])
-    for each in entries:
-        rings = {**_rings(), "markeredgecolor": mixed(each.look.color, ink(), 0.55)}
-        pale = {
-            "marker": each.look.marker,
-            "color": mixed(each.look.color, ground(), 0.45),
-            **_pale(),
-        }
-        _points(ax, each, each.result.same_rate, "same rate", pale)
-        own = _points(
-            ax,
-            each,
-            each.result.map,
-            "map",
-            runs.marks(each.look) | {"color": each.look.color, "zorder": 4},
-        )
-        _points(ax, each, each.result.corrected, "corrected", rings)
-        mark_exit(ax, own, each.look.color)
+    descent.set_value_axis(ax, descents, known)
+    runs.set_time_limits(ax, "step", [np.arange(len(result.map.t)) for result in results])
+    for entry in entries:
+        result, look = entry.result, entry.look
+        rings = _ring_style() | {"markeredgecolor": mix_colors(look.color, ink(), 0.55)}
+        pale = _pale_style() | {"marker": look.marker}
+        pale["color"] = mix_colors(look.color, background(), 0.45)
+        dots = runs.marker_style(look) | {"color": look.color, "zorder": 4}
+        _draw_losses(ax, entry, result.same_rate, "same rate", pale)
+        line = _draw_losses(ax, entry, result.map, "map", dots)
+        _draw_losses(ax, entry, result.corrected, "corrected", rings)
+        mark_exit(ax, line, look.color)
     ax.set_xlabel("step k")
     ax.set_ylabel("loss above minimum  f(x) − f*" if known else "loss  f(x)")
-    keys = [
-        legends.key("in x", marker="o", linestyle="none"),
-        legends.key("in z, corrected rate", linestyle="none", **_rings()),
-        legends.key("in z, same rate", marker="o", linestyle="none", **_pale()),
-    ]
-    keys[2].set_color(mixed(str(keys[2].get_color()), ground(), 0.5))
+    counts = [int(result.map.finite.sum()) for result in results]
     return Panel(
-        title=_title(seen),
-        names=runs.handles(entries),
-        keys=keys,
+        title=_title(results),
+        handles=runs.legend_handles(entries),
+        keys=_keys(),
         caption=[
-            *conditions(seen),
-            *_told(entries),
-            *dotted(seen, [int(r.map.finite.sum()) for r in seen], MOST),
+            *conditions(results),
+            *_distance_sentences(entries),
+            *dot_sentences(results, counts, MAX_DOTS),
         ],
     )
 
 
 def _of_one_scale(results: Rescaling | list[Rescaling]) -> list[Rescaling]:
-    seen = several(results, Rescaling, "analysis.rescaling", "distance")
-    scales = sorted({float(one.scale) for one in seen})
+    results = result_list(results, Rescaling, "analysis.rescaling", "distance")
+    scales = sorted({float(result.scale) for result in results})
     if len(scales) > 1:
-        raise InvalidValue(
-            f"the results are by several scales, {listed([f'{s:g}' for s in scales])}; draw one picture for each."
-        )
-    return seen
+        values = join_words([f"{scale:g}" for scale in scales])
+        raise InvalidValue(f"the results have several scales, {values}; draw one picture for each.")
+    return results
 
 
-def _runs(seen: Rescaling) -> tuple[Trajectory, ...]:
-    return seen.map, seen.same_rate, seen.corrected
+def _heights(result: Rescaling, run: Trajectory) -> np.ndarray:
+    """The finite losses of a run, above the minimum if that is known."""
+    return descent.finite_heights(run, run.loss, result.problem.minimum)
 
 
-def _heights(seen: Rescaling, run: Trajectory) -> np.ndarray:
-    return descent.finite_values(run, run.loss, seen.problem.minimum)
+def _largest(distances) -> str:
+    return format_number(largest_finite(distances))
 
 
-def _end(seen: Rescaling) -> str:
-    values = _heights(seen, seen.map)
-    return number(values[-1]) if values.size else "nothing finite"
-
-
-def _points(ax: Axes, each: Entry, run: Trajectory, kind: str, look: dict[str, Any]) -> Line2D:
+def _draw_losses(
+    ax: Axes, entry: Entry, run: Trajectory, kind: str, style: dict[str, Any]
+) -> Line2D:
     """The losses of a run over its steps."""
-    values = _heights(each.result, run)
-    (line,) = ax.plot(
-        np.arange(len(values)), values, linestyle="none", gid=f"{kind} {each.key}", **look
-    )
-    line.set_markevery(every(len(values), MOST))
+    values, gid = _heights(entry.result, run), f"{kind} {entry.key}"
+    (line,) = ax.plot(np.arange(len(values)), values, linestyle="none", gid=gid, **style)
+    line.set_markevery(dot_stride(len(values), MAX_DOTS))
     return line
 
 
-def _rings() -> dict[str, Any]:
+def _ring_style() -> dict[str, Any]:
     size = 1.8 * mpl.rcParams["lines.markersize"]
     return {
-        "marker": "o", "markersize": size, "markerfacecolor": "none", "markeredgewidth": 0.14 * size, "zorder": 5,
+        "marker": "o", "markersize": size, "markerfacecolor": "none",
+        "markeredgewidth": 0.14 * size, "zorder": 5,
     }  # fmt: skip
 
 
-def _pale() -> dict[str, Any]:
+def _pale_style() -> dict[str, Any]:
     return {"markersize": 0.85 * mpl.rcParams["lines.markersize"], "zorder": 3}
 
 
-def _scale(seen: Sequence[Rescaling]) -> str:
-    return _fraction(float(seen[0].scale))
+def _keys() -> list[Line2D]:
+    keys = [
+        legends.key("in x", marker="o", linestyle="none"),
+        legends.key("in z, corrected rate", linestyle="none", **_ring_style()),
+        legends.key("in z, same rate", marker="o", linestyle="none", **_pale_style()),
+    ]
+    keys[2].set_color(mix_colors(str(keys[2].get_color()), background(), 0.5))
+    return keys
+
+
+def _scale(results: Sequence[Rescaling]) -> str:
+    return _fraction(float(results[0].scale))
 
 
 def _fraction(x: float) -> str:
     """A number, or one over a whole number."""
-    whole = round(1 / x)
-    return f"1/{whole}" if whole > 1 and abs(whole * x - 1) < 1e-9 else number(x)
+    inverse = round(1 / x)
+    return f"1/{inverse}" if inverse > 1 and abs(inverse * x - 1) < 1e-9 else format_number(x)
 
 
-def _times(seen: Rescaling) -> str:
-    """The corrected rate in z, of that in x, as in "4 times" or "1/9 of"."""
-    share = _fraction(1 / float(seen.factor))
-    return f"{share} of" if share.startswith("1/") else f"{share} times"
+def _times(result: Rescaling) -> str:
+    """The corrected learning rate, in those of x, as in "4 times" or "1/9 of"."""
+    factor = _fraction(1 / float(result.factor))
+    return f"{factor} of" if factor.startswith("1/") else f"{factor} times"
 
 
-def _title(seen: list[Rescaling]) -> str:
-    """Who takes the same path at which rate, and who takes one that is only near."""
+def _title(results: list[Rescaling]) -> str:
+    """Who takes the same path with which learning rate, and who takes one that is only near."""
     same: dict[str, list[str]] = {}
-    near: list[str] = []
-    for one, _, name, _ in runs.entries(seen):
-        away, size = largest(one.distance), largest(np.abs(np.asarray(one.map.y.x)))
-        if failure(one.map) or failure(one.corrected):
+    near: list[tuple[str, str]] = []
+    for result, _, name, _ in runs.entries(results):
+        if failure(result.map) or failure(result.corrected):
             continue
-        if away <= SAME * size:
-            same.setdefault(_times(one), []).append(name)
+        distance = largest_finite(result.distance)
+        if distance <= SAME * largest_finite(np.abs(np.asarray(result.map.y.x))):
+            same.setdefault(_times(result), []).append(name)
         else:
-            near.append(f"{name} at {_times(one)} the rate comes within {number(away, 2)} of it")
-    said = [f"{listed(whose)} at {times} the rate" for times, whose in same.items()]
-    if said:
-        takes = "takes" if len(next(iter(same.values()))) == 1 else "take"
-        said[0] = said[0].replace(" at ", f" {takes} the same path at ", 1)
-    else:
-        near = [text.removesuffix("it") + "its path in x" for text in near]
-    head = f"in z\xa0=\xa0x/λ, λ\xa0=\xa0{_scale(seen)}, "
-    said = [", ".join(said)] * bool(said) + near
-    return claim(seen, (head + "; ".join(said)) * bool(said))
+            comes = f"{name} at {_times(result)} the learning rate comes within"
+            near.append((comes, format_number(distance, 2)))
+    parts = []
+    if same:
+        (times, names), *others = same.items()
+        takes = "takes" if len(names) == 1 else "take"
+        first = f"{join_words(names)} {takes} the same path at {times} the learning rate"
+        rest = [f"{join_words(names)} at {times} the learning rate" for times, names in others]
+        parts = [", ".join([first, *rest])]
+    target = "it" if same else "its path in x"
+    parts += [f"{comes} {distance} of {target}" for comes, distance in near]
+    head = f"in z\xa0=\xa0x/λ, λ\xa0=\xa0{_scale(results)}, "
+    return claim(results, (head + "; ".join(parts)) * bool(parts))
 
 
-def _told(entries: Sequence[Entry]) -> list[str]:
-    """How far apart the positions are, in numbers."""
-    near = [
-        f"{c.name} {failure(c.result.corrected) or number(largest(c.result.distance))}"
-        for c in entries
-    ]
-    far = [
-        f"{c.name} {failure(c.result.same_rate) or number(largest(c.result.same_rate_distance))}"
-        for c in entries
-    ]
-    factors = listed([f"for {c.name} by {_power(1 + float(c.result.power))}" for c in entries])
+def _distance_sentences(entries: Sequence[Entry]) -> list[str]:
+    """The learning rates in z, and how far apart the positions are."""
+    near, far, factors = [], [], []
+    for result, _, name, _ in entries:
+        near.append(f"{name} {failure(result.corrected) or _largest(result.distance)}")
+        far.append(f"{name} {failure(result.same_rate) or _largest(result.same_rate_distance)}")
+        factors.append(f"for {name} by {_power_of_scale(1 + float(result.power))}")
     return [
-        plain(f"The rate in z is that in x divided {factors}."),
-        plain(
-            f"Largest |x\xa0−\xa0λz|: {', '.join(near)} at the corrected rate; {', '.join(far)} at the same."
+        literal(f"The learning rate in z is that in x divided {join_words(factors)}."),
+        literal(
+            f"The largest |x\xa0−\xa0λz| is {', '.join(near)} with the corrected learning rate and "
+            f"{', '.join(far)} with the same."
         ),
     ]
 
 
-def _power(exponent: float) -> str:
-    return "λ" + ("" if exponent == 1 else number(exponent).replace("−", "-").translate(RAISED))
+def _power_of_scale(exponent: float) -> str:
+    raised = format_number(exponent).replace("−", "-").translate(RAISED)
+    return "λ" + ("" if exponent == 1 else raised)

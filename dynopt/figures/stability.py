@@ -1,4 +1,4 @@
-"""The stability map: which learning rates a map can bear, and where it is fastest."""
+"""The stability map: for which learning rates a map is stable, and where it is fastest."""
 
 from typing import Any
 
@@ -6,164 +6,155 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.lines import Line2D
 
 from ..analysis import Stability
-from .drawing.axes import linear_view, mark_plainly
-from .drawing.labels import Name
-from .drawing.measure import frame, size_of, width
-from .drawing.picture import Panel, Picture, drawn, single
-from .drawing.style import field, ground, ink, looks, mixed, quiet
-from .drawing.words import number, plain
+from .drawing.axes import linear_limits, set_linear_ticks
+from .drawing.measure import font_size, frame_box, text_width
+from .drawing.picture import Panel, Picture, draw_picture
+from .drawing.results import one_result
+from .drawing.style import background, contour_colors, ink, looks, mix_colors, muted
+from .drawing.words import capitalize, format_number, literal
 
-LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of the radius, which have a line
+LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # spectral radii that have a contour
 
 
 def draw(
     results: Stability | list[Stability], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:
-    """The spectral radius over learning rate × curvature and one other option, with its boundary and its optimum.
+    """The spectral radius over learning rate × curvature and one other hyperparameter.
 
-    The darker, the slower; contours are labelled with the radius, by which each step multiplies what is left of the
-    way. Beyond the boundary, where the radius is above 1, the ground is hatched.
+    The darker the area, the slower the map. Contours are labelled with the radius, the factor by
+    which each step multiplies the distance from the minimizer. Beyond the boundary, where the
+    radius is above 1, the area is hatched. A line shows where the radius is smallest.
 
-    - `results`: one of `analysis.stability`. - `ax`: axes to draw in, instead of a new `Picture`. - `style`:
-      "notebook", "paper" or "slides".
+    - `results`: one result of `analysis.stability`.
+    - `ax`: axes to draw in, instead of a new `Picture`.
+    - `style`: "notebook", "paper" or "slides".
+
+    **Raises:** `InvalidValue` for several results.
     """
-    return drawn(paint, describe, [single(results, Stability, "analysis.stability")], ax, style)
+    result = one_result(results, Stability, "analysis.stability")
+    return draw_picture(paint, describe, [result], ax, style)
 
 
 def describe(results: Stability | list[Stability]) -> str:
     """The picture in one sentence with its numbers."""
-    seen = single(results, Stability, "analysis.stability")
-    over = f"{seen.option} from {number(seen.value[0])} to {number(seen.value[-1])}"
-    rates = seen.learning_rate * seen.curvature
-    what = f"Spectral radius over learning rate × curvature from {number(rates[0])} to {number(rates[-1])} and {over}"
-    return f"{what}: {_claim(seen)}; {_least(seen)}."
+    result = one_result(results, Stability, "analysis.stability")
+    rates = result.learning_rate * result.curvature
+    first, last, low, high = map(
+        format_number, (rates[0], rates[-1], result.value[0], result.value[-1])
+    )
+    return (
+        f"The picture shows the spectral radius over learning rate × curvature from {first} to "
+        f"{last} and {result.option} from {low} to {high}: {_claim(result)}; {_fastest(result)}."
+    )
 
 
 def paint(ax: Axes, results: list[Stability]) -> Panel:
-    """Draw in the axes, and say what stands around them."""
-    (seen,) = results
-    (own,) = looks([seen.optimizer])
-    rates = seen.learning_rate * seen.curvature
-    ax.set_xlim(_span(rates))
-    ax.set_ylim(_span(seen.value))
+    """Draw into `ax`; return title, legend entries and caption."""
+    (result,) = results
+    (look,) = looks([result.optimizer])
+    rates = result.learning_rate * result.curvature
+    ax.set_xlim(_limits(rates))
+    ax.set_ylim(_limits(result.value))
     ax.grid(False)
-    _field(ax, rates, seen)
-    hatched = _hatch(ax, seen)
-    line: dict[str, Any] = {"linewidth": 1.3 * mpl.rcParams["lines.linewidth"], "zorder": 4}
-    (edge,) = ax.plot(
-        seen.boundary * seen.curvature, seen.value, color=ink(), gid="boundary", **line
-    )
-    (best,) = ax.plot(
-        rates, seen.optimal, color=own.color, linestyle=own.line, gid="optimal", **line
-    )
+    _draw_radius(ax, rates, result)
+    hatched = _hatch_unstable(ax, result)
+    style: dict[str, Any] = {"linewidth": 1.3 * mpl.rcParams["lines.linewidth"], "zorder": 4}
+    boundary = result.boundary * result.curvature
+    (edge,) = ax.plot(boundary, result.value, color=ink(), gid="boundary", **style)
+    style |= {"color": look.color, "linestyle": look.line}
+    (fastest,) = ax.plot(rates, result.optimal, gid="optimal", **style)
     edge.set_label("critical: radius 1")
-    best.set_label(plain(f"fastest {seen.option}"))
-    mark_plainly(ax.xaxis)
+    fastest.set_label(literal(f"fastest {result.option}"))
+    set_linear_ticks(ax.xaxis)
     ax.set_xlabel("learning rate × curvature  η λ")
-    ax.set_ylabel(plain(seen.option))
-    ends = [
-        Name(str(one.get_label()), str(one.get_color()), _spots(ax, one)) for one in (best, edge)
-    ]
-    text = _claim(seen)
-    return Panel(
-        title=plain(text[:1].upper() + text[1:]),
-        names=[edge, best],
-        keys=[hatched],
-        ends=ends if all(name.points for name in ends) else [],
-        caption=_caption(seen),
-    )
+    ax.set_ylabel(literal(result.option))
+    title = literal(capitalize(_claim(result)))
+    return Panel(title, handles=[edge, fastest], keys=[hatched], caption=_caption(result))
 
 
-def _span(axis: np.ndarray) -> tuple[float, float]:
-    """From end to end, or around a single point."""
-    return (float(axis[0]), float(axis[-1])) if len(axis) > 1 else linear_view([axis])
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """From the first value to the last, or around a single value."""
+    return (float(values[0]), float(values[-1])) if len(values) > 1 else linear_limits([values])
 
 
-def _field(ax: Axes, rates: np.ndarray, seen: Stability) -> None:
-    """The radius where it is below 1, with a line at each level."""
-    levels = [level for level in LEVELS if np.nanmin(seen.radius) < level < np.nanmax(seen.radius)]
-    if min(seen.radius.shape) < 2 or not levels:
+def _draw_radius(ax: Axes, rates: np.ndarray, result: Stability) -> None:
+    """The radius where it is below 1, with a labelled contour at each level."""
+    low, high = np.nanmin(result.radius), np.nanmax(result.radius)
+    levels = [level for level in LEVELS if low < level < high]
+    if min(result.radius.shape) < 2 or not levels:
         return
-    tone: dict[str, Any] = {"cmap": field(), "vmin": levels[0] - 0.15, "vmax": 1.02, "zorder": 1}
-    ax.contourf(rates, seen.value, seen.radius, levels=[0, *levels, 1], **tone).set_gid("field")
-    pen: dict[str, Any] = {"colors": [mixed(ink(), ground(), 0.45)], "linewidths": 0.6, "zorder": 2}
-    lines = ax.contour(rates, seen.value, seen.radius, levels=levels, **pen)
+    grid = rates, result.value, result.radius
+    fill: dict[str, Any] = {"cmap": contour_colors(), "vmin": levels[0] - 0.15, "vmax": 1.02}
+    ax.contourf(*grid, levels=[0, *levels, 1], **fill, zorder=1).set_gid("field")
+    line: dict[str, Any] = {"colors": [mix_colors(ink(), background(), 0.45)], "linewidths": 0.6}
+    lines = ax.contour(*grid, levels=levels, **line, zorder=2)
     lines.set_gid("contours")
-    size = 0.85 * size_of("legend.fontsize")
-    room = 2 * width("0.95", size) / frame(ax).width * (rates[-1] - rates[0])
-    places = [place for level in levels if (place := _plateau(rates, seen, level, room))]
+    size = 0.85 * font_size("legend.fontsize")
+    width = 2 * text_width("0.95", size) / frame_box(ax).width * (rates[-1] - rates[0])
+    places = [place for level in levels if (place := _plateau(rates, result, level, width))]
     if places:
-        ax.clabel(
-            lines, fmt=number, fontsize=size, colors=[quiet()], inline_spacing=3, manual=places
-        )
+        style: dict[str, Any] = {"fontsize": size, "colors": [muted()], "inline_spacing": 3}
+        ax.clabel(lines, fmt=format_number, manual=places, **style)
 
 
 def _plateau(
-    rates: np.ndarray, seen: Stability, level: float, room: float
+    rates: np.ndarray, result: Stability, level: float, width: float
 ) -> tuple[float, float] | None:
-    """The middle of the row along which the radius stays nearest to the level, if that leaves room for its number."""
-    near = np.abs(seen.radius - level) < 0.01
+    """The middle of the row along which the radius stays nearest to the level.
+
+    None if the row has no room for a label of this width.
+    """
+    near = np.abs(result.radius - level) < 0.01
     row = int(np.argmax(near.sum(1)))
     along = rates[near[row]]
-    return (
-        (float(along.mean()), float(seen.value[row]))
-        if along.size and np.ptp(along) > room
-        else None
-    )
+    wide = along.size and np.ptp(along) > width
+    return (float(along.mean()), float(result.value[row])) if wide else None
 
 
-def _hatch(ax: Axes, seen: Stability) -> PolyCollection:
-    """The ground to the right of the boundary."""
+def _hatch_unstable(ax: Axes, result: Stability) -> PolyCollection:
+    """The area to the right of the boundary."""
     right = 2 * ax.get_xlim()[1]
-    edge = np.clip(np.nan_to_num(seen.boundary * seen.curvature, nan=0.0), 0, right)
-    look: dict[str, Any] = {
-        "facecolor": ground(),
-        "edgecolor": mixed(ink(), ground(), 0.8),
-        "hatch": "//",
-        "linewidth": 0,
-    }
-    return ax.fill_betweenx(
-        seen.value, edge, right, label="unstable: radius above 1", zorder=2, gid="unstable", **look
+    edge = np.clip(np.nan_to_num(result.boundary * result.curvature, nan=0.0), 0, right)
+    pen = mix_colors(ink(), background(), 0.8)
+    style: dict[str, Any] = {
+        "facecolor": background(), "edgecolor": pen, "hatch": "//", "linewidth": 0, "zorder": 2,
+    }  # fmt: skip
+    label = "unstable: radius above 1"
+    return ax.fill_betweenx(result.value, edge, right, label=label, gid="unstable", **style)
+
+
+def _claim(result: Stability) -> str:
+    """The largest stable learning rate at both ends of the other hyperparameter."""
+    critical = result.boundary * result.curvature
+    name, option = type(result.optimizer).__name__, result.option
+    low, high = (format_number(result.value[i], 2) for i in (0, -1))
+    first, last = (format_number(critical[i]) for i in (0, -1))
+    return (
+        f"{name} is stable up to η\xa0λ\xa0=\xa0{first} with {option} {low}, up to {last} with "
+        f"{option} {high}"
     )
 
 
-def _spots(ax: Axes, line: Line2D) -> list[tuple[float, float]]:
-    """Points of a line within the view where its name may stand, the middle first."""
-    x, y = (np.asarray(values, float) for values in line.get_data())
-    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    inside = np.flatnonzero((x > left) & (x < right) & (y > low) & (y < high))
-    shares = (0.5, 0.35, 0.65, 0.2, 0.8, 0.1, 0.9) if inside.size else ()
+def _fastest(result: Stability) -> str:
+    """Where on the grid the radius is smallest."""
+    i, j = np.unravel_index(np.nanargmin(result.radius), result.radius.shape)
+    least = format_number(result.radius[i, j], 2)
+    rate = format_number(result.learning_rate[j] * result.curvature)
+    value = format_number(result.value[i])
+    return f"the radius is smallest, {least}, at η\xa0λ\xa0=\xa0{rate} and {result.option} {value}"
+
+
+def _caption(result: Stability) -> list[str]:
+    curvature = format_number(result.curvature)
+    grid = f"{len(result.learning_rate)} × {len(result.value)} points, in float64"
     return [
-        (float(x[i]), float(y[i]))
-        for i in (inside[int(share * (inside.size - 1))] for share in shares)
-    ]
-
-
-def _claim(seen: Stability) -> str:
-    """How far the option moves the critical learning rate."""
-    (v, critical), (w, then) = (
-        (number(seen.value[i], 2), number(seen.boundary[i] * seen.curvature)) for i in (0, -1)
-    )
-    name, option = type(seen.optimizer).__name__, seen.option
-    return f"{name} is stable up to η\xa0λ\xa0=\xa0{critical} with {option} {v}, up to {then} with {option} {w}"
-
-
-def _least(seen: Stability) -> str:
-    """Where a mode is forgotten fastest, among the points of the grid."""
-    i, j = np.unravel_index(np.nanargmin(seen.radius), seen.radius.shape)
-    at = f"η\xa0λ\xa0=\xa0{number(seen.learning_rate[j] * seen.curvature)} and {seen.option} {number(seen.value[i])}"
-    return f"the radius is least, {number(seen.radius[i, j], 2)}, at {at}"
-
-
-def _caption(seen: Stability) -> list[str]:
-    grid = f"{len(seen.learning_rate)} × {len(seen.value)} points, float64"
-    least = _least(seen)
-    return [
-        f"Spectral radius r of the map linearised at rest on f = λ x²/2, λ = {number(seen.curvature)}: after k steps",
-        "about rᵏ of a perturbation is left; memories of g² are frozen.",
-        plain(f"{seen.optimizer!r} with other values of learning_rate and {seen.option}, {grid}."),
-        f"{least[:1].upper() + least[1:]}.",
+        f"The map is linearised at rest on f = λ x²/2 with λ = {curvature}, and r is its spectral",
+        "radius: k steps multiply a perturbation by about rᵏ. Averages of g² are frozen.",
+        literal(
+            f"The optimizer is {result.optimizer!r} with other values of learning_rate and "
+            f"{result.option}, on {grid}."
+        ),
+        f"{capitalize(_fastest(result))}.",
     ]

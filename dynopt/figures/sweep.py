@@ -1,4 +1,4 @@
-"""The sweep: the loss at the end over learning rate and one more hyperparameter, and how far theory lets one go."""
+"""The sweep: the final loss over learning rate and one more hyperparameter."""
 
 from typing import Any
 
@@ -9,174 +9,179 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
 from ..analysis import Sensitivity
-from ..runs.trajectory import Status
-from .drawing import hatched
-from .drawing.axes import linear_view, mark_decades, mark_plainly
-from .drawing.captions import called
-from .drawing.picture import Panel, drawn, single
-from .drawing.style import field, ink, looks
-from .drawing.words import number, plain
-from .plane.contours import scale_beside
+from ..runs.status import Status
+from .drawing.axes import linear_limits, set_linear_ticks, set_log_ticks
+from .drawing.captions import problem_name
+from .drawing.hatched import hatch, hatched_key
+from .drawing.picture import Panel, Picture, draw_picture
+from .drawing.results import one_result
+from .drawing.style import contour_colors, ink, looks
+from .drawing.words import capitalize, format_number, literal
+from .plane.contours import draw_scale
 
-DECADES = 16  # below the loss at the start that are told apart
-LEAST = 1e-280  # height; matplotlib takes less for nothing
+DECADES = 16  # below the loss at the start that have different colours
+SMALLEST = 1e-280  # height above the minimum; matplotlib rounds smaller ones to 0
 
 
 def draw(
     results: Sensitivity | list[Sensitivity], *, ax: Axes | None = None, style: str = "notebook"
-):
-    """A map of the loss at the end of each run, the lighter the lower, and a ring where it is lowest.
+) -> Picture | Axes:
+    """The loss at the end of each run, the lighter the lower, with a ring where it is lowest.
 
-    Hatched are the runs that diverged; the line is the boundary of theory, beyond which no known minimizer attracts.
+    Runs that diverged are hatched. The line is the boundary of linear theory: beyond it no known
+    minimizer is stable.
 
-    - `results`: one of `analysis.sensitivity`. - `ax`: axes to draw in, instead of a new `Picture`. - `style`:
-      "notebook", "paper" or "slides".
+    - `results`: one result of `analysis.sensitivity`.
+    - `ax`: axes to draw in, instead of a new `Picture`.
+    - `style`: "notebook", "paper" or "slides".
+
+    **Raises:** `InvalidValue` for several results.
     """
-    return drawn(paint, describe, [single(results, Sensitivity, "analysis.sensitivity")], ax, style)
+    result = one_result(results, Sensitivity, "analysis.sensitivity")
+    return draw_picture(paint, describe, [result], ax, style)
 
 
 def describe(results: Sensitivity | list[Sensitivity]) -> str:
     """The picture in one sentence with its numbers."""
-    seen = single(results, Sensitivity, "analysis.sensitivity")
-    rates = f"{number(seen.learning_rate[0])} to {number(seen.learning_rate[-1])}"
-    over = f"learning rates from {rates} and {seen.option} from {number(seen.value[0])} to {number(seen.value[-1])}"
-    return f"Loss of {_who(seen)} after {seen.steps} steps over {over}: {_claim(seen)}; {'; '.join(_shares(seen))}."
+    result = one_result(results, Sensitivity, "analysis.sensitivity")
+    first, last, low, high = map(
+        format_number,
+        (result.learning_rate[0], result.learning_rate[-1], result.value[0], result.value[-1]),
+    )
+    return (
+        f"The picture shows the loss of {_subject(result)} after {result.steps} steps over "
+        f"learning rates from {first} to {last} and {result.option} from {low} to {high}: "
+        f"{_claim(result)}; {_diverged(result)}."
+    )
 
 
 def paint(ax: Axes, results: list[Sensitivity]) -> Panel:
-    """Draw in the axes, and say what stands around them."""
-    (seen,) = results
+    """Draw into `ax`; return title, legend entries and caption."""
+    (result,) = results
+    rates, values, failed = result.learning_rate, result.value, _failed(result)
     ax.set_xscale("log")
-    rates, values = seen.learning_rate, seen.value
     if len(rates) > 1:
         ax.set_xlim(rates[0], rates[-1])
-    ax.set_ylim(
-        *(linear_view([values]) if len(values) < 2 else (float(values[0]), float(values[-1])))
-    )
+    limits = (float(values[0]), float(values[-1])) if len(values) > 1 else linear_limits([values])
+    ax.set_ylim(*limits)
     ax.grid(False)
-    _cells(ax, seen)
-    failed, names = _failed(seen), [*_boundary(ax, seen), *_lowest(ax, seen)]
-    hatched.cover(ax, rates, values, failed, "failed")
-    keys = [hatched.key("diverged")] * bool(failed.any() and min(failed.shape) > 1)
-    mark_decades(ax.xaxis)
-    mark_plainly(ax.yaxis)
+    _draw_losses(ax, result)
+    handles = [*_draw_boundary(ax, result), *_mark_lowest(ax, result)]
+    hatch(ax, rates, values, failed, "failed")
+    keys = [hatched_key("diverged")] * bool(failed.any() and min(failed.shape) > 1)
+    set_log_ticks(ax.xaxis)
+    set_linear_ticks(ax.yaxis)
     ax.set_xlabel("learning rate  η")
-    ax.set_ylabel(plain(seen.option))
-    text = _claim(seen)
-    return Panel(
-        title=plain(text[:1].upper() + text[1:]), names=names, keys=keys, caption=_caption(seen)
-    )
+    ax.set_ylabel(literal(result.option))
+    title = literal(capitalize(_claim(result)))
+    return Panel(title, handles, keys, caption=_caption(result))
 
 
-def _cells(ax: Axes, seen: Sensitivity) -> None:
-    """The loss of each run, from the start's down; what is higher than the start has its colour."""
-    heights = _heights(seen)
+def _draw_losses(ax: Axes, result: Sensitivity) -> None:
+    """The colour of the loss of each run; a loss above that of the start has its colour."""
+    heights = _heights(result)
     if not np.isfinite(heights).any():
         return
-    top = float(_above(seen, seen.start))
-    low = max(float(np.nanmin(heights)), top / 10**DECADES)
-    top = max(top, 2 * low)
-    look: dict[str, Any] = {
-        "cmap": field(),
-        "norm": LogNorm(low, top),
-        "shading": "nearest",
-        "rasterized": True,
-    }
-    shown = np.ma.masked_invalid(np.clip(heights, low, top))
-    cells = ax.pcolormesh(seen.learning_rate, seen.value, shown, zorder=1, gid="loss", **look)
-    decades = [
-        10.0**e for e in range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(top))) + 1)
-    ]
-    label = f"loss{' above minimum' * (seen.problem.minimum is not None)} after {seen.steps} steps"
-    scale_beside(ax, cells, [low, *(d for d in decades if low < d < top), top], label)
+    start = float(_above_minimum(result, result.start))
+    low = max(float(np.nanmin(heights)), start / 10**DECADES)
+    high = max(start, 2 * low)
+    style: dict[str, Any] = {"cmap": contour_colors(), "norm": LogNorm(low, high)}
+    style |= {"shading": "nearest", "rasterized": True, "zorder": 1}
+    cells = np.ma.masked_invalid(np.clip(heights, low, high))
+    mesh = ax.pcolormesh(result.learning_rate, result.value, cells, gid="loss", **style)
+    exponents = range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(high))) + 1)
+    decades = [10.0**e for e in exponents if low < 10.0**e < high]
+    above = " above minimum" * (result.problem.minimum is not None)
+    draw_scale(ax, mesh, [low, *decades, high], f"loss{above} after {result.steps} steps")
 
 
-def _boundary(ax: Axes, seen: Sensitivity) -> list[Line2D]:
-    if not np.isfinite(seen.boundary).any():
+def _draw_boundary(ax: Axes, result: Sensitivity) -> list[Line2D]:
+    if not np.isfinite(result.boundary).any():
         return []
-    wide = 1.3 * mpl.rcParams["lines.linewidth"]
-    line = ax.plot(seen.boundary, seen.value, color=ink(), linewidth=wide, zorder=4, gid="boundary")
-    line[0].set_label("boundary of theory")
-    return line
+    style = {"color": ink(), "linewidth": 1.3 * mpl.rcParams["lines.linewidth"], "zorder": 4}
+    label = "boundary of theory"
+    return ax.plot(result.boundary, result.value, gid="boundary", label=label, **style)
 
 
-def _lowest(ax: Axes, seen: Sensitivity) -> list[Line2D]:
-    if not np.isfinite(_heights(seen)).any():
+def _mark_lowest(ax: Axes, result: Sensitivity) -> list[Line2D]:
+    """A ring around the run with the lowest loss."""
+    if not np.isfinite(_heights(result)).any():
         return []
-    (own,), (i, j) = looks([seen.optimizer]), _best(seen)
+    (look,), (i, j) = looks([result.optimizer]), _lowest(result)
     size = 1.9 * mpl.rcParams["lines.markersize"]
-    ring: dict[str, Any] = {
-        "marker": "o",
-        "markersize": size,
-        "markerfacecolor": "none",
-        "linestyle": "none",
-    }
-    ring |= {
-        "markeredgecolor": own.color,
-        "markeredgewidth": 0.2 * size,
-        "label": "lowest",
-        "zorder": 5,
-    }
-    return ax.plot([seen.learning_rate[j]], [seen.value[i]], gid="lowest", clip_on=False, **ring)
+    style: dict[str, Any] = {
+        "marker": "o", "markersize": size, "markerfacecolor": "none", "linestyle": "none",
+        "markeredgecolor": look.color, "markeredgewidth": 0.2 * size, "label": "lowest",
+        "clip_on": False, "zorder": 5,
+    }  # fmt: skip
+    return ax.plot([result.learning_rate[j]], [result.value[i]], gid="lowest", **style)
 
 
-def _failed(seen: Sensitivity) -> np.ndarray:
-    return np.isin(seen.result, (Status.diverged, Status.nonfinite)) | ~np.isfinite(seen.loss)
+def _failed(result: Sensitivity) -> np.ndarray:
+    """Which runs diverged."""
+    lost = np.isin(result.result, (Status.diverged, Status.nonfinite))
+    return lost | ~np.isfinite(result.loss)
 
 
-def _heights(seen: Sensitivity) -> np.ndarray:
-    """The loss above the known minimum; NaN of runs that failed."""
-    return np.where(_failed(seen), np.nan, _above(seen, seen.loss))
+def _heights(result: Sensitivity) -> np.ndarray:
+    """The losses above the known minimum; NaN for runs that failed."""
+    return np.where(_failed(result), np.nan, _above_minimum(result, result.loss))
 
 
-def _above(seen: Sensitivity, loss: Any) -> Any:
-    """Above the known minimum, but not below the spacing of numbers there."""
-    base, number = float(seen.problem.minimum or 0.0), np.finfo(seen.loss.dtype)
+def _above_minimum(result: Sensitivity, loss: Any) -> Any:
+    """The height above the known minimum, at least the spacing of floating-point numbers there."""
+    minimum, eps = float(result.problem.minimum or 0.0), np.finfo(result.loss.dtype).eps
     with np.errstate(all="ignore"):
-        return np.maximum(np.asarray(loss, float) - base, float(number.eps) * abs(base) or LEAST)
+        spacing = float(eps) * abs(minimum) or SMALLEST
+        return np.maximum(np.asarray(loss, float) - minimum, spacing)
 
 
-def _best(seen: Sensitivity) -> tuple[int, int]:
-    i, j = np.unravel_index(np.nanargmin(_heights(seen)), seen.loss.shape)
+def _lowest(result: Sensitivity) -> tuple[int, int]:
+    """The indices of the run with the lowest loss."""
+    i, j = np.unravel_index(np.nanargmin(_heights(result)), result.loss.shape)
     return int(i), int(j)
 
 
-def _who(seen: Sensitivity) -> str:
-    return f"{type(seen.optimizer).__name__} on {plain(called(seen))}"
+def _subject(result: Sensitivity) -> str:
+    return f"{type(result.optimizer).__name__} on {literal(problem_name(result))}"
 
 
-def _claim(seen: Sensitivity) -> str:
-    if not np.isfinite(_heights(seen)).any():
-        return f"no run of {_who(seen)} reaches its end"
-    i, j = _best(seen)
-    at = f"learning rate {number(seen.learning_rate[j])} and {seen.option} {number(seen.value[i])}"
-    lowest, heights = (
-        number(max(seen.loss[i, j] - (seen.problem.minimum or 0), 0.0)),
-        _heights(seen),
-    )
+def _claim(result: Sensitivity) -> str:
+    """Which hyperparameters lead to the lowest loss, and how many others do."""
+    heights = _heights(result)
+    if not np.isfinite(heights).any():
+        return f"no run of {_subject(result)} reaches its end"
+    i, j = _lowest(result)
+    loss = max(result.loss[i, j] - (result.problem.minimum or 0), 0.0)
+    rate, value = format_number(result.learning_rate[j]), format_number(result.value[i])
     others = int((heights == heights[i, j]).sum()) - 1
-    return f"{_who(seen)} comes lowest with {at}, to {lowest}" + f", as {others} others do" * (
-        others > 0
+    reach = "other run reaches" if others == 1 else "other runs reach"
+    return (
+        f"the loss of {_subject(result)} is lowest, {format_number(loss)}, with learning rate "
+        f"{rate} and {result.option} {value}" + f"; {others} {reach} it, too" * (others > 0)
     )
 
 
-def _shares(seen: Sensitivity) -> list[str]:
+def _diverged(result: Sensitivity) -> str:
     """How many runs diverged, on either side of the boundary."""
-    failed, beyond = _failed(seen), seen.learning_rate > seen.boundary[:, None]
-    if not np.isfinite(seen.boundary).any() or beyond.all() or not beyond.any():
-        return [f"{100 * failed.mean():.0f}\xa0% of the runs diverged"]
-    inside, outside = (f"{100 * failed[part].mean():.0f}\xa0%" for part in (~beyond, beyond))
-    return [f"{outside} of the runs beyond the boundary diverged, and {inside} of those before it"]
+    failed, beyond = _failed(result), result.learning_rate > result.boundary[:, None]
+    if not np.isfinite(result.boundary).any() or beyond.all() or not beyond.any():
+        return f"{100 * failed.mean():.0f}\xa0% of the runs diverged"
+    before, after = (f"{100 * failed[part].mean():.0f}\xa0%" for part in (~beyond, beyond))
+    return f"{after} of the runs beyond the boundary diverged, and {before} of those before it"
 
 
-def _caption(seen: Sensitivity) -> list[str]:
-    lines = [
-        f"{plain(repr(seen.optimizer))} with other values of learning_rate and {seen.option}, {plain(called(seen))},",
-        f"{len(seen.learning_rate)} × {len(seen.value)} runs of {seen.steps} steps, {seen.loss.dtype}.",
+def _caption(result: Sensitivity) -> list[str]:
+    name = literal(problem_name(result))
+    grid = f"{len(result.learning_rate)} × {len(result.value)} runs of {result.steps} steps"
+    sentences = [
+        f"The {grid} on {name}, in {result.loss.dtype}, are those of "
+        f"{literal(repr(result.optimizer))} with other values of learning_rate and {result.option}."
     ]
-    if np.isfinite(seen.boundary).any():
-        lines.append(
-            f"Boundary: beyond it no known minimizer attracts; λ = {number(seen.curvature)} at the flattest."
+    if np.isfinite(result.boundary).any():
+        curvature = format_number(result.curvature)
+        sentences.append(
+            "Beyond the boundary no known minimizer is stable; at the flattest, "
+            f"λ\xa0=\xa0{curvature}."
         )
-    (shares,) = _shares(seen)
-    return [*lines, f"{shares[:1].upper() + shares[1:]}."]
+    return [*sentences, f"{capitalize(_diverged(result))}."]

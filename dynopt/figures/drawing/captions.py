@@ -1,4 +1,4 @@
-"""The claim above a picture and the numbers below it."""
+"""The title above a picture, which is its claim, and the sentences of the caption below it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,100 +6,105 @@ from typing import Any
 import numpy as np
 
 from ...runs.trajectory import Trajectory
-from .axes import every
-from .runs import leading
-from .words import counted, failure_sentence, listed, names, number, ordinal, plain, point, setting
+from .axes import dot_stride
+from .runs import leading_run
+from .words import (
+    capitalize,
+    count_noun,
+    failure_sentence,
+    format_number,
+    format_point,
+    join_words,
+    literal,
+    ordinal,
+    run_names,
+    setting,
+)
 
 
-def claim(results: Sequence[Any], said: str) -> str:
-    """The claim, after whatever went wrong; the problem's name if there is neither."""
-    text = "; ".join(filter(None, [failures(results), said])) or called(results[0])
-    return plain(text[:1].upper() + text[1:])
+def claim(results: Sequence[Any], sentence: str) -> str:
+    """The sentence, after all failures of runs; the name of the problem if there is neither."""
+    text = "; ".join(filter(None, [failures(results), sentence])) or problem_name(results[0])
+    return literal(capitalize(text))
 
 
 def failures(results: Sequence[Any]) -> str:
-    """As in "SGD diverged at step 37"; empty if every run reached its end."""
-    named = zip(results, names([r.optimizer for r in results]), strict=True)
+    """The runs that failed, as in "SGD diverged at step 37"; empty if none did."""
+    named = zip(results, run_names([r.optimizer for r in results]), strict=True)
     return "; ".join(filter(None, (failure_sentence(name, *_runs(r)) for r, name in named)))
 
 
 def _runs(result: Any) -> tuple[Trajectory | None, Trajectory | None]:
-    """Its map and its flow, as far as they were run."""
+    """The map and the flow of a result; None for what it does not have."""
     return getattr(result, "map", None), getattr(result, "flow", None)
 
 
 def conditions(results: Sequence[Any]) -> list[str]:
-    """Where from, who, how long, in which dtype, and how exactly."""
-    first, whole = results[0], [leading(r) for r in results]
-    settings = "; ".join(setting(r.optimizer) for r in results)
-    steps = sorted(
-        {round(float(run.t[-1] / r.optimizer.h)) for run, r in zip(whole, results, strict=True)}
-    )
-    each = " each" * (len(results) > 1 and len(steps) == 1)
-    long = listed([counted(n, "step") for n in steps]) + each
-    dtypes = listed(sorted({str(run.t.dtype) for run in whole}))
-    said = [
-        f"{plain(called(first))} from {point(whole[0].y.x[0])}.",
-        f"{settings}.",
-        f"{long}, {dtypes}.",
+    """Problem, start, optimizers, number of steps, dtype and solver, as sentences."""
+    runs = [leading_run(result) for result in results]
+    counts = {round(float(run.t[-1] / r.optimizer.h)) for run, r in zip(runs, results, strict=True)}
+    steps = join_words([count_noun(n, "step") for n in sorted(counts)])
+    each = " each" * (len(results) > 1 and len(counts) == 1)
+    dtypes = join_words(sorted({str(run.t.dtype) for run in runs}))
+    start = format_point(runs[0].y.x[0])
+    settings = "; ".join(setting(result.optimizer) for result in results)
+    return [
+        f"The runs start at x\xa0=\xa0{start} on {literal(problem_name(results[0]))} and take "
+        f"{steps}{each}, in {dtypes}: {settings}.",
+        *solver_sentence(results),
     ]
-    return [*said, *filter(None, [solved(results)])]
 
 
-def solved(results: Sequence[Any]) -> str:
-    """By what the flow was solved, and how far that can be trusted, as far as there is one."""
+def solver_sentence(results: Sequence[Any], subject: str = "the flow") -> list[str]:
+    """Solver, tolerance and error estimate of the flow; empty if no flow was solved."""
     stats = [flow.stats for _, flow in map(_runs, results) if flow is not None]
-    used = sorted({f"{s['solver']} (rtol {number(float(s['rtol']))})" for s in stats})
-    by = f" by {listed(used)}" if used else ""
-    error = own_error(results)
-    return (
-        f"The flow{by} errs by at most {number(error)}."
-        if np.isfinite(error)
-        else f"The flow{by}." * bool(by)
-    )
+    solvers = sorted({f"{s['solver']} (rtol {format_number(float(s['rtol']))})" for s in stats})
+    error = largest_solver_error(results)
+    parts = [f"is solved by {join_words(solvers)}"] if solvers else []
+    parts += [f"has an error of at most {format_number(error)}"] if np.isfinite(error) else []
+    return [f"{capitalize(subject)} {' and '.join(parts)}."] if parts else []
 
 
-def own_error(results: Sequence[Any]) -> float:
+def largest_solver_error(results: Sequence[Any]) -> float:
     """The largest error of the solver itself, over all runs; NaN if it is not known."""
-    return largest(np.concatenate([solver_errors(r) for r in results]))
+    return largest_finite(np.concatenate([solver_errors(result) for result in results]))
 
 
 def solver_errors(result: Any) -> np.ndarray:
-    """The solver's own error along a run, up to where its map failed: beyond, nobody would measure anything."""
-    own, run = (
-        np.atleast_1d(np.asarray(getattr(result, "solver_error", np.nan), float)),
-        _runs(result)[0],
-    )
-    failed = -1 if run is None or own.size == 1 else int(run.stats["first_bad_step"])
-    return own if failed < 0 else own[:failed]
+    """The error of the solver along a run; if the map failed, up to that step only."""
+    errors = np.atleast_1d(np.asarray(getattr(result, "solver_error", np.nan), float))
+    run, _ = _runs(result)
+    failed = -1 if run is None or errors.size == 1 else int(run.stats["first_bad_step"])
+    return errors if failed < 0 else errors[:failed]
 
 
-def largest(values) -> float:
-    """The largest finite one, NaN if there is none."""
-    values = np.asarray(values, float)
-    return (
-        float(values[np.isfinite(values)].max(initial=-np.inf))
-        if np.isfinite(values).any()
-        else np.nan
-    )
+def largest_finite(values: Any) -> float:
+    """The largest of the finite values; NaN if there is none."""
+    finite = np.asarray(values, float)
+    finite = finite[np.isfinite(finite)]
+    return float(finite.max()) if finite.size else np.nan
 
 
-def dotted(results: Sequence[Any], counts: Sequence[int], most: int, where: str = "") -> list[str]:
-    """Which iterates have a dot, of runs with so many, if not all."""
-    strides = [every(count, most) for count in counts]
-    named = list(zip(strides, names([r.optimizer for r in results]), strict=True))
-    said = []
+def dot_sentences(
+    results: Sequence[Any], counts: Sequence[int], most: int, where: str = ""
+) -> list[str]:
+    """Which iterates have a dot, if not all of them.
+
+    - `counts`: the number of iterates of each result.
+    - `most`: the largest number of dots along one run.
+    - `where`: the end of each sentence, such as " on paths".
+    """
+    strides = [dot_stride(count, most) for count in counts]
+    named = list(zip(strides, run_names([r.optimizer for r in results]), strict=True))
+    sentences = []
     for stride in sorted(set(strides) - {1}):
-        whose = (
-            ""
-            if len(set(strides)) == 1
-            else f" of {listed([name for s, name in named if s == stride])}"
-        )
-        said.append(f"Every {ordinal(stride)} iterate{whose} has a dot{where}.")
-    return said
+        names = join_words([name for s, name in named if s == stride])
+        of = f" of {names}" * (len(set(strides)) > 1)
+        sentences.append(f"Every {ordinal(stride)} iterate{of} has a dot{where}.")
+    return sentences
 
 
-def called(result: Any) -> str:
-    """The problem's name, cut if it is very long."""
+def problem_name(result: Any) -> str:
+    """The name of the problem, cut if it is very long."""
     name = result.problem.name or "a nameless problem"
     return name if len(name) <= 40 else name[:39] + "…"

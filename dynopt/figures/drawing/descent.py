@@ -1,4 +1,4 @@
-"""What the loss and the energy share: a quantity on its way down along map and flow."""
+"""What the figures of the loss and of the Lyapunov function share: a quantity over time."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,19 +10,24 @@ from ...optimizers import AbstractOptimizer
 from ...problems import Problem
 from ...runs.trajectory import Trajectory
 from . import legends, runs
-from .axes import linear_view, log_view, mark_decades, mark_exit, mark_plainly
-from .captions import conditions, dotted
-from .labels import Name
-from .picture import Panel, say
-from .words import failure, plain
+from .axes import linear_limits, log_limits, mark_exit, set_linear_ticks, set_log_ticks
+from .captions import conditions, dot_sentences
+from .labels import Label
+from .picture import Panel, write_notice
+from .words import failure, literal
 
-MOST = 25  # dots along one run
-ROOM = 100  # times the largest value of a healthy run: so much is shown of a diverging one
-APART = 0.08  # of the frame: where map and flow end farther apart, a name beside one would be false of the other
+MAX_DOTS = 25  # along one run
+HEADROOM = 100  # times the largest value of a run that did not fail: so much of others is shown
+SAME_HEIGHT = 0.08  # of the frame: a label fits map and flow if their ends are nearer than this
 
 
 class Descent(NamedTuple):
-    """The runs of one optimizer, the values along the finite beginning of each, by its kind, and the solver's error."""
+    """The runs of one optimizer, and a quantity along the finite beginning of each.
+
+    - `map`, `flow`: the runs; None for a run that is not drawn.
+    - `values`: the quantity along the runs, by their kind, "map" or "flow".
+    - `solver_error`: an estimate of the error of the flow, for the caption.
+    """
 
     optimizer: AbstractOptimizer
     problem: Problem
@@ -33,124 +38,112 @@ class Descent(NamedTuple):
 
     @property
     def t(self):
-        return runs.leading(self).t
+        """The times of the leading run."""
+        return runs.leading_run(self).t
 
     @property
-    def known(self) -> bool:
-        """Whether values are counted from the problem's minimum."""
-        return self.problem.minimum is not None
-
-    @property
-    def whole(self) -> list[np.ndarray]:
-        """The values along runs that did not fail."""
-        return [
-            self.values[run.kind]
-            for run in (self.map, self.flow)
-            if run is not None and not failure(run)
-        ]
+    def runs(self) -> list[Trajectory]:
+        """The runs that are drawn, the flow first, so that the dots lie on top."""
+        return [run for run in (self.flow, self.map) if run is not None]
 
 
 def paint(
     ax: Axes,
     descents: Sequence[Descent],
     quantity: str,
-    symbols: tuple[str, str],
+    ylabels: tuple[str, str],
     title: str,
-    most: int = MOST,
+    most: int = MAX_DOTS,
 ) -> Panel:
-    """Dots along the maps, at most so many, lines along the flows, and what stands around them.
+    """Draw dots along the maps and lines along the flows into `ax`; return what stands around them.
 
-    `symbols` stand for the quantity, and for what it is above the minimum.
+    - `quantity`: its name, for notices.
+    - `ylabels`: the label of its axis, and that of its height above the minimum of the loss.
+    - `most`: the largest number of dots along one run.
     """
-    entries, (time_axis, _) = runs.entries(descents), runs.time_axis(descents)
-    known = descents[0].known
-    set_axis(ax, descents, known)
-    runs.span(
-        ax,
-        time_axis,
-        [_at(time_axis, d, run) for d in descents for run in (d.map, d.flow) if run is not None],
-    )
-    beside, anything = [], False
-    for each in entries:
-        descent, look, name, key = each
-        for run in (descent.flow, descent.map):
-            if run is None:
-                continue
-            t, values = _at(time_axis, descent, run), descent.values[run.kind]
-            drawn = runs.curve if run.kind == "flow" else runs.dots
-            line = drawn(
-                ax, t, values, look, f"{run.kind} {key}", *([most] if run.kind == "map" else [])
-            )
-            runs.mark_end(ax, run, t, values, each)
+    entries, (label, _) = runs.entries(descents), runs.time_axis(descents)
+    known = descents[0].problem.minimum is not None
+    set_value_axis(ax, descents, known)
+    runs.set_time_limits(ax, label, [_times(label, d, run) for d in descents for run in d.runs])
+    labels = []
+    for entry in entries:
+        descent, look, name, key = entry
+        for run in descent.runs:
+            t, values = _times(label, descent, run), descent.values[run.kind]
+            gid = f"{run.kind} {key}"
+            if run.kind == "flow":
+                line = runs.draw_curve(ax, t, values, look, gid)
+            else:
+                line = runs.draw_dots(ax, t, values, look, gid, most)
+            runs.mark_failure(ax, run, t, values, entry)
             mark_exit(ax, line, look.color)
-            drawable = (
-                np.flatnonzero(values > 0) if ax.get_yscale() == "log" else np.arange(len(values))
-            )
-            anything = anything or drawable.size > 0
-            if run is (descent.map if descent.flow is None else descent.flow) and drawable.size:
-                if not failure(runs.leading(descent)):
-                    beside.append(
-                        Name(plain(name), look.color, [(t[drawable[-1]], values[drawable[-1]])])
-                    )
-    if not anything:
+        run = descent.runs[0]
+        drawable = _drawable(ax, descent.values[run.kind])
+        if drawable.size and not failure(runs.leading_run(descent)) and _end_together(ax, descent):
+            last = drawable[-1]
+            end = _times(label, descent, run)[last], descent.values[run.kind][last]
+            labels.append(Label(literal(name), look.color, end))
+    if not any(_drawable(ax, values).size for d in descents for values in d.values.values()):
         finite = any(values.size for d in descents for values in d.values.values())
-        say(
-            ax,
-            f"the {quantity} is at its minimum from the start"
-            if finite
-            else f"no finite {quantity} to draw",
-        )
-    ax.set_xlabel(time_axis)
-    ax.set_ylabel(
-        f"{quantity} above minimum  {symbols[1]}" if known else f"{quantity}  {symbols[0]}"
-    )
+        at_minimum = f"the {quantity} is at its minimum from the start"
+        write_notice(ax, at_minimum if finite else f"no finite {quantity} to draw")
+    ax.set_xlabel(label)
+    ax.set_ylabel(ylabels[known])
     counts = [len(d.values.get("map", ())) for d in descents]
     kinds = [any(getattr(d, kind) is not None for d in descents) for kind in ("map", "flow")]
     return Panel(
         title=title,
-        names=runs.handles(entries),
-        keys=[key for key, there in zip(legends.map_and_flow(), kinds, strict=True) if there],
-        ends=beside
-        if len(beside) == len(descents) and not any(_part(ax, d) for d in descents)
-        else [],
-        caption=conditions(descents) + dotted(descents, counts, most),
+        handles=runs.legend_handles(entries),
+        keys=[key for key, drawn in zip(legends.map_and_flow(), kinds, strict=True) if drawn],
+        labels=labels if len(labels) == len(descents) else [],
+        caption=[*conditions(descents), *dot_sentences(descents, counts, most)],
     )
 
 
-def _part(ax: Axes, descent: Descent) -> bool:
-    """Whether its map and its flow end at different heights of the frame."""
-    ends = np.clip(
-        [values[-1] for values in descent.values.values() if values.size], *ax.get_ylim()
-    )
-    heights = ax.transLimits.transform(ax.transScale.transform([(0, end) for end in ends]))[:, 1]
-    return bool(np.ptp(heights) > APART)
+def _drawable(ax: Axes, values: np.ndarray) -> np.ndarray:
+    """The indices of the values that the axis can show."""
+    return np.flatnonzero(values > 0) if ax.get_yscale() == "log" else np.arange(len(values))
 
 
-def finite_values(run: Trajectory, values, above: float | None) -> np.ndarray:
-    """The values along the finite beginning of a run, above `above` if that is known."""
+def _end_together(ax: Axes, descent: Descent) -> bool:
+    """Whether map and flow end at the same height of the frame, so that one label fits both."""
+    ends = [values[-1] for values in descent.values.values() if values.size]
+    points = [(0, end) for end in np.clip(ends, *ax.get_ylim())]
+    heights = ax.transLimits.transform(ax.transScale.transform(points))[:, 1]
+    return bool(np.ptp(heights) <= SAME_HEIGHT)
+
+
+def finite_heights(run: Trajectory, values, minimum: float | None) -> np.ndarray:
+    """The values along the finite beginning of a run, above the minimum if that is known."""
     with np.errstate(over="ignore"):
-        return np.asarray(values, float)[run.finite] - (above or 0.0)
+        return np.asarray(values, float)[run.finite] - (minimum or 0.0)
 
 
-def _at(time_axis: str, descent: Descent, run: Trajectory) -> np.ndarray:
-    """Where the points of the finite beginning lie on the axis."""
+def _times(label: str, descent: Descent, run: Trajectory) -> np.ndarray:
+    """The positions of the finite beginning of a run on the time axis with this label."""
     t = np.asarray(run.t, float)[run.finite]
-    return np.round(t / float(descent.optimizer.h)) if time_axis.startswith("step") else t
+    return np.round(t / float(descent.optimizer.h)) if label.startswith("step") else t
 
 
-def set_axis(ax: Axes, descents: Sequence[Descent], known: bool) -> None:
-    """Scale and limits: of the runs that did not fail, with some room above for those that did."""
-    healthy = [values for d in descents for values in d.whole]
-    values = np.concatenate([*healthy, *(v[:1] for d in descents for v in d.values.values())])
-    failed = any(failure(run) for d in descents for run in (d.map, d.flow) if run is not None)
+def set_value_axis(ax: Axes, descents: Sequence[Descent], known: bool) -> None:
+    """Scale and limits of the vertical axis.
+
+    They show all of the runs that did not fail, and leave some room above for those that did. The
+    axis is logarithmic if the minimum is `known`, or if the values are positive and fall a
+    hundredfold.
+    """
+    pairs = [(run, d.values[run.kind]) for d in descents for run in d.runs]
+    healthy = [values for run, values in pairs if not failure(run)]
+    failed = len(healthy) < len(pairs)
+    values = np.concatenate([*healthy, *(values[:1] for _, values in pairs)])
     positive = values[values > 0]
     wide = positive.size == values.size > 0 and positive.max() > 100 * positive.min()
     if known or wide:
         ax.set_yscale("log", nonpositive="mask")
-        low, high = log_view([positive]) or (0.1, 10.0)
-        ax.set_ylim(low, min(high * (ROOM if failed else 1), 1e300))
-        mark_decades(ax.yaxis)
+        low, high = log_limits([positive]) or (0.1, 10.0)
+        ax.set_ylim(low, min(high * (HEADROOM if failed else 1), 1e300))
+        set_log_ticks(ax.yaxis)
     else:
-        low, high = linear_view([values])
+        low, high = linear_limits([values])
         ax.set_ylim(low, high + (high - low) * failed)
-        mark_plainly(ax.yaxis)
+        set_linear_ticks(ax.yaxis)

@@ -1,4 +1,4 @@
-"""How much room words take, in points: before anything is drawn."""
+"""How much room text takes, in points (1/72 inch), before anything is drawn."""
 
 from functools import lru_cache
 
@@ -12,53 +12,58 @@ from matplotlib.transforms import Bbox
 from ...errors import InvalidValue
 
 
-def size_of(name: str) -> float:
-    """A font size of the style, such as "legend.fontsize"."""
+def font_size(name: str) -> float:
+    """The font size of a setting of the style, such as "legend.fontsize"."""
     size = mpl.rcParams[name]  # pyright: ignore[reportArgumentType]
     return FontProperties(size=size).get_size_in_points()
 
 
-def width(text: str, size: float) -> float:
-    """Of one line, as it is drawn without hinting."""
-    return _width(text.replace(r"\$", "$"), size, tuple(mpl.rcParams["font.family"]))
+def text_width(text: str, size: float) -> float:
+    """The width of one line of text, as it is drawn without hinting."""
+    return _text_width(text.replace(r"\$", "$"), size, tuple(mpl.rcParams["font.family"]))
 
 
 @lru_cache(4096)
-def _width(text: str, size: float, family: tuple[str, ...]) -> float:
-    return text_to_path.get_text_width_height_descent(
-        text, FontProperties(family=list(family), size=size), False
-    )[0]
+def _text_width(text: str, size: float, family: tuple[str, ...]) -> float:
+    font = FontProperties(family=list(family), size=size)
+    return text_to_path.get_text_width_height_descent(text, font, False)[0]
 
 
-def wrapped(text: str, room: float, size: float) -> str:
-    """The text on lines no longer than `room`; hard spaces are kept, and a word too long for a line is cut."""
+def wrap_text(text: str, width: float, size: float) -> str:
+    """The text on lines that are at most `width` wide.
+
+    Hard spaces are kept, and a word that is too long for a line is cut.
+    """
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip(" ")
-        if width(longer, size) <= room or not lines[-1]:
+        if text_width(longer, size) <= width or not lines[-1]:
             lines[-1] = longer
         else:
             lines.append(word)
-    return "\n".join(piece for line in lines for piece in _cut(line, room, size))
+    return "\n".join(piece for line in lines for piece in _cut(line, width, size))
 
 
-def _cut(line: str, room: float, size: float) -> list[str]:
-    fit = len(line)
-    while fit > 1 and width(line[:fit], size) > room:
-        fit = min(fit - 1, int(fit * max(room / width(line[:fit], size), 0.1)) + 1)
-    return [line] if fit == len(line) else [line[:fit], *_cut(line[fit:], room, size)]
+def _cut(line: str, width: float, size: float) -> list[str]:
+    """The line in pieces that are at most `width` wide."""
+    end = len(line)
+    while end > 1 and text_width(line[:end], size) > width:
+        fraction = max(width / text_width(line[:end], size), 0.1)
+        end = min(end - 1, int(end * fraction) + 1)
+    return [line] if end == len(line) else [line[:end], *_cut(line[end:], width, size)]
 
 
 def figure_of(ax: Axes) -> Figure:
+    """The figure that holds the axes.
+
+    **Raises:** `InvalidValue` if the axes were removed from their figure.
+    """
     figure = ax.get_figure(root=True)
     if figure is None:
         raise InvalidValue("`ax` belongs to no figure any more; pass axes that do.")
     return figure
 
 
-def points_per_pixel(ax: Axes) -> float:
-    return 72 / figure_of(ax).dpi
-
-
-def frame(ax: Axes) -> Bbox:
-    return Bbox(ax.get_window_extent().get_points() * points_per_pixel(ax))
+def frame_box(ax: Axes) -> Bbox:
+    """The frame of the axes."""
+    return Bbox(ax.get_window_extent().get_points() * 72 / figure_of(ax).dpi)

@@ -1,38 +1,43 @@
-"""A picture: one frame with its title, names and caption, or a drawing in somebody else's axes."""
+"""A picture: frames with titles, legends and a caption, or a drawing in axes of the user."""
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
+from math import ceil
 from typing import Any, TypeVar
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
-from ...errors import InvalidType, InvalidValue
-from . import labels as beside, legends
-from .labels import Name
-from .measure import frame, size_of, wrapped
-from .style import context, ink, quiet
-from .words import listed
+from . import legends
+from .labels import Label, write_labels
+from .measure import font_size, frame_box, wrap_text
+from .results import must_be_axes
+from .style import context, ink, muted
 
 Result = TypeVar("Result")
+MARGIN = 8  # points from the left edge of a picture to its heading and its caption
 
 
 class Picture(Figure):
-    """A matplotlib figure that belongs to no window: it shows itself at the end of a notebook's cell, and saves itself.
+    """A matplotlib figure that belongs to no window.
 
-    - `alt`: one sentence that says what is to be seen. - `style`: "notebook", "paper" or "slides", in which it is drawn
-      and saved, whatever the user's own rcParams say.
+    It shows itself at the end of a notebook's cell, and `savefig` writes it to a file.
+
+    - `style`: "notebook", "paper" or "slides". The picture is drawn and saved in this style,
+      whatever the user's own rcParams are.
+    - `alt`: one sentence that says what the picture shows, for readers who cannot see it.
     """
 
-    def __init__(self, style: str = "notebook", alt: str = "", **figure: Any):
+    def __init__(self, style: str = "notebook", alt: str = "", **options: Any):
         self.style = style
         self.alt = alt
         with context(style):
-            super().__init__(layout="constrained", **figure)
+            super().__init__(layout="constrained", **options)
 
     def draw(self, renderer) -> None:
         with context(self.style):
@@ -48,7 +53,7 @@ class Picture(Figure):
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        """The image, and as HTML too, which alone shows the alt text in Jupyter and on pages made by nbconvert."""
+        """The image, and the image in HTML, which shows the alt text in Jupyter and nbconvert."""
         png = self._repr_png_()
         source = f"data:image/png;base64,{b64encode(png).decode()}"
         html = f'<img src="{source}" alt="{escape(self.alt)}" style="max-width: 100%">'
@@ -63,166 +68,168 @@ class Picture(Figure):
             engine.execute(self)
 
     def write_caption(self, sentences: Sequence[str]) -> None:
-        """Below everything, over the whole width."""
-        room = 72 * self.get_figwidth() - 16
-        text = wrapped(" ".join(sentences), room, size_of("figure.labelsize"))
-        left = 8 / 72 / self.get_figwidth()
-        caption = self.supxlabel(text, x=left, ha="left", color=quiet(), linespacing=1.4)
-        caption.set_gid("caption")
+        """Write the sentences below everything, over the whole width."""
+        width = 72 * self.get_figwidth()
+        text = wrap_text(" ".join(sentences), width - 2 * MARGIN, font_size("figure.labelsize"))
+        style: dict[str, Any] = {"ha": "left", "color": muted(), "linespacing": 1.4}
+        self.supxlabel(text, x=MARGIN / width, **style).set_gid("caption")
+
+    def write_heading(self, text: str, *groups: Sequence[Artist], scale: float = 1.0) -> None:
+        """Write a title above all frames, and beneath it one legend of these groups of handles.
+
+        - `scale`: the size of the title, in sizes of the title of a frame.
+        """
+        size, width = scale * font_size("axes.titlesize"), 72 * self.get_figwidth() - 2 * MARGIN
+        lines = wrap_text(text, width, size).split("\n") if text else []
+        size = size if text else font_size("legend.fontsize")
+        drop = MARGIN + 1.3 * size * len(lines)
+        corner = ScaledTranslation(MARGIN / 72, -drop / 72, self.dpi_scale_trans)
+        legend, height = legends.draw_legend(
+            self, groups, width, loc="upper left", bbox_to_anchor=(0, 1),
+            bbox_transform=self.transSubfigure + corner,
+        )  # fmt: skip
+        legend.set_in_layout(False)  # lines of the title, left blank, keep its place free
+        self.add_artist(legend)
+        lines += [" "] * ceil((height + 0.5 * MARGIN) / (1.3 * size))
+        style: dict[str, Any] = {"ha": "left", "color": ink(), "linespacing": 1.3}
+        x = MARGIN / 72 / self.get_figwidth()
+        self.suptitle("\n".join(lines), x=x, fontsize=size, **style)
 
 
 @dataclass
 class Panel:
-    """What a drawing says beside its lines.
+    """What the `paint` of a figure returns: everything that stands around the frame.
 
-    - `title`: its claim. - `names`: a handle per optimizer. - `keys`: handles of what else is drawn. - `below`: of what
-      lies below the frame. - `ends`: names that may stand beside their lines instead. - `caption`: sentences.
-    - `shape`: the frame's height over its width, where the data fix it.
+    - `title`: the claim of the figure, one sentence.
+    - `handles`: legend entries of the optimizers, one for each.
+    - `keys`: legend entries of everything else that is drawn.
+    - `labels`: labels for the right margin, which take the place of `handles` if there is room.
+    - `caption`: sentences.
+    - `aspect`: the height of the frame over its width, where the data fix it.
     """
 
     title: str
-    names: Sequence[Artist]
+    handles: Sequence[Artist]
     keys: Sequence[Artist] = ()
-    below: Sequence[Artist] = ()
-    ends: Sequence[Name] = ()
+    labels: Sequence[Label] = ()
     caption: Sequence[str] = ()
-    shape: float | None = None
+    aspect: float | None = None
 
 
-def drawn(
+Painter = Callable[[Axes, float | None], Panel]
+
+
+def draw_picture(
     paint: Callable[[Axes, list[Result]], Panel],
     describe: Callable[[list[Result]], str],
     results: list[Result],
     ax: Axes | None,
     style: str,
 ) -> Picture | Axes:
-    """Paint the results: in `ax`, with a title and names, or as a new `Picture` that has a caption too."""
+    """Paint the results into `ax`, or into a new `Picture` with legend and caption."""
     must_be_axes(ax)
     with context(style):
         if ax is not None:
-            finish(ax, paint(ax, results))
+            panel = paint(ax, results)
+            write_title(ax, panel.title, frame_box(ax).width)
+            if not write_labels(ax, panel.labels) and (panel.handles or panel.keys):
+                legends.draw_inside(ax, [*panel.handles, *panel.keys])
             return ax
         picture = Picture(style, describe(results))
         ax = picture.add_subplot()
         panel = paint(ax, results)
         picture.write_caption(panel.caption)
-        _frame(picture, ax, panel)
+        _write_around(picture, ax, panel)
         return picture
 
 
-def must_be_axes(ax: Any) -> None:
-    """**Raises:** `InvalidType` if `ax` is given and is something else."""
-    if ax is not None and not isinstance(ax, Axes):
-        raise InvalidType(
-            f"`ax` must be a matplotlib Axes, got {ax!r}; pass for example figure.add_subplot()."
-        )
+def _write_around(picture: Picture, ax: Axes, panel: Panel) -> None:
+    """Title and legend above the only frame of a picture; labels in its margin if they fit."""
+    width = 72 * picture.get_figwidth() * 0.88
+    width -= 1.3 * font_size("axes.labelsize") * ax.get_ylabel().count("\n")
 
-
-def _frame(picture: Picture, ax: Axes, panel: Panel) -> None:
-    """Title, names and keys around the frame; names stand beside their lines if the rest leaves room."""
-    room, keys = 72 * picture.get_figwidth() * 0.88, [*panel.keys, *panel.below]
-    room -= (
-        1.3 * size_of("axes.labelsize") * ax.get_ylabel().count("\n")
-    )  # so much farther right the frame begins
-    if panel.shape is not None and picture.style == "slides":
-        legends.aside(ax, [*panel.names, *keys])
-        write_title(ax, panel.title, room, 4.0)
-        return
-    if panel.ends:
-        write_title(ax, panel.title, room, legends.above(ax, [], keys, room))
+    def write_above(*groups: Sequence[Artist]) -> None:
+        height = legends.draw_above(ax, groups, width)
+        write_title(ax, panel.title, width, height)
         picture.lay_out()
-    if not beside.write(ax, panel.ends):
-        write_title(ax, panel.title, room, legends.above(ax, panel.names, keys, room))
-    if panel.shape is not None:
-        _fit_height(picture, ax, panel.shape)
+
+    write_above(*([] if panel.labels else [panel.handles]), panel.keys)
+    if panel.labels and not write_labels(ax, panel.labels):
+        write_above(panel.handles, panel.keys)
+    if panel.aspect is not None and picture.style != "slides":
+        _fit_height(picture, ax, panel.aspect)
 
 
-def _fit_height(picture: Picture, ax: Axes, shape: float) -> None:
-    """As high as the frame needs to be wide, but no higher than a page."""
-    aspect = ax.get_aspect()
+def _fit_height(picture: Picture, ax: Axes, aspect: float) -> None:
+    """Make the picture as high as its frame needs, but no higher than a sheet of paper."""
+    data_aspect = ax.get_aspect()
     ax.set_aspect("auto")
     picture.lay_out()
-    box, wide = frame(ax), picture.get_figwidth()
-    high = picture.get_figheight() + (box.width * shape - box.height) / 72
-    picture.set_figheight(min(max(high, 0.45 * wide), 1.25 * wide))
-    ax.set_aspect(aspect)
+    box, width = frame_box(ax), picture.get_figwidth()
+    height = picture.get_figheight() + (box.width * aspect - box.height) / 72
+    picture.set_figheight(min(max(height, 0.45 * width), 1.25 * width))
+    ax.set_aspect(data_aspect)
 
 
-def finish(ax: Axes, panel: Panel, entries: Sequence[Artist] | None = None) -> None:
-    """Title and names within the frame's own width; `entries` are those of a legend, by default all names and keys."""
-    write_title(ax, panel.title, frame(ax).width, 4.0)
-    entries = [*panel.names, *panel.keys] if entries is None else entries
-    if not beside.write(ax, panel.ends) and entries:
-        legends.within(ax, entries)
+def draw_panels(
+    picture: Picture,
+    axes: Sequence[Axes],
+    painters: Sequence[Painter],
+    caption: Callable[[list[Panel]], list[str]],
+    heading: str = "",
+    titles: Sequence[str] = (),
+) -> None:
+    """Paint several panels into one picture, under one legend and above one caption.
 
-
-def write_title(ax: Axes, text: str, room: float, above: float) -> None:
-    """The claim, from the left end of the frame over at most `room` points, `above` points above it."""
-    size = size_of("axes.titlesize")
-    text = wrapped(text, room, size)
-    ax.set_title(text, x=0, ha="left", pad=above + 0.5 * size, color=ink(), linespacing=1.25)
-
-
-def several(
-    results: Any, kind: type[Result], made_by: str, measured: str = "error"
-) -> list[Result]:
-    """The results as a list, all of the right kind and of one problem.
-
-    **Raises:** `InvalidType` for anything else; `InvalidValue` for none, for a batch and for several problems.
+    - `painters`: one for each of the `axes`. Each is called with the axes and None; if the data
+      fix the aspect of its frame, once more with the height over the width of the frame that the
+      layout leaves, which it should fill.
+    - `caption`: the sentences of the caption, from all panels.
+    - `heading`: the title above all panels.
+    - `titles`: titles that take the place of the claims; an empty one leaves the claim.
     """
-    many = list(results) if isinstance(results, list | tuple) else [results]
-    if not many:
-        raise InvalidValue(f"`results` is empty; pass one or more results of {made_by}.")
-    for result in many:
-        if not isinstance(result, kind):
-            got = type(result).__name__
-            raise InvalidType(
-                f"`results` must come from {made_by}, got {got}; pass one or a list of them."
-            )
-        if getattr(result, measured).ndim != 1:
-            raise InvalidValue(
-                "`results` holds a batch; pass one of its members, jax.tree.map(lambda a: a[0], batch)."
-            )
-    of_one_problem(many)
-    return many
-
-
-def single(result: Any, kind: type[Result], made_by: str) -> Result:
-    """The one result, alone or in a list, of the right kind.
-
-    **Raises:** `InvalidType` for anything else; `InvalidValue` for several.
-    """
-    many = result if isinstance(result, list | tuple) else [result]
-    if len(many) != 1:
-        raise InvalidValue(
-            f"`results` holds {len(many)} results; pass one of {made_by}, and draw a picture for each."
-        )
-    if not isinstance(many[0], kind):
-        raise InvalidType(
-            f"`results` must come from {made_by}, got {type(many[0]).__name__}; pass one of them."
-        )
-    return many[0]
-
-
-def of_one_problem(results: Sequence[Any]) -> None:
-    problems = sorted(
-        {f"{result.problem.name} in {result.problem.dim} coordinates" for result in results}
+    panels = [paint(ax, None) for paint, ax in zip(painters, axes, strict=True)]
+    claims = [
+        title or panel.title
+        for title, panel in zip(titles or [""] * len(panels), panels, strict=True)
+    ]
+    picture.write_caption(caption(panels))
+    handles = _distinct(handle for panel in panels for handle in panel.handles)
+    picture.write_heading(
+        heading, handles, _distinct(key for panel in panels for key in panel.keys), scale=1.25
     )
-    if len(problems) > 1:
-        raise InvalidValue(
-            f"the results are of several problems, {listed(problems)}; draw one picture for each."
-        )
+    for ax, title in zip(axes, claims, strict=True):
+        write_title(ax, title, 0.9 * frame_box(ax).width)
+        ax.set_aspect("auto")
+    picture.lay_out()
+    for ax, paint, panel, title in zip(axes, painters, panels, claims, strict=True):
+        if panel.aspect is not None:
+            box = frame_box(ax)
+            ax.clear()
+            paint(ax, box.height / box.width)
+        write_title(ax, title, frame_box(ax).width)
 
 
-def say(ax: Axes, words: str) -> None:
-    """Words in place of a drawing that would be empty."""
-    ax.text(
-        0.5,
-        0.5,
-        words,
-        transform=ax.transAxes,
-        ha="center",
-        va="center",
-        color=quiet(),
-        gid="words",
+def _distinct(handles: Iterable[Artist]) -> list[Artist]:
+    """The handles without those that read and look like an earlier one."""
+    properties = ("color", "linestyle", "marker", "markerfacecolor", "facecolor")
+    distinct: dict[tuple[str, ...], Artist] = {}
+    for handle in handles:
+        look = (str(getattr(handle, f"get_{name}", str)()) for name in properties)
+        distinct.setdefault((str(handle.get_label()), *look), handle)
+    return list(distinct.values())
+
+
+def write_title(ax: Axes, text: str, width: float, above: float = 4.0) -> None:
+    """The title, on lines of at most `width` points, `above` points above the frame."""
+    size = font_size("axes.titlesize")
+    pad = above + 0.5 * size
+    ax.set_title(
+        wrap_text(text, width, size), x=0, ha="left", pad=pad, color=ink(), linespacing=1.25
     )
+
+
+def write_notice(ax: Axes, text: str) -> None:
+    """Text in the middle of the frame, in place of a drawing that would be empty."""
+    style: dict[str, Any] = {"ha": "center", "va": "center", "color": muted(), "gid": "notice"}
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, **style)

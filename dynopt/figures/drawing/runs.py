@@ -1,7 +1,7 @@
-"""What pictures of runs share: who is drawn, dots and lines, where runs begin and end, the clock on the axis."""
+"""What pictures of runs share: dots and lines, where runs begin and fail, and the time axis."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import matplotlib as mpl
 import numpy as np
@@ -11,33 +11,41 @@ from matplotlib.ticker import MaxNLocator
 
 from ...analysis import Comparison
 from ...runs.trajectory import Trajectory
-from ..plane.projection import Plane
-from .axes import every, mark_plainly
+from .axes import dot_stride, set_linear_ticks
 from .smooth import SmoothLine, velocity
-from .style import Look, ink, keys, looks, mixed
-from .words import failure, failure_tag, names, plain
+from .style import Look, artist_keys, ink, looks, mix_colors
+from .words import failure, failure_tag, literal, run_names
 
-MOST = 100  # dots along one path
+MAX_DOTS = 100  # along one path
+
+
+class View(Protocol):
+    """Two numbers of each point of phase space: the coordinates of a picture."""
+
+    def points(self, y: Any, rows: Any) -> list[np.ndarray]:
+        """The two coordinates of the points `y` in these rows, shape `(n,)` each."""
+        ...
+
+    def rates(self, y: Any, rows: Any) -> list[np.ndarray]:
+        """Their time derivatives, where `y` is dy/dt."""
+        ...
 
 
 class Coordinates(NamedTuple):
-    """Two coordinates of phase space, such as ("x", 0) and ("p", 0)."""
+    """The view of two coordinates of phase space, such as ("x", 0) and ("p", 0)."""
 
-    across: tuple[str, int]
-    up: tuple[str, int]
+    horizontal: tuple[str, int]
+    vertical: tuple[str, int]
 
     def points(self, y: Any, rows: Any) -> list[np.ndarray]:
-        """Where these points of phase space are seen."""
-        return [np.asarray(getattr(y, name), float)[rows, i] for name, i in self]
+        """The two coordinates of the points `y` in these rows, shape `(n,)` each."""
+        return [np.asarray(getattr(y, field), float)[rows, i] for field, i in self]
 
     rates = points
 
 
-View = Coordinates | Plane
-
-
 class Entry(NamedTuple):
-    """One result as it appears in a picture: its look, its name in words, its key in the names of artists."""
+    """One result as it appears in a picture: its look, its name, and its key in `gid`s."""
 
     result: Any
     look: Look
@@ -46,104 +54,105 @@ class Entry(NamedTuple):
 
 
 def entries(results: Sequence[Any]) -> list[Entry]:
+    """The entries of the results of one picture, in which no two look or read alike."""
     optimizers = [result.optimizer for result in results]
-    return [
-        Entry(*each)
-        for each in zip(
-            results, looks(optimizers), names(optimizers), keys(optimizers), strict=True
-        )
-    ]
+    columns = results, looks(optimizers), run_names(optimizers), artist_keys(optimizers)
+    return [Entry(*entry) for entry in zip(*columns, strict=True)]
 
 
-def dots(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, most: int = MOST) -> Line2D:
-    """The map."""
-    (line,) = ax.plot(x, y, **marks(look), color=look.color, linestyle="none", zorder=4, gid=gid)
-    line.set_markevery(every(len(x), most))
+def draw_dots(
+    ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, most: int = MAX_DOTS
+) -> Line2D:
+    """The dots of a map, thinned to at most `most`."""
+    style = marker_style(look)
+    (line,) = ax.plot(x, y, **style, color=look.color, linestyle="none", zorder=4, gid=gid)
+    line.set_markevery(dot_stride(len(x), most))
     return line
 
 
-def curve(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str) -> Line2D:
-    """The flow."""
+def draw_curve(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str) -> Line2D:
+    """The line of a flow."""
     (line,) = ax.plot(x, y, color=look.color, linestyle=look.line, zorder=3, gid=gid)
     return line
 
 
-def both(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, stride: int) -> Line2D:
-    """What is measured between map and flow."""
-    (line,) = ax.plot(x, y, **marks(look), color=look.color, linestyle=look.line, zorder=4, gid=gid)
+def draw_dotted_curve(
+    ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, stride: int
+) -> Line2D:
+    """A line with dots on it: what is measured between map and flow."""
+    style = marker_style(look) | {"color": look.color, "linestyle": look.line}
+    (line,) = ax.plot(x, y, **style, zorder=4, gid=gid)
     line.set_markevery(stride)
     return line
 
 
-def arrow(ax: Axes, tail: Any, tip: Any, color: str, wide: float, gid: str, z: int = 3) -> None:
-    """From one point to another, to the very tip."""
+def draw_arrow(
+    ax: Axes, tail: Any, tip: Any, color: str, width: float, gid: str, zorder: int = 3
+) -> None:
+    """An arrow that ends exactly at its tip."""
     style: dict[str, Any] = {
-        "arrowstyle": "-|>,head_length=0.5,head_width=0.22",
-        "color": color,
-        "linewidth": wide,
-    }
-    style |= {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 14}
-    ax.annotate("", tuple(tip), xytext=tuple(tail), arrowprops=style, zorder=z, gid=gid)
+        "arrowstyle": "-|>,head_length=0.5,head_width=0.22", "color": color, "linewidth": width,
+        "shrinkA": 0, "shrinkB": 0, "mutation_scale": 14,
+    }  # fmt: skip
+    ax.annotate("", tuple(tip), xytext=tuple(tail), arrowprops=style, zorder=zorder, gid=gid)
 
 
-def marks(look: Look) -> dict[str, Any]:
-    """A crowd of dots is a dark band in their own colour: edges as light as the ground would bleach it."""
-    return {
-        "marker": look.marker,
-        "markeredgecolor": mixed(look.color, ink(), 0.3),
-        "markeredgewidth": 0.4,
-    }
+def marker_style(look: Look) -> dict[str, Any]:
+    """The marker of an optimizer.
+
+    Its edge is darker than its face, because light edges would bleach a crowd of markers.
+    """
+    edge = mix_colors(look.color, ink(), 0.3)
+    return {"marker": look.marker, "markeredgecolor": edge, "markeredgewidth": 0.4}
 
 
-def orbit(ax: Axes, each: Entry, view: View) -> list[Line2D]:
-    """Flow and map in a plane."""
-    return [flow_of(ax, each, view), map_of(ax, each, view)]
+def draw_paths(ax: Axes, entry: Entry, view: View) -> list[Line2D]:
+    """Flow and map in the plane of the view."""
+    return [draw_flow(ax, entry, view), draw_map(ax, entry, view)]
 
 
-def flow_of(ax: Axes, each: Entry, view: View, **style: Any) -> Line2D:
-    """The flow."""
-    comparison, look, _, key = each
-    x, y = at(comparison.flow, view)
-    rate = np.stack(view.rates(velocity(comparison), comparison.flow.finite), 1)
-    t = np.asarray(comparison.flow.t, float)[comparison.flow.finite]
+def draw_flow(ax: Axes, entry: Entry, view: View, **style: Any) -> Line2D:
+    """The line of the flow of a comparison, in the plane of the view."""
+    comparison, look, _, key = entry
+    flow = comparison.flow
+    x, y = view_points(flow, view)
+    rates = np.stack(view.rates(velocity(comparison), flow.finite), 1)
+    t = np.asarray(flow.t, float)[flow.finite]
     corners = np.array([ax.get_xlim(), ax.get_ylim()]).T
-    style = {"color": look.color, "linestyle": look.line, "zorder": 3, "gid": f"flow {key}"} | style
-    flow = SmoothLine(np.stack([x, y], 1), rate, t, corners, **style)
-    ax.add_line(flow)
-    mark_end(ax, comparison.flow, x, y, each)
-    return flow
+    usual = {"color": look.color, "linestyle": look.line, "zorder": 3, "gid": f"flow {key}"}
+    line = SmoothLine(np.stack([x, y], 1), rates, t, corners, **usual | style)
+    ax.add_line(line)
+    mark_failure(ax, flow, x, y, entry)
+    return line
 
 
-def map_of(ax: Axes, each: Entry, view: View, most: int = MOST) -> Line2D:
-    """The map."""
-    x, y = at(each.result.map, view)
-    map = dots(ax, x, y, each.look, f"map {each.key}", most)
-    mark_end(ax, each.result.map, x, y, each)
-    return map
+def draw_map(ax: Axes, entry: Entry, view: View, most: int = MAX_DOTS) -> Line2D:
+    """The dots of the map of a comparison, in the plane of the view."""
+    x, y = view_points(entry.result.map, view)
+    dots = draw_dots(ax, x, y, entry.look, f"map {entry.key}", most)
+    mark_failure(ax, entry.result.map, x, y, entry)
+    return dots
 
 
-def counts(comparisons: Sequence[Comparison]) -> list[int]:
-    """How many dots each map has."""
+def dot_counts(comparisons: Sequence[Comparison]) -> list[int]:
+    """The number of finite points of each map."""
     return [int(comparison.map.finite.sum()) for comparison in comparisons]
 
 
-def at(run: Trajectory, view: View) -> list[np.ndarray]:
-    """Where the finite beginning of a run is seen."""
+def view_points(run: Trajectory, view: View) -> list[np.ndarray]:
+    """The finite beginning of a run, in the coordinates of the view."""
     return view.points(run.y, run.finite)
 
 
-def mark_end(ax: Axes, run: Trajectory, x: np.ndarray, y: np.ndarray, each: Entry) -> None:
+def mark_failure(ax: Axes, run: Trajectory, x: np.ndarray, y: np.ndarray, entry: Entry) -> None:
     """A cross at the last finite point of a run that failed."""
     if failure(run) and len(x):
         size = 1.6 * mpl.rcParams["lines.markersize"]
         style: dict[str, Any] = {
-            "marker": "x",
-            "markersize": size,
-            "markeredgewidth": 0.3 * size,
-            "linestyle": "none",
-            "zorder": 5,
-        }
-        ax.plot(x[-1:], y[-1:], color=each.look.color, gid=f"end of {run.kind} {each.key}", **style)
+            "marker": "x", "markersize": size, "markeredgewidth": 0.3 * size, "linestyle": "none",
+            "color": entry.look.color,
+        }  # fmt: skip
+        ax.plot(x[-1:], y[-1:], **style, zorder=5, gid=f"end of {run.kind} {entry.key}")
 
 
 def mark_starts(ax: Axes, points: np.ndarray) -> list[Line2D]:
@@ -151,53 +160,47 @@ def mark_starts(ax: Axes, points: np.ndarray) -> list[Line2D]:
     points = np.unique(points[np.isfinite(points).all(1)], axis=0)
     size = 1.9 * mpl.rcParams["lines.markersize"]
     style: dict[str, Any] = {
-        "marker": "o",
-        "markersize": size,
-        "markerfacecolor": "none",
-        "markeredgecolor": ink(),
-        "linestyle": "none",
-    }
-    return ax.plot(
-        *points.T, **style, markeredgewidth=0.13 * size, zorder=5, gid="start", label="start"
-    )
+        "marker": "o", "markersize": size, "markerfacecolor": "none", "markeredgecolor": ink(),
+        "markeredgewidth": 0.13 * size, "linestyle": "none",
+    }  # fmt: skip
+    return ax.plot(*points.T, **style, zorder=5, gid="start", label="start")
 
 
-def handles(entries: Sequence[Entry]) -> list[Line2D]:
-    """One entry per optimizer: its dot on its line, its name, and whether it failed; the title says where."""
-    lines = []
+def legend_handles(entries: Sequence[Entry]) -> list[Line2D]:
+    """One legend entry per optimizer: its dot on its line, its name, and whether a run failed."""
+    handles = []
     for result, look, name, _ in entries:
-        said = name + failure_tag(getattr(result, "map", None), getattr(result, "flow", None))
-        lines.append(
-            Line2D([], [], **marks(look), color=look.color, linestyle=look.line, label=plain(said))
-        )
-    return lines
+        tag = failure_tag(getattr(result, "map", None), getattr(result, "flow", None))
+        style = marker_style(look) | {"color": look.color, "linestyle": look.line}
+        handles.append(Line2D([], [], **style, label=literal(name + tag)))
+    return handles
 
 
-def leading(result: Any) -> Trajectory:
-    """Its map, or its flow where that alone was run."""
+def leading_run(result: Any) -> Trajectory:
+    """The map of a result, or its flow if it has no map."""
     run = getattr(result, "map", None)
     return result.flow if run is None else run
 
 
 def time_axis(results: Sequence[Any]) -> tuple[str, list[np.ndarray]]:
-    """The label of the axis, and where each result's points lie on it.
+    """The label of the time axis, and the positions of the points of each result on it.
 
-    Time, if the runs last about equally long. Otherwise the step: clocks may differ a hundredfold, and the shorter runs
-    would be crowded into a corner.
+    The axis shows the time t if the runs last about equally long. Otherwise it shows the step k:
+    time steps may differ a hundredfold, and the shorter runs would be crowded into a corner.
     """
     times = [np.asarray(r.t, float) for r in results]
     steps = [np.round(t / float(r.optimizer.h)) for t, r in zip(times, results, strict=True)]
-    lasting = [float(leading(r).t[-1]) for r in results]
-    even = len({len(k) for k in steps}) == 1
-    if max(lasting) <= (1.2 if even else 5) * min(lasting):
+    durations = [float(leading_run(r).t[-1]) for r in results]
+    equal_counts = len({len(k) for k in steps}) == 1
+    if max(durations) <= (1.2 if equal_counts else 5) * min(durations):
         return "time  t = k h", times
     return "step k,  at time t = k h", steps
 
 
-def span(ax: Axes, time_axis: str, times: Sequence[np.ndarray]) -> None:
-    """The horizontal axis: as long as the longest run."""
+def set_time_limits(ax: Axes, label: str, times: Sequence[np.ndarray]) -> None:
+    """Limits and ticks of the time axis with this label: it is as long as the longest run."""
     last = max((t.max(initial=0) for t in times), default=0) or 1
     ax.set_xlim(-0.015 * last, 1.015 * last)
-    if time_axis.startswith("step"):
+    if label.startswith("step"):
         ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
-    mark_plainly(ax.xaxis)
+    set_linear_ticks(ax.xaxis)

@@ -1,4 +1,7 @@
-"""How pictures look: one colour, line and marker per optimizer, three styles, and nothing left behind in rcParams."""
+"""The look of pictures: one colour, line and marker per optimizer, in three styles.
+
+Nothing here changes the rcParams of matplotlib for longer than a picture is drawn.
+"""
 
 import contextlib
 import zlib
@@ -19,15 +22,9 @@ from ...optimizers import AbstractOptimizer
 from ...optimizers.wrappers.base import AbstractWrapper
 
 STYLES = ("notebook", "paper", "slides")
-COLORS = (
-    "#5790fc",
-    "#f89c20",
-    "#e42536",
-    "#964a8b",
-    "#9c9ca1",
-    "#7a21dd",
-)  # petroff6: told apart by all eyes
-SHADES = (0.0, 0.4, 0.65)  # of black, so that pages of one colour differ in it as well
+# The colours of petroff6, which people with any kind of color vision can tell apart.
+COLORS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd")
+SHADES = (0.0, 0.4, 0.65)  # fractions of black, for optimizers that share a colour
 LINES = (
     "-",
     (0, (7, 1.8)),
@@ -36,6 +33,7 @@ LINES = (
     (0, (9, 1.5, 2, 1.5, 2, 1.5)),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+FIRST_FREE, FREE = 100, 890  # numbers of looks that no line of the catalogue has or will have
 FONTS = (
     "DejaVu Sans",
     "Noto Sans CJK JP",
@@ -47,51 +45,54 @@ FONTS = (
 
 
 class Look(NamedTuple):
+    """The colour of an optimizer, the dashes of its flow and the marker of its map."""
+
     color: str
     line: Any
     marker: str
 
 
 def look(optimizer: AbstractOptimizer) -> Look:
-    """What an optimizer looks like in every picture: by its place in `optimizers.catalogue`, or else by its name.
+    """The look of an optimizer, the same in every picture.
 
-    One that is derived from another, such as `Modified(SGD(0.1))`, looks like that; one around another, by its name.
+    An optimizer of the catalogue has the look of its line there. Any other has a look that
+    depends on its name alone. An optimizer that is derived from another, such as
+    `Modified(SGD(0.1))`, looks like the other; a wrapper has a name of its own.
     """
-    inside = getattr(optimizer, "optimizer", None)
-    if isinstance(inside, AbstractOptimizer) and not isinstance(optimizer, AbstractWrapper):
-        return look(inside)
-    pages, page = list(optimizers.catalogue.values()), type(optimizer)
-    n = (
-        pages.index(page)
-        if page in pages
-        else len(pages) + zlib.crc32(optimizer.name.encode()) % 60
-    )
-    turn = n // len(COLORS)
-    color = mixed(COLORS[n % len(COLORS)], "black", SHADES[turn % len(SHADES)])
-    return Look(color, LINES[(n + turn) % len(LINES)], MARKERS[n % len(MARKERS)])
+    base = getattr(optimizer, "optimizer", None)
+    if isinstance(base, AbstractOptimizer) and not isinstance(optimizer, AbstractWrapper):
+        return look(base)
+    number = optimizers.look_numbers.get(type(optimizer))
+    if number is None:
+        number = FIRST_FREE + zlib.crc32(optimizer.name.encode()) % FREE
+    turn = number // len(COLORS)
+    color = mix_colors(COLORS[number % len(COLORS)], "black", SHADES[turn % len(SHADES)])
+    return Look(color, LINES[(number + turn) % len(LINES)], MARKERS[number % len(MARKERS)])
 
 
-def looks(optimizers_: Sequence[AbstractOptimizer]) -> list[Look]:
-    """The looks of the runs of one picture, on dark ground lighter.
+def looks(runs: Sequence[AbstractOptimizer]) -> list[Look]:
+    """The looks of the optimizers of one picture, with lighter colours on a dark background.
 
-    A second run of the same look is nearer to the ground, a third to the ink, and so on in turn: what only paled would
-    end where it is not seen.
+    A second run with the same look is nearer to the background, a third is nearer to the ink, and
+    so on in turn, so that none of them fades until it is invisible.
     """
-    seen: dict[Look, int] = {}
+    counts: dict[Look, int] = {}
     drawn = []
-    for optimizer in optimizers_:
-        own = look(optimizer)
-        again = seen[own] = seen.get(own, -1) + 1
-        color = readable(own.color) if _luminance(ground()) < 0.2 else own.color
-        toward = ground() if again % 2 else ink()
-        drawn.append(own._replace(color=mixed(color, toward, 1 - 0.55 ** ((again + 1) // 2))))
+    for optimizer in runs:
+        usual = look(optimizer)
+        repeats = counts[usual] = counts.get(usual, -1) + 1
+        dark = _luminance(background()) < 0.2
+        color = readable_color(usual.color) if dark else usual.color
+        target = background() if repeats % 2 else ink()
+        color = mix_colors(color, target, 1 - 0.55 ** ((repeats + 1) // 2))
+        drawn.append(usual._replace(color=color))
     return drawn
 
 
-def keys(optimizers_: Sequence[AbstractOptimizer]) -> list[str]:
-    """What the artists of each run are called, after the catalogue: "sgd", "adam", and "sgd 2" for a second one."""
-    known = {optimizer: name for name, optimizer in optimizers.catalogue.items()}
-    names = [known.get(type(o)) or o.name.lower() for o in optimizers_]
+def artist_keys(runs: Sequence[AbstractOptimizer]) -> list[str]:
+    """The keys of runs in the `gid` of artists: "sgd", "adam", and "sgd 2" for a second one."""
+    catalogue = {kind: name for name, kind in optimizers.catalogue.items()}
+    names = [catalogue.get(type(o)) or o.name.lower() for o in runs]
     counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
     return [
         name if count == 1 else f"{name} {count}" for name, count in zip(names, counts, strict=True)
@@ -100,7 +101,7 @@ def keys(optimizers_: Sequence[AbstractOptimizer]) -> list[str]:
 
 @contextlib.contextmanager
 def context(style: str) -> Iterator[None]:
-    """Draw and save in one of the `STYLES`, whatever the user's own rcParams are; they come back afterwards.
+    """Draw and save in one of the `STYLES`; afterwards the user's own rcParams are back.
 
     **Raises:** `UnknownName` for any other style.
     """
@@ -113,44 +114,43 @@ def context(style: str) -> Iterator[None]:
 @cache
 def _read(style: str) -> dict[str, Any]:
     file = Path(__file__).with_name(f"{style}.mplstyle")
-    return {
-        str(name): value
-        for name, value in mpl.rc_params_from_file(file, use_default_template=False).items()
-    }
+    params = mpl.rc_params_from_file(file, use_default_template=False)
+    return {str(name): value for name, value in params.items()}
 
 
 @cache
 def _fonts() -> list[str]:
-    """Those that are here, so that a missing one is neither searched for nor complained about."""
-    here = set(font_manager.get_font_names())
-    return [font for font in FONTS if font in here] or ["sans-serif"]
+    """The fonts that are installed, because matplotlib warns of each that is not."""
+    installed = set(font_manager.get_font_names())
+    return [font for font in FONTS if font in installed] or ["sans-serif"]
 
 
-def ground() -> str:
+def background() -> str:
+    """The colour of the background."""
     return to_hex(mpl.rcParams["figure.facecolor"])
 
 
 def ink() -> str:
+    """The colour of text, which contrasts most with the background."""
     return to_hex(mpl.rcParams["text.color"])
 
 
-def quiet() -> str:
-    """For what is said in passing: keys, captions, notes."""
-    return mixed(ink(), ground(), 0.3)
+def muted() -> str:
+    """The colour of secondary text: keys, captions and notes."""
+    return mix_colors(ink(), background(), 0.3)
 
 
-def mixed(a: ColorType, b: ColorType, share: float) -> str:
-    """`a` with this share of `b`."""
-    red, green, blue = (
-        (1 - share) * p + share * q for p, q in zip(to_rgb(a), to_rgb(b), strict=True)
-    )
+def mix_colors(a: ColorType, b: ColorType, fraction: float) -> str:
+    """The colour `a` with this fraction of `b`."""
+    pairs = zip(to_rgb(a), to_rgb(b), strict=True)
+    red, green, blue = ((1 - fraction) * p + fraction * q for p, q in pairs)
     return to_hex((red, green, blue))
 
 
-def readable(color: str, contrast: float = 4.5) -> str:
-    """The colour, as far towards the ink as words on this ground need (contrast after WCAG 2.1)."""
-    steps = [mixed(color, ink(), share / 20) for share in range(21)]
-    return next((c for c in steps if _contrast(c, ground()) >= contrast), steps[-1])
+def readable_color(color: str, contrast: float = 4.5) -> str:
+    """The colour, as near to the ink as text on this background needs (contrast after WCAG 2.1)."""
+    steps = [mix_colors(color, ink(), share / 20) for share in range(21)]
+    return next((c for c in steps if _contrast(c, background()) >= contrast), steps[-1])
 
 
 def _contrast(a: str, b: str) -> float:
@@ -163,9 +163,8 @@ def _luminance(color: str) -> float:
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
 
-def field() -> LinearSegmentedColormap:
-    """For contours: light where the loss is low, never so dark that a path is lost on it."""
-    tint = mixed(ink(), "#3d6fb4", 0.5)
-    return LinearSegmentedColormap.from_list(
-        "field", [mixed(ground(), tint, share) for share in (0.0, 0.4)]
-    )
+def contour_colors() -> LinearSegmentedColormap:
+    """The colours between contours: light where the loss is low, nowhere as dark as a path."""
+    tint = mix_colors(ink(), "#3d6fb4", 0.5)
+    ends = [mix_colors(background(), tint, fraction) for fraction in (0.0, 0.4)]
+    return LinearSegmentedColormap.from_list("field", ends)

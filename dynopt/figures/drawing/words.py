@@ -1,4 +1,4 @@
-"""Numbers, names and outcomes as they stand in titles, captions and alt texts."""
+"""Numbers, names and failures of runs as words, for titles, captions and alt texts."""
 
 import math
 import re
@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from ...optimizers import AbstractOptimizer
-from ...runs.trajectory import Status, Trajectory
+from ...runs.status import Status
+from ...runs.trajectory import Trajectory
 
 RAISED = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
 LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
-def number(x: float, digits: int = 3) -> str:
+def format_number(x: float, digits: int = 3) -> str:
     """
-    >>> [number(v) for v in (0.0123, 1234.6, 1.5e-7, 1e-12, -2.0, 0.0)]
+    >>> [format_number(v) for v in (0.0123, 1234.6, 1.5e-7, 1e-12, -2.0, 0.0)]
     ['0.0123', '1235', '1.5×10⁻⁷', '10⁻¹²', '−2', '0']
     """
     if x == 0 or not math.isfinite(x):
@@ -26,102 +27,114 @@ def number(x: float, digits: int = 3) -> str:
     power = int(exponent)
     if -4 < power < 5:
         return f"{float(f'{x:.{max(digits, power + 1)}g}'):.12g}".replace("-", "−")
-    return {"1": "", "−1": "−"}.get(mantissa, mantissa + "×") + "10" + str(power).translate(RAISED)
+    factor = {"1": "", "−1": "−"}.get(mantissa, mantissa + "×")
+    return factor + "10" + str(power).translate(RAISED)
 
 
-def percent(share: float) -> str:
-    """A share, with one digit after the point, or as many as tell it from nothing and from all, but three at most.
+def format_percent(fraction: float) -> str:
+    """A fraction in percent, with one to three digits after the point.
 
-    >>> [percent(s).replace("\\xa0", " ") for s in (0.9341, 0.5, 0.0012, 0.99971, 1.0)]
+    There are as many digits as tell the fraction from 0 and from 1.
+
+    >>> [format_percent(f).replace("\\xa0", " ") for f in (0.9341, 0.5, 0.0012, 0.99971, 1.0)]
     ['93.4 %', '50 %', '0.12 %', '99.971 %', '100 %']
     """
-    least = 100 * min(share, 1 - share)
+    least = 100 * min(fraction, 1 - fraction)
     digits = min(max(1 - math.floor(math.log10(least)), 1), 3) if least > 0 else 0
-    return f"{float(f'{100 * share:.{digits}f}') + 0.0:.12g}\xa0%"
+    return f"{float(f'{100 * fraction:.{digits}f}') + 0.0:.12g}\xa0%"
 
 
-def point(x: Any) -> str:
+def format_point(x: Any) -> str:
     """
-    >>> point([-1.2, 1])
+    >>> format_point([-1.2, 1])
     '(−1.2, 1)'
     """
     x = np.ravel(x)
-    inside = [number(float(v)) for v in (x if len(x) <= 4 else x[:3])]
-    return f"({', '.join(inside)}{', …' * (len(x) > 4)})"
+    coordinates = [format_number(float(v)) for v in (x if len(x) <= 4 else x[:3])]
+    return f"({', '.join(coordinates)}{', …' * (len(x) > 4)})"
 
 
-def listed(names: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> str:
     """
-    >>> listed(["SGD", "Momentum", "Adam"])
+    >>> join_words(["SGD", "Momentum", "Adam"])
     'SGD, Momentum and Adam'
     """
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def plain(text: str) -> str:
-    """Text that matplotlib takes as it is: no dollar begins a formula, and it stays on one line."""
+def capitalize(sentence: str) -> str:
+    """The sentence with a capital first letter, and all other letters as they are."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def literal(text: str) -> str:
+    """Text that matplotlib takes literally: on one line, and without dollars of formulas."""
     return re.sub(r"[^\S\xa0]+", " ", text).strip().replace("$", r"\$")
 
 
-def power(slope: float) -> str:
-    """The power of h that a slope stands for, by name if it is near one.
+def power_of_h(slope: float) -> str:
+    """The power of h that belongs to a slope in a plot with logarithmic axes.
 
-    >>> [power(s) for s in (1.003, 0.5, 1.98, 0.72)]
+    >>> [power_of_h(s) for s in (1.003, 0.5, 1.98, 0.72)]
     ['h', '√h', 'h²', 'h⁰·⁷²']
     """
-    named = {0.5: "√h", 1: "h", 1.5: "h¹·⁵", 2: "h²", 3: "h³", 4: "h⁴"}
-    nearest = min(named, key=lambda p: abs(p - slope))
-    return (
-        named[nearest] if abs(nearest - slope) <= 0.05 else "h" + f"{slope:.2f}".translate(RAISED)
-    )
+    powers = {0.5: "√h", 1: "h", 1.5: "h¹·⁵", 2: "h²", 3: "h³", 4: "h⁴"}
+    nearest = min(powers, key=lambda p: abs(p - slope))
+    if abs(nearest - slope) <= 0.05:
+        return powers[nearest]
+    return "h" + f"{slope:.2f}".translate(RAISED)
 
 
-def names(optimizers: Sequence[AbstractOptimizer]) -> list[str]:
-    """What the runs of one picture are called: the optimizer, and what differs between two runs of the same."""
-    said = []
+def run_names(optimizers: Sequence[AbstractOptimizer]) -> list[str]:
+    """The names of the runs of one picture.
+
+    Two runs of the same optimizer are told apart by the hyperparameters in which they differ.
+    """
+    names = []
     for optimizer in optimizers:
-        same = [_options(o) for o in optimizers if o.name == optimizer.name]
-        own = _options(optimizer).items()
+        others = [_hyperparameters(o) for o in optimizers if o.name == optimizer.name]
         differing = [
-            f"{p} {_option(value)}" for p, value in own if len({str(o.get(p)) for o in same}) > 1
+            f"{name} {_format_value(value)}"
+            for name, value in _hyperparameters(optimizer).items()
+            if len({str(other.get(name)) for other in others}) > 1
         ]
-        said.append(optimizer.name + f" ({', '.join(differing)})" * bool(differing))
-    return said
+        names.append(optimizer.name + f" ({', '.join(differing)})" * bool(differing))
+    return names
 
 
-def _options(optimizer: AbstractOptimizer) -> dict[str, Any]:
-    """Its options with their values; of one that is derived from another, those of that too."""
-    own = optimizer.hyperparameters()
-    inside = own.pop("optimizer", None)
-    return own if inside is None else _options(inside) | own
+def _hyperparameters(optimizer: AbstractOptimizer) -> dict[str, Any]:
+    """Its hyperparameters; if it is derived from another optimizer, together with the other's."""
+    values = optimizer.hyperparameters()
+    base = values.pop("optimizer", None)
+    return values if base is None else _hyperparameters(base) | values
 
 
-def _option(value: Any) -> str:
+def _format_value(value: Any) -> str:
     try:
-        return number(float(value))
+        return format_number(float(value))
     except (TypeError, ValueError):
         return str(value)
 
 
 def failure(run: Trajectory) -> str | None:
     """What went wrong with a run, such as "diverged at step 37"; None if nothing did."""
-    return run.failure(number)
+    return run.failure(format_number)
 
 
 def failure_sentence(
     name: str, map: Trajectory | None, flow: Trajectory | None = None
 ) -> str | None:
-    """What to say of a run that failed, map first: "SGD diverged at step 37"."""
-    said = [f"{name} {failure(map)}" if map is not None and failure(map) else ""]
-    said += [f"the flow of {name} {failure(flow)}" if flow is not None and failure(flow) else ""]
-    return "; ".join(filter(None, said)) or None
+    """What went wrong with the runs of one optimizer, such as "SGD diverged at step 37"."""
+    named = ((name, map), (f"the flow of {name}", flow))
+    sentences = [f"{who} {failure(run)}" for who, run in named if run is not None and failure(run)]
+    return "; ".join(sentences) or None
 
 
 def failure_tag(map: Trajectory | None, flow: Trajectory | None) -> str:
-    """What stands behind a name in a key, where there is room for a word or two: " (diverged)"."""
-    for run, whose in ((map, ""), (flow, "flow ")):
+    """What follows a name in a legend, such as " (diverged)"; empty if no run failed."""
+    for run, prefix in ((map, ""), (flow, "flow ")):
         if run is not None and run.status != Status.ok:
-            return f" ({whose}{run.status.short})"
+            return f" ({prefix}{run.status.short})"
     return ""
 
 
@@ -131,10 +144,14 @@ def setting(optimizer: AbstractOptimizer) -> str:
     >>> setting(Momentum(0.01))
     'Momentum(learning_rate=0.01, momentum=0.9), h\\xa0=\\xa00.1'
     """
-    return plain(f"{optimizer!r}, h\xa0=\xa0{number(float(optimizer.h))}")
+    return literal(f"{optimizer!r}, h\xa0=\xa0{format_number(float(optimizer.h))}")
 
 
-def counted(n: int, noun: str) -> str:
+def count_noun(n: int, noun: str) -> str:
+    """
+    >>> count_noun(1, "step"), count_noun(3, "step")
+    ('1 step', '3 steps')
+    """
     return f"{n} {noun}{'s' * (n != 1)}"
 
 
@@ -143,10 +160,13 @@ def ordinal(n: int) -> str:
     >>> [ordinal(n) for n in (2, 5, 13, 21)]
     ['2nd', '5th', '13th', '21st']
     """
-    return (
-        f"{n}{'th' if n % 100 in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"
-    )
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{'th' if n % 100 in (11, 12, 13) else ending}"
 
 
 def subscript(n: int) -> str:
+    """
+    >>> "x" + subscript(12)
+    'x₁₂'
+    """
     return str(n).translate(LOWERED)

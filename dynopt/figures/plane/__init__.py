@@ -1,1 +1,1 @@
-"""The plane that paths are drawn in: its window, contours of the loss, projections and what they leave out."""
+"""The plane in which paths are drawn: its window, contours of the loss, and projections on it."""

@@ -1,4 +1,6 @@
-"""The field under the paths: contours of the loss at round heights above the minimum."""
+"""Contours of the loss, at round heights above the minimum."""
+
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -7,78 +9,81 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, to_hex
 
 from ...analysis import Comparison
-from ..drawing.axes import LARGEST, finite
+from ..drawing.axes import LARGEST, finite_values
 from ..drawing.measure import figure_of
-from ..drawing.smooth import unravel
-from ..drawing.style import field, ground, mixed
-from ..drawing.words import number
+from ..drawing.style import background, contour_colors, mix_colors
+from ..drawing.words import format_number
 from .projection import Plane
 
-POINTS = 301  # along each side
-FEWEST = 61  # along each side, where one loss takes long
-MANY = 1000  # coordinates: from here on there are fewer points
-AT_ONCE = 2**22  # numbers: of so many positions the loss is evaluated together
-MOST = 13  # levels
-PLAIN = 0.2  # of the view: on so wide a plain a level would draw the noise
+POINTS = 301  # of the grid, along each side
+FEWEST_POINTS = 61  # along each side, where one loss takes long
+MANY_COORDINATES = 1000  # with more than this the grid has fewer points
+BATCH = 2**22  # numbers: the losses of so many coordinates are evaluated together
+MAX_LEVELS = 13
+PLATEAU = 0.2  # of the window: a level that covers so much of it would draw round-off
 
 
 def paint(ax: Axes, comparison: Comparison, scale: bool, plane: Plane | None = None) -> list[float]:
-    """Fill the view of the axes, with a scale beside it if asked; where the loss is not finite the ground is bare.
+    """Fill the window with contours; where the loss is not finite, the background shows.
 
-    The axes are the problem's own two coordinates, or lie in a `plane` on which the loss is evaluated. Returns the
-    losses at which there is a contour.
+    - `scale`: whether a scale of the loss is drawn next to the frame.
+    - `plane`: the plane on which the loss is evaluated; by default that of the two coordinates of
+      the problem itself.
+
+    Returns the losses at which there is a contour.
     """
-    side = points_along(comparison.problem.dim)
+    side = grid_points(comparison.problem.dim)
     x, y = (np.linspace(*limits, side) for limits in (ax.get_xlim(), ax.get_ylim()))
     points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     loss = losses(comparison, points, plane).reshape(side, side)
-    values = finite([loss])
-    if not values.size:
+    finite = finite_values([loss])
+    if not finite.size:
         return []
     known = comparison.problem.minimum
-    base = values.min() if known is None else min(known, values.min())
+    base = finite.min() if known is None else min(known, finite.min())
     height = np.ma.masked_invalid(np.clip(loss, -LARGEST, LARGEST) - base)
-    levels = round_levels(height.compressed())
-    levels = [v for v in levels if (abs(height - v) < 0.01 * v).mean() < PLAIN]
+    levels = [
+        level
+        for level in round_levels(height.compressed())
+        if (abs(height - level) < 0.01 * level).mean() < PLATEAU
+    ]
     if len(levels) < 2:
         return []
-    shown = np.ma.array(np.clip(height.filled(1), levels[0] / 1e3, levels[-1]), mask=height.mask)
-    colors, norm = field(), LogNorm(levels[0] / 2, levels[-1])
-    fill = ax.contourf(
-        x, y, shown, levels=[levels[0] / 1e4, *levels], cmap=colors, norm=norm, zorder=1
-    )
-    fill.set_gid("field")
-    edge = mixed(to_hex(colors(0.9)), ground(), 0.15)
-    lines = ax.contour(x, y, shown, levels=levels[:-1], colors=[edge], linewidths=0.5, zorder=2)
+    bottom, top = levels[0], levels[-1]
+    drawn = np.ma.array(np.clip(height.filled(1), bottom / 1e3, top), mask=height.mask)
+    colors, ground = contour_colors(), [bottom / 1e4, *levels]
+    style: dict[str, Any] = {"cmap": colors, "norm": LogNorm(bottom / 2, top), "zorder": 1}
+    areas = ax.contourf(x, y, drawn, levels=ground, **style)
+    areas.set_gid("field")
+    edge = mix_colors(to_hex(colors(0.9)), background(), 0.15)
+    lines = ax.contour(x, y, drawn, levels=levels[:-1], colors=[edge], linewidths=0.5, zorder=2)
     lines.set_gid("contours")
     ax.grid(False)
     if scale:
-        lowest = (
-            "minimum" if known is not None else "the lowest seen" if plane is None else "lowest"
-        )
-        scale_beside(
-            ax, fill, levels, f"loss{'' if plane is None else ' in the plane'} above {lowest}"
-        )
+        lowest = "the lowest in sight" if plane is None else "lowest"
+        of = "" if plane is None else " in the plane"
+        draw_scale(ax, areas, levels, f"loss{of} above {lowest if known is None else 'minimum'}")
     return [base + level for level in levels[:-1]]
 
 
-def points_along(dim: int) -> int:
-    """Of the grid, along each side."""
-    return POINTS if dim <= MANY else max(FEWEST, int(POINTS * (MANY / dim) ** 0.5))
+def grid_points(dim: int) -> int:
+    """The number of points of the grid along each side."""
+    if dim <= MANY_COORDINATES:
+        return POINTS
+    return max(FEWEST_POINTS, int(POINTS * (MANY_COORDINATES / dim) ** 0.5))
 
 
 def losses(comparison: Comparison, points: np.ndarray, plane: Plane | None = None) -> np.ndarray:
-    """The loss at each of these points, shape `(n, 2)`, of the plane of two coordinates or of another one."""
+    """The loss at some points of the plane, from shape `(n, 2)` to `(n,)`."""
     dtype, loss = comparison.map.y.x.dtype, comparison.problem.loss
+    unravel = comparison.map.unravel
     if plane is None:
-        return np.asarray(_losses(loss, unravel(comparison), points.astype(dtype)), float)
-    together = min(max(AT_ONCE // comparison.problem.dim, 1), POINTS)
-    rows = -(-len(points) // together)
-    padded = np.resize(points, (rows, together, 2)).astype(dtype)
-    where = plane.origin.astype(dtype), plane.basis.astype(dtype)
-    return np.asarray(_losses_in(loss, unravel(comparison), *where, padded), float).ravel()[
-        : len(points)
-    ]
+        return np.asarray(_losses(loss, unravel, points.astype(dtype)), float)
+    batch = min(max(BATCH // comparison.problem.dim, 1), POINTS)
+    batches = np.resize(points, (-(-len(points) // batch), batch, 2)).astype(dtype)
+    origin, basis = plane.origin.astype(dtype), plane.basis.astype(dtype)
+    values = np.asarray(_losses_in_plane(loss, unravel, origin, basis, batches), float)
+    return values.ravel()[: len(points)]
 
 
 @eqx.filter_jit
@@ -87,14 +92,16 @@ def _losses(loss, unravel, points):
 
 
 @eqx.filter_jit
-def _losses_in(loss, unravel, origin, basis, rows):
-    """Row by row, so that never more positions are held than there are in one."""
-    at = jax.vmap(lambda point: loss(unravel(origin + point @ basis)))
-    return jax.lax.map(at, rows)
+def _losses_in_plane(loss, unravel, origin, basis, batches):
+    """Batch after batch, so that few positions are in memory at once."""
+    evaluate = jax.vmap(lambda point: loss(unravel(origin + point @ basis)))
+    return jax.lax.map(evaluate, batches)
 
 
 def round_levels(height: np.ndarray) -> list[float]:
-    """Heights such as 1, 2, 5, 10, ..., as dense as gives at most 13 from the lowest 0.5 % to the highest point.
+    """At most 13 round heights, such as 1, 2, 5, 10, ..., as dense as possible.
+
+    They reach from the lowest 0.5 % of the heights to the highest.
 
     >>> round_levels(np.linspace(0, 100, 1001))
     [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
@@ -104,34 +111,29 @@ def round_levels(height: np.ndarray) -> list[float]:
         return []
     low, high = max(np.quantile(height, 0.005), height.max() * 1e-8), height.max()
     exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    fine, medium, coarse = (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3)
     levels: list[float] = []
-    for digits, apart in (
-        ((1, 1.5, 2, 3, 5, 7), 1),
-        ((1, 2, 5), 1),
-        ((1, 3), 1),
-        ((1,), 1),
-        ((1,), 2),
-        ((1,), 50),
-    ):
+    for digits, stride in ((fine, 1), (medium, 1), (coarse, 1), ((1,), 1), ((1,), 2), ((1,), 50)):
+        levels = [float(f"{m}e{e}") for e in exponents[::stride] for m in digits]
+        levels = [level for level in levels if level >= 0.999 * low]
+        below = [0.0, *levels]  # the highest level is the first that is not below all heights
         levels = [
-            v for e in exponents[::apart] for m in digits if (v := float(f"{m}e{e}")) >= 0.999 * low
+            level for level, before in zip(levels, below, strict=False) if before < 0.999 * high
         ]
-        levels = [
-            v for v, before in zip(levels, [0.0, *levels], strict=False) if before < 0.999 * high
-        ]
-        if len(levels) <= MOST:
+        if len(levels) <= MAX_LEVELS:
             break
     return levels
 
 
-def scale_beside(ax: Axes, fill, levels: list[float], label: str) -> None:
+def draw_scale(ax: Axes, colored: Any, levels: list[float], label: str) -> None:
+    """A colour bar next to the frame, with a tick at some of the levels."""
     ticks = levels[:: 1 + len(levels) // 8]
-    beside = ax.inset_axes((1.02, 0, 0.022, 1), gid="scale")
-    bar = figure_of(ax).colorbar(fill, cax=beside)
-    beside.set_ylim(levels[0] / 2, levels[-1])
-    beside.set_yticks(ticks, [number(level) for level in ticks])
-    beside.set_yticks([], minor=True)
-    beside.tick_params(length=0)
+    bar_axes = ax.inset_axes((1.02, 0, 0.022, 1), gid="scale")
+    bar = figure_of(ax).colorbar(colored, cax=bar_axes)
+    bar_axes.set_ylim(levels[0] / 2, levels[-1])
+    bar_axes.set_yticks(ticks, [format_number(level) for level in ticks])
+    bar_axes.set_yticks([], minor=True)
+    bar_axes.tick_params(length=0)
     bar.set_label(label)
-    for spine in beside.spines.values():
+    for spine in bar_axes.spines.values():
         spine.set_visible(False)
