@@ -10,11 +10,6 @@ from collections.abc import Callable
 from types import FunctionType
 
 # isort: off
-from .problem import Problem as Problem
-from .over_data import MeanLoss as MeanLoss
-from .quadratic import Quadratic as Quadratic
-from .deep_linear import DeepLinear as DeepLinear
-
 from .quadratic import quadratic as quadratic
 from .valleys import booth as booth
 from .valleys import matyas as matyas
@@ -37,6 +32,11 @@ from .regression import logistic_regression as logistic_regression
 from .regression import softmax_regression as softmax_regression
 from .deep_linear import deep_linear as deep_linear
 from .tanh_network import tanh_network as tanh_network
+
+from .problem import Problem as Problem
+from .over_data import MeanLoss as MeanLoss
+from .quadratic import Quadratic as Quadratic
+from .deep_linear import DeepLinear as DeepLinear
 
 catalogue: dict[str, Callable[[], Problem]] = {
     name: make for name, make in globals().copy().items() if isinstance(make, FunctionType)
