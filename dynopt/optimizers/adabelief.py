@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive
-from .averages import bias_corrected, safe_divide
+from .averages import bias_corrected, safe_divide, safe_sqrt
 from .base import AbstractOptimizer, Regularity
 
 
@@ -90,7 +90,7 @@ class AdaBelief(AbstractOptimizer[AdaBeliefState]):
         v = v + self.h * ((g - m) ** 2 + self.floor - v) / self.tau2
         m_hat = bias_corrected(m, g, t + self.h, self.h, self.tau1)
         v_hat = bias_corrected(v, g**2 + self.floor, t + self.h, self.h, self.tau2)
-        x = x - self.h * safe_divide(m_hat, jnp.sqrt(v_hat) + self.eps)
+        x = x - self.h * safe_divide(m_hat, safe_sqrt(v_hat) + self.eps)
         return AdaBeliefState(x, m, v)
 
     def vector_field(self, t, y, grad):
@@ -100,7 +100,7 @@ class AdaBelief(AbstractOptimizer[AdaBeliefState]):
         dv = ((g - m) ** 2 + self.floor - v) / self.tau2
         m_hat = bias_corrected(m, g, t, 0.0, self.tau1)
         v_hat = bias_corrected(v, g**2 + self.floor, t, 0.0, self.tau2)
-        dx = -safe_divide(m_hat, jnp.sqrt(v_hat) + self.eps)
+        dx = -safe_divide(m_hat, safe_sqrt(v_hat) + self.eps)
         return AdaBeliefState(dx, dm, dv)
 
     def optax(self):

@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, concrete_value, nonnegative, positive
-from .averages import safe_divide
+from .averages import safe_divide, safe_sqrt
 from .base import AbstractOptimizer, Regularity
 
 
@@ -82,18 +82,18 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
         x, s = y
         g = grad(x)
         s = s + self.h * g**2
-        x = x - self.h * safe_divide(g, jnp.sqrt(s + self.floor))
+        x = x - self.h * safe_divide(g, safe_sqrt(s + self.floor))
         return AdaGradState(x, s)
 
     def vector_field(self, t, y, grad):
         x, s = y
         g = grad(x)
         ds = g**2
-        dx = -safe_divide(g, jnp.sqrt(s + self.floor))
+        dx = -safe_divide(g, safe_sqrt(s + self.floor))
         return AdaGradState(dx, ds)
 
     def optax(self):
         return optax.adagrad(self.learning_rate, self.initial_accumulator_value, self.eps)
 
     def lyapunov(self, t, y, loss):
-        return loss(y.x) + 2 * jnp.sum(jnp.sqrt(y.s + self.floor))
+        return loss(y.x) + 2 * jnp.sum(safe_sqrt(y.s + self.floor))

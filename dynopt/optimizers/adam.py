@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive
-from .averages import bias_corrected, safe_divide
+from .averages import bias_corrected, safe_divide, safe_sqrt
 from .base import AbstractOptimizer, Regularity
 
 
@@ -48,8 +48,9 @@ class Adam(AbstractOptimizer[AdamState]):
     where D′/D is at least -1/(2 τ₂ (1 - e^(-t/τ₂))), since τ₂ (1 - e^(-t/τ₂)) v̂′ = g² - v̂ ≥ -v̂.
 
     Elsewhere: ε stands outside the root, as in optax and PyTorch; RMSprop has it inside. ε₀ stands
-    inside, as in optax; PyTorch has none. A positive ε₀ keeps derivatives of the outcome finite
-    where a gradient is 0. With ε = ε₀ = 0, the quotient 0/0 counts as 0.
+    inside, as in optax; PyTorch has none. Derivatives through the map of optax are NaN where a
+    gradient is 0, unless ε₀ > 0; here the derivative of √v̂ at v̂ = 0 counts as 0. With ε = ε₀ = 0,
+    the quotient 0/0 counts as 0.
 
     Arguments:
 
@@ -94,7 +95,7 @@ class Adam(AbstractOptimizer[AdamState]):
         v = v + self.h * (g**2 - v) / self.tau2
         m_hat = bias_corrected(m, g, t + self.h, self.h, self.tau1)
         v_hat = bias_corrected(v, g**2, t + self.h, self.h, self.tau2)
-        x = x - self.h * safe_divide(m_hat, jnp.sqrt(v_hat + self.eps_root) + self.eps)
+        x = x - self.h * safe_divide(m_hat, safe_sqrt(v_hat + self.eps_root) + self.eps)
         return AdamState(x, m, v)
 
     def vector_field(self, t, y, grad):
@@ -104,7 +105,7 @@ class Adam(AbstractOptimizer[AdamState]):
         dv = (g**2 - v) / self.tau2
         m_hat = bias_corrected(m, g, t, 0.0, self.tau1)
         v_hat = bias_corrected(v, g**2, t, 0.0, self.tau2)
-        dx = -safe_divide(m_hat, jnp.sqrt(v_hat + self.eps_root) + self.eps)
+        dx = -safe_divide(m_hat, safe_sqrt(v_hat + self.eps_root) + self.eps)
         return AdamState(dx, dm, dv)
 
     def optax(self):
@@ -113,5 +114,5 @@ class Adam(AbstractOptimizer[AdamState]):
     def lyapunov(self, t, y, loss):
         m_hat = bias_corrected(y.m, y.m, t, 0.0, self.tau1)
         v_hat = bias_corrected(y.v, y.v, t, 0.0, self.tau2)
-        terms = safe_divide(y.m * m_hat, jnp.sqrt(v_hat + self.eps_root) + self.eps)
+        terms = safe_divide(y.m * m_hat, safe_sqrt(v_hat + self.eps_root) + self.eps)
         return loss(y.x) + self.tau1 / 2 * jnp.sum(terms)

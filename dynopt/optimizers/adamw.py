@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive
-from .averages import bias_corrected, safe_divide
+from .averages import bias_corrected, safe_divide, safe_sqrt
 from .base import AbstractOptimizer, Regularity
 
 
@@ -91,7 +91,7 @@ class AdamW(AbstractOptimizer[AdamWState]):
         v = v + self.h * (g**2 - v) / self.tau2
         m_hat = bias_corrected(m, g, t + self.h, self.h, self.tau1)
         v_hat = bias_corrected(v, g**2, t + self.h, self.h, self.tau2)
-        update = safe_divide(m_hat, jnp.sqrt(v_hat + self.eps_root) + self.eps)
+        update = safe_divide(m_hat, safe_sqrt(v_hat + self.eps_root) + self.eps)
         x = x - self.h * (update + self.weight_decay * x)
         return AdamWState(x, m, v)
 
@@ -102,7 +102,7 @@ class AdamW(AbstractOptimizer[AdamWState]):
         dv = (g**2 - v) / self.tau2
         m_hat = bias_corrected(m, g, t, 0.0, self.tau1)
         v_hat = bias_corrected(v, g**2, t, 0.0, self.tau2)
-        update = safe_divide(m_hat, jnp.sqrt(v_hat + self.eps_root) + self.eps)
+        update = safe_divide(m_hat, safe_sqrt(v_hat + self.eps_root) + self.eps)
         dx = -update - self.weight_decay * x
         return AdamWState(dx, dm, dv)
 

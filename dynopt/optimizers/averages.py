@@ -1,4 +1,4 @@
-"""Running means that start at zero, corrected for that start, and quotients that may be 0/0."""
+"""Running means that start at zero, corrected for that start; quotients and roots at zero."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -44,3 +44,13 @@ def safe_divide(a: ArrayLike, b: ArrayLike) -> Array:
     With eps = 0, a coordinate whose gradient was always zero therefore stays where it is.
     """
     return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))
+
+
+def safe_sqrt(v: Array) -> Array:
+    """√v, with the derivative 0 at v = 0.
+
+    The derivative of the root is infinite there, and NaN once it is multiplied by 0. With it,
+    derivatives through a map would be NaN as soon as one coordinate has a gradient of zero.
+    """
+    is_zero = v == 0
+    return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, v)))

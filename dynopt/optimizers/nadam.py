@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array
 
 from ..checks import Scalar, decay_rate, nonnegative, positive
-from .averages import averaging_weight, bias_corrected, safe_divide
+from .averages import averaging_weight, bias_corrected, safe_divide, safe_sqrt
 from .base import AbstractOptimizer, Regularity
 
 
@@ -90,7 +90,7 @@ class NAdam(AbstractOptimizer[NAdamState]):
         weight = averaging_weight(t + self.h, self.h, self.tau1)
         m_hat = self.b1 * look_ahead + self.h / self.tau1 * safe_divide(g, weight)
         v_hat = bias_corrected(v, g**2, t + self.h, self.h, self.tau2)
-        x = x - self.h * safe_divide(m_hat, jnp.sqrt(v_hat + self.eps_root) + self.eps)
+        x = x - self.h * safe_divide(m_hat, safe_sqrt(v_hat + self.eps_root) + self.eps)
         return NAdamState(x, m, v)
 
     def vector_field(self, t, y, grad):
@@ -100,7 +100,7 @@ class NAdam(AbstractOptimizer[NAdamState]):
         dv = (g**2 - v) / self.tau2
         m_hat = bias_corrected(m, g, t, 0.0, self.tau1)
         v_hat = bias_corrected(v, g**2, t, 0.0, self.tau2)
-        dx = -safe_divide(m_hat, jnp.sqrt(v_hat + self.eps_root) + self.eps)
+        dx = -safe_divide(m_hat, safe_sqrt(v_hat + self.eps_root) + self.eps)
         return NAdamState(dx, dm, dv)
 
     def optax(self):
@@ -109,5 +109,5 @@ class NAdam(AbstractOptimizer[NAdamState]):
     def lyapunov(self, t, y, loss):
         m_hat = bias_corrected(y.m, y.m, t, 0.0, self.tau1)
         v_hat = bias_corrected(y.v, y.v, t, 0.0, self.tau2)
-        terms = safe_divide(y.m * m_hat, jnp.sqrt(v_hat + self.eps_root) + self.eps)
+        terms = safe_divide(y.m * m_hat, safe_sqrt(v_hat + self.eps_root) + self.eps)
         return loss(y.x) + self.tau1 / 2 * jnp.sum(terms)

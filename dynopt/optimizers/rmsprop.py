@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ..checks import Scalar, boolean, concrete_value, decay_rate, nonnegative, positive
 from ..errors import InvalidValue
-from .averages import bias_corrected, safe_divide
+from .averages import bias_corrected, safe_divide, safe_sqrt
 from .base import AbstractOptimizer, Regularity
 
 
@@ -96,7 +96,7 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
         g = grad(x)
         v = v + self.h * (g**2 - v) / self.tau
         v_hat = bias_corrected(v, g**2, t + self.h, self.h, self.tau) if self.bias_correction else v
-        x = x - self.h * safe_divide(g, jnp.sqrt(v_hat + self.eps))
+        x = x - self.h * safe_divide(g, safe_sqrt(v_hat + self.eps))
         return RMSpropState(x, v)
 
     def vector_field(self, t, y, grad):
@@ -104,7 +104,7 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
         g = grad(x)
         dv = (g**2 - v) / self.tau
         v_hat = bias_corrected(v, g**2, t, 0.0, self.tau) if self.bias_correction else v
-        dx = -safe_divide(g, jnp.sqrt(v_hat + self.eps))
+        dx = -safe_divide(g, safe_sqrt(v_hat + self.eps))
         return RMSpropState(dx, dv)
 
     def optax(self):
@@ -113,4 +113,4 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
 
     def lyapunov(self, t, y, loss):
         weight = 0 if self.bias_correction else 2 * self.tau
-        return loss(y.x) + weight * jnp.sum(jnp.sqrt(y.v + self.eps))
+        return loss(y.x) + weight * jnp.sum(safe_sqrt(y.v + self.eps))

@@ -1,14 +1,16 @@
-"""Each equation of a page, written out anew in numpy and held against the page's code."""
+"""SGD, Momentum, RMSprop and Adam: their equations in numpy, held against the code."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
+from reference_runs import run_map, solve_flow
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, analysis, iterate
 from dynopt.optimizers.adam import AdamState
-from dynopt.optimizers.averages import bias_corrected
+from dynopt.optimizers.averages import bias_corrected, safe_divide, safe_sqrt
 from dynopt.optimizers.rmsprop import RMSpropState
 
 grad = jax.grad(f)
@@ -19,7 +21,7 @@ def path(optimizer, steps=30):
     return np.asarray(iterate(optimizer, problem, steps).x)
 
 
-def rate_of_energy(optimizer, t, y):
+def lyapunov_rate(optimizer, t, y):
     return jax.jvp(
         lambda t, y: optimizer.lyapunov(t, y, f), (t, y), (1.0, optimizer.vector_field(t, y, grad))
     )[1]
@@ -30,9 +32,9 @@ def rate_of_energy(optimizer, t, y):
 
 def test_sgd_map():
     x = start
-    for seen in path(SGD(0.1))[1:]:
+    for position in path(SGD(0.1))[1:]:
         x = x - 0.1 * numpy_grad(x)
-        np.testing.assert_allclose(seen, x, rtol=1e-13)
+        np.testing.assert_allclose(position, x, rtol=1e-13)
 
 
 def test_sgd_flow_is_minus_the_gradient():
@@ -44,7 +46,7 @@ def test_sgd_flow_is_minus_the_gradient():
     )
 
 
-def test_sgd_misses_half_h_squared_times_the_acceleration_in_one_step():
+def test_the_error_of_one_step_of_sgd_is_half_h_squared_times_the_acceleration():
     """(h²/2) |x″| = (h²/2) |∇²f ∇f|."""
     h = 1e-4
     error = analysis.local_error(SGD(h), problem, 1).error[0]
@@ -54,10 +56,10 @@ def test_sgd_misses_half_h_squared_times_the_acceleration_in_one_step():
     np.testing.assert_allclose(error, h**2 / 2 * acceleration, rtol=2e-3)
 
 
-def test_sgd_energy_falls_at_the_squared_gradient():
+def test_the_loss_falls_at_the_squared_gradient_along_the_flow_of_sgd():
     optimizer = SGD(0.1)
     np.testing.assert_allclose(
-        rate_of_energy(optimizer, 0.0, optimizer.init(jnp.asarray(start), grad)),
+        lyapunov_rate(optimizer, 0.0, optimizer.init(jnp.asarray(start), grad)),
         -np.sum(numpy_grad(start) ** 2),
     )
 
@@ -75,10 +77,10 @@ def test_sgd_lowers_a_quadratic_while_h_lambda_is_below_two(h, falls):
 def test_momentum_map():
     lr, mu = 0.01, 0.8
     x, p, h = start, 0.0, np.sqrt(lr)
-    for seen in path(Momentum(lr, mu))[1:]:
+    for position in path(Momentum(lr, mu))[1:]:
         p = mu * p - h * numpy_grad(x)
         x = x + h * p
-        np.testing.assert_allclose(seen, x, rtol=1e-13)
+        np.testing.assert_allclose(position, x, rtol=1e-13)
 
 
 def test_momentum_flow_is_a_damped_mass():
@@ -90,11 +92,11 @@ def test_momentum_flow_is_a_damped_mass():
     np.testing.assert_allclose(dy.p, -(1 - 0.8) / 0.1 * y.p - numpy_grad(start), rtol=1e-14)
 
 
-def test_momentum_energy_is_drained_by_friction():
+def test_friction_drains_the_mechanical_energy_of_momentum():
     optimizer = Momentum(0.01, 0.8)
     y = optimizer.init(jnp.asarray(start), grad)._replace(p=jnp.array([0.3, -0.2]))
     np.testing.assert_allclose(
-        rate_of_energy(optimizer, 0.0, y),
+        lyapunov_rate(optimizer, 0.0, y),
         -optimizer.friction * np.sum(np.asarray(y.p) ** 2),
         rtol=1e-13,
     )
@@ -120,10 +122,10 @@ def test_an_average_is_the_same_map_with_another_rate():
     """m ← μ m + (1-μ) g, x ← x - η m  equals heavy ball with learning rate η (1-μ)."""
     eta, mu = 0.05, 0.8
     x, m = start, 0.0
-    for seen in path(Momentum(eta * (1 - mu), mu))[1:]:
+    for position in path(Momentum(eta * (1 - mu), mu))[1:]:
         m = mu * m + (1 - mu) * numpy_grad(x)
         x = x - eta * m
-        np.testing.assert_allclose(seen, x, rtol=1e-12)
+        np.testing.assert_allclose(position, x, rtol=1e-12)
 
 
 def test_momentum_at_fixed_mu_tends_to_a_faster_gradient_flow():
@@ -144,12 +146,12 @@ def test_momentum_at_fixed_mu_tends_to_a_faster_gradient_flow():
 def test_rmsprop_map(corrected):
     lr, rho, eps = 0.01, 0.9, 1e-8
     x, v = start, 0.0
-    for k, seen in enumerate(path(RMSprop(lr, rho, eps, bias_correction=corrected), 10)[1:]):
+    for k, position in enumerate(path(RMSprop(lr, rho, eps, bias_correction=corrected), 10)[1:]):
         g = numpy_grad(x)
         v = rho * v + (1 - rho) * g**2
         v_hat = v / (1 - rho ** (k + 1)) if corrected else v
         x = x - lr * g / np.sqrt(v_hat + eps)
-        np.testing.assert_allclose(seen, x, rtol=1e-12)
+        np.testing.assert_allclose(position, x, rtol=1e-12)
 
 
 @pytest.mark.parametrize("corrected", [False, True])
@@ -172,9 +174,9 @@ def test_corrected_rmsprop_flow_starts_as_if_v_were_g_squared():
 
 
 def test_rmsprop_first_step_is_eta_over_the_root_of_one_minus_rho():
-    for rho, safe_divide in ((0.9, 3.1623), (0.999, 31.623)):
-        moved = path(RMSprop(1e-3, rho, eps=0.0), 1)[1] - start
-        np.testing.assert_allclose(np.abs(moved) / 1e-3, safe_divide, rtol=1e-4)
+    for rho, ratio in ((0.9, 3.1623), (0.999, 31.623)):
+        step = path(RMSprop(1e-3, rho, eps=0.0), 1)[1] - start
+        np.testing.assert_allclose(np.abs(step) / 1e-3, ratio, rtol=1e-4)
 
 
 def test_rmsprop_flow_from_zero_starts_as_the_root_of_tau_over_t():
@@ -188,11 +190,11 @@ def test_rmsprop_flow_from_zero_starts_as_the_root_of_tau_over_t():
 
 
 @pytest.mark.parametrize("corrected", [False, True])
-def test_rmsprop_energy_rate(corrected):
+def test_the_lyapunov_function_of_rmsprop_falls_at_the_rate_of_its_docstring(corrected):
     """-Σ v/√(v + ε), or -Σ g²/√(v̂ + ε) for the loss alone under bias correction."""
     optimizer, t = RMSprop(0.01, 0.9, 1e-3, bias_correction=corrected), 0.07
     v, g = np.array([0.5, 0.2]), numpy_grad(start)
-    rate = rate_of_energy(optimizer, t, RMSpropState(jnp.asarray(start), jnp.asarray(v)))
+    rate = lyapunov_rate(optimizer, t, RMSpropState(jnp.asarray(start), jnp.asarray(v)))
     v_hat = v / (1 - np.exp(-t / optimizer.tau))
     expected = (
         -np.sum(g**2 / np.sqrt(v_hat + 1e-3)) if corrected else -np.sum(v / np.sqrt(v + 1e-3))
@@ -200,7 +202,7 @@ def test_rmsprop_energy_rate(corrected):
     np.testing.assert_allclose(rate, expected, rtol=1e-12)
 
 
-def test_rmsprop_from_zero_closes_like_h_once_h_is_far_below_eps_tau_over_g_squared():
+def test_rmsprop_from_zero_has_order_one_once_h_is_far_below_eps_tau_over_g_squared():
     optimizer = RMSprop(0.01, eps=1.0)
     assert optimizer.h < optimizer.eps * optimizer.tau / np.max(numpy_grad(start) ** 2)
     assert abs(analysis.order(optimizer, problem).pairwise[-1] - 1) < 0.02
@@ -209,31 +211,42 @@ def test_rmsprop_from_zero_closes_like_h_once_h_is_far_below_eps_tau_over_g_squa
 # --- Adam
 
 
-def test_adam_map():
+@pytest.mark.parametrize("eps_root", [0.0, 0.02])
+def test_adam_map(eps_root):
     lr, b1, b2, eps = 0.01, 0.9, 0.99, 1e-8
     x, m, v = start, 0.0, 0.0
-    for k, seen in enumerate(path(Adam(lr, b1, b2, eps))[1:]):
+    for k, position in enumerate(path(Adam(lr, b1, b2, eps, eps_root))[1:]):
         g = numpy_grad(x)
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
-        x = x - lr * m / (1 - b1 ** (k + 1)) / (np.sqrt(v / (1 - b2 ** (k + 1))) + eps)
-        np.testing.assert_allclose(seen, x, rtol=1e-12)
+        m_hat, v_hat = m / (1 - b1 ** (k + 1)), v / (1 - b2 ** (k + 1))
+        x = x - lr * m_hat / (np.sqrt(v_hat + eps_root) + eps)
+        np.testing.assert_allclose(position, x, rtol=1e-12)
 
 
-def test_adam_flow():
-    optimizer, t = Adam(0.01, 0.9, 0.99, 1e-3), 0.07
+@pytest.mark.parametrize("eps_root", [0.0, 0.02])
+def test_adam_is_its_optax_twin_with_a_number_inside_the_root(eps_root, library_path):
+    optimizer = Adam(0.01, 0.9, 0.99, 1e-3, eps_root)
+    twin = library_path(optimizer.optax(), grad, jnp.asarray(start), 30)
+    np.testing.assert_allclose(path(optimizer)[1:], np.stack(twin), rtol=1e-13)
+
+
+@pytest.mark.parametrize("eps_root", [0.0, 0.02])
+def test_adam_flow(eps_root):
+    optimizer, t = Adam(0.01, 0.9, 0.99, 1e-3, eps_root), 0.07
     g, m, v = numpy_grad(start), np.array([0.1, -0.4]), np.array([0.5, 0.2])
     tau1, tau2 = 0.01 / (1 - 0.9), 0.01 / (1 - 0.99)
     dy = optimizer.vector_field(t, AdamState(*map(jnp.asarray, (start, m, v))), grad)
     m_hat, v_hat = m / (1 - np.exp(-t / tau1)), v / (1 - np.exp(-t / tau2))
     np.testing.assert_allclose(dy.m, (g - m) / tau1, rtol=1e-13)
     np.testing.assert_allclose(dy.v, (g**2 - v) / tau2, rtol=1e-12)
-    np.testing.assert_allclose(dy.x, -m_hat / (np.sqrt(v_hat) + 1e-3), rtol=1e-13)
+    np.testing.assert_allclose(dy.x, -m_hat / (np.sqrt(v_hat + eps_root) + 1e-3), rtol=1e-13)
 
 
-def test_adam_flow_at_zero_is_its_limit():
-    """m̂ → g and v̂ → g², so x′ → -g/(|g| + ε), from the right as at 0 itself."""
-    optimizer, g = Adam(0.01, eps=1e-3), numpy_grad(start)
-    limit = -g / (np.abs(g) + 1e-3)
+@pytest.mark.parametrize("eps_root", [0.0, 0.02])
+def test_adam_flow_at_zero_is_its_limit(eps_root):
+    """m̂ → g and v̂ → g², so x′ → -g/(√(g² + ε₀) + ε), from the right as at 0 itself."""
+    optimizer, g = Adam(0.01, eps=1e-3, eps_root=eps_root), numpy_grad(start)
+    limit = -g / (np.sqrt(g**2 + eps_root) + 1e-3)
     np.testing.assert_allclose(
         optimizer.vector_field(0.0, optimizer.init(jnp.asarray(start), grad), grad).x,
         limit,
@@ -268,24 +281,71 @@ def test_adam_at_fixed_betas_tends_to_the_sign_like_flow():
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.1)
 
 
-def test_adam_energy_falls_while_tau1_is_at_most_four_tau2_though_the_loss_may_rise():
-    optimizer = Adam(0.01, b1=0.95, b2=0.8)  # tau1 = 4 tau2
+@pytest.mark.parametrize("eps_root", [0.0, 0.02])
+def test_the_lyapunov_function_of_adam_changes_at_the_rate_of_its_docstring(eps_root):
+    """-Σ (m m̂/D) (1 + τ₁/2 (w₁′/w₁ + D′/D)) with D = √(v̂ + ε₀) + ε, where τ₂ w₂ v̂′ = g² - v̂."""
+    optimizer, eps = Adam(0.01, b1=0.95, b2=0.8, eps=1e-3, eps_root=eps_root), 1e-3
+    tau1, tau2, g = 0.01 / 0.05, 0.01 / 0.2, numpy_grad(start)
+    for seed in range(20):
+        m, v = np.random.default_rng(seed).uniform([[-1, -1], [0, 0]], [[1, 1], [1, 1]])
+        t = 0.02 * (seed + 1)
+        w1, w2 = 1 - np.exp(-t / tau1), 1 - np.exp(-t / tau2)
+        m_hat, v_hat = m / w1, v / w2
+        root = np.sqrt(v_hat + eps_root)
+        log_D_rate = (g**2 - v_hat) / (tau2 * w2) / (2 * root) / (root + eps)
+        log_w1_rate = np.exp(-t / tau1) / tau1 / w1
+        factor = 1 + tau1 / 2 * (log_w1_rate + log_D_rate)
+        y = AdamState(*map(jnp.asarray, (start, m, v)))
+        np.testing.assert_allclose(
+            lyapunov_rate(optimizer, t, y), -np.sum(m * m_hat / (root + eps) * factor), rtol=1e-10
+        )
+        assert (log_D_rate >= -1 / (2 * tau2 * w2)).all()
+        assert (factor >= 0).all()  # since τ₁ = 4 τ₂
+
+
+@pytest.mark.parametrize("eps_root", [0.0, 0.02])
+def test_the_lyapunov_function_of_adam_never_rises_while_tau1_is_at_most_four_tau2(eps_root):
+    """At the limit τ₁ = 4 τ₂, along a flow on which the loss rises."""
+    optimizer = Adam(0.01, b1=0.95, b2=0.8, eps_root=eps_root)
     assert optimizer.tau1 == pytest.approx(4 * optimizer.tau2)
-    run = analysis.compare(optimizer, problem, 400).flow
-    energy = jax.vmap(lambda t, y: optimizer.lyapunov(t, y, f))(run.t, run.y)
-    assert (np.diff(energy) < 1e-9).all()
-    assert (np.diff(run.loss) > 1e-6).any()
+    t = np.linspace(0, 4, 401)
+    flow = solve_flow(optimizer, grad, start, t, tol=1e-11)
+    values = jax.vmap(lambda t, y: optimizer.lyapunov(t, y, f))(jnp.asarray(t), flow)
+    assert (np.diff(values) < 1e-9).all()
+    assert (np.diff(jax.vmap(f)(flow.x)) > 1e-6).any()
 
 
-def test_adam_energy_may_rise_beyond_the_condition():
+def test_the_lyapunov_function_of_adam_may_rise_beyond_that_condition():
     optimizer = Adam(0.001, b1=0.99, b2=0.6)  # tau1 = 40 tau2
     rates = []
     for scale in np.logspace(-2, 2, 41):
         y = AdamState(
             jnp.asarray(start), jnp.array([1.0, 1.0]) * scale, jnp.array([1.0, 1.0]) * scale**2
         )
-        rates.append(float(rate_of_energy(optimizer, 5.0, y)))
+        rates.append(float(lyapunov_rate(optimizer, 5.0, y)))
     assert max(rates) > 0
+
+
+def test_derivatives_through_adam_are_finite_where_those_of_optax_are_nan():
+    """In a coordinate whose gradient is zero, while ε₀ = 0."""
+
+    def grad(x):
+        return jnp.stack([x[0], 0 * x[1]])
+
+    def by_optax(rate, eps_root):
+        twin, x = optax.adam(rate, eps_root=eps_root), jnp.ones(2)
+        state = twin.init(x)
+        for _ in range(2):
+            update, state = twin.update(grad(x), state)
+            x = x + update
+        return x.sum()
+
+    def by_dynopt(rate):
+        return run_map(Adam(rate), grad, jnp.ones(2), 2).x[-1].sum()
+
+    assert np.isnan(jax.grad(by_optax)(0.01, 0.0))
+    np.testing.assert_allclose(jax.grad(by_optax)(0.01, 1e-8), -2, rtol=1e-2)
+    np.testing.assert_allclose(jax.grad(by_dynopt)(0.01), -2, rtol=1e-2)
 
 
 def test_adam_is_corrected_rmsprop_when_b1_is_zero_and_eps_is_zero():
@@ -311,19 +371,27 @@ def test_momentum_zero_is_sgd():
 def test_the_weight_of_an_average_is_one_minus_beta_to_the_k():
     h, tau = 0.1, 1.0
     for k in (1, 2, 10, 100):
-        got = bias_corrected(jnp.array(1.0), jnp.array(7.0), k * h, h, tau)
-        np.testing.assert_allclose(got, 1 / (1 - (1 - h / tau) ** k), rtol=1e-13)
+        corrected = bias_corrected(jnp.array(1.0), jnp.array(7.0), k * h, h, tau)
+        np.testing.assert_allclose(corrected, 1 / (1 - (1 - h / tau) ** k), rtol=1e-13)
 
 
 @pytest.mark.parametrize("h", [1e-3, 9.99e-3, 1.001e-2, 0.2])
 def test_the_weight_is_smooth_across_its_series(h):
     """-log(1-u)/u is summed as a series below u = 0.01; both sides agree with log1p to an ulp or two."""
-    got = bias_corrected(jnp.array(1.0), jnp.array(7.0), 0.5, h, 1.0)
-    np.testing.assert_allclose(got, 1 / -np.expm1(0.5 * np.log1p(-h) / h), rtol=4e-15)
+    corrected = bias_corrected(jnp.array(1.0), jnp.array(7.0), 0.5, h, 1.0)
+    np.testing.assert_allclose(corrected, 1 / -np.expm1(0.5 * np.log1p(-h) / h), rtol=4e-15)
 
 
 def test_memory_as_short_as_a_step_forgets_everything():
     np.testing.assert_allclose(bias_corrected(jnp.array(3.0), jnp.array(7.0), 0.1, 0.1, 0.1), 3.0)
+
+
+def test_a_quotient_and_a_root_at_zero_are_zero_with_derivatives_of_zero():
+    v = jnp.array([0.0, 4.0])
+    np.testing.assert_array_equal(safe_sqrt(v), [0, 2])
+    np.testing.assert_array_equal(jax.vmap(jax.grad(safe_sqrt))(v), [0, 0.25])
+    np.testing.assert_array_equal(safe_divide(v, v), [0, 1])
+    np.testing.assert_array_equal(jax.vmap(jax.grad(lambda v: safe_divide(v, v)))(v), [0, 0])
 
 
 def test_zero_over_zero_is_zero_when_eps_is_zero():
@@ -333,10 +401,12 @@ def test_zero_over_zero_is_zero_when_eps_is_zero():
 
 
 @pytest.mark.parametrize(
-    "optimizer", [SGD(0.05), Momentum(0.01), RMSprop(0.01, eps=1e-3)], ids=["sgd", "momentum", "rmsprop"]
+    "optimizer",
+    [SGD(0.05), Momentum(0.01), RMSprop(0.01, eps=1e-3)],
+    ids=["sgd", "momentum", "rmsprop"],
 )
-def test_step_is_the_semi_implicit_euler_step_of_flow(optimizer):
-    """Memory by h·flow, then position by h·flow at the new memory (for SGD, plain Euler)."""
+def test_the_map_is_the_semi_implicit_euler_step_of_the_flow(optimizer):
+    """Euler's step for the memory, then for the position with the new memory (SGD: Euler's step)."""
     y = optimizer.init(jnp.asarray(start), grad)
     for k in range(20):
         memory = [

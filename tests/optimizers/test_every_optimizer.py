@@ -144,6 +144,28 @@ def test_jit_equals_eager_equals_vmap(optimizer):
     np.testing.assert_allclose(eqx.filter_vmap(run)(two)[0], run(kind(0.01)), rtol=4e-15)
 
 
+@kinds
+def test_the_derivative_of_an_outcome_is_its_difference_quotient(kind):
+    """By the learning rate, after five steps, with a coordinate whose gradient is zero."""
+
+    def flat_in_one_coordinate(x):
+        return loss(x[:2])
+
+    def final_loss(rate):
+        def one_step(y, k):
+            return optimizer.step(k * optimizer.h, y, jax.grad(flat_in_one_coordinate)), None
+
+        optimizer = kind(rate)
+        y = optimizer.init(start(optimizer), jax.grad(flat_in_one_coordinate))
+        return flat_in_one_coordinate(jax.lax.scan(one_step, y, jnp.arange(5))[0].x)
+
+    value_and_slope = jax.jit(jax.value_and_grad(final_loss))
+    rate, change = 0.05, 1e-6
+    (below, _), (_, slope), (above, _) = map(value_and_slope, (rate - change, rate, rate + change))
+    assert abs(slope) > 0.1
+    np.testing.assert_allclose(slope, (above - below) / (2 * change), rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @smooth
 def test_map_and_vector_field_keep_the_dtype(optimizer, dtype):

@@ -47,8 +47,12 @@ def test_without_smoothing_they_are_the_sign_its_norm_and_the_box():
     m = jnp.array([-2.0, 0.0, 1e-200])
     np.testing.assert_array_equal(signs.sign(m, 0.0), [-1, 0, 1])
     np.testing.assert_array_equal(signs.smoothed_norm(m, 0.0), np.abs(m))
-    np.testing.assert_array_equal(signs.conjugate_norm(jnp.array([0.5, 1.0, 1.5]), 0.0), [0, 0, np.inf])
-    np.testing.assert_allclose(signs.conjugate_norm(jnp.array([1.0, 1.5]), 0.3), [0.3 * np.log(2), np.inf])
+    np.testing.assert_array_equal(
+        signs.conjugate_norm(jnp.array([0.5, 1.0, 1.5]), 0.0), [0, 0, np.inf]
+    )
+    np.testing.assert_allclose(
+        signs.conjugate_norm(jnp.array([1.0, 1.5]), 0.3), [0.3 * np.log(2), np.inf]
+    )
 
 
 # --- Signum
@@ -159,9 +163,7 @@ def test_lion_minimises_the_loss_within_its_box():
 def test_lion_comes_into_its_box_at_the_rate_of_its_decay():
     decay = 0.5
     t = np.linspace(0, 4, 30)
-    x = np.asarray(
-        solve_flow(Lion(0.05, 0.9, 0.95, decay, 0.2), lambda x: x - 5, [6.0, -7.0], t).x
-    )
+    x = np.asarray(solve_flow(Lion(0.05, 0.9, 0.95, decay, 0.2), lambda x: x - 5, [6.0, -7.0], t).x)
     outside = np.maximum(np.abs(x) - 1 / decay, 0)
     assert (outside <= np.exp(-decay * t)[:, None] * outside[0] + 1e-10).all()
 

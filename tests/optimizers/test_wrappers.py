@@ -356,7 +356,9 @@ def test_an_average_shorter_than_a_step_or_of_an_average_is_refused():
 
 
 @pytest.mark.parametrize(
-    "optimizer", [ScheduleFree(0.1), NesterovConvex(0.1), Averaged(ScheduleFree(0.1), 1.0)], ids=repr
+    "optimizer",
+    [ScheduleFree(0.1), NesterovConvex(0.1), Averaged(ScheduleFree(0.1), 1.0)],
+    ids=repr,
 )
 def test_a_flow_that_divides_by_time_is_not_modified(optimizer):
     with pytest.raises(
@@ -367,7 +369,9 @@ def test_a_flow_that_divides_by_time_is_not_modified(optimizer):
 
 
 def test_a_page_is_made_memoryless_before_it_is_wrapped():
-    words = r"is a wrapper; wrap the memoryless optimizer instead: dynopt.Averaged\(dynopt.Memoryless"
+    words = (
+        r"is a wrapper; wrap the memoryless optimizer instead: dynopt.Averaged\(dynopt.Memoryless"
+    )
     with pytest.raises(InvalidValue, match=words):
         Memoryless(Averaged(Momentum(0.1), 1.0))
 
