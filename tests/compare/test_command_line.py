@@ -505,7 +505,7 @@ def test_a_file_that_python_cannot_import_is_to_be_renamed(tell, file, fit):
     Path(file).write_text(OWN)
     code, _, err = tell("--problem", f"{file}:ready", *TINY[2:])
     assert code == 2 and err == [
-        f"dynopt: Python cannot import a file named {file!r}; rename it, say {fit}."
+        f"dynopt: Python cannot import a file named {file!r}; rename it, for example to {fit}."
     ]
 
 

@@ -21,7 +21,7 @@ for name in ("SIGINT", "SIGTERM", "SIGHUP"):
     signal.signal(getattr(signal, name), signal.SIG_DFL)
 from dynopt.compare import process
 """
-COMMAND = f"{LISTENING}from dynopt.compare import run\nrun()"
+COMMAND = f"{LISTENING}from dynopt.compare import run\nprint('go', flush=True)\nrun()"
 # The state in which all libraries are imported.
 AWAKE = "process.answer_signals(process.interrupt, instead_of=process.end)"
 TINY = "--problem booth --optimizers sgd --steps 5 --figures global_error --format png".split()
@@ -144,8 +144,7 @@ def test_a_full_disk_behind_stdout(command):
 @pytest.mark.parametrize("name, code, says", [("SIGTERM", 143, "SIGTERM"), ("SIGINT", 130, "you")])
 def test_a_signal_ends_it_at_once(command, name, code, says):
     with command("--figures", "global_error", code=COMMAND) as child:
-        time.sleep(2)
-        child.send_signal(getattr(signal, name))
+        send_in_the_middle(child, getattr(signal, name), after=2)
         asked = time.monotonic()
         assert child.wait(60) == code
         assert time.monotonic() - asked < 5
@@ -160,10 +159,10 @@ def test_a_signal_that_is_ignored_stays_ignored(command):
     assert ended(command(code=code)) == (0, "True\n", "")
 
 
-def send_in_the_middle(child, number):
-    """Send a signal to a process once it has said "go"."""
+def send_in_the_middle(child, number, after=0.2):
+    """Send a signal to a process, so many seconds after it has said "go"."""
     assert child.stdout.readline() == "go\n"
-    time.sleep(0.2)
+    time.sleep(after)
     child.send_signal(number)
 
 
