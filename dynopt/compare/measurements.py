@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .studies import Study
 
 Optimizers = Mapping[str, AbstractOptimizer]
+Fits = Callable[[Problem, Optimizers], Sequence[str]]
 Results = dict[str, list[Any]]  # the results of one optimizer, by the names of measurements
 SCALE = 1 / 3  # x = z/3 in the figure `rescaling`
 
@@ -27,8 +28,8 @@ class Measurement(NamedTuple):
     """A list of results, as the command measures it and as Python does.
 
     - `name`: what the list is called.
-    - `code`: Python that makes the list, for `--show-code`. In braces stand what `Study.numbers`
-      gives, `{optimizers}` for those that fit, and `{first}` for the place of the first.
+    - `code`: Python that makes the list, for `--show-code`, with numbers of the study, the
+      `{optimizers}` that fit and the place of the `{first}` of them in braces.
     - `fits(problem, optimizers)`: the names of the optimizers that are measured. It raises
       `InvalidValue` if there are none; its sentence continues the name of a figure.
     - `measure(study, optimizer)`: what one of these optimizers adds to the list.
@@ -36,7 +37,7 @@ class Measurement(NamedTuple):
 
     name: str
     code: str
-    fits: Callable[[Problem, Optimizers], Sequence[str]]
+    fits: Fits
     measure: Callable[["Study", AbstractOptimizer], list[Any]]
 
 
@@ -49,7 +50,7 @@ def every(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
 
 def those_with(
     noun: str, condition: Callable[[AbstractOptimizer], bool], example: str, most: int | None = None
-) -> Callable[[Problem, Optimizers], Sequence[str]]:
+) -> Fits:
     """The optimizers, or the first `most` of them, that meet a condition: that they have a noun."""
 
     def fits(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
@@ -85,9 +86,9 @@ def _has_lyapunov_function(optimizer: AbstractOptimizer) -> bool:
 
 def _has_modified_flow(optimizer: AbstractOptimizer) -> bool:
     """Whether the error to the modified flow is O(h²): the map is smooth, and so is its start."""
-    known = optimizer.regularity
-    smooth = not (known.nonsmooth or known.singular_start or known.initial_layer)
-    return smooth and known.order == 1
+    regularity = optimizer.regularity
+    rough = regularity.nonsmooth or regularity.singular_start or regularity.initial_layer
+    return not rough and regularity.order == 1
 
 
 def _has_momentum(optimizer: AbstractOptimizer) -> bool:
@@ -127,12 +128,7 @@ def first_with_basins(problem: Problem, optimizers: Optimizers) -> Sequence[str]
 # The table
 
 
-def whole_run(
-    name: str,
-    function: str,
-    fits: Callable[[Problem, Optimizers], Sequence[str]] = every,
-    *arguments: Any,
-) -> Measurement:
+def whole_run(name: str, function: str, fits: Fits = every, *arguments: Any) -> Measurement:
     """A function of `analysis` that takes an optimizer, a problem, the steps and `arguments`."""
 
     def measure(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
@@ -221,12 +217,8 @@ NEEDS = {"paths": in_a_plane, "phase": with_velocity}
 
 def shown_in(figure: str) -> list[Measurement]:
     """The measurements that a figure is drawn from, in the order of its arguments."""
-    return [
-        measurement
-        for name in SHOWN.get(figure, ("comparisons",))
-        for measurement in MEASUREMENTS
-        if measurement.name == name
-    ]
+    by_name = {measurement.name: measurement for measurement in MEASUREMENTS}
+    return [by_name[name] for name in SHOWN.get(figure, ("comparisons",))]
 
 
 def needed_for(figure: str, problem: Problem, optimizers: Optimizers) -> dict[str, Sequence[str]]:

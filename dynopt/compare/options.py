@@ -302,11 +302,9 @@ def read(argv: Sequence[str]) -> Options:
         return Options(help=True)
     typed = _typed(argv)
     configured = _configured(typed["config"]) if "config" in typed else {}
-    settings: Settings = {}
-    for values in (configured, typed):
-        for optimizer, own in values.get("set", {}).items():
-            settings[optimizer] = settings.get(optimizer, {}) | own
-    values: dict[str, Any] = {**configured, **typed, "set": settings}
+    below, above = configured.get("set", {}), typed.get("set", {})
+    both = {name: below.get(name, {}) | above.get(name, {}) for name in below | above}
+    values: dict[str, Any] = {**configured, **typed, "set": both}
     return Options(**values)
 
 
@@ -318,7 +316,9 @@ class _Given(argparse.Action):
             raise InvalidValue(
                 f"`{option_string}` is given twice; give it once, lists with commas."
             )
-        value = True if self.nargs == 0 else _value(self.dest, str(values), f"`{option_string}`")
+        is_flag = self.nargs == 0
+        (text,) = values or ["--"]  # argparse drops this word
+        value = True if is_flag else _value(self.dest, text, f"`{option_string}`")
         setattr(namespace, self.dest, value)
 
 
@@ -326,10 +326,8 @@ def _typed(argv: Sequence[str]) -> dict[str, Any]:
     """The values of the options in `argv`."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name, reader in READERS.items():
-        nargs = None if reader else 0
-        parser.add_argument(
-            flag(name), dest=name, action=_Given, nargs=nargs, default=argparse.SUPPRESS
-        )
+        nargs, default = 1 if reader else 0, argparse.SUPPRESS
+        parser.add_argument(flag(name), dest=name, action=_Given, nargs=nargs, default=default)
     # argparse takes a word such as -1.2,1 for an option unless a space comes first.
     words = [f" {word}" if re.match("-[^-]", word) else word for word in argv]
     try:
