@@ -8,7 +8,7 @@ import pytest
 from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
 from reference_runs import run_map, solve_flow
 
-from dynopt import SGD, Adam, Momentum, Problem, RMSprop, analysis, iterate
+from dynopt import SGD, Adam, AdamW, Momentum, NAdam, Problem, RMSprop, analysis, iterate
 from dynopt.optimizers.adam import AdamState
 from dynopt.optimizers.averages import bias_corrected, safe_divide, safe_sqrt
 from dynopt.optimizers.rmsprop import RMSpropState
@@ -223,9 +223,9 @@ def test_adam_map(eps_root):
         np.testing.assert_allclose(position, x, rtol=1e-12)
 
 
-@pytest.mark.parametrize("eps_root", [0.0, 0.02])
-def test_adam_is_its_optax_twin_with_a_number_inside_the_root(eps_root, library_path):
-    optimizer = Adam(0.01, 0.9, 0.99, 1e-3, eps_root)
+@pytest.mark.parametrize("kind", [Adam, AdamW, NAdam])
+def test_the_map_is_that_of_optax_with_a_number_inside_the_root(kind, library_path):
+    optimizer = kind(0.01, 0.9, 0.99, 1e-3, 0.02)
     twin = library_path(optimizer.optax(), grad, jnp.asarray(start), 30)
     np.testing.assert_allclose(path(optimizer)[1:], np.stack(twin), rtol=1e-13)
 

@@ -1,4 +1,4 @@
-"""Nesterov's three momenta: their maps as the books have them, their equations, Bessel's closed form, their rates."""
+"""Nesterov's methods: maps as in textbooks, equations, Bessel's closed form, convergence rates."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from dynopt.optimizers.nesterov_convex import NesterovConvexState
 grad = jax.grad(f)
 
 
-def line(x):
+def identity(x):
     return x  # the gradient of x²/2
 
 
@@ -23,8 +23,8 @@ def textbook(eta, momenta, steps):
     """xₖ₊₁ = yₖ - η ∇f(yₖ),  yₖ₊₁ = xₖ₊₁ + μₖ₊₁ (xₖ₊₁ - xₖ): both sequences."""
     x, y, xs, ys = start, start, [start], [start]
     for k in range(steps):
-        before, x = x, y - eta * numpy_grad(y)
-        y = x + momenta(k + 1) * (x - before)
+        previous_x, x = x, y - eta * numpy_grad(y)
+        y = x + momenta(k + 1) * (x - previous_x)
         xs.append(x)
         ys.append(y)
     return np.array(xs), np.array(ys)
@@ -47,10 +47,10 @@ def test_convex_map_has_the_momentum_k_over_k_plus_three():
 
 def test_nesterov_flow_is_that_of_the_heavy_ball():
     y = NesterovState(jnp.asarray(start), jnp.array([0.3, -0.2]))
-    ours, ball = (
-        optimizer(0.01, 0.8).vector_field(0.0, y, grad) for optimizer in (Nesterov, Momentum)
+    nesterov, heavy_ball = (
+        kind(0.01, 0.8).vector_field(0.0, y, grad) for kind in (Nesterov, Momentum)
     )
-    np.testing.assert_array_equal(np.stack(ours), np.stack(ball))
+    np.testing.assert_array_equal(np.stack(nesterov), np.stack(heavy_ball))
 
 
 def test_convex_flow_is_damped_by_three_over_t_and_starts_with_a_quarter_of_the_gradient():
@@ -74,13 +74,13 @@ def test_the_convex_flow_on_a_quadratic_is_bessels_function():
     np.testing.assert_allclose(run.x[1:, 0], 1.5 * 2 * j1(w) / w, atol=1e-8)
 
 
-def test_the_convex_map_nears_bessels_function_like_h():
+def test_the_error_of_the_convex_map_against_bessels_function_is_proportional_to_h():
     errors = []
     for h in (0.04, 0.02, 0.01):
         t = h * np.arange(1, round(10 / h) + 1)
         errors.append(
             np.abs(
-                run_map(NesterovConvex(h**2), line, [1.0], len(t)).x[1:, 0] - 2 * j1(t) / t
+                run_map(NesterovConvex(h**2), identity, [1.0], len(t)).x[1:, 0] - 2 * j1(t) / t
             ).max()
         )
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 1, atol=0.05)
@@ -100,15 +100,15 @@ def test_on_a_convex_loss_flow_and_map_are_below_two_squared_distances_over_t_sq
     t = np.linspace(0.1, 40, 100)
     flow = solve_flow(NesterovConvex(1.0), grad, x0, t)
     assert (t**2 * loss(flow.x) <= 2 * (x0**2).sum()).all()
-    energy = t**2 * loss(flow.x) + 2 * ((flow.x + t[:, None] / 2 * flow.p) ** 2).sum(-1)
-    assert (np.diff(energy) < 1e-9).all()
+    lyapunov = t**2 * loss(flow.x) + 2 * ((flow.x + t[:, None] / 2 * flow.p) ** 2).sum(-1)
+    assert (np.diff(lyapunov) < 1e-9).all()
 
-    map, k = run_map(NesterovConvex(1.0), grad, x0, 100), np.arange(101)
-    behind = map.x - ((k - 1) / (k + 2))[:, None] * map.p
-    assert ((k[1:] + 1) ** 2 * loss(behind[1:]) <= 2 * (x0**2).sum()).all()
+    y, k = run_map(NesterovConvex(1.0), grad, x0, 100), np.arange(101)
+    other_sequence = y.x - ((k - 1) / (k + 2))[:, None] * y.p
+    assert ((k[1:] + 1) ** 2 * loss(other_sequence[1:]) <= 2 * (x0**2).sum()).all()
 
 
-def test_convex_energy_is_drained_at_three_over_t():
+def test_friction_drains_the_energy_of_the_convex_method_at_three_over_t():
     optimizer, t = NesterovConvex(0.01), 0.7
     y = NesterovConvexState(jnp.asarray(start), jnp.array([0.3, -0.2]))
     rate = jax.jvp(
@@ -117,10 +117,10 @@ def test_convex_energy_is_drained_at_three_over_t():
     np.testing.assert_allclose(rate, -3 / t * np.sum(np.asarray(y.p) ** 2), rtol=1e-13)
 
 
-def test_the_loss_of_the_convex_flow_swings_up_to_four_over_pi_t_cubed():
+def test_the_loss_of_the_convex_flow_oscillates_up_to_four_over_pi_t_cubed():
     """limsup t³ f = 4x₀²/(π √λ) for f = λx²/2, within one per cent by t = 400."""
     t = np.concatenate([[0.0], np.arange(300, 400, 0.05)])
-    x = np.asarray(solve_flow(NesterovConvex(0.01), line, [1.0], t).x[1:, 0])
+    x = np.asarray(solve_flow(NesterovConvex(0.01), identity, [1.0], t).x[1:, 0])
     assert (t[1:] ** 3 * x**2 / 2).max() == pytest.approx(4 / np.pi, rel=0.01)
 
 
@@ -152,24 +152,28 @@ def test_looking_ahead_lowers_the_critical_curvature(kind, limit):
     )
 
 
-@pytest.mark.parametrize(("cls", "share"), [(Nesterov, 1.0), (Momentum, 0.0)])
-def test_the_modified_flow_of_nesterov_feels_the_curvature_as_friction(cls, share):
-    """(1+μ)/2 x″ + (1-μ)/h x′ + μh ∇²f x′ + ∇f = O(h²), x′(0) = -h (½ + μ) ∇f; without that term for the heavy ball."""
+@pytest.mark.parametrize(("kind", "factor"), [(Nesterov, 1.0), (Momentum, 0.0)])
+def test_the_curvature_is_a_friction_in_the_modified_flow_of_nesterov(kind, factor):
+    """(1+μ)/2 x″ + (1-μ)/h x′ + μh ∇²f x′ + ∇f = O(h²) from x′(0) = -h (½ + μ) ∇f.
+
+    The modified flow of the heavy ball has no term with ∇²f.
+    """
     h = np.array([0.02, 0.01, 0.005])
     mu = 1 - 1.5 * h
 
     @jax.jit
     @jax.vmap
-    def leftovers(h, mu):
-        optimizer = Modified(cls(h**2, mu))
+    def residuals(h, mu):
+        optimizer = Modified(kind(h**2, mu))
         y = type(optimizer.init(start, grad))(jnp.asarray(start), jnp.array([0.3, -0.2]))
         velocity = optimizer.vector_field(0.0, y, grad)
-        _, turn = jax.jvp(lambda y: optimizer.vector_field(0.0, y, grad).x, (y,), (velocity,))
-        bend = jax.jvp(grad, (y.x,), (velocity.x,))[1]
-        left = (1 + mu) / 2 * turn + (1 - mu) / h * velocity.x + share * mu * h * bend + grad(y.x)
-        at_rest = optimizer.vector_field(0.0, y._replace(p=jnp.zeros(2)), grad).x
-        return left, at_rest + h * (0.5 + share * mu) * grad(y.x)
+        _, x2 = jax.jvp(lambda y: optimizer.vector_field(0.0, y, grad).x, (y,), (velocity,))
+        hessian_x1 = jax.jvp(grad, (y.x,), (velocity.x,))[1]
+        curvature = factor * mu * h * hessian_x1
+        equation = (1 + mu) / 2 * x2 + (1 - mu) / h * velocity.x + curvature + grad(y.x)
+        x1_at_start = optimizer.vector_field(0.0, y._replace(p=jnp.zeros(2)), grad).x
+        return equation, x1_at_start + h * (0.5 + factor * mu) * grad(y.x)
 
-    for left in leftovers(h, mu):
-        errors = np.linalg.norm(left, axis=1)
+    for residual in residuals(h, mu):
+        errors = np.linalg.norm(residual, axis=1)
         assert (errors < 1e-15).all() or (np.log2(errors[:-1] / errors[1:]) > 1.9).all()

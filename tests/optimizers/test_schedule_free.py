@@ -1,4 +1,4 @@
-"""Schedule-free descent: its map in numpy, the start of its flow, Bessel's closed form, Polyak's average."""
+"""Schedule-free descent: map in numpy, start of the flow, Bessel's closed form, Polyak's average."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def test_map():
         np.testing.assert_allclose(run.z[k + 1], z, rtol=1e-12)
 
 
-def test_flow_and_the_half_speed_of_its_start():
+def test_flow_and_its_start_with_half_the_velocity():
     optimizer, z, t = ScheduleFree(0.05, 0.8), np.array([0.3, -0.2]), 0.7
     dy = optimizer.vector_field(t, ScheduleFreeState(jnp.asarray(start), jnp.asarray(z)), grad)
     np.testing.assert_allclose(dy.z, -numpy_grad(0.8 * start + 0.2 * z), rtol=1e-14)
@@ -33,8 +33,8 @@ def test_flow_and_the_half_speed_of_its_start():
     first = optimizer.vector_field(0.0, optimizer.init(jnp.asarray(start), grad), grad)
     np.testing.assert_allclose(first.x, -numpy_grad(start) / 2, rtol=1e-14)
     t = 1e-7
-    soon = ScheduleFreeState(*(jnp.asarray(start) + t * d for d in first))
-    np.testing.assert_allclose(optimizer.vector_field(t, soon, grad).x, first.x, rtol=1e-6)
+    y = ScheduleFreeState(*(jnp.asarray(start) + t * d for d in first))
+    np.testing.assert_allclose(optimizer.vector_field(t, y, grad).x, first.x, rtol=1e-6)
 
 
 def test_with_the_gradient_at_the_mean_a_quadratic_gives_bessels_function():
@@ -45,7 +45,7 @@ def test_with_the_gradient_at_the_mean_a_quadratic_gives_bessels_function():
     np.testing.assert_allclose(x, 1.5 * j1(2 * w) / w, atol=1e-8)
 
 
-def test_without_it_the_position_is_the_average_of_gradient_descent():
+def test_with_the_gradient_at_the_fast_point_the_position_is_the_average_of_gradient_descent():
     run = run_map(ScheduleFree(0.05, 0.0), grad, start, 30)
     z, path = start, []
     for _ in range(30):
@@ -55,7 +55,7 @@ def test_without_it_the_position_is_the_average_of_gradient_descent():
     np.testing.assert_allclose(run.x[-1], np.mean(path, 0), rtol=1e-12)
 
 
-def test_the_mixture_is_a_share():
+def test_the_weight_of_the_mixture_lies_between_0_and_1():
     with pytest.raises(
         InvalidValue, match=r"`b1` is 1.5, which is outside \[0, 1\]; use a number such as 0.9"
     ):

@@ -1,9 +1,8 @@
-"""Signum, Lion and Muon: steps along the gradient of a norm, their inclusions, and the energies that they spend."""
+"""Signum, Lion and Muon: steps along the gradient of a norm, inclusions, Lyapunov functions."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
 from reference_runs import run_map, solve_flow
@@ -20,7 +19,7 @@ grad = jax.grad(f)
 m = np.array([0.3, -0.2])
 
 
-def rate_of_energy(optimizer, y, f=f, grad=grad, t=0.3):
+def lyapunov_rate(optimizer, y, f=f, grad=grad, t=0.3):
     return jax.jvp(
         lambda t, y: optimizer.lyapunov(t, y, f), (t, y), (1.0, optimizer.vector_field(t, y, grad))
     )[1]
@@ -29,7 +28,7 @@ def rate_of_energy(optimizer, y, f=f, grad=grad, t=0.3):
 # --- the smoothed sign and its conjugate
 
 
-def test_the_smoothed_sign_is_the_gradient_of_size_and_of_the_barrier_the_inverse():
+def test_the_smoothed_sign_is_the_gradient_of_the_norm_and_inverse_to_that_of_its_conjugate():
     m = jnp.linspace(-2, 2, 9)
     np.testing.assert_allclose(
         jax.vmap(jax.grad(lambda m: signs.smoothed_norm(m, 0.3)))(m), signs.sign(m, 0.3), atol=1e-15
@@ -62,26 +61,26 @@ def test_without_smoothing_they_are_the_sign_its_norm_and_the_box():
 def test_signum_map_and_flow(smoothing):
     optimizer, x, mean = Signum(0.01, 0.8, smoothing), start, 0.0
     sign = np.sign if smoothing == 0 else lambda m: np.tanh(m / smoothing)
-    for seen in run_map(optimizer, grad, start, 30).x[1:]:
+    for position in run_map(optimizer, grad, start, 30).x[1:]:
         mean = 0.8 * mean + 0.2 * numpy_grad(x)
         x = x - 0.01 * sign(mean)
-        np.testing.assert_allclose(seen, x, rtol=1e-12)
+        np.testing.assert_allclose(position, x, rtol=1e-12)
     dy = optimizer.vector_field(0.0, SignumState(jnp.asarray(start), jnp.asarray(m)), grad)
     np.testing.assert_allclose(dy.x, -sign(m), rtol=1e-15)
     np.testing.assert_allclose(dy.m, (numpy_grad(start) - m) / (0.01 / 0.2), rtol=1e-13)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.5])
-def test_signum_spends_the_sum_of_its_memory_times_its_sign(smoothing):
+def test_the_lyapunov_function_of_signum_falls_at_the_sum_of_memory_times_sign(smoothing):
     optimizer = Signum(0.01, 0.8, smoothing)
     y = SignumState(jnp.asarray(start), jnp.asarray(m))
     np.testing.assert_allclose(
-        rate_of_energy(optimizer, y), -np.sum(m * signs.sign(jnp.asarray(m), smoothing)), rtol=1e-12
+        lyapunov_rate(optimizer, y), -np.sum(m * signs.sign(jnp.asarray(m), smoothing)), rtol=1e-12
     )
 
 
-def test_a_short_memory_runs_each_coordinate_down_in_finite_time():
-    """|x| = max(|x₀| - t, 0) on separable bowls, but for chatter of the size of τ."""
+def test_with_a_short_memory_each_coordinate_reaches_zero_in_finite_time():
+    """|x| = max(|x₀| - t, 0) on separable bowls, up to oscillations of the size of τ."""
     tau = 1e-3
     optimizer = Signum(tau, 0.0)
     x = run_map(optimizer, lambda x: jnp.array([1.0, 7.0]) * x, [0.5, -0.8], 1000).x
@@ -89,17 +88,17 @@ def test_a_short_memory_runs_each_coordinate_down_in_finite_time():
     np.testing.assert_allclose(np.abs(x), np.maximum(np.array([0.5, 0.8]) - t, 0), atol=2.1 * tau)
 
 
-def test_until_its_first_crossing_signum_parts_from_its_flow_by_nothing_then_by_the_size_of_h():
+def test_the_error_of_signum_is_zero_until_the_first_crossing_and_then_of_the_size_of_h():
     bowl = Problem(lambda x: jnp.sum(x**2) / 2, [1.0], name="bowl")
-    seen = analysis.compare(Signum(0.02), bowl, 80)
-    crossing = int(np.argmax(np.sign(seen.map.y.m[1:, 0]) != 1)) + 1
+    comparison = analysis.compare(Signum(0.02), bowl, 80)
+    crossing = int(np.argmax(np.sign(comparison.map.y.m[1:, 0]) != 1)) + 1
     assert 20 < crossing < 80
-    assert seen.error[:crossing].max() < 1e-8
-    assert 0.2 * 0.02 < seen.error.max() < 4 * 0.02
+    assert comparison.error[:crossing].max() < 1e-8
+    assert 0.2 * 0.02 < comparison.error.max() < 4 * 0.02
 
 
-def test_crossings_leave_the_jump_at_once():
-    """On m = 0 the memory moves at g/τ, so the path does not stay."""
+def test_the_flow_of_signum_does_not_stay_on_the_jump():
+    """On m = 0 the memory has the velocity g/τ."""
     y = SignumState(jnp.asarray(start), jnp.zeros(2))
     optimizer = Signum(0.01, 0.8)
     np.testing.assert_allclose(
@@ -114,11 +113,11 @@ def test_crossings_leave_the_jump_at_once():
 def test_lion_map_and_flow(smoothing):
     optimizer, x, mean = Lion(0.01, 0.8, 0.95, 0.3, smoothing), start, 0.0
     sign = np.sign if smoothing == 0 else lambda m: np.tanh(m / smoothing)
-    for seen in run_map(optimizer, grad, start, 30).x[1:]:
+    for position in run_map(optimizer, grad, start, 30).x[1:]:
         g = numpy_grad(x)
         x = x - 0.01 * (sign(0.8 * mean + 0.2 * g) + 0.3 * x)
         mean = 0.95 * mean + 0.05 * g
-        np.testing.assert_allclose(seen, x, rtol=1e-12)
+        np.testing.assert_allclose(position, x, rtol=1e-12)
     dy = optimizer.vector_field(0.0, LionState(jnp.asarray(start), jnp.asarray(m)), grad)
     np.testing.assert_allclose(
         dy.x, -sign(0.8 * m + 0.2 * numpy_grad(start)) - 0.3 * start, rtol=1e-14
@@ -127,25 +126,25 @@ def test_lion_map_and_flow(smoothing):
 
 
 def test_the_flow_of_lion_slides_along_the_jump_and_tanh_follows_it():
-    """Near the minimum of a bowl the mixture turns back at once; ten times the width of tanh hardly moves the end."""
+    """Near a minimum the mixture turns back at once; a tanh ten times as wide hardly moves the end."""
     bowl = Problem(lambda x: jnp.sum(jnp.array([1.0, 10.0]) * x**2) / 2, [-2.0, 1.5], name="bowl")
-    slid = integrate(Lion(0.05), bowl, 100)
-    mixture = 0.9 * slid.y.m[-1] + 0.1 * jnp.array([1.0, 10.0]) * slid.x[-1]
+    sliding = integrate(Lion(0.05), bowl, 100)
+    mixture = 0.9 * sliding.y.m[-1] + 0.1 * jnp.array([1.0, 10.0]) * sliding.x[-1]
     assert np.abs(mixture).max() < 1e-3
-    wider = integrate(Lion(0.05, smoothing=1e-3), bowl, 100)
-    assert 0 < np.abs(slid.x[-1] - wider.x[-1]).max() < 2e-3
+    smoother = integrate(Lion(0.05, smoothing=1e-3), bowl, 100)
+    assert 0 < np.abs(sliding.x[-1] - smoother.x[-1]).max() < 2e-3
 
 
 @pytest.mark.parametrize(("decay", "smoothing"), [(0.0, 0.3), (0.3, 0.3), (0.3, 0.0)])
-def test_lion_spends_its_energy(decay, smoothing):
+def test_the_lyapunov_function_of_lion_never_rises(decay, smoothing):
     optimizer = Lion(0.01, 0.8, 0.95, decay, smoothing)
     random = np.random.default_rng(0)
-    rates = jax.jit(jax.vmap(lambda x, m: rate_of_energy(optimizer, LionState(x, m))))
+    rates = jax.jit(jax.vmap(lambda x, m: lyapunov_rate(optimizer, LionState(x, m))))
     assert (rates(*random.uniform(-3, 3, (2, 200, 2))) < 1e-10).all()
 
 
 def test_lion_minimises_the_loss_within_its_box():
-    """min f + K*(λx)/λ: at the limit ∇f + artanh(λx) s = 0, within |x| ≤ 1/λ; the energy never rises on the way."""
+    """min f + K*(λx)/λ: at the limit ∇f + artanh(λx) s = 0, within |x| ≤ 1/λ; the Lyapunov function never rises."""
     decay, s, target = 0.5, 0.2, jnp.array([2.2, 1.0])
     optimizer = Lion(0.05, 0.9, 0.95, decay, s)
     run = solve_flow(
@@ -154,13 +153,13 @@ def test_lion_minimises_the_loss_within_its_box():
     end = np.asarray(run.x[-1])
     np.testing.assert_allclose(end - np.asarray(target) + s * np.arctanh(decay * end), 0, atol=1e-6)
     assert (np.abs(run.x) < 1 / decay).all()
-    energy = jax.vmap(
+    values = jax.vmap(
         lambda y: optimizer.lyapunov(0.0, y, lambda x: jnp.sum((x - target) ** 2) / 2)
     )(run)
-    assert np.diff(energy).max() < 1e-8
+    assert np.diff(values).max() < 1e-8
 
 
-def test_lion_comes_into_its_box_at_the_rate_of_its_decay():
+def test_lion_enters_its_box_at_the_rate_of_its_decay():
     decay = 0.5
     t = np.linspace(0, 4, 30)
     x = np.asarray(solve_flow(Lion(0.05, 0.9, 0.95, decay, 0.2), lambda x: x - 5, [6.0, -7.0], t).x)
@@ -173,7 +172,8 @@ def test_lion_comes_into_its_box_at_the_rate_of_its_decay():
 A = np.random.default_rng(1).normal(size=(3, 4))
 
 
-def towards(target):
+def slope_to(target):
+    """The gradient of |x - target|²/2."""
     return lambda x: x - jnp.asarray(target)
 
 
@@ -184,17 +184,17 @@ def numpy_sign(M):
 
 def test_muon_map_and_flow_with_the_polar_factor():
     optimizer, x, mean, r = Muon(0.02, 0.9, exact=True), np.zeros((3, 4)), 0.0, np.sqrt(4 / 3)
-    for k, seen in enumerate(run_map(optimizer, towards(A), np.zeros((3, 4)), 12).x[1:]):
+    for k, position in enumerate(run_map(optimizer, slope_to(A), np.zeros((3, 4)), 12).x[1:]):
         g = x - A
         mean = 0.9 * mean + 0.1 * g
         m_hat = 0.9 * mean / (1 - 0.9 ** (k + 2)) + 0.1 * g / (1 - 0.9 ** (k + 1))
         x = x - 0.02 * r * numpy_sign(m_hat)
-        np.testing.assert_allclose(seen, x, atol=1e-13)
+        np.testing.assert_allclose(position, x, atol=1e-13)
     M = np.random.default_rng(2).normal(size=(3, 4))
-    dy = optimizer.vector_field(0.3, MuonState(jnp.asarray(x), jnp.asarray(M)), towards(A))
+    dy = optimizer.vector_field(0.3, MuonState(jnp.asarray(x), jnp.asarray(M)), slope_to(A))
     np.testing.assert_allclose(dy.x, -r * numpy_sign(M), atol=1e-14)
     np.testing.assert_allclose(dy.m, (x - A - M) / (0.02 / 0.1), rtol=1e-12)
-    first = optimizer.vector_field(0.0, optimizer.init(jnp.asarray(x), towards(A)), towards(A))
+    first = optimizer.vector_field(0.0, optimizer.init(jnp.asarray(x), slope_to(A)), slope_to(A))
     np.testing.assert_allclose(first.x, -r * numpy_sign(x - A), atol=1e-14)
 
 
@@ -203,14 +203,14 @@ def test_without_a_memory_singular_values_shrink_linearly_to_zero():
     optimizer, r, h = Muon(1e-4, 0.0, exact=True), np.sqrt(4 / 3), 1e-4
     sigma = np.linalg.svd(A, compute_uv=False)
     steps = round(1.05 * sigma[1] / r / h)
-    X = np.asarray(run_map(optimizer, towards(A), np.zeros((3, 4)), steps).x[-1])
-    left = np.linalg.svd(X - A, compute_uv=False)
-    np.testing.assert_allclose(left, np.maximum(sigma - r * h * steps, 0), atol=2 * r * h)
+    X = np.asarray(run_map(optimizer, slope_to(A), np.zeros((3, 4)), steps).x[-1])
+    remaining = np.linalg.svd(X - A, compute_uv=False)
+    np.testing.assert_allclose(remaining, np.maximum(sigma - r * h * steps, 0), atol=2 * r * h)
     u, _, v = np.linalg.svd(A)
-    np.testing.assert_allclose(np.abs(u[:, 0] @ (A - X) @ v[0]), left[0], rtol=1e-8)
+    np.testing.assert_allclose(np.abs(u[:, 0] @ (A - X) @ v[0]), remaining[0], rtol=1e-8)
 
 
-def test_exact_muon_spends_the_nuclear_norm_of_its_memory():
+def test_the_lyapunov_function_of_exact_muon_falls_at_the_nuclear_norm_of_its_memory():
     """d/dt (f + τ Σ r |m|*) = -Σ r |m|*, over two matrices in one position."""
     optimizer = Muon(0.02, 0.9, exact=True).for_leaves(
         {"a": np.zeros((3, 4)), "b": np.zeros((2, 2))}
@@ -221,9 +221,8 @@ def test_exact_muon_spends_the_nuclear_norm_of_its_memory():
     def loss(x):
         return jnp.sum(jnp.cos(x)) + jnp.sum(x**2)
 
-    rate = rate_of_energy(
-        optimizer, MuonState(jnp.asarray(x), jnp.asarray(M)), loss, jax.grad(loss)
-    )
+    y = MuonState(jnp.asarray(x), jnp.asarray(M))
+    rate = jax.jit(lambda y: lyapunov_rate(optimizer, y, loss, jax.grad(loss)))(y)
     nuclear = [
         np.linalg.svd(part, compute_uv=False).sum()
         for part in (M[:12].reshape(3, 4), M[12:].reshape(2, 2))
@@ -231,7 +230,7 @@ def test_exact_muon_spends_the_nuclear_norm_of_its_memory():
     np.testing.assert_allclose(rate, -(np.sqrt(4 / 3) * nuclear[0] + nuclear[1]), rtol=1e-10)
 
 
-def test_five_steps_of_newton_and_schulz_send_singular_values_near_one_only():
+def test_five_steps_of_newton_and_schulz_map_singular_values_near_one_only():
     """σ/|m| from [0.01, 1] into [0.68, 1.14], with the slope 485 at 0; convergent coefficients reach the polar factor."""
     sigma = np.linspace(0.01, 1, 20_000)
 
@@ -241,41 +240,38 @@ def test_five_steps_of_newton_and_schulz_send_singular_values_near_one_only():
             s = a * s + b * s**3 + c * s**5
         return s
 
-    sent = composite(sigma, *QUINTIC)
-    assert (sent.min(), sent.max()) == pytest.approx((0.6818, 1.1344), abs=1e-3)
-    assert 0.68 < sent.min() and sent.max() < 1.14
+    mapped = composite(sigma, *QUINTIC)
+    assert (mapped.min(), mapped.max()) == pytest.approx((0.6818, 1.1344), abs=1e-3)
+    assert 0.68 < mapped.min() and mapped.max() < 1.14
     assert composite(1e-9, *QUINTIC) / 1e-9 == pytest.approx(484.88, abs=0.01)
     assert np.abs(composite(sigma, *CONVERGENT) - 1).max() < 1e-12
     M = jnp.asarray(A)
     u, s, v = np.linalg.svd(A, full_matrices=False)
-    inside = composite(s / np.linalg.norm(A), *QUINTIC)
-    np.testing.assert_allclose(newton_schulz(M), u @ np.diag(inside) @ v, atol=1e-6)
+    mapped = composite(s / np.linalg.norm(A), *QUINTIC)
+    np.testing.assert_allclose(newton_schulz(M), u @ np.diag(mapped) @ v, atol=1e-6)
     np.testing.assert_allclose(newton_schulz(M.T), np.asarray(newton_schulz(M)).T, atol=1e-14)
     np.testing.assert_allclose(newton_schulz(M, *CONVERGENT), polar_factor(M), atol=1e-9)
 
 
-def test_the_polar_factor_leaves_out_what_is_zero():
+def test_the_polar_factor_leaves_out_directions_whose_singular_value_is_zero():
     np.testing.assert_allclose(
         polar_factor(jnp.diag(jnp.array([2.0, 0.0]))), np.diag([1.0, 0.0]), atol=1e-15
     )
     np.testing.assert_array_equal(polar_factor(jnp.zeros((2, 3))), 0)
 
 
-def test_muon_of_a_pytree_is_optax_and_leaves_that_are_no_matrices_are_refused():
+def test_muon_of_a_pytree_is_optax_and_leaves_that_are_no_matrices_are_refused(library_path):
     x = {"a": jnp.asarray(A), "b": jnp.asarray(A.T[:2])}
-    flat, unravel = jax.flatten_util.ravel_pytree(x)
+    flat, _ = jax.flatten_util.ravel_pytree(x)
 
-    def pull(x):
-        return jnp.cos(x) + x
+    def grad(x):
+        return jax.tree.map(lambda leaf: jnp.cos(leaf) + leaf, x)
 
     optimizer = Muon(0.02).for_leaves(x)
-    run = run_map(optimizer, pull, flat, 3)
-    twin = optimizer.optax()
-    state = twin.init(x)
-    for k in range(3):
-        update, state = twin.update(jax.tree.map(pull, x), state, x)
-        x = optax.apply_updates(x, update)
-        np.testing.assert_allclose(run.x[k + 1], jax.flatten_util.ravel_pytree(x)[0], rtol=1e-12)
+    run = run_map(optimizer, grad, flat, 3)
+    for k, position in enumerate(library_path(optimizer.optax(), grad, x, 3)):
+        flat = jax.flatten_util.ravel_pytree(position)[0]
+        np.testing.assert_allclose(run.x[k + 1], flat, rtol=1e-12)
 
     words = r"Muon moves matrices, but the position\['bias'\] has shape \(3,\); make it a matrix"
     with pytest.raises(InvalidValue, match=words):
@@ -285,6 +281,6 @@ def test_muon_of_a_pytree_is_optax_and_leaves_that_are_no_matrices_are_refused()
     ):
         integrate(Muon(0.02), Problem(lambda x: jnp.sum(x**2), [1.0, 2.0], name="bowl"), 3)
     with pytest.raises(
-        InvalidValue, match="an energy is known of the polar factor only, .* pass exact=True"
+        InvalidValue, match="no Lyapunov function is known .* polar factor; pass exact=True"
     ):
         Muon(0.02).lyapunov(0.0, MuonState(jnp.asarray(A), jnp.asarray(A)), lambda x: jnp.sum(x))
