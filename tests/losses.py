@@ -1,4 +1,4 @@
-"""Losses of two coordinates in modules whose numbers are data, so that one compilation serves many."""
+"""Losses of two coordinates, modules whose numbers are data: one compilation serves many."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ class Polynomial(eqx.Module):
 
 
 class Root(eqx.Module):
-    """a x - b √x in each coordinate, which ends at 0."""
+    """a x - b √x in each coordinate, which is defined for x ≥ 0."""
 
     a: Array
     b: Array
@@ -48,14 +48,16 @@ MIXED = {
 
 
 class Mixture(eqx.Module):
-    shares: Array
+    """A sum of the losses above with these weights."""
+
+    weights: Array
 
     def __call__(self, x):
-        return self.shares @ jnp.stack([loss(x) for loss in MIXED.values()])
+        return self.weights @ jnp.stack([loss(x) for loss in MIXED.values()])
 
 
 class Column(eqx.Module):
-    """A loss of vectors as one of columns."""
+    """A loss of vectors as a loss of columns."""
 
     loss: eqx.Module
 
@@ -67,15 +69,15 @@ def mixture(kind, start, name=None):
     return Problem(Mixture(jnp.eye(len(MIXED))[list(MIXED).index(kind)]), start, name=name or kind)
 
 
-def fitting(optimizer, problem):
-    """The problem, posed to a page that moves matrices as one whose position is a column."""
+def shaped_for(optimizer, problem):
+    """The problem; its position is a column if the optimizer takes matrices only."""
     if optimizer.elementwise:
         return problem
     return Problem(Column(problem.loss), problem.x0.reshape(-1, 1), name=problem.name)
 
 
 class Bowl(eqx.Module):
-    """A quadratic with a bend: one loss, so that one compilation serves both."""
+    """A quadratic with a term that couples the coordinates; it may be zero."""
 
     curvatures: Array
     bend: Array
@@ -85,11 +87,11 @@ class Bowl(eqx.Module):
 
 
 def quartic(x):
-    """What equations are held against; its gradient once more, in numpy, is below."""
+    """The loss of the tests of equations; its gradient in numpy is below."""
     return x[0] ** 4 / 4 + x[0] * x[1] + x[1] ** 2
 
 
-def quartic_slope(x):
+def quartic_gradient(x):
     return np.array([x[0] ** 3 + x[1], x[0] + 2 * x[1]])
 
 

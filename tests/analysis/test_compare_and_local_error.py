@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from every_optimizer import smooth_optimizers
 from jax.flatten_util import ravel_pytree
-from losses import fitting, mixture
+from losses import mixture, shaped_for
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, analysis, iterate, problems
 from dynopt.analysis.compare import distance
@@ -64,7 +64,7 @@ def test_the_global_error_stays_below_the_textbook_bound():
 def test_the_solvers_error_is_below_a_thousandth_of_the_global_error(name, problem):
     """And its estimate is honest: an independent solver at its own tightest tolerance agrees to a few times it."""
     optimizer = warm[name].refine(10) if problem.name == "rosenbrock" else warm[name]
-    problem = fitting(optimizer, problem)
+    problem = shaped_for(optimizer, problem)
     comparison = analysis.compare(optimizer, problem, STEPS)
     assert comparison.resolved and np.max(comparison.solver_error) <= 1e-3 * comparison.largest
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from every_optimizer import smooth_optimizers
-from losses import MIXED, fitting, mixture
+from losses import MIXED, mixture, shaped_for
 
 import dynopt
 from dynopt import (
@@ -39,7 +39,7 @@ SENTENCES = " ".join(README.split())
 @pytest.mark.parametrize("name", warm)
 def test_the_global_error_has_the_declared_order(name):
     optimizer = warm[name]
-    measured = analysis.order(optimizer, fitting(optimizer, smooth))
+    measured = analysis.order(optimizer, shaped_for(optimizer, smooth))
     assert optimizer.regularity.order == measured.expected == 1
     assert abs(measured.pairwise[-1] - 1) < 0.02
     assert abs(measured.slope - 1) < 0.02 and measured.stderr < 0.01
@@ -48,7 +48,7 @@ def test_the_global_error_has_the_declared_order(name):
 
     # and the README shows the order of the optimizer as its defaults make it
     optimizer = catalogue[name](0.001, **({"smoothing": 20.0} if name == "signum" else {}))
-    measured = analysis.order(optimizer, fitting(optimizer, booth))
+    measured = analysis.order(optimizer, shaped_for(optimizer, booth))
     shown = re.search(rf"^\| `{type(optimizer).__name__}` .*\| ([\d.]+) \|$", README, re.M)
     assert shown and f"{measured.pairwise[-1]:.2f}" == shown.group(1)
     assert len(measured.pairwise) == 7
@@ -175,7 +175,7 @@ def test_a_flow_too_stiff_for_a_fine_solution_is_solved_more_loosely(
         return solve(*args, rtol=rtol, **options)
 
     monkeypatch.setattr(module, "integrate", limited)
-    measured = analysis.order(SGD(0.02), fitting(SGD(0.02), smooth), refinements=4)
+    measured = analysis.order(SGD(0.02), shaped_for(SGD(0.02), smooth), refinements=4)
     assert measured.slope == pytest.approx(1, abs=0.05) and 0 < measured.solver_error < solver_error
     assert min(tolerances) < finest <= tolerances[-2] < tolerances[-1]
 

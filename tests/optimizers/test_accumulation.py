@@ -1,4 +1,4 @@
-"""One step by k parts of the data is the step of the whole batch, with the activations of one part."""
+"""A step with the gradients over k parts of the data is the step with that over all data."""
 
 import equinox as eqx
 import jax
@@ -14,7 +14,7 @@ from dynopt.optimizers import AbstractOptimizer, Accumulated, Schedule, WithGrad
 from dynopt.problems import MeanLoss
 from dynopt.runs.prepare import flatten_loss
 
-PAGES: tuple[AbstractOptimizer, ...] = tuple(
+ELEMENTWISE: tuple[AbstractOptimizer, ...] = tuple(
     optimizer for optimizer in smooth_optimizers(0.01).values() if optimizer.elementwise
 )
 PARTS = (2, 7, 8)
@@ -36,7 +36,7 @@ def part(grad, x, i, k):
     return grad.part(x, i, k)
 
 
-def later(optimizer, x, grad):
+def after_one_step(optimizer, x, grad):
     """A point of phase space in which every memory is filled."""
     return optimizer.step(optimizer.h, optimizer.init(x, grad), grad)
 
@@ -45,32 +45,32 @@ def test_one_step_by_parts_is_the_step_of_the_whole_batch(digits):
     @eqx.filter_jit
     def steps(loss):
         x, _, grad = flatten_loss(loss, digits.start())
-        points = [later(optimizer, x, grad) for optimizer in PAGES]
-        whole = [
+        points = [after_one_step(optimizer, x, grad) for optimizer in ELEMENTWISE]
+        by_batch = [
             optimizer.step(2 * optimizer.h, y, grad)
-            for optimizer, y in zip(PAGES, points, strict=True)
+            for optimizer, y in zip(ELEMENTWISE, points, strict=True)
         ]
-        parts = [
+        by_parts = [
             [
                 Accumulated(optimizer, k).step(2 * optimizer.h, y, grad)
-                for k in (PARTS if optimizer == PAGES[0] else (7,))
+                for k in (PARTS if optimizer == ELEMENTWISE[0] else (7,))
             ]
-            for optimizer, y in zip(PAGES, points, strict=True)
+            for optimizer, y in zip(ELEMENTWISE, points, strict=True)
         ]
-        return points, whole, parts
+        return points, by_batch, by_parts
 
-    for point, whole, parts in zip(*steps(digits.loss), strict=True):
-        assert np.abs(whole.x - point.x).max() > 1e-7
-        for found in parts:
-            for a, b in zip(found, whole, strict=True):
+    for y, by_batch, by_parts in zip(*steps(digits.loss), strict=True):
+        assert np.abs(by_batch.x - y.x).max() > 1e-7
+        for accumulated in by_parts:
+            for a, b in zip(accumulated, by_batch, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_one_part_of_the_digits_alone_would_be_another_step(digits):
     """The negative control."""
     x, _, grad = flatten_loss(digits.loss, digits.start())
-    one, whole = jax.jit(lambda x: (part(grad, x, 0, 8), grad(x)))(x)
-    assert np.linalg.norm(one - whole) > 0.1 * np.linalg.norm(whole)
+    of_part, full = jax.jit(lambda x: (part(grad, x, 0, 8), grad(x)))(x)
+    assert np.linalg.norm(of_part - full) > 0.1 * np.linalg.norm(full)
 
 
 def test_the_mean_over_parts_is_summed_in_their_order(digits):
@@ -82,28 +82,28 @@ def test_the_mean_over_parts_is_summed_in_their_order(digits):
         )
     )(x)
     total = np.zeros_like(x)
-    for one in np.asarray(parts):
-        total = total + one
+    for gradient in np.asarray(parts):
+        total = total + gradient
     np.testing.assert_allclose(mean, total / 7, rtol=0, atol=1e-17)
 
 
 def test_a_run_by_parts_is_the_run_of_the_whole_batch():
     """Under `jax.lax.scan`, with memory."""
     optimizer, problem = Momentum(0.1), clouds()
-    parts, whole = (iterate(one, problem, 20) for one in (Accumulated(optimizer, 12), optimizer))
-    np.testing.assert_allclose(parts.y.x, whole.y.x, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(parts.y.p, whole.y.p, rtol=0, atol=1e-12)
+    by_parts = iterate(Accumulated(optimizer, 12), problem, 20)
+    by_batch = iterate(optimizer, problem, 20)
+    np.testing.assert_allclose(by_parts.y.x, by_batch.y.x, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(by_parts.y.p, by_batch.y.p, rtol=0, atol=1e-12)
 
 
-def test_the_flow_stays_what_it_was_bit_by_bit():
+def test_the_flow_is_that_of_the_inner_optimizer_bit_by_bit():
     problem = clouds()
     x, _, grad = flatten_loss(problem.loss, problem.start())
-    for optimizer in PAGES:
+    for optimizer in ELEMENTWISE:
         y = optimizer.init(x + 0.1, grad)
-        own, inside = (
-            one.vector_field(optimizer.h, y, grad) for one in (Accumulated(optimizer, 4), optimizer)
-        )
-        assert all(np.array_equal(a, b) for a, b in zip(own, inside, strict=True))
+        accumulated = Accumulated(optimizer, 4).vector_field(optimizer.h, y, grad)
+        inner = optimizer.vector_field(optimizer.h, y, grad)
+        assert all(np.array_equal(a, b) for a, b in zip(accumulated, inner, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -127,22 +127,22 @@ def test_optax_accumulates_to_the_same_step_in_double_precision_and_to_another_b
 
     @jax.jit
     def ends(x):
-        def by(library):
-            state, z = library.init(x), x
+        def four_updates(twin):
+            state, parameters = twin.init(x), x
             for i in range(4):
-                update, state = library.update(part(grad, x, i, 4), state, z)
-                z = optax.apply_updates(z, update)
-            return z
+                update, state = twin.update(part(grad, x, i, 4), state, parameters)
+                parameters = optax.apply_updates(parameters, update)
+            return parameters
 
         return (
             optimizer.step(0.0, optimizer.init(x, grad), grad).x,
-            by(optimizer.optax()),
-            by(single),
+            four_updates(optimizer.optax()),
+            four_updates(single),
         )
 
-    own, double, default = ends(x)
-    np.testing.assert_allclose(double, own, rtol=0, atol=1e-15)
-    assert 1e-10 < np.abs(default - own).max() < 1e-7
+    step, double, default = ends(x)
+    np.testing.assert_allclose(double, step, rtol=0, atol=1e-15)
+    assert 1e-10 < np.abs(default - step).max() < 1e-7
 
 
 def test_a_number_of_parts_that_does_not_divide_the_examples_is_refused():
@@ -165,8 +165,8 @@ def test_a_loss_without_data_is_evaluated_once():
     assert calls == [1]
 
 
-def test_what_the_compiler_reserves_for_a_step_shrinks_with_the_parts():
-    """The activations of one part and its data, and one gradient more."""
+def test_the_memory_that_a_step_needs_shrinks_with_the_number_of_parts():
+    """It holds the activations of one part and its data, and one gradient more."""
 
     def loss(layers, data):
         return jnp.mean(jnp.tanh(data @ layers[0]) @ layers[1])
@@ -181,9 +181,9 @@ def test_what_the_compiler_reserves_for_a_step_shrinks_with_the_parts():
             return optimizer.step(0.0, SGD(0.1).init(x, grad), grad)
 
         flat = flatten_loss(loss, start)[0]
-        found = jax.jit(step).lower(data, flat).compile().memory_analysis()
-        assert found is not None
-        sizes[k] = found.temp_size_in_bytes
+        memory = jax.jit(step).lower(data, flat).compile().memory_analysis()
+        assert memory is not None
+        sizes[k] = memory.temp_size_in_bytes
     gradient, activations = flat.nbytes, 4096 * 64 * 8
     assert sizes[1] >= activations
     assert all(sizes[k] <= (sizes[1] + data.nbytes) / k + 4 * gradient + 4096 for k in (2, 16))
@@ -199,7 +199,7 @@ def shallow():
     return Problem(lambda x, d: jnp.mean((jnp.tanh(d @ x) - d[:, 0]) ** 2), [0.3, -0.2], data=rows)
 
 
-def test_what_is_done_to_every_part_is_in_the_flow_too():
+def test_a_change_of_the_gradient_over_every_part_is_in_the_flow_too():
     """T around the parts: map and flow have the mean of T(∇fᵢ), which is not T(∇f)."""
     problem, optimizer = shallow(), WithGradient(Accumulated(SGD(0.1), 3), cube)
     x, _, grad = flatten_loss(problem.loss, problem.start())

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from losses import QUARTIC_START as start, quartic as f, quartic_slope as numpy_grad
+from losses import QUARTIC_START as start, quartic as f, quartic_gradient as numpy_grad
 from reference_runs import run_map, solve_flow
 
 from dynopt import SGD, Adam, AdamW, Momentum, NAdam, Problem, RMSprop, analysis, iterate

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from losses import QUARTIC_START as start, quartic, quartic_slope as numpy_grad
+from losses import QUARTIC_START as start, quartic, quartic_gradient as numpy_grad
 from reference_runs import run_map, solve_flow
 from scipy.special import j1
 

@@ -1,51 +1,56 @@
-"""A sweep is many runs of `iterate`: none depends on the others, on chunks, on memory, or on how many there are."""
+"""A sweep is many runs of `iterate`. None depends on the others, on chunks or on memory."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from losses import fitting, mixture, polynomial
+from losses import mixture, polynomial, shaped_for
 
 from dynopt import (
     SGD,
     Adam,
+    Averaged,
     Layerwise,
     Momentum,
     Problem,
     Status,
     WithGradient,
+    grid,
     iterate,
     problems,
     sweep,
 )
-from dynopt.errors import EnvironmentProblem, InvalidType, InvalidValue
+from dynopt.errors import EnvironmentProblem, InvalidType, InvalidValue, UnknownName
 from dynopt.optimizers import catalogue
 from dynopt.runs import chunks, lanes
 
 well = problems.himmelblau()
 starts = np.random.default_rng(0).uniform(-5, 5, (37, 2))
 rates = np.geomspace(1e-4, 0.1, 37)
-optimizers = eqx.filter_vmap(Momentum)(jnp.asarray(rates))
+optimizers = grid(Momentum, learning_rate=rates)
 ULPS = 4 * np.finfo(float).eps
 
 
-def alone(i, **options):
+def single_run(i, **options):
     return iterate(Momentum(rates[i]), well, 60, x0=starts[i], throw=False, **options)
 
 
-def near(found, expected, growth=1.0):
-    np.testing.assert_allclose(found, expected, rtol=growth * ULPS, atol=growth * ULPS)
+def assert_near(actual, expected, growth=1.0):
+    np.testing.assert_allclose(actual, expected, rtol=growth * ULPS, atol=growth * ULPS)
 
 
-def alike(found, expected):
-    """The same ends for the same members; how far those run that diverge is round-off, enlarged without bound."""
-    np.testing.assert_array_equal(found.result, expected.result)
-    np.testing.assert_array_equal(found.first_bad_step, expected.first_bad_step)
-    fine = found.result == Status.ok
-    assert fine.any()
-    for mine, theirs in [(found.x, expected.x), (found.loss, expected.loss)]:
-        np.testing.assert_allclose(mine[fine], theirs[fine], rtol=1e-12, atol=1e-13)
+def assert_same_ends(actual, expected):
+    """The same statuses, and the same positions and losses of the runs that are ok.
+
+    Where a run that diverges ends is round-off, enlarged without bound.
+    """
+    np.testing.assert_array_equal(actual.result, expected.result)
+    np.testing.assert_array_equal(actual.first_bad_step, expected.first_bad_step)
+    ok = actual.result == Status.ok
+    assert ok.any()
+    for a, b in [(actual.x, expected.x), (actual.loss, expected.loss)]:
+        np.testing.assert_allclose(a[ok], b[ok], rtol=1e-12, atol=1e-13)
 
 
 # --- each run is that of iterate
@@ -53,66 +58,62 @@ def alike(found, expected):
 
 @pytest.mark.parametrize("keep", ["last", "loss", 20])
 def test_each_run_is_that_of_iterate(keep):
-    found = sweep(optimizers, well, 60, x0=starts, keep=keep)
-    assert {Status.ok, Status.diverged} == set(map(Status, found.result.tolist()))
+    swept = sweep(optimizers, well, 60, x0=starts, keep=keep)
+    assert {Status.ok, Status.diverged} == set(map(Status, swept.result.tolist()))
     for i in (0, 11, 20, 30, 36):
-        run = alone(i, save_every={"last": 60, "loss": 1, 20: 20}[keep])
+        run = single_run(i, save_every={"last": 60, "loss": 1, 20: 20}[keep])
         kept = slice(None) if keep == 20 else -1
-        assert (found.result[i], found.first_bad_step[i]) == (
+        assert (swept.result[i], swept.first_bad_step[i]) == (
             run.result,
             run.stats["first_bad_step"],
         )
         if run.status == Status.ok:
-            near(found.x[i], run.x[kept], 100)
-            near(found.grad_norm[i], run.grad_norm[kept], 1000)
-            near(found.loss[i], run.loss[-1] if keep == "last" else run.loss, 1000)
-            near(found.t[i], run.t[-1] if keep == "last" else run.t)
+            assert_near(swept.x[i], run.x[kept], 100)
+            assert_near(swept.grad_norm[i], run.grad_norm[kept], 1000)
+            assert_near(swept.loss[i], run.loss[-1] if keep == "last" else run.loss, 1000)
+            assert_near(swept.t[i], run.t[-1] if keep == "last" else run.t)
 
 
 @pytest.mark.parametrize("name", catalogue)
-def test_every_page_can_be_swept(name):
+def test_every_optimizer_can_be_swept(name):
     optimizer = catalogue[name](0.01)
-    problem = fitting(optimizer, mixture("bent", [1.0, -1.0]))
+    problem = shaped_for(optimizer, mixture("bent", [1.0, -1.0]))
     x0 = np.stack([problem.x0, 2 * problem.x0, -problem.x0])
-    found = sweep(optimizer, problem, 10, x0=x0)
-    assert found.shape == (3,) and (found.result == Status.ok).all()
-    near(found.x[1], iterate(optimizer, problem, 10, x0=x0[1], save_every=10).x[-1], 100)
+    swept = sweep(optimizer, problem, 10, x0=x0)
+    assert swept.shape == (3,) and (swept.result == Status.ok).all()
+    assert_near(swept.x[1], iterate(optimizer, problem, 10, x0=x0[1], save_every=10).x[-1], 100)
 
 
-def test_pages_and_starts_are_broadcast_against_each_other():
-    grid = eqx.filter_vmap(eqx.filter_vmap(Momentum, in_axes=(None, 0)), in_axes=(0, None))
-    grid = grid(jnp.array([0.001, 0.01]), jnp.array([0.0, 0.5, 0.9]))
-    found = sweep(grid, well, 8, x0=starts[:5, None, None], keep=4)
-    assert (
-        found.shape == (5, 2, 3) and found.x.shape == (5, 2, 3, 3, 2) and found.t.shape == (2, 3, 3)
-    )
+def test_optimizers_and_starts_are_broadcast_against_each_other():
+    batch = grid(Momentum, learning_rate=[0.001, 0.01], momentum=[0.0, 0.5, 0.9])
+    swept = sweep(batch, well, 8, x0=starts[:5, None, None], keep=4)
+    assert swept.shape == (5, 2, 3)
+    assert swept.x.shape == (5, 2, 3, 3, 2) and swept.t.shape == (2, 3, 3)
     run = iterate(Momentum(0.01, 0.9), well, 8, x0=starts[4], save_every=4)
-    near(found.x[4, 1, 2], run.x, 10)
-    near(found.t[1, 2], run.t)
+    assert_near(swept.x[4, 1, 2], run.x, 10)
+    assert_near(swept.t[1, 2], run.t)
 
 
 def test_one_run_is_a_batch_without_axes():
-    found = sweep(Momentum(0.001), well, 8)
-    assert found.shape == found.loss.shape == found.t.shape == () and found.x.shape == (2,)
-    near(found.x, iterate(Momentum(0.001), well, 8).x[-1], 10)
-    assert repr(found) == "Sweep(Momentum on himmelblau, 1 run of 8 steps: 1 ok)"
+    swept = sweep(Momentum(0.001), well, 8)
+    assert swept.shape == swept.loss.shape == swept.t.shape == () and swept.x.shape == (2,)
+    assert_near(swept.x, iterate(Momentum(0.001), well, 8).x[-1], 10)
+    assert repr(swept) == "Sweep(Momentum on himmelblau, 1 run of 8 steps: 1 ok)"
 
 
-def test_no_steps_are_a_look_at_the_start():
-    found = sweep(SGD(0.1), well, 0, x0=starts[:2])
-    near(found.x, starts[:2])
-    near(found.loss, jax.vmap(well.loss)(starts[:2]))
-    assert (found.result == Status.ok).all() and (found.t == 0).all()
+def test_no_steps_give_the_starts_and_their_losses():
+    swept = sweep(SGD(0.1), well, 0, x0=starts[:2])
+    assert_near(swept.x, starts[:2])
+    assert_near(swept.loss, jax.vmap(well.loss)(starts[:2]))
+    assert (swept.result == Status.ok).all() and (swept.t == 0).all()
 
 
 def test_positions_are_trees_in_their_own_dtype():
     tree = {"w": np.ones((2, 3), np.float32), "b": np.zeros(2, np.float32)}
     net = Problem(lambda p: (p["w"] ** 2).sum() + jnp.cos(p["b"]).sum(), tree, name="net")
     many = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf + 1]), tree)
-    optimizer = eqx.filter_vmap(lambda factor: Layerwise(SGD(0.1), {"w": factor}))(
-        jnp.array([1.0, 0.5])
-    )
-    found = sweep(optimizer, net, 3, x0=many, keep=3)
+    optimizer = grid(lambda factor: Layerwise(SGD(0.1), {"w": factor}), factor=[1.0, 0.5])
+    swept = sweep(optimizer, net, 3, x0=many, keep=3)
     run = iterate(
         Layerwise(SGD(0.1), {"w": 0.5}),
         net,
@@ -120,57 +121,56 @@ def test_positions_are_trees_in_their_own_dtype():
         x0=jax.tree.map(lambda leaf: leaf[1], many),
         save_every=3,
     )
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found.x) == {
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), swept.x) == {
         "w": ((2, 2, 2, 3), np.float32), "b": ((2, 2, 2), np.float32)
     }  # fmt: skip
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-6), found.x, run.x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-6), swept.x, run.x)
 
 
-def test_seeds_are_keys_on_pages():
+def test_a_batch_of_random_keys_is_a_batch_of_optimizers():
     class Noise(eqx.Module):
         key: jax.Array
 
         def __call__(self, g, x, k):
             return g + jax.random.normal(jax.random.fold_in(self.key, k), g.shape)
 
-    def page(key):
+    def noisy(key):
         return WithGradient(SGD(0.01), Noise(key), mean=lambda g: g)
 
     keys = jax.random.split(jax.random.key(0), 5)
-    found = sweep(eqx.filter_vmap(page)(keys), well, 4)
-    near(found.x[3], iterate(page(keys[3]), well, 4).x[-1], 100)
-    assert len(np.unique(found.loss)) == 5
-    near(found.x[:2], sweep(eqx.filter_vmap(page)(keys[:2]), well, 4).x, 10)
+    swept = sweep(eqx.filter_vmap(noisy)(keys), well, 4)
+    assert_near(swept.x[3], iterate(noisy(keys[3]), well, 4).x[-1], 100)
+    assert len(np.unique(swept.loss)) == 5
+    assert_near(swept.x[:2], sweep(eqx.filter_vmap(noisy)(keys[:2]), well, 4).x, 10)
 
 
 # --- failures are results
 
 
-def test_a_diverged_member_changes_no_other():
-    wild = np.arange(37) % 3 == 0
-    calm = np.full(37, 0.001)
-    found = sweep(eqx.filter_vmap(SGD)(jnp.where(wild, 10.0, calm)), well, 60, x0=starts)
-    assert (found.result[wild] == Status.diverged).all() and (
-        found.result[~wild] == Status.ok
-    ).all()
-    all_calm = sweep(eqx.filter_vmap(SGD)(jnp.asarray(calm)), well, 60, x0=starts)
-    np.testing.assert_array_equal(found.x[~wild], all_calm.x[~wild])
+def test_a_diverged_run_changes_no_other():
+    unstable = np.arange(37) % 3 == 0
+    small = np.full(37, 0.001)
+    swept = sweep(grid(SGD, learning_rate=np.where(unstable, 10.0, small)), well, 60, x0=starts)
+    assert (swept.result[unstable] == Status.diverged).all()
+    assert (swept.result[~unstable] == Status.ok).all()
+    all_stable = sweep(grid(SGD, learning_rate=small), well, 60, x0=starts)
+    np.testing.assert_array_equal(swept.x[~unstable], all_stable.x[~unstable])
 
 
 def test_every_status_is_that_of_iterate():
     root = Problem(lambda x: jnp.sum(jnp.sqrt(x)), [1.0], name="root")
     for rate, x0 in [(0.4, 1.0), (1e-30, 1.0), (0.4, 1e-3), (0.1, 100.0)]:
-        found = sweep(SGD(rate), root, 10, x0=[x0])
+        swept = sweep(SGD(rate), root, 10, x0=[x0])
         run = iterate(SGD(rate), root, 10, x0=[x0], throw=False, save_every=10)
-        assert (found.result, found.first_bad_step) == (run.result, run.stats["first_bad_step"])
+        assert (swept.result, swept.first_bad_step) == (run.result, run.stats["first_bad_step"])
     nowhere = sweep(SGD(0.1), root, 10, x0=[[-1.0], [1.0]])
     assert nowhere.result[0] == Status.nonfinite and nowhere.first_bad_step[0] == 0
     at_rest = sweep(SGD(0.1), polynomial("bowl", [0.0, 0.0]), 10)
     assert at_rest.result == Status.ok
 
 
-def test_a_run_that_is_back_before_a_look_has_not_diverged():
-    """A slope of -1e20 throws the run out; from there one step of rate 1 leads to 0, where it rests."""
+def test_a_run_that_is_back_before_a_check_has_not_diverged():
+    """A slope of -1e20 throws the run out; one step of rate 1 leads from there to 0."""
     sling = Problem(
         lambda x: jnp.where(jnp.abs(x - 1) < 0.5, -1e20 * x, x**2 / 2).sum(), [1.0], name="sling"
     )
@@ -180,37 +180,43 @@ def test_a_run_that_is_back_before_a_look_has_not_diverged():
     assert iterate(SGD(1.0), sling, 10, throw=False).status == Status.diverged
 
 
-# --- how it is done does not show
+# --- chunks, memory and interrupts do not change the result
 
 
 def test_a_run_does_not_depend_on_how_many_there_are():
     many = sweep(optimizers, well, 60, x0=starts, keep=20)
     few = sweep(jax.tree.map(lambda leaf: leaf[5:8], optimizers), well, 60, x0=starts[5:8], keep=20)
-    near(few.x, many.x[5:8], 100)
+    assert_near(few.x, many.x[5:8], 100)
 
 
 @pytest.mark.parametrize("keep", ["last", "loss", 20])
-def test_chunks_do_not_show(keep, monkeypatch):
-    whole = sweep(optimizers, well, 60, x0=starts, keep=keep)
-    monkeypatch.setattr(chunks, "WORK", 1)
-    monkeypatch.setattr(chunks, "PATIENCE", 1e-9)  # one run at a time, one step at a time
-    alike(sweep(optimizers, well, 60, x0=starts, keep=keep), whole)
+def test_chunks_do_not_change_the_result(keep, monkeypatch):
+    expected = sweep(optimizers, well, 60, x0=starts, keep=keep)
+    monkeypatch.setattr(chunks, "FIRST_CALL_FLOPS", 1)
+    monkeypatch.setattr(
+        chunks, "TARGET_SECONDS_PER_CALL", 1e-9
+    )  # one run at a time, one step at a time
+    assert_same_ends(sweep(optimizers, well, 60, x0=starts, keep=keep), expected)
+
+
+def chunks_of_a_million_runs(memory):
+    starts = np.zeros((10**6, 2))
+    task = chunks.SweepTask(
+        None, SGD(0.1), well.loss, starts, 1, (10**6,), np.zeros(2), 9, 9, False
+    )
+    return chunks.Chunks(task, lanes.make_mesh(jax.devices()[:1]), memory)
 
 
 def test_memory_is_bounded_by_smaller_chunks():
-    def runs_at_once(memory):
-        work = chunks.Work(
-            None, SGD(0.1), well.loss, np.zeros((10**6, 2)), 1, (10**6,), np.zeros(2), 9, 9, False
-        )
-        return chunks.Chunks(work, chunks.lanes.meshed(jax.devices()[:1]), memory)
-
     for memory in (2**12, 2**16, 2**20, 2**30):
-        made = runs_at_once(memory)
-        a_run = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(made.member))
-        assert made.size * made.workers * a_run <= memory
-    assert runs_at_once(2**12).size < runs_at_once(2**20).size < 10**6
+        plan = chunks_of_a_million_runs(memory)
+        shapes = jax.tree.leaves(plan.run_shapes)
+        bytes_per_run = sum(leaf.size * leaf.dtype.itemsize for leaf in shapes)
+        assert plan.size * plan.workers * bytes_per_run <= memory
+    small, large = (chunks_of_a_million_runs(memory).size for memory in (2**12, 2**20))
+    assert small < large < 10**6
     scarce = sweep(optimizers, well, 60, x0=starts, memory=2**12)
-    alike(scarce, sweep(optimizers, well, 60, x0=starts))
+    assert_same_ends(scarce, sweep(optimizers, well, 60, x0=starts))
     with pytest.raises(
         InvalidValue, match=r"`memory` is 10 bytes, and a run takes \d+ while it lasts; allow for"
     ):
@@ -218,17 +224,17 @@ def test_memory_is_bounded_by_smaller_chunks():
 
 
 def test_a_chunk_that_does_not_fit_is_halved(monkeypatch):
-    whole, run, sizes = sweep(optimizers, well, 60, x0=starts), chunks.lanes.run, []
+    expected, run, sizes = sweep(optimizers, well, 60, x0=starts), lanes.run, []
 
-    def crowded(mesh, members, *rest):
-        sizes.append(members.fault.size)
-        if members.fault.size > most:
+    def run_in_little_memory(mesh, runs, *arguments):
+        sizes.append(runs.failure.size)
+        if runs.failure.size > most:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return run(mesh, members, *rest)
+        return run(mesh, runs, *arguments)
 
-    monkeypatch.setattr(chunks.lanes, "run", crowded)
+    monkeypatch.setattr(lanes, "run", run_in_little_memory)
     most = 4
-    alike(sweep(optimizers, well, 60, x0=starts), whole)
+    assert_same_ends(sweep(optimizers, well, 60, x0=starts), expected)
     assert max(sizes) > 4 and min(sizes) == 4
     most = 0
     with pytest.raises(
@@ -238,23 +244,25 @@ def test_a_chunk_that_does_not_fit_is_halved(monkeypatch):
 
 
 def test_what_is_finished_before_an_interrupt_is_kept(monkeypatch):
-    whole, run, calls = sweep(optimizers, well, 60, x0=starts), chunks.lanes.run, []
-    monkeypatch.setattr(chunks, "WORK", 200)  # some runs at a time
+    expected, run, calls = sweep(optimizers, well, 60, x0=starts), lanes.run, []
+    monkeypatch.setattr(chunks, "FIRST_CALL_FLOPS", 200)  # some runs at a time
     monkeypatch.setattr(chunks.os, "sched_getaffinity", lambda _: {0}, raising=False)
 
-    def interrupted(*given):
+    def interrupted(*arguments):
         calls.append(1)
         if len(calls) > 8:
             raise KeyboardInterrupt
-        return run(*given)
+        return run(*arguments)
 
-    monkeypatch.setattr(chunks.lanes, "run", interrupted)
-    with pytest.warns(UserWarning, match=r"stopped by you after \d+ of 37 runs; the rest is NaN\."):
-        found = sweep(optimizers, well, 60, x0=starts)
-    done = found.result != Status.interrupted
+    monkeypatch.setattr(lanes, "run", interrupted)
+    with pytest.warns(
+        UserWarning, match=r"you stopped the sweep after \d+ of 37 runs; the others are NaN\."
+    ):
+        swept = sweep(optimizers, well, 60, x0=starts)
+    done = swept.result != Status.interrupted
     assert 0 < done.sum() < 37
-    np.testing.assert_array_equal(found.result[done], whole.result[done])
-    assert np.isnan(found.x[~done]).all() and "interrupted" in repr(found)
+    np.testing.assert_array_equal(swept.result[done], expected.result[done])
+    assert np.isnan(swept.x[~done]).all() and "interrupted" in repr(swept)
 
 
 def test_the_bar_counts_every_step_of_every_run(monkeypatch):
@@ -274,7 +282,7 @@ def test_the_bar_counts_every_step_of_every_run(monkeypatch):
             counted[0] -= number
 
     monkeypatch.setattr("tqdm.tqdm", Bar)
-    monkeypatch.setattr(chunks, "WORK", 1000)
+    monkeypatch.setattr(chunks, "FIRST_CALL_FLOPS", 1000)
     sweep(optimizers, well, 60, x0=starts)
     assert counted == [0]
 
@@ -287,7 +295,7 @@ def test_values_never_recompile():
         return jnp.sum(x**2)
 
     bowl = Problem(counted, [1.0, 2.0], name="bowl")
-    compiled = chunks.lanes.run._cached._cache_size
+    compiled = lanes.run._cached._cache_size
     sweep(SGD(0.1), bowl, 10, x0=starts)
     before = compiled(), len(traced)
     for rate in np.linspace(0.01, 0.2, 50):
@@ -307,9 +315,9 @@ def test_a_sweep_can_be_differentiated_mapped_and_compiled():
     difference = float(ends(rate + step) - ends(rate - step)) / (2 * step)
     assert float(slope) == pytest.approx(difference, rel=1e-5)
     mapped = jax.vmap(ends)(jnp.array([rate, 2 * rate]))
-    near(mapped[1], ends(2 * rate), 10)
+    assert_near(mapped[1], ends(2 * rate), 10)
     curves = jax.jit(lambda x0: sweep(optimizers, well, 60, x0=x0, keep="loss"))(starts)
-    alike(curves, sweep(optimizers, well, 60, x0=starts, keep="loss"))
+    assert_same_ends(curves, sweep(optimizers, well, 60, x0=starts, keep="loss"))
 
 
 def test_a_loss_may_close_over_what_is_differentiated():
@@ -320,7 +328,7 @@ def test_a_loss_may_close_over_what_is_differentiated():
 
 
 def test_devices_may_be_an_array_of_them():
-    alike(
+    assert_same_ends(
         sweep(optimizers, well, 60, x0=starts, devices=np.array(jax.devices())),
         sweep(optimizers, well, 60, x0=starts),
     )
@@ -330,7 +338,7 @@ def test_devices_may_be_an_array_of_them():
 
 
 @pytest.mark.parametrize(
-    "kind, options, says",
+    "error, options, words",
     [
         (
             InvalidValue,
@@ -347,7 +355,7 @@ def test_devices_may_be_an_array_of_them():
         (
             InvalidValue,
             {"keep": "all"},
-            '`keep` is \'all\'; pass "last", "loss", or every how many steps',
+            '`keep` is \'all\'; pass "last", "loss", or the number of steps',
         ),
         (
             InvalidValue,
@@ -362,7 +370,7 @@ def test_devices_may_be_an_array_of_them():
         (
             EnvironmentProblem,
             {"devices": 99},
-            r"99 devices were asked for, and JAX sees 1 \(cpu\); pass devices=1",
+            r"99 devices were asked for, and JAX has 1 \(cpu\); pass devices=1, or set XLA_FLAGS=",
         ),
         (InvalidType, {"devices": "gpu"}, "`devices` must be a number or JAX's devices, got 'gpu'"),
         (InvalidType, {"devices": []}, r"`devices` must be a number or JAX's devices, got \[\]"),
@@ -373,27 +381,28 @@ def test_devices_may_be_an_array_of_them():
         ),
     ],
 )
-def test_bad_input_is_refused(as_users_see_it, kind, options, says):
-    with pytest.raises(kind, match=says):
+def test_bad_input_is_refused(as_users_see_it, error, options, words):
+    with pytest.raises(error, match=words):
         sweep(SGD(0.1), well, **({"steps": 60, "x0": starts} | options))
 
 
-def test_as_many_pages_as_starts(as_users_see_it):
+def test_optimizers_and_starts_must_broadcast(as_users_see_it):
     with pytest.raises(
-        InvalidValue, match=r"pages of shape \(37,\) and `x0` starts of shape \(5,\), which do not"
+        InvalidValue,
+        match=r"is a batch of shape \(37,\) and `x0` holds starts of shape \(5,\), which do not",
     ):
         sweep(optimizers, well, 10, x0=starts[:5])
 
 
-def test_a_page_that_holds_many_is_for_sweeps_alone():
+def test_a_batch_of_optimizers_is_for_sweeps_alone():
     with pytest.raises(
-        InvalidType, match="`optimizer` holds 37 pages in one; run them all with dynopt.sweep"
+        InvalidType, match="`optimizer` is a batch of 37 optimizers; run them all with dynopt.sweep"
     ):
         iterate(optimizers, well, 10)
 
 
 @pytest.mark.parametrize(
-    "make, values, says",
+    "make, values, words",
     [
         (SGD, [0.1, -0.2], "`learning_rate` is -0.2, which climbs the loss"),
         (SGD, [0.1, np.nan], "`learning_rate` must be finite, got nan"),
@@ -405,14 +414,15 @@ def test_a_page_that_holds_many_is_for_sweeps_alone():
         ),
     ],
 )
-def test_what_a_constructor_could_not_see_is_refused(make, values, says):
-    with pytest.raises(InvalidValue, match=says):
+def test_what_a_constructor_could_not_know_is_refused(make, values, words):
+    with pytest.raises(InvalidValue, match=words):
         sweep(eqx.filter_vmap(make)(jnp.array(values)), well, 10)
 
 
 def test_round_off_in_times_is_no_bad_hyperparameter():
-    found = sweep(eqx.filter_vmap(Momentum)(jnp.geomspace(1e-4, 1e-3, 7), jnp.zeros(7)), well, 5)
-    assert (found.result == Status.ok).all()
+    batch = eqx.filter_vmap(Momentum)(jnp.geomspace(1e-4, 1e-3, 7), jnp.zeros(7))
+    swept = sweep(batch, well, 5)
+    assert (swept.result == Status.ok).all()
 
 
 def test_leaves_must_have_the_same_batch():
@@ -425,3 +435,95 @@ def test_leaves_must_have_the_same_batch():
         sweep(SGD(0.1), tree, 5, x0={"a": np.ones((4, 2)), "b": np.ones(3)})
     with pytest.raises(InvalidValue, match="but tree wants PyTreeDef"):
         sweep(SGD(0.1), tree, 5, x0=np.ones(3))
+
+
+# --- grids
+
+
+def test_a_grid_has_the_axes_of_its_keywords_in_their_order():
+    rates, momenta = [0.001, 0.01], np.array([0.0, 0.5, 0.9])
+    batch = grid(Momentum, learning_rate=rates, momentum=momenta)
+    assert batch.h.shape == (2, 3)
+    assert_near(batch.learning_rate, np.broadcast_to(np.array(rates)[:, None], (2, 3)))
+    assert_near(batch.momentum, np.broadcast_to(momenta, (2, 3)))
+    assert grid(Momentum, momentum=momenta, learning_rate=rates).h.shape == (3, 2)
+    swept = sweep(batch, well, 8)
+    for i, j in np.ndindex(2, 3):
+        assert_near(swept.x[i, j], iterate(Momentum(rates[i], momenta[j]), well, 8).x[-1], 100)
+
+
+def test_what_is_no_list_is_the_same_in_the_whole_grid():
+    batch = grid(Adam, learning_rate=range(1, 4), b1=0.5, eps=jnp.array(1e-3))
+    assert_near(batch.b1, np.full(3, 0.5))
+    assert_near(batch.eps, np.full(3, 1e-3))
+    assert repr(grid(Adam, learning_rate=0.1, b1=0.5)) == repr(Adam(0.1, 0.5))
+
+
+def test_a_grid_of_wrappers_is_made_by_a_function_or_under_filter_vmap():
+    made = grid(lambda rate, tau: Averaged(SGD(rate), tau), rate=[0.01, 0.02], tau=[1.0, 2.0, 3.0])
+    assert made.tau.shape == made.h.shape == (2, 3)
+    wrapped = eqx.filter_vmap(lambda inner: Averaged(inner, 2.0))(
+        grid(SGD, learning_rate=[0.01, 0.02])
+    )
+    one, other = sweep(made, well, 8), sweep(wrapped, well, 8)
+    assert one.shape == (2, 3) and other.shape == (2,)
+    assert_near(one.x[:, 1], other.x)
+    assert_near(one.x[1, 1], iterate(Averaged(SGD(0.02), 2.0), well, 8).x[-1], 100)
+
+
+def test_a_grid_compiles_once():
+    traces = []
+
+    def loss(x):
+        traces.append(1)
+        return jnp.sum(x**2)
+
+    bowl = Problem(loss, [1.0, 2.0], name="bowl")
+    sweep(grid(Momentum, learning_rate=[0.1, 0.2], momentum=[0.0, 0.5, 0.9]), bowl, 10)
+    first = lanes.run._cached._cache_size(), len(traces)
+    sweep(grid(Momentum, learning_rate=[0.3, 0.05], momentum=[0.1, 0.2, 0.3]), bowl, 10)
+    assert (lanes.run._cached._cache_size(), len(traces)) == first
+
+
+@pytest.mark.parametrize(
+    "error, arguments, words",
+    [
+        (
+            UnknownName,
+            {"learning_rat": [0.1, 0.2]},
+            "no option of Momentum 'learning_rat'; did you mean learning_rate",
+        ),
+        (InvalidType, {"learning_rate": lambda k: 0.1}, "must be a number, got a schedule; pass a"),
+        (InvalidType, {"learning_rate": ["a", "b"]}, "`learning_rate` must hold real numbers"),
+        (InvalidValue, {"learning_rate": [0.1, -0.2]}, "`learning_rate` is -0.2, which climbs the"),
+        (InvalidValue, {"learning_rate": [0.1, np.nan]}, "`learning_rate` is nan at coordinate 1"),
+        (InvalidValue, {"learning_rate": []}, r"`learning_rate` has shape \(0,\); pass one number"),
+        (
+            InvalidValue,
+            {"learning_rate": np.ones((2, 2))},
+            r"`learning_rate` has shape \(2, 2\); pass one number, or a list of numbers for an ",
+        ),
+    ],
+)
+def test_a_grid_refuses_what_its_optimizer_refuses(as_users_see_it, error, arguments, words):
+    with pytest.raises(error, match=words):
+        grid(Momentum, momentum=[0.0, 0.9], **arguments)
+
+
+def test_a_grid_refuses_a_combination_that_no_single_value_shows(as_users_see_it):
+    with pytest.raises(InvalidValue, match="the time step `h` = 2 is longer than the memory time"):
+        grid(lambda rate, tau: Averaged(SGD(rate), tau), rate=[0.5, 2.0, 1.0], tau=[3.0, 1.0])
+
+
+def test_a_grid_can_be_differentiated():
+    def end(rates):
+        return sweep(grid(SGD, learning_rate=rates), polynomial("bowl", [1.0, 0.0]), 1).loss.sum()
+
+    np.testing.assert_allclose(jax.grad(end)(jnp.array([0.1, 0.2])), [-0.9, -0.8])
+
+
+def test_a_grid_is_made_of_a_class(as_users_see_it):
+    with pytest.raises(
+        InvalidType, match=r"such as dynopt.Momentum, .* got Momentum\(learning_rate=0.1, mom"
+    ):
+        grid(Momentum(0.1), momentum=[0.0, 0.9])
