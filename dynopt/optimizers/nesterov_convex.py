@@ -39,9 +39,9 @@ class NesterovConvex(AbstractOptimizer[NesterovConvexState]):
     for η ≤ 1/L, where L is the largest curvature, also along the map: at the points xₖ - h μₖ pₖ,
     with h (k+1) for t.
 
-    Lyapunov function: the mechanical energy f + |p|²/2, which friction drains at the rate (3/t)
-    |p|². If the minimizer x* is known there is a sharper one, which never rises for convex f: t²
-    (f - f*) + 2 |x + (t/2) p - x*|².
+    Lyapunov function: the mechanical energy f + |p|²/2, which friction drains at the rate
+    (3/t) |p|². If the minimizer x* is known there is a sharper one, which never rises for convex f:
+    t² (f - f*) + 2 |x + (t/2) p - x*|².
 
     Elsewhere: here x is the look-ahead point. `optax.sgd` with a scheduled momentum uses one μ
     where the map above has two, μₖ and μₖ₊₁.

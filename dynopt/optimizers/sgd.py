@@ -25,8 +25,8 @@ class SGD(AbstractOptimizer[SGDState]):
         x′ = -∇f(x)
 
     The time step: one step takes the time h = η, so xₖ belongs to the time t = k h. The map is
-    exactly the explicit Euler step of the flow. The error of one step is (h²/2) |x″| = (h²/2) |∇²f
-    ∇f| to leading order, and the global error over a fixed time is O(h).
+    exactly the explicit Euler step of the flow. The error of one step is, to leading order,
+    (h²/2) |x″| = (h²/2) |∇²f ∇f|, and the global error over a fixed time is O(h).
 
     Lyapunov function: the loss f itself, with d/dt f = -|∇f|² along the flow. The map lowers it
     only while h λ < 2 for every curvature λ.

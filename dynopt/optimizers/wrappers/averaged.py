@@ -12,8 +12,7 @@ from .base import AbstractWrapper, must_be_wrappable
 
 
 class Averaged(AbstractWrapper):
-    """Averaging leaves the inner optimizer as it is, and takes the running mean of its path as
-    position.
+    """Averaging runs the inner optimizer unchanged; the position is the running mean of its path.
 
     The map, for the step Φ of the inner optimizer, from x₀ = z₀; z is the field `fast`:
 

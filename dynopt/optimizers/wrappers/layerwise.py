@@ -14,8 +14,7 @@ from .labels import by_label
 
 
 class Layerwise(AbstractFactor):
-    """Layer-wise rates multiply the learning rate by one factor for each labelled part of the
-    position.
+    """Layer-wise rates multiply the learning rate by a factor for each part of the position.
 
     The map, for the step Φ of the inner optimizer and factors c, one for each coordinate; the
     memory moves as it does without them:
