@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from .. import optimizers
 from ..errors import CorruptFile
+from ..problems import Problem
 from .restore import decode, describe, encode, restore
 from .setup import Kept, safe_repr
 
@@ -74,7 +75,10 @@ def unpack(path: str | Path) -> dict[str, Any]:
             "stats": stats | header["stats"],
             "kind": header["kind"],
             "unravel": unravel,
-            "setup": tuple(Kept(restore(header[k], arrays)) for k in ("optimizer", "problem")),
+            "setup": (
+                Kept(restore(header["optimizer"], optimizers.AbstractOptimizer, arrays)),
+                Kept(restore(header["problem"], Problem, arrays)),
+            ),
         }
         _must_fit(fields)
         return fields

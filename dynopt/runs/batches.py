@@ -1,5 +1,6 @@
 """Batches of optimizers: one object with arrays where an optimizer has numbers."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -41,14 +42,16 @@ def grid(optimizer: Callable[..., Any], /, **hyperparameters: Any) -> Any:
             f"optimizer, got {optimizer!r}; pass the class, and its hyperparameters by name."
         )
     axes = {
-        name: jnp.asarray(_as_axis(name, value), float)
+        name: _as_axis(name, value)
         for name, value in hyperparameters.items()
         if isinstance(value, list | tuple | range) or getattr(value, "ndim", 0)
     }
-    arrays = jnp.meshgrid(*axes.values(), indexing="ij")
-    batch = make_batch(optimizer, hyperparameters | dict(zip(axes, arrays, strict=True)))
-    must_be_buildable(batch)
-    return batch
+    if is_concrete(axes):  # below, the constructor cannot know the values
+        for corner in itertools.product(*({v.min(), v.max()} for v in axes.values())):
+            numbers = dict(zip(axes, map(float, corner), strict=True))
+            optimizer(**(hyperparameters | numbers))
+    arrays = jnp.meshgrid(*(jnp.asarray(v, float) for v in axes.values()), indexing="ij")
+    return make_batch(optimizer, hyperparameters | dict(zip(axes, arrays, strict=True)))
 
 
 def _as_axis(name: str, value: Any) -> Any:

@@ -44,12 +44,15 @@ def describe(value: Any, text: str, name: str, arrays: dict[str, Any]) -> dict[s
     return {"text": text}
 
 
-def restore(description: dict[str, Any], arrays: dict[str, Any]) -> Any:
+def restore(description: dict[str, Any], kind: type, arrays: dict[str, Any]) -> Any:
     """The optimizer or the problem that `describe` was given, or its text as `Unrestored`."""
     try:
-        return _make(description["parts"], arrays)
+        value = _make(description["parts"], arrays)
+        if isinstance(value, kind):
+            return value
     except Exception:  # there are no parts, or this version of dynopt asks for others
-        return Unrestored(str(description["text"]))
+        pass
+    return Unrestored(str(description["text"]))
 
 
 def _make(parts: Any, arrays: dict[str, Any]) -> Any:
