@@ -87,7 +87,7 @@ def test_the_map_is_the_librarys_own_update(name, library_path):
         np.testing.assert_allclose(y.x, x, rtol=4e-15)
 
 
-# That the error of AdaBelief is O(h), and O(h²) against its modified flow, is printed by the README.
+# The README prints that the error of AdaBelief is O(h), and O(h²) against its modified flow.
 
 
 @pytest.mark.parametrize("name", ["lion", "nadam", "ademamix", "decayed ball"])
@@ -118,7 +118,7 @@ def test_the_global_error_against_the_modified_flow_is_of_order_h_squared(name):
 
 
 def test_the_first_steps_of_nadam_cost_its_modified_flow_the_second_order():
-    """Under a constant gradient its steps are those of Adam, but the kth is longer by 1/(k (k+1))."""
+    """Under a constant gradient its kth step is longer than that of Adam by 1/(k (k+1))."""
     optimizer, h = worked("nadam"), 1e-6
     y, steps = optimizer.with_time_step(h).init(x0, grad), []
     for k in range(4):
@@ -288,7 +288,8 @@ def test_masks_see_the_pytree():
     end = iterate(optimizer, problem, 1).x
     np.testing.assert_allclose(end["w"][1], 0.7 * start["w"], rtol=1e-15)
     np.testing.assert_allclose(end["b"][1], 0.9 * start["b"], rtol=1e-15)
-    with pytest.raises(InvalidValue, match="was made for positions of 3 numbers, got 2; pass the problem's own start as `like`"):  # fmt: skip
+    words = "made for positions of 3 numbers, got 2; pass the problem's own start as `like`"
+    with pytest.raises(InvalidValue, match=words):
         iterate(optimizer, smooth, 1)
     final = integrate(optimizer, problem, 1).x
     np.testing.assert_allclose(final["w"][1], np.exp(-0.3) * start["w"], rtol=1e-9)
@@ -354,67 +355,166 @@ def test_nonsmooth_operations_are_named_and_modified_flows_warn_of_them():
 # Families without a flow, and what is no family
 
 
-@pytest.mark.parametrize(
-    ("family", "words"),
-    [
-        (optax.adam, r"adam has no flow: the state leaves `\[0\].mu` and `\[0\].nu` forget as much in each step however short the step is; make their decay 1 - h/tau, or wrap the optimizer in dynopt.Memoryless"),
-        (lambda h: optax.adadelta(), r"`\[1\].e_g` and `\[1\].e_x` forget as much.*the position moves by a step that does not shrink like h; make the learning rate proportional to h"),
-        (optax.rprop, r"`\[0\].step_sizes` and `\[0\].prev_updates` forget as much.*the position moves by a step"),
-        (lambda h: optax.sgd(h**2, momentum=1 - 2 * h), r"the state leaf `\[0\].trace` grows without bound as h → 0; declare its power of h, such as scale=\{'trace': -1\}"),
-        (lambda h: optax.sgd(jnp.sqrt(h)), "the position moves by a step that does not shrink like h"),
-        (lambda h: optax.sgd(h * jnp.log(h) ** 2), "the velocity of the position does not converge as h → 0"),
-        (lambda h: optax.sgd(optax.linear_schedule(h, 0.0, 10**4)), r"does not converge as h → 0; write schedules in the time k\*h, not in the count k"),
-        (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10)), "does not converge as h → 0; write schedules in the time"),
-        (lambda h: optax.sgd(lambda k: h * jnp.where(k < 5, k / 5, jnp.maximum(0, 2 - k / 5))), "does not converge as h → 0; write schedules in the time"),
-        (lambda h: optax.sgd(optax.linear_schedule(h, 0, 10)), "does not converge as h → 0; write schedules in the time"),
-        (lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10**6)), "does not converge as h → 0; write schedules in the time"),
-        (lambda h: optax.adamax(h, b1=1 - h / 0.1, b2=1 - h), r"`\[0\].nu` jumps in the first step, however short it is, so no smooth flow starts there"),
-    ],
-    ids=["fixed decays", "adadelta", "rprop", "trace", "root", "logarithm", "linear", "short cosine", "tent", "short line", "cosine", "adamax"],
-)  # fmt: skip
+NOT_IN_COUNTS = "does not converge as h → 0; write schedules in the time"
+WITHOUT_FLOW = {
+    "fixed decays": (
+        optax.adam,
+        r"adam has no flow: the state leaves `\[0\].mu` and `\[0\].nu` forget as much in each step "
+        "however short the step is; make their decay 1 - h/tau, or wrap the optimizer in "
+        "dynopt.Memoryless",
+    ),
+    "adadelta": (
+        lambda h: optax.adadelta(),
+        r"`\[1\].e_g` and `\[1\].e_x` forget as much.*the position moves by a step that does not "
+        "shrink like h; make the learning rate proportional to h",
+    ),
+    "rprop": (
+        optax.rprop,
+        r"`\[0\].step_sizes` and `\[0\].prev_updates` forget as much.*the position moves by a step",
+    ),
+    "trace": (
+        lambda h: optax.sgd(h**2, momentum=1 - 2 * h),
+        r"the state leaf `\[0\].trace` grows without bound as h → 0; declare its power of h, such "
+        r"as scale=\{'trace': -1\}",
+    ),
+    "root": (
+        lambda h: optax.sgd(jnp.sqrt(h)),
+        "the position moves by a step that does not shrink like h",
+    ),
+    "logarithm": (
+        lambda h: optax.sgd(h * jnp.log(h) ** 2),
+        "the velocity of the position does not converge as h → 0",
+    ),
+    "line in counts": (
+        lambda h: optax.sgd(optax.linear_schedule(h, 0.0, 10**4)),
+        NOT_IN_COUNTS + r" k\*h, not in the count k",
+    ),
+    "short line in counts": (lambda h: optax.sgd(optax.linear_schedule(h, 0, 10)), NOT_IN_COUNTS),
+    "cosine in counts": (
+        lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10**6)),
+        NOT_IN_COUNTS,
+    ),
+    "short cosine in counts": (
+        lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10)),
+        NOT_IN_COUNTS,
+    ),
+    "tent in counts": (
+        lambda h: optax.sgd(lambda k: h * jnp.where(k < 5, k / 5, jnp.maximum(0, 2 - k / 5))),
+        NOT_IN_COUNTS,
+    ),
+    "adamax": (
+        lambda h: optax.adamax(h, b1=1 - h / 0.1, b2=1 - h),
+        r"`\[0\].nu` jumps in the first step, however short it is, so no smooth flow starts there",
+    ),
+}
+
+
+@pytest.mark.parametrize(("family", "words"), WITHOUT_FLOW.values(), ids=WITHOUT_FLOW)
 def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words):
     optimizer = Optax(family, 0.01)
     assert iterate(optimizer, smooth, 2).status == 0  # the map exists all the same
-    for derived in (
-        optimizer,
-        Modified(optimizer) if not optimizer.regularity.nonsmooth else optimizer,
-    ):
+    derived = [optimizer] if optimizer.regularity.nonsmooth else [optimizer, Modified(optimizer)]
+    for without_flow in derived:
         with pytest.raises(InvalidValue, match=words):
-            derived.vector_field(0.1, optimizer.init(x0, grad), grad)
+            without_flow.vector_field(0.1, optimizer.init(x0, grad), grad)
+
+
+def heavy_ball(h):
+    return optax.sgd(h, momentum=0.9)
+
+
+REFUSED = {
+    "a number": (
+        0.1,
+        {},
+        InvalidType,
+        r"`family` must be a function of h, got 0.1; write lambda h: optax.sgd\(h\)",
+    ),
+    "no transformation": (
+        lambda h: h,
+        {},
+        InvalidType,
+        r"`family\(h\)` must be an optax.GradientTransformation, got 0.01",
+    ),
+    "needs the loss": (
+        optax.polyak_sgd,
+        {},
+        InvalidType,
+        r"cannot be updated by gradients, state and parameters alone .*'value'",
+    ),
+    "lookahead": (
+        lambda h: optax.lookahead(optax.sgd(h), 5, 0.5),
+        {},
+        InvalidType,
+        "cannot be ",
+    ),
+    "mask": (
+        lambda h: optax.masked(optax.sgd(h), {"w": True, "b": False}),
+        {},
+        InvalidType,
+        "cannot be initialised at such a position .*pass the problem's own start as `like`",
+    ),
+    "no argument": (
+        lambda: optax.sgd(0.1),
+        {},
+        InvalidType,
+        "`family` must take one number, h, but it takes other arguments; write lambda h",
+    ),
+    "list of leaves": (
+        heavy_ball,
+        {"scale": ["trace"]},
+        InvalidType,
+        r"`scale` must map leaves to powers of h, got \['trace'\]",
+    ),
+    "no such leaf": (optax.sgd, {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'"),
+    "misspelt leaf": (
+        heavy_ball,
+        {"scale": {"trase": -1}},
+        UnknownName,
+        "no state leaf 'trase'; did you mean trace",
+    ),
+    "text": (
+        heavy_ball,
+        {"scale": {"trace": "-1"}},
+        InvalidType,
+        r"`scale\['trace'\]` must be a number, got the text '-1'",
+    ),
+    "noise": (
+        lambda h: optax.noisy_sgd(h, key=0),
+        {},
+        InvalidValue,
+        "`.*key` is a random key, and a random update follows no differential equation",
+    ),
+    "other counts": (
+        lambda h: optax.MultiSteps(optax.sgd(h), 3).gradient_transformation(),
+        {},
+        InvalidValue,
+        "is no real number and does not count steps, so it is no function of the time",
+    ),
+    "branch": (
+        lambda h: optax.sgd(optax.exponential_decay(h, 1 / h, 0.5)),
+        {},
+        InvalidType,
+        "this family branches on the traced h; use jax.numpy",
+    ),
+    "numpy": (
+        lambda h: optax.sgd(np.sqrt(h)),
+        {},
+        InvalidType,
+        "this family uses numpy on the traced h; use jax.numpy",
+    ),
+    "h": (optax.sgd, {"h": 0.0}, InvalidValue, "`h` is 0: nothing would move"),
+}
 
 
 @pytest.mark.usefixtures("as_users_see_it")
-@pytest.mark.parametrize(
-    ("family", "options", "error", "words"),
-    [
-        (0.1, {}, InvalidType, r"`family` must be a function of h, got 0.1; write lambda h: optax.sgd\(h\)"),
-        (lambda h: h, {}, InvalidType, r"`family\(h\)` must be an optax.GradientTransformation, got 0.01"),
-        (optax.polyak_sgd, {}, InvalidType, r"cannot be updated by gradients, state and parameters alone .*'value'"),
-        (lambda h: optax.lookahead(optax.sgd(h), 5, 0.5), {}, InvalidType, "cannot be "),
-        (lambda h: optax.masked(optax.sgd(h), {"w": True, "b": False}), {}, InvalidType, "cannot be initialised at such a position .*pass the problem's own start as `like`"),
-        (lambda: optax.sgd(0.1), {}, InvalidType, "`family` must take one number, h, but it takes other arguments; write lambda h"),
-        (lambda h: optax.sgd(h, momentum=0.9), {"scale": ["trace"]}, InvalidType, r"`scale` must map leaves to powers of h, got \['trace'\]"),
-        (optax.sgd, {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'"),
-        (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trase": -1}}, UnknownName, "no state leaf 'trase'; did you mean trace"),
-        (lambda h: optax.sgd(h, momentum=0.9), {"scale": {"trace": "-1"}}, InvalidType, r"`scale\['trace'\]` must be a number, got the text '-1'"),
-        (lambda h: optax.noisy_sgd(h, key=0), {}, InvalidValue, "`.*key` is a random key, and a random update follows no differential equation"),
-        (lambda h: optax.MultiSteps(optax.sgd(h), 3).gradient_transformation(), {}, InvalidValue, "is no real number and does not count steps"),
-        (lambda h: optax.sgd(optax.exponential_decay(h, 1 / h, 0.5)), {}, InvalidType, "this family branches on the traced h; use jax.numpy"),
-        (lambda h: optax.sgd(np.sqrt(h)), {}, InvalidType, "this family uses numpy on the traced h; use jax.numpy"),
-        (optax.sgd, {"h": 0.0}, InvalidValue, "`h` is 0: nothing would move"),
-    ],
-    ids=["number", "no transform", "value", "lookahead", "mask", "no h", "list", "scale", "near", "text", "noise", "multi", "branch", "numpy", "h"],
-)  # fmt: skip
+@pytest.mark.parametrize(("family", "options", "error", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_family_is_refused(family, options, error, words):
     with pytest.raises(error, match=words):
         Optax(family, **{"h": 0.01, **options})
 
 
 def test_momentum_and_the_scaled_trace_of_optax_agree():
-    optimizer, twin = (
-        Momentum(0.0001, 0.98),
-        Optax(lambda h: optax.sgd(h**2, momentum=1 - 2 * h), 0.01, scale={"trace": -1}),
-    )
-    np.testing.assert_allclose(
-        iterate(optimizer, smooth, 20).x, iterate(twin, smooth, 20).x, rtol=1e-13
-    )
+    twin = Optax(lambda h: optax.sgd(h**2, momentum=1 - 2 * h), 0.01, scale={"trace": -1})
+    expected = iterate(Momentum(0.0001, 0.98), smooth, 20).x
+    np.testing.assert_allclose(iterate(twin, smooth, 20).x, expected, rtol=1e-13)

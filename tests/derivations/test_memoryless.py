@@ -168,23 +168,28 @@ def test_the_global_error_against_the_corrected_flow_is_of_order_h_squared(make)
     from scipy.integrate import solve_ivp
 
     optimizer = corrected(make())
-    steps, first = (
-        round(0.5 / float(optimizer.h)),
-        math.ceil(settling_time(optimizer) / optimizer.h),
-    )
+    steps = round(0.5 / float(optimizer.h))
+    first = math.ceil(settling_time(optimizer) / optimizer.h)
     errors = []
     for n in (4, 8):
         fine = optimizer.refine(n)
         run = iterate(fine, smooth, 8 * steps)  # one length, so that it is compiled once
         path = run.x[first * n : steps * n + 1 : n]
         times, x0 = np.arange(steps + 1) * float(optimizer.h), starts(fine, f, smooth.start())[1]
-        flow = solve_ivp(lambda t, x, fine=fine: flows(fine, f, x)[1], (0, times[-1]), x0, "DOP853", times, rtol=1e-12, atol=1e-14)  # fmt: skip
+
+        def field(t, x, fine=fine):
+            return flows(fine, f, x)[1]
+
+        flow = solve_ivp(field, (0, times[-1]), x0, "DOP853", times, rtol=1e-12, atol=1e-14)
         errors.append(np.linalg.norm(path - flow.y.T[first:], axis=1).max())
     assert optimizer.regularity.order == 2 and np.log2(errors[0] / errors[1]) > 1.8
 
 
 def test_the_factor_of_heavy_ball_on_a_quadratic_is_a_series_of_legendre_polynomials():
-    """log r = -Σ αⁿ Pₙ₋₁(z)/n with α = ηλ/(1-b), z = (1+b)/(1-b); its first two terms are flow and correction."""
+    """log r = -Σ αⁿ Pₙ₋₁(z)/n with α = ηλ/(1-b), z = (1+b)/(1-b).
+
+    The first two terms are the flow and its correction.
+    """
     b, lam = 0.8, 0.4
     alpha, z = h * lam / (1 - b), (1 + b) / (1 - b)
     r = max(np.roots([1, -(1 + b - h * lam), b]), key=np.real).real
@@ -224,19 +229,32 @@ class Scheduled(eqx.Module):
         )
 
 
-@pytest.mark.parametrize(
-    ("family", "words"),
-    [
-        (optax.adagrad, r"the state leaf `\[0\]\[0\].sum_of_squares` of adagrad never forgets, so x alone has no flow"),
-        (Scheduled(jnp.eye(4)[0]), "the steps of Scheduled depend on the step count for ever; use constant rates"),
-        (Scheduled(jnp.eye(4)[1]), "depend on the step count for ever"),
-        (Scheduled(jnp.eye(4)[2]), "depend on the step count for ever"),
-        (Scheduled(jnp.eye(4)[3]), "depend on the step count for ever"),
-        (NesterovConvex(0.1), r"the state leaf `\[0\]\[1\]` of NesterovConvex never forgets, so x alone has no flow"),
-        (optax.adabelief, "the steps of adabelief grow beyond bounds once its memory has filled, where it divides by almost 0; use a larger `eps`"),
-    ],
-    ids=["adagrad", "cosine", "decay", "warm-up", "floor", "nesterov_convex", "adabelief"],
-)  # fmt: skip
+WITHOUT_LIMIT = {
+    "adagrad": (
+        optax.adagrad,
+        r"the state leaf `\[0\]\[0\].sum_of_squares` of adagrad never forgets, so x alone has no "
+        "flow",
+    ),
+    "cosine in time": (
+        Scheduled(jnp.eye(4)[0]),
+        "the steps of Scheduled depend on the step count for ever; use constant rates",
+    ),
+    "decay": (Scheduled(jnp.eye(4)[1]), "depend on the step count for ever"),
+    "warm-up": (Scheduled(jnp.eye(4)[2]), "depend on the step count for ever"),
+    "decay to a tenth": (Scheduled(jnp.eye(4)[3]), "depend on the step count for ever"),
+    "nesterov_convex": (
+        NesterovConvex(0.1),
+        r"the state leaf `\[0\]\[1\]` of NesterovConvex never forgets, so x alone has no flow",
+    ),
+    "adabelief": (
+        optax.adabelief,
+        "the steps of adabelief grow beyond bounds once its memory has filled, where it divides by "
+        "almost 0; use a larger `eps`",
+    ),
+}
+
+
+@pytest.mark.parametrize(("family", "words"), WITHOUT_LIMIT.values(), ids=WITHOUT_LIMIT)
 def test_a_memory_without_a_limit_is_refused(family, words):
     with pytest.raises(InvalidValue, match=words):
         Memoryless(family if isinstance(family, NesterovConvex) else Optax(family, 0.1))
@@ -266,15 +284,12 @@ def test_the_order_is_measured_once_the_memory_has_filled():
     A shorter time is refused.
     """
     optimizer = Modified(Memoryless(RMSprop(0.0005, decay=0.99, eps=0.01)))
-    with pytest.raises(
-        InvalidValue,
-        match="`time` is 0.1, but the map of Modified.* comes to its flow at 0.344 only",
-    ):
+    words = "`time` is 0.1, but the map of Modified.* settles on its flow only at 0.344"
+    with pytest.raises(InvalidValue, match=words):
         analysis.order(optimizer, smooth, time=0.1)
     measured = analysis.order(optimizer, smooth, refinements=3)
-    assert measured.time == pytest.approx(738 * 0.0005) and measured.pairwise[-1] == pytest.approx(
-        2, abs=0.2
-    )
+    assert measured.time == pytest.approx(738 * 0.0005)
+    assert measured.pairwise[-1] == pytest.approx(2, abs=0.2)
 
 
 def test_masks_are_kept():

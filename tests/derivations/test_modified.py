@@ -201,10 +201,8 @@ def test_what_is_modified_already_is_refused():
 
 
 def test_a_start_from_0_over_0_ends_the_series_at_order_two():
-    with pytest.raises(
-        InvalidValue,
-        match=r"`order` is 3, but Adam.* starts from 0/0, where it is known to order 2 only; use order=2",
-    ):
+    words = "`order` is 3, but Adam.* starts from 0/0, where it is known to order 2 only"
+    with pytest.raises(InvalidValue, match=f"{words}; use order=2"):
         Modified(Adam(0.1), 3)
 
 

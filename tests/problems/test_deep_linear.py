@@ -1,4 +1,4 @@
-"""A deep linear network: Saxe's exact solution, what the flow conserves and how the map loses it."""
+"""Deep linear networks: the exact solution, what the flow conserves, what the map loses of it."""
 
 from functools import cache
 
@@ -43,10 +43,10 @@ def flow(depth, balanced=True):
     )
 
 
-def spread(run, problem) -> float:
-    """How far the conserved matrices go from where they start."""
-    kept = jax.vmap(loss(problem).conserved)(run.x)
-    return max(float(np.abs(matrix - matrix[:1]).max()) for matrix in kept)
+def largest_change(run, problem) -> float:
+    """Of the conserved matrices, from their values at the start."""
+    conserved = jax.vmap(loss(problem).conserved)(run.x)
+    return max(float(np.abs(matrix - matrix[:1]).max()) for matrix in conserved)
 
 
 # the exact solution
@@ -54,8 +54,9 @@ def spread(run, problem) -> float:
 
 def test_saxe_gives_the_gradient_flow_of_two_layers():
     problem, run = made(), flow(2)
-    for exact, seen in zip(loss(problem).gradient_flow(run.t, problem.x0), run.x, strict=True):
-        np.testing.assert_allclose(exact, seen, rtol=0, atol=1e-8)
+    exact = loss(problem).gradient_flow(run.t, problem.x0)
+    for expected, solved in zip(exact, run.x, strict=True):
+        np.testing.assert_allclose(expected, solved, rtol=0, atol=1e-8)
     assert np.abs(run.x[0][-1] - run.x[0][0]).max() > 0.5
 
 
@@ -101,9 +102,11 @@ def test_starts_that_the_closed_form_does_not_cover_are_refused():
         InvalidValue, match=r"`x0` is not balanced, off by .*; pass the start of deep_linear\(\)"
     ):
         loss(made()).gradient_flow(1.0, unbalanced())
-    diagonal, off = loss(deep_linear()), np.array([[1.0, 0.5], [0.5, 1.0]])  # W₂ = W₁ᵀ is balanced
-    with pytest.raises(InvalidValue, match="`x0` is not in the singular vectors of the target, off by 1"):
-        diagonal.gradient_flow(1.0, (off, off.T))
+    diagonal, w1 = loss(deep_linear()), np.array([[1.0, 0.5], [0.5, 1.0]])  # W₂ = W₁ᵀ is balanced
+    with pytest.raises(
+        InvalidValue, match="`x0` is not in the singular vectors of the target, off by 1"
+    ):
+        diagonal.gradient_flow(1.0, (w1, w1.T))
     with pytest.raises(
         InvalidValue, match="`x0` has the mode -1; pass a start whose modes are >= 0"
     ):
@@ -114,8 +117,8 @@ def test_starts_that_the_closed_form_does_not_cover_are_refused():
 
 
 @pytest.mark.parametrize("depth", [2, 3])
-def test_the_flow_conserves_what_the_page_says(depth):
-    assert spread(flow(depth, balanced=False), made(depth)) < 1e-9
+def test_the_flow_conserves_what_the_docstring_says(depth):
+    assert largest_change(flow(depth, balanced=False), made(depth)) < 1e-9
     balance = loss(made(depth)).conserved(unbalanced(depth))
     assert len(balance) == depth - 1 and max(np.abs(matrix).max() for matrix in balance) > 0.1
 
@@ -139,13 +142,13 @@ def test_the_start_is_balanced_and_its_product_lies_in_the_singular_pairs(depth)
     np.testing.assert_allclose(product, 0.01 * u @ vt, atol=1e-15)
 
 
-def test_the_map_loses_it_in_proportion_to_the_learning_rate():
+def test_the_map_changes_it_in_proportion_to_the_learning_rate():
     x0, rates = unbalanced(), (0.02, 0.01, 0.005)
-    lost = [
-        spread(iterate(SGD(rate), made(), round(2 / rate), x0=x0, save_every=20), made())
+    changes = [
+        largest_change(iterate(SGD(rate), made(), round(2 / rate), x0=x0, save_every=20), made())
         for rate in rates
     ]
-    slopes = np.diff(np.log(lost)) / np.diff(np.log(rates))
+    slopes = np.diff(np.log(changes)) / np.diff(np.log(rates))
     np.testing.assert_allclose(slopes, 1, atol=0.1)
 
 
@@ -157,7 +160,7 @@ def test_one_step_changes_it_by_the_square_of_the_learning_rate_times_the_gradie
     np.testing.assert_allclose(change, eta**2 * (g2.T @ g2 - g1 @ g1.T), atol=1e-14)
 
 
-# the rest of the page
+# stationary points, dtypes and refusals
 
 
 def test_the_origin_is_a_saddle():
@@ -183,14 +186,14 @@ def test_the_minimum_is_what_the_layers_are_too_narrow_for(width, minimum):
     assert w1.shape == (width, 2) and np.isfinite(w1).all()
 
 
-def test_a_solver_that_knows_nothing_of_jax_finds_the_same():
+def test_a_solver_of_scipy_gives_the_same():
     problem = made()
     sizes = [layer.shape for layer in problem.x0]
 
     def field(_, flat):
         w1, w2 = flat[:4].reshape(sizes[0]), flat[4:].reshape(sizes[1])
-        off = w2 @ w1 - TARGET
-        return -np.concatenate([(w2.T @ off).ravel(), (off @ w1.T).ravel()])
+        residual = w2 @ w1 - TARGET
+        return -np.concatenate([(w2.T @ residual).ravel(), (residual @ w1.T).ravel()])
 
     start = np.concatenate([layer.ravel() for layer in problem.x0])
     end = scipy.integrate.solve_ivp(

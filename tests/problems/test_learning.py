@@ -1,4 +1,4 @@
-"""What learns: each loss is its formula, its gradient the slope, and gradient descent goes down on it."""
+"""Problems of learning: each loss is its formula, and gradient descent lowers it at every step."""
 
 from functools import cache
 
@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from every_problem import LEARNING, made
 from jax.flatten_util import ravel_pytree
 
 from dynopt import SGD, iterate
-from dynopt.problems import Problem, catalogue
 
 RATES = {
     "logistic_regression": 1.0,
@@ -17,12 +17,7 @@ RATES = {
     "deep_linear": 0.1,
     "tanh_network": 0.1,
 }
-each = pytest.mark.parametrize("name", RATES)
-
-
-@cache
-def made(name) -> Problem:
-    return catalogue[name]()
+each = pytest.mark.parametrize("name", LEARNING)
 
 
 @cache
@@ -36,7 +31,7 @@ def somewhere(name, seed=0, size=0.3):
 
 
 def by_numpy(name, x):
-    """The formula on the page, example by example."""
+    """The formula of the docstring, example by example."""
     if name == "deep_linear":
         product = np.eye(2)
         for layer in x:
@@ -62,8 +57,8 @@ def by_numpy(name, x):
     )
 
 
-def test_nothing_that_learns_is_forgotten():
-    assert list(RATES) == [name for name in catalogue if made(name).window is None]
+def test_every_problem_of_learning_has_a_learning_rate_here():
+    assert list(RATES) == LEARNING
 
 
 @each
@@ -79,11 +74,10 @@ def test_the_gradient_is_the_slope_of_the_formula(name, d=1e-5):
     flat, unravel = ravel_pytree(x)
     gradient = np.asarray(ravel_pytree(value_and_grad(name)(x)[1])[0])
     for seed in range(3):
-        way = np.random.default_rng(seed).normal(size=flat.shape)
-        slope = (
-            by_numpy(name, unravel(flat + d * way)) - by_numpy(name, unravel(flat - d * way))
-        ) / (2 * d)
-        assert gradient @ way == pytest.approx(slope, rel=1e-6, abs=1e-8)
+        direction = np.random.default_rng(seed).normal(size=flat.shape)
+        after, before = (by_numpy(name, unravel(flat + s * direction)) for s in (d, -d))
+        slope = (after - before) / (2 * d)
+        assert gradient @ direction == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
 
 @each

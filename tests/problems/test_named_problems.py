@@ -1,7 +1,8 @@
-"""What the catalogue promises: minimizers, minima, starts, windows, dtypes; and that each loss is its formula.
+"""Each problem of the catalogue has the minimizers, minimum, start, window and formula it states.
 
-The test functions of the plane are asked everything; what learns is asked here what it has in common with them, and the
-rest in `test_learning.py` and in its own files."""
+The test functions of the plane are tested here in full; of the problems of learning only what they
+have in common with them, and the rest in `test_learning.py` and in files of their own.
+"""
 
 import math
 from functools import cache
@@ -13,23 +14,16 @@ import numpy as np
 import optax
 import pytest
 import scipy.optimize
+from every_problem import FORMULAS, LEARNING, made
 
 from dynopt import problems
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.problems import Problem, catalogue
 
-LEARNING = ["logistic_regression", "softmax_regression", "deep_linear", "tanh_network"]
-PLANE = [name for name in catalogue if name not in LEARNING]
-each = pytest.mark.parametrize("name", PLANE)
-every = pytest.mark.parametrize("name", catalogue)
-any_dimension = pytest.mark.parametrize(
-    "name", ["rosenbrock", "styblinski_tang", "rastrigin", "ackley", "levy", "griewank"]
-)
-
-
-@cache
-def made(name, *n) -> Problem:
-    return getattr(problems, name)(*n)
+ANY_DIMENSION = ["rosenbrock", "styblinski_tang", "rastrigin", "ackley", "levy", "griewank"]
+in_the_plane = pytest.mark.parametrize("name", FORMULAS)
+everywhere = pytest.mark.parametrize("name", catalogue)
+in_any_dimension = pytest.mark.parametrize("name", ANY_DIMENSION)
 
 
 @cache
@@ -45,14 +39,14 @@ def in_five_dimensions(name):
 
 @cache
 def landscape(name):
-    """The heights on a fine grid over the window, and their points: (401, 401) and (401, 401, 2)."""
+    """Heights on a fine grid over the window, and the points: (401, 401) and (401, 401, 2)."""
     problem = made(name)
     axes = [np.linspace(low, high, 401) for low, high in window(problem)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     return np.asarray(jax.jit(jax.vmap(jax.vmap(problem.loss)))(points)), points
 
 
-def cast(x0, dtype):
+def with_dtype(x0, dtype):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), x0)
 
 
@@ -74,62 +68,41 @@ def window(problem: Problem):
 # the minimizers
 
 
-@each
-def test_the_loss_at_every_minimizer_is_the_stated_minimum(name):
+@in_the_plane
+def test_every_minimizer_has_the_stated_minimum_no_slope_and_no_negative_curvature(name):
     problem = made(name)
-    f, _, _ = derivatives(name)
+    f, grad, hessian = derivatives(name)
     for point in minimizers(problem):
         assert float(f(point)) == pytest.approx(minimum(problem), rel=1e-12, abs=1e-12)
-
-
-@each
-def test_the_gradient_vanishes_at_every_minimizer(name):
-    _, grad, hessian = derivatives(name)
-    for point in minimizers(made(name)):
         rounding = np.abs(hessian(point)).max() * (1 + np.abs(point).max()) * 1e-15
         assert np.abs(grad(point)).max() <= 10 * rounding
-
-
-@each
-def test_no_curvature_is_negative_at_a_minimizer(name):
-    _, _, hessian = derivatives(name)
-    for point in minimizers(made(name)):
         curvatures = np.linalg.eigvalsh(hessian(point))
         assert curvatures[0] >= 0 and curvatures[-1] > 0
 
 
-@each
-def test_no_point_of_the_window_lies_below_the_minimum(name):
-    heights, _ = landscape(name)
-    assert heights.min() >= minimum(made(name)) - 1e-12
-
-
-@each
-def test_every_lowest_point_of_the_window_is_a_stated_minimizer_and_the_reverse(name):
+@in_the_plane
+def test_the_lowest_points_of_the_window_are_the_stated_minimizers(name):
     problem = made(name)
     heights, points = landscape(name)
     f, grad, hessian = derivatives(name)
-    inner, shifts = (
-        heights[1:-1, 1:-1],
-        [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)],
-    )
-    lowest = np.all([inner <= heights[i : i + 399, j : j + 399] for i, j in shifts], axis=0)
-    near = points[1:-1, 1:-1][
-        lowest & (inner < minimum(problem) + 0.5)
-    ]  # 0.5: more than a cell can hide
-    found = []
-    for x in near[:50]:
-        for _ in range(8):  # Newton's method, where it helps
-            polished = x - np.linalg.solve(hessian(x), grad(x))
-            x = polished if f(polished) < f(x) else x
+    assert heights.min() >= minimum(problem) - 1e-12
+    inner = heights[1:-1, 1:-1]
+    shifts = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+    is_lowest = np.all([inner <= heights[i : i + 399, j : j + 399] for i, j in shifts], axis=0)
+    is_low = inner < minimum(problem) + 0.5  # 0.5 is more than a cell of the grid can hide
+    polished = []
+    for x in points[1:-1, 1:-1][is_lowest & is_low][:50]:
+        for _ in range(8):  # Newton's method, where it lowers f
+            step = x - np.linalg.solve(hessian(x), grad(x))
+            x = step if f(step) < f(x) else x
         if f(x) < minimum(problem) + 1e-6:
-            found.append(x)
-    distance = np.linalg.norm(np.array(found)[:, None] - minimizers(problem)[None], axis=-1)
+            polished.append(x)
+    distance = np.linalg.norm(np.array(polished)[:, None] - minimizers(problem)[None], axis=-1)
     assert distance.min(axis=1).max() < 1e-3, "a minimizer is missing from the list"
     assert distance.min(axis=0).max() < 1e-3, "a listed minimizer is not a lowest point"
 
 
-@any_dimension
+@in_any_dimension
 def test_in_five_dimensions_the_minimizers_hold(name, n=5):
     problem = made(name, n)
     (point,) = minimizers(problem)
@@ -144,9 +117,9 @@ def test_in_five_dimensions_the_minimizers_hold(name, n=5):
     assert np.min(in_five_dimensions(name)(others)) > minimum(problem)
 
 
-@pytest.mark.parametrize("name", ["styblinski_tang", "rastrigin", "ackley", "levy", "griewank"])
+@pytest.mark.parametrize("name", ANY_DIMENSION[1:])
 def test_one_dimension_is_enough(name):
-    problem = getattr(problems, name)(1)
+    problem = catalogue[name](1)
     value_and_grad = jax.jit(jax.value_and_grad(problem.loss))
     value, gradient = value_and_grad(minimizers(problem)[0])
     assert (
@@ -156,21 +129,16 @@ def test_one_dimension_is_enough(name):
     assert np.abs(value_and_grad(problem.start())[1]).max() > 0.01
 
 
-# the start, the window, the words
+# the start, the window, the docstring
 
 
-@each
-def test_the_start_lies_in_the_window_and_so_do_the_minimizers(name):
+@in_the_plane
+def test_the_start_lies_in_the_window_with_the_minimizers_and_has_a_slope(name):
     problem = made(name)
     assert problem.dim == 2
     low, high = np.array(window(problem)).T
     for point in [problem.x0, *minimizers(problem)]:
         assert (low < point).all() and (point < high).all()
-
-
-@each
-def test_at_the_start_there_is_a_slope_to_go_down(name):
-    problem = made(name)
     f, grad, hessian = derivatives(name)
     g = np.asarray(grad(problem.x0))
     assert np.isfinite(g).all() and np.linalg.norm(g) > 0.01
@@ -179,47 +147,52 @@ def test_at_the_start_there_is_a_slope_to_go_down(name):
     assert f(problem.x0 - 1e-6 * g) < f(problem.x0)
 
 
-@every
-def test_the_page_names_its_minimizer_and_source_and_shows_an_example(name):
-    optimizer = catalogue[name].__doc__ or ""
+@everywhere
+def test_the_docstring_names_domain_minimizer_and_source_and_shows_an_example(name):
+    docstring = catalogue[name].__doc__ or ""
     for word in ("Domain:", "Minimizer", "Source:", ">>>"):
-        assert word in optimizer
+        assert word in docstring
     source = made(name).source
-    assert len(source) > 20 and source in " ".join(optimizer.split())
+    assert len(source) > 20 and source in " ".join(docstring.split())
 
 
-@every
-def test_the_key_is_the_name(name):
-    assert made(name).name == name
-    assert getattr(problems, name) is catalogue[name]
+def test_each_line_of_the_catalogue_has_the_name_of_its_problem():
+    for name, make in catalogue.items():
+        assert made(name).name == name and getattr(problems, name) is make
 
 
-# what jax sees
+def test_the_catalogue_lists_test_functions_with_a_window_and_then_problems_of_learning():
+    assert list(catalogue) == [*FORMULAS, *LEARNING]
+    assert [name for name in catalogue if made(name).window is None] == LEARNING
 
 
-@every
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
-def test_the_loss_keeps_the_dtype_of_the_position(name, dtype):
+# dtypes and compilation
+
+
+@everywhere
+def test_the_loss_keeps_every_dtype_of_the_position(name):
     problem = made(name)
-    value, gradient = jax.eval_shape(jax.value_and_grad(problem.loss), cast(problem.x0, dtype))
-    assert {leaf.dtype for leaf in (value, *jax.tree.leaves(gradient))} == {jnp.dtype(dtype)}
+    for dtype in (jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64):
+        x0 = with_dtype(problem.x0, dtype)
+        value, gradient = jax.eval_shape(jax.value_and_grad(problem.loss), x0)
+        assert {leaf.dtype for leaf in (value, *jax.tree.leaves(gradient))} == {jnp.dtype(dtype)}
 
 
-@every
+@everywhere
 def test_without_x64_single_precision_agrees_with_double(name):
     expected = float(derivatives(name)[0](made(name).x0))
     with jax.enable_x64(False):
         problem = catalogue[name]()
-        value = eqx.filter_jit(problem.loss)(cast(problem.x0, jnp.float32))
+        value = eqx.filter_jit(problem.loss)(with_dtype(problem.x0, jnp.float32))
         assert value.dtype == jnp.float32
         assert float(value) == pytest.approx(expected, rel=1e-5)
         assert {leaf.dtype for leaf in jax.tree.leaves(problem.start())} == {jnp.dtype(jnp.float32)}
 
 
-@each
-def test_the_loss_is_one_function_however_often_it_is_asked_for(name):
-    if name != "quadratic":  # whose loss is a Module of arrays
-        assert catalogue[name]().loss is catalogue[name]().loss
+def test_the_loss_of_the_plane_is_one_function_however_often_a_problem_is_made():
+    for name in FORMULAS:
+        if name != "quadratic":  # its loss is a Module of arrays
+            assert catalogue[name]().loss is catalogue[name]().loss
 
 
 @pytest.mark.parametrize("name", ["quadratic", "rosenbrock", *LEARNING])
@@ -236,11 +209,11 @@ def test_a_problem_made_twice_compiles_once(name):
     assert len(traced) == 1
 
 
-@any_dimension
-@pytest.mark.parametrize("n", [0, -1, 2.5, math.inf])
-def test_a_dimension_that_is_no_count_is_refused(name, n):
-    with pytest.raises(InvalidValue, match="`n` must be a whole number of at least"):
-        getattr(problems, name)(n)
+@in_any_dimension
+def test_a_dimension_that_is_no_count_is_refused(name):
+    for n in (0, -1, 2.5, math.inf):
+        with pytest.raises(InvalidValue, match="`n` must be a whole number of at least"):
+            catalogue[name](n)
 
 
 @pytest.mark.parametrize("n", [None, "3", True, [2], 2j])
@@ -254,69 +227,17 @@ def test_rosenbrock_needs_two_coordinates():
         problems.rosenbrock(1)
 
 
-# each loss is the formula on its page, written here in plain Python
+# each loss is its formula
 
 
-def shifted(x):
-    return [1 + (t - 1) / 4 for t in x]
-
-
-FORMULAS = {
-    "quadratic": lambda x, y: x**2 / 2 + 10 * y**2 / 2,
-    "booth": lambda x, y: (x + 2 * y - 7) ** 2 + (2 * x + y - 5) ** 2,
-    "matyas": lambda x, y: 0.26 * (x**2 + y**2) - 0.48 * x * y,
-    "rosenbrock": lambda *x: sum(
-        100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in zip(x, x[1:], strict=False)
-    ),
-    "ravine": lambda x, y: x**2 / 8 + 5 * (y - math.sin(x)) ** 2,
-    "beale": lambda x, y: sum(
-        (c - x + x * y**k) ** 2 for k, c in [(1, 1.5), (2, 2.25), (3, 2.625)]
-    ),
-    "saddle": lambda x, y: x**4 / 4 - x**2 / 2 + y**2 / 2,
-    "himmelblau": lambda x, y: (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2,
-    "three_hump_camel": lambda x, y: 2 * x**2 - 1.05 * x**4 + x**6 / 6 + x * y + y**2,
-    "six_hump_camel": lambda x, y: 4 * x**2 - 2.1 * x**4 + x**6 / 3 + x * y - 4 * y**2 + 4 * y**4,
-    "styblinski_tang": lambda *x: sum(t**4 - 16 * t**2 + 5 * t for t in x) / 2,
-    "goldstein_price": lambda x, y: (
-        (1 + (x + y + 1) ** 2 * (3 * (x + y) ** 2 - 14 * (x + y) + 19))
-        * (30 + (2 * x - 3 * y) ** 2 * (3 * (2 * x - 3 * y) ** 2 - 16 * (2 * x - 3 * y) + 18))
-    ),
-    "mccormick": lambda x, y: math.sin(x + y) + (x - y) ** 2 - 1.5 * x + 2.5 * y + 1,
-    "easom": lambda x, y: (
-        -math.cos(x) * math.cos(y) * math.exp(-((x - math.pi) ** 2) - (y - math.pi) ** 2)
-    ),
-    "rastrigin": lambda *x: 10 * len(x) + sum(t**2 - 10 * math.cos(2 * math.pi * t) for t in x),
-    "ackley": lambda *x: (
-        20
-        + math.e
-        - 20 * math.exp(-0.2 * math.sqrt(sum(t**2 for t in x) / len(x)))
-        - math.exp(sum(math.cos(2 * math.pi * t) for t in x) / len(x))
-    ),
-    "levy": lambda *x: (
-        math.sin(math.pi * shifted(x)[0]) ** 2
-        + sum((w - 1) ** 2 * (1 + 10 * math.sin(math.pi * w + 1) ** 2) for w in shifted(x)[:-1])
-        + (shifted(x)[-1] - 1) ** 2 * (1 + math.sin(2 * math.pi * shifted(x)[-1]) ** 2)
-    ),
-    "griewank": lambda *x: (
-        1
-        + sum(t**2 for t in x) / 4000
-        - math.prod(math.cos(t / math.sqrt(i + 1)) for i, t in enumerate(x))
-    ),
-}
-
-
-def test_every_formula_is_held():
-    assert list(FORMULAS) == PLANE
-
-
-@each
+@in_the_plane
 def test_the_loss_is_its_formula(name):
     heights, points = (grid[7::19, 3::19].reshape(441, -1) for grid in landscape(name))
     expected = [[FORMULAS[name](*point)] for point in points.tolist()]
     np.testing.assert_allclose(heights, expected, rtol=1e-11, atol=1e-13)
 
 
-@any_dimension
+@in_any_dimension
 def test_the_loss_is_its_formula_in_five_dimensions(name):
     points = np.random.default_rng(0).uniform(-3, 3, size=(1000, 5))
     expected = [FORMULAS[name](*point) for point in points.tolist()]
@@ -344,7 +265,7 @@ def test_known_values(name, point, value):
     assert float(derivatives(name)[0](jnp.array(point))) == pytest.approx(value, rel=1e-12)
 
 
-# what single pages say
+# what single docstrings say
 
 
 def curvatures(name, point):
@@ -389,19 +310,19 @@ def test_rosenbrock_has_a_worse_minimum_near_minus_one_from_four_dimensions_on(n
         ("saddle", (0.0, 0.0), (-1, 1)),
     ],
 )
-def test_the_curvatures_are_those_on_the_page(name, point, expected):
+def test_the_curvatures_are_those_of_the_docstring(name, point, expected):
     np.testing.assert_allclose(curvatures(name, point), expected, atol=5e-4)
 
 
 def test_the_ravine_is_stationary_at_its_minimizer_only():
-    # ∂f/∂y = 0 on the floor y = sin x only, and there ∂f/∂x = x/4
+    # ∂f/∂y = 0 on the curve y = sin x only, and there ∂f/∂x = x/4
     x = np.linspace(-5, 5, 101)
     slope = jax.jit(jax.vmap(jax.grad(problems.ravine().loss)))
     np.testing.assert_allclose(
         slope(np.stack([x, np.sin(x)], -1)), np.stack([x / 4, 0 * x], -1), atol=1e-14
     )
-    off = slope(np.stack([x, np.sin(x) + 0.1], -1))
-    np.testing.assert_allclose(off[:, 1], 1.0, rtol=1e-12)
+    shifted = slope(np.stack([x, np.sin(x) + 0.1], -1))
+    np.testing.assert_allclose(shifted[:, 1], 1.0, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -424,7 +345,7 @@ def test_worse_minima_are_minima_too(name, point, value):
     assert curvatures(name, point)[0] > 0
 
 
-def test_mccormick_sinks_by_pi_at_every_step_out_of_its_domain():
+def test_mccormick_repeats_outside_its_domain_deeper_by_pi_each_time():
     f, grad, _ = derivatives("mccormick")
     x = minimizers(problems.mccormick())[0]
     for k in range(4):
@@ -434,7 +355,7 @@ def test_mccormick_sinks_by_pi_at_every_step_out_of_its_domain():
         assert np.abs(grad(x - k * math.pi)).max() < 1e-12
 
 
-def test_ackley_is_steep_right_up_to_its_tip_and_level_on_it():
+def test_ackley_is_steep_up_to_its_tip_and_has_gradient_zero_there():
     _, grad, _ = derivatives("ackley")
     assert (grad(jnp.zeros(2)) == 0).all()
     for r in (1e-3, 1e-8, 1e-100):  # 20 · 0.2 / √2
@@ -447,7 +368,7 @@ def test_easom_is_flat_far_from_its_well():
     assert np.abs(derivatives("easom")[1](jnp.array([-3.0, -3.0]))).max() < 1e-25
 
 
-def test_from_its_start_himmelblau_sends_three_optimizers_to_three_wells():
+def test_from_the_start_of_himmelblau_three_optimizers_go_to_three_wells():
     problem = problems.himmelblau()
     wells = set()
     for optimizer in (optax.sgd(0.01), optax.sgd(0.01, momentum=0.9), optax.adam(0.05)):

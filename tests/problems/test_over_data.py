@@ -1,4 +1,4 @@
-"""A loss over data is a mean, in whole and in parts; new data compile nothing new; what does not fit is refused."""
+"""A loss over data is a mean over the examples, in whole and in parts; other data are refused."""
 
 import equinox as eqx
 import jax
@@ -48,7 +48,7 @@ def test_the_loss_is_a_function_of_the_position_alone():
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 12])
-def test_the_mean_over_equal_parts_is_the_whole_and_so_is_that_of_the_gradients(k):
+def test_the_mean_over_equal_parts_is_the_whole_and_so_is_the_mean_of_the_gradients(k):
     problem = fit()
     values, gradients = zip(
         *(part(problem.loss, problem.start(), jnp.asarray(i), k) for i in range(k)), strict=True
@@ -58,7 +58,7 @@ def test_the_mean_over_equal_parts_is_the_whole_and_so_is_that_of_the_gradients(
     np.testing.assert_allclose(np.mean(gradients, 0), gradient, rtol=1e-13)
 
 
-def test_the_parts_follow_one_another_and_come_round():
+def test_the_parts_follow_one_another_and_repeat():
     problem = fit()
     for i in (0, 1, 2, 3, 4, 10**6, -1):
         rows = slice(3 * (i % 4), 3 * (i % 4) + 3)
@@ -75,10 +75,14 @@ def test_which_part_may_be_traced():
     )
 
 
+def scaled_mean(x, data):
+    return data.mean() * x
+
+
 @settings(derandomize=True, deadline=None, max_examples=50)
 @given(st.integers(1, 40), st.integers(1, 45))
-def test_a_number_of_parts_that_does_not_divide_is_refused_and_its_neighbours_named(n, k):
-    loss = MeanLoss(lambda x, data: data.mean() * x, jnp.ones(n))
+def test_a_number_of_parts_that_does_not_divide_is_refused_and_near_divisors_are_named(n, k):
+    loss = MeanLoss(scaled_mean, jnp.ones(n))
     if n % k == 0:
         assert float(loss.part(2.0, 0, k)) == 2
         return
@@ -86,9 +90,10 @@ def test_a_number_of_parts_that_does_not_divide_is_refused_and_its_neighbours_na
         InvalidValue, match=f"`k` is {k}, which does not divide the {n} examples; use "
     ) as caught:
         loss.part(1.0, 0, k)
-    named = [int(word) for word in str(caught.value).rstrip(".").split("use ")[1].split(" or ")]
-    assert named and all(n % d == 0 for d in named)
-    assert not any(n % d == 0 for d in range(min(named[0], k) + 1, k))
+    advice = str(caught.value).rstrip(".").split("use ")[1]
+    divisors = [int(word) for word in advice.split(" or ")]
+    assert divisors and all(n % d == 0 for d in divisors)
+    assert not any(n % d == 0 for d in range(min(divisors[0], k) + 1, k))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ def test_a_loss_over_data_that_is_no_mean_is_refused(fault, n):
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 1000])
-def test_a_penalty_beside_the_mean_leaves_it_a_mean(n):
+def test_a_mean_plus_a_penalty_is_a_mean(n):
     Problem(lambda x, data: ((data - x) ** 2).mean() + 100 * x**2, 0.5, data=np.arange(float(n)))
 
 
@@ -185,23 +190,42 @@ def test_a_batch_of_data_goes_through_vmap():
 # what is refused
 
 
+WITH_NAN = np.where(FEATURES == FEATURES[2, 1], np.nan, FEATURES)
+
+
 @pytest.mark.parametrize(
     "data, kind, words",
     [
-        (3.0, InvalidValue, "`data` is one number; pass an array whose first axis counts the examples"),
+        (
+            3.0,
+            InvalidValue,
+            "`data` is one number; pass an array whose first axis counts the examples",
+        ),
         ((FEATURES, 1.0), InvalidValue, r"`data\[1\]` is one number"),
         ([], InvalidValue, "`data` is empty; pass arrays of at least one example"),
         ((), InvalidValue, "`data` is empty"),
         ((np.ones((0, 3)), np.ones(0)), InvalidValue, "`data` is empty"),
-        ((FEATURES, TARGETS[:-1]), InvalidValue, r"`data\[1\]` has 11 examples but `data\[0\]` has 12; pass arrays"),
-        ({"x": FEATURES, "y": TARGETS[1:]}, InvalidValue, r"`data\['y'\]` has 11 examples but `data\['x'\]` has 12"),
-        ((np.where(FEATURES == FEATURES[2, 1], np.nan, FEATURES), TARGETS), InvalidValue, r"`data\[0\]` is nan at coordinate \(2, 1\)"),
-        ((FEATURES, TARGETS * 1j), InvalidType, r"`data\[1\]` must hold real numbers, got complex128"),
+        (
+            (FEATURES, TARGETS[:-1]),
+            InvalidValue,
+            r"`data\[1\]` has 11 examples but `data\[0\]` has 12; pass arrays",
+        ),
+        (
+            {"x": FEATURES, "y": TARGETS[1:]},
+            InvalidValue,
+            r"`data\['y'\]` has 11 examples but `data\['x'\]` has 12",
+        ),
+        ((WITH_NAN, TARGETS), InvalidValue, r"`data\[0\]` is nan at coordinate \(2, 1\)"),
+        (
+            (FEATURES, TARGETS * 1j),
+            InvalidType,
+            r"`data\[1\]` must hold real numbers, got complex128",
+        ),
         ((FEATURES, ["yes"] * 12), InvalidType, r"`data\[1\]` must hold real numbers, got <U3"),
         ([[1.0, 2.0], [3.0]], InvalidType, "`data` must be one array of numbers"),
         ("iris", InvalidType, "`data` must hold real numbers"),
     ],
-)  # fmt: skip
+)
 def test_data_that_do_not_fit_are_refused_in_one_sentence(data, kind, words):
     with pytest.raises(kind, match=words) as caught:
         fit(data=data)

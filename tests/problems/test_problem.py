@@ -1,4 +1,4 @@
-"""What a problem accepts, what it refuses and in which words."""
+"""A problem accepts any differentiable loss and start, and refuses others in one sentence."""
 
 from typing import NamedTuple
 
@@ -91,10 +91,10 @@ def test_a_stationary_or_enormous_start_is_legal():
 
 
 def test_the_numbers_are_copied_on_entry_and_frozen():
-    x0, best, own = np.array([1.0, 2.0]), np.array([0.0, 0.0]), np.array([3.0, 4.0])
+    x0, best, other = np.array([1.0, 2.0]), np.array([0.0, 0.0]), np.array([3.0, 4.0])
     problem = Problem(bowl, x0, minimizers=best)
-    start = problem.start(own)
-    x0[:], best[:], own[:] = 9, 9, 9
+    start = problem.start(other)
+    x0[:], best[:], other[:] = 9, 9, 9
     assert problem.start().tolist() == [1.0, 2.0] and start.tolist() == [3.0, 4.0]
     assert problem.minimizers is not None and problem.minimizers.tolist() == [[0.0, 0.0]]
     with pytest.raises(ValueError, match="read-only"):
@@ -123,7 +123,7 @@ def test_one_minimizer_may_be_given_flat_and_a_window_as_lists():
 
 def test_a_problem_may_be_made_and_started_inside_a_transformation():
     def slope(scale, x):
-        problem = Problem(lambda z: scale * bowl(z), x)  # it captures a living tracer
+        problem = Problem(lambda z: scale * bowl(z), x)  # the loss captures a tracer
         return jax.grad(problem.loss)(problem.start(2 * x))
 
     scales, starts = jnp.array([1.0, 3.0]), jnp.arange(4.0).reshape(2, 2)
@@ -140,14 +140,14 @@ def test_many_starts_go_through_vmap():
 
 
 def test_the_loss_is_traced_once_and_never_run():
-    seen = []
+    is_traced = []
 
     def loss(x):
-        seen.append(isinstance(x, Tracer))
+        is_traced.append(isinstance(x, Tracer))
         return bowl(x)
 
     Problem(loss, [1.0, 2.0])
-    assert seen == [True]
+    assert is_traced == [True]
 
 
 # starts that are refused
@@ -195,7 +195,7 @@ def test_the_loss_is_traced_once_and_never_run():
         ([10**400, 1], InvalidType, "`x0` must hold real numbers, got object"),
     ],
 )
-def test_a_start_that_is_no_point_is_refused(x0, kind, words):
+def test_a_start_that_is_no_position_is_refused(x0, kind, words):
     with pytest.raises(kind, match=words):
         Problem(bowl, x0)
     with pytest.raises(kind, match=words):
@@ -272,7 +272,8 @@ class Dense(eqx.Module):
     [
         (
             lambda x: x,
-            r"the loss of lambda must return one number, returned shape \(2,\); sum it or take its mean",
+            r"the loss of lambda must return one number, returned shape \(2,\); sum it or take its "
+            "mean",
         ),
         (lambda x: x[:1], r"must return one number, returned shape \(1,\); sum it"),
         (lambda x: None, "must return one number, returned None; return a jax scalar"),
@@ -285,11 +286,13 @@ class Dense(eqx.Module):
         (lambda x: x.sum() * 1j, "must return a real number, returned complex128; .* take .real"),
         (
             uses_numpy,
-            r"the loss of uses_numpy uses numpy on a traced value on line \d+ of test_problem.py; use jax.numpy",
+            r"the loss of uses_numpy uses numpy on a traced value on line \d+ of test_problem.py; "
+            "use jax.numpy",
         ),
         (
             branches,
-            r"branches on a traced value on line \d+ of test_problem.py; use jax.numpy.where for `if`",
+            r"branches on a traced value on line \d+ of test_problem.py; use jax.numpy.where for "
+            "`if`",
         ),
         (
             masked,
@@ -303,7 +306,8 @@ class Dense(eqx.Module):
         (lambda x: x[0] * len(range(x[1].astype(int))), "counts or indexes by a traced value"),
         (
             Dense(jnp.ones(2)),
-            r"the loss of Dense turns a traced value into a Python number on line \d+ of test_problem.py",
+            r"the loss of Dense turns a traced value into a Python number on line \d+ of "
+            "test_problem.py",
         ),
         (lambda: 0.0, "must take one argument, the position: it is called as f"),
         (lambda x, y: x * y, "must take one argument"),
@@ -315,7 +319,7 @@ def test_a_loss_that_cannot_be_minimised_is_refused(loss, words):
         Problem(loss, [1.0, 2.0])
 
 
-def test_the_line_that_is_blamed_is_the_one_at_fault():
+def test_the_line_at_fault_is_named():
     def outer(x):
         return 2 * uses_numpy(x)
 
@@ -340,7 +344,7 @@ def test_what_the_loss_itself_raises_is_kept_with_a_note(error):
     assert "while evaluating the loss of broken" in caught.value.__notes__
 
 
-# the rest
+# other arguments
 
 
 @pytest.mark.parametrize(
@@ -370,7 +374,7 @@ def test_what_the_loss_itself_raises_is_kept_with_a_note(error):
         ({"window": "wide"}, InvalidType, "`window` must hold real numbers"),
     ],
 )
-def test_options_that_say_nothing_are_refused(options, kind, words):
+def test_other_arguments_of_a_wrong_kind_are_refused(options, kind, words):
     with pytest.raises(kind, match=words):
         Problem(bowl, [1.0, 2.0], **options)
 

@@ -1,4 +1,4 @@
-"""On a quadratic every run has a closed form; here each is held against stepping, expm and an ODE solver."""
+"""On a quadratic every run has a closed form: the steps, the matrix exponential, the ODE solver."""
 
 import equinox as eqx
 import jax
@@ -58,7 +58,7 @@ def test_the_loss_is_half_the_quadratic_form(a, b, turn):
     np.testing.assert_allclose(gradient, h @ X0, atol=1e-12)
 
 
-def test_any_dimension_will_do():
+def test_a_quadratic_may_have_any_dimension():
     q = np.linalg.qr(np.random.default_rng(0).normal(size=(7, 7)))[0]
     problem = quadratic(range(1, 8), rotation=q)
     assert problem.dim == 7 and problem.window is None
@@ -228,7 +228,7 @@ def test_gradient_flow_for_two_times_is_the_flow_for_their_sum(a, b, turn, s, t)
 
 
 def oscillated(lam, a, t):
-    """The same from the matrix exponential of (x, x′)."""
+    """The factor of the oscillator, by the matrix exponential of (x, x′)."""
     return scipy.linalg.expm(t * np.array([[0, 1], [-lam, -a]]))[0, 0]
 
 
@@ -261,12 +261,12 @@ def test_the_oscillator_is_the_matrix_exponential_in_every_regime(regime):
 @given(curvature, st.floats(0, 10), st.floats(0, 4))
 def test_the_oscillator_is_the_matrix_exponential_everywhere(lam, a, t):
     expected = oscillated(lam, a, t)
-    got = run(bowl(lam, 1.0), "oscillator", t, np.array([1.0, 0.0]), a)
-    assert float(got[0]) == pytest.approx(expected, rel=1e-9, abs=1e-11)
+    position = run(bowl(lam, 1.0), "oscillator", t, np.array([1.0, 0.0]), a)
+    assert float(position[0]) == pytest.approx(expected, rel=1e-9, abs=1e-11)
 
 
 @pytest.mark.parametrize("a", [0.5, 2.0, 9.0])
-def test_the_oscillator_is_what_an_ode_solver_finds(a):
+def test_the_oscillator_is_the_solution_of_an_ode_solver(a):
     loss = bowl(1.0, 10.0, rotation=0.7)
     h, times = hessian(loss), np.linspace(0, 5, 11)
 

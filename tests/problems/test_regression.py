@@ -1,4 +1,4 @@
-"""Logistic and softmax regression: convexity, curvature, minimizers, and which data they take."""
+"""Logistic and softmax regression: convexity, curvature, minimizers, and the data they accept."""
 
 import sys
 
@@ -15,7 +15,7 @@ from dynopt.errors import DynoptError, EnvironmentProblem, InvalidType, InvalidV
 from dynopt.problems import Problem, logistic_regression, softmax_regression
 
 BOTH = pytest.mark.parametrize(
-    "make, share", [(logistic_regression, 1 / 4), (softmax_regression, 1 / 2)]
+    "make, factor", [(logistic_regression, 1 / 4), (softmax_regression, 1 / 2)]
 )
 SETS = {
     "breast_cancer": (logistic_regression, 569, 30, 2),
@@ -26,7 +26,7 @@ SETS = {
 
 
 @eqx.filter_jit
-def look(loss, x):
+def derivatives(loss, x):
     """f, ∇f and the Hessian in one compilation for each shape."""
     flat, unravel = ravel_pytree(x)
 
@@ -36,9 +36,9 @@ def look(loss, x):
     return f(flat), jax.grad(f)(flat), jax.hessian(f)(flat)
 
 
-def bound(problem: Problem, share) -> float:
+def bound(problem: Problem, factor) -> float:
     features, _ = problem.loss.data
-    return share * np.mean(1 + np.sum(np.asarray(features) ** 2, 1)) + 0.01
+    return factor * np.mean(1 + np.sum(np.asarray(features) ** 2, 1)) + 0.01
 
 
 def minimizer(problem: Problem):
@@ -50,20 +50,20 @@ def minimizer(problem: Problem):
 
 
 @BOTH
-def test_the_curvatures_lie_between_zero_and_the_bound(make, share):
+def test_the_curvatures_lie_between_zero_and_the_bound(make, factor):
     problem = make()
     for seed in range(5):
         draw = np.random.default_rng(seed)
         x = jax.tree.map(lambda leaf: draw.normal(size=leaf.shape) * seed, problem.start())  # noqa: B023
-        curvatures = np.linalg.eigvalsh(look(problem.loss, x)[2])
-        assert curvatures[0] > -1e-15 and curvatures[-1] <= bound(problem, share)
+        curvatures = np.linalg.eigvalsh(derivatives(problem.loss, x)[2])
+        assert curvatures[0] > -1e-15 and curvatures[-1] <= bound(problem, factor)
 
 
 @BOTH
-def test_gradient_descent_goes_down_up_to_twice_the_reciprocal_of_the_bound(make, share):
+def test_gradient_descent_goes_down_up_to_twice_the_reciprocal_of_the_bound(make, factor):
     problem = make()
     far = jax.tree.map(lambda leaf: leaf + 5.0, problem.start())
-    run = iterate(SGD(1.99 / bound(problem, share)), problem, 30, x0=far)
+    run = iterate(SGD(1.99 / bound(problem, factor)), problem, 30, x0=far)
     assert (np.diff(run.loss) < 0).all()
 
 
@@ -74,7 +74,7 @@ def test_gradient_descent_goes_down_up_to_twice_the_reciprocal_of_the_bound(make
 def test_at_the_minimizer_of_logistic_regression_labels_and_probabilities_have_the_same_mean(data):
     problem = logistic_regression(data)
     x = minimizer(problem)
-    value, gradient, hessian = look(problem.loss, x)
+    value, gradient, hessian = derivatives(problem.loss, x)
     assert float(value) == pytest.approx(problem.minimum, rel=1e-13)
     assert np.abs(gradient).max() < 1e-15 and np.linalg.eigvalsh(hessian)[0] > 1e-4
     features, labels = map(np.asarray, problem.loss.data)
@@ -92,7 +92,7 @@ def test_gradient_descent_arrives_at_the_minimizer():
     np.testing.assert_allclose(end, problem.minimizers[0], atol=1e-9)
 
 
-def test_without_penalty_a_line_that_parts_the_classes_is_never_steep_enough():
+def test_without_penalty_separable_classes_have_no_minimizer():
     features = np.array([[-2.0, 0.0], [-1.0, 1.0], [1.0, 0.0], [2.0, 3.0]])
     problem = logistic_regression((features, [0, 0, 1, 1]), penalty=0)
     assert problem.minimizers is None and problem.minimum is None
@@ -103,32 +103,32 @@ def test_without_penalty_a_line_that_parts_the_classes_is_never_steep_enough():
     )  # out of reach of doubles
 
 
-def test_the_same_number_added_to_all_of_b_changes_nothing_and_gradient_descent_keeps_their_sum():
+def test_adding_one_number_to_all_of_b_changes_nothing_and_gradient_descent_keeps_their_sum():
     problem = softmax_regression()
     shifted = {"w": problem.x0["w"], "b": problem.x0["b"] + 7.0}
-    value, gradient, _ = look(problem.loss, problem.start())
-    assert float(look(problem.loss, shifted)[0]) == pytest.approx(float(value), rel=1e-14)
+    value, gradient, _ = derivatives(problem.loss, problem.start())
+    assert float(derivatives(problem.loss, shifted)[0]) == pytest.approx(float(value), rel=1e-14)
     assert abs(gradient[:3].sum()) < 1e-16
     b = iterate(SGD(1.0), problem, 50, x0=shifted).x["b"]
     np.testing.assert_allclose(b.sum(1), 21, rtol=1e-13)
     assert np.abs(b[-1] - b[0]).max() > 1e-3
 
 
-def test_softmax_regression_has_one_minimizer_up_to_that():
+def test_softmax_regression_has_one_minimizer_up_to_such_a_number():
     problem = softmax_regression("iris")
     flat, unravel = ravel_pytree(problem.start())
     ends = []
     for seed in range(2):
         x0 = np.random.default_rng(seed).normal(size=flat.shape)
-        found = scipy.optimize.minimize(
-            lambda x: tuple(map(np.asarray, look(problem.loss, unravel(x))[:2])),
+        result = scipy.optimize.minimize(
+            lambda x: tuple(map(np.asarray, derivatives(problem.loss, unravel(x))[:2])),
             x0,
             jac=True,
             tol=1e-12,
         )
-        x = unravel(jnp.asarray(found.x))
+        x = unravel(jnp.asarray(result.x))
         ends.append(np.concatenate([x["b"] - x["b"].mean(), x["w"].ravel()]))
-        curvatures = np.linalg.eigvalsh(look(problem.loss, x)[2])
+        curvatures = np.linalg.eigvalsh(derivatives(problem.loss, x)[2])
         assert abs(curvatures[0]) < 1e-15 and curvatures[1] > 1e-3
     np.testing.assert_allclose(ends[0], ends[1], atol=1e-5)
 
@@ -153,7 +153,7 @@ def test_a_large_score_keeps_its_digits():
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_the_sets_of_scikit_learn_are_whole_and_standardised(name):
+def test_the_sets_of_scikit_learn_are_complete_and_standardised(name):
     make, examples, features, classes = SETS[name]
     problem = make(name)
     a, labels = map(np.asarray, problem.loss.data)
@@ -208,30 +208,81 @@ def test_without_scikit_learn_one_sentence_says_how_to_get_it(monkeypatch):
 
 
 ROWS = np.arange(8.0).reshape(4, 2)
+LOGISTIC, SOFTMAX = logistic_regression, softmax_regression
 
 
 @pytest.mark.parametrize(
     "make, data, kind, words",
     [
-        (softmax_regression, "iriss", UnknownName, "no data set 'iriss'; did you mean iris"),
-        (logistic_regression, "iris", UnknownName, "no data set 'iris'.* Known: clouds, breast_cancer"),
-        (softmax_regression, ROWS, InvalidType, r"`data` must be a name or \(features, labels\), got array"),
-        (softmax_regression, None, InvalidType, r"`data` must be a name or \(features, labels\), got None"),
-        (softmax_regression, (ROWS[0], [0]), InvalidValue, r"`features` have shape \(2,\); pass \(examples, features\)"),
-        (softmax_regression, (ROWS[:0], []), InvalidValue, r"`features` have shape \(0, 2\)"),
-        (softmax_regression, (ROWS * np.nan, [0, 1, 0, 1]), InvalidValue, r"`features` is nan at coordinate \(0, 0\)"),
-        (softmax_regression, (ROWS, [0, 1, 0]), InvalidValue, r"`labels` have shape \(3,\); pass \(4,\)"),
-        (softmax_regression, (ROWS, [[0], [1], [0], [1]]), InvalidValue, r"`labels` have shape \(4, 1\); pass \(4,\)"),
-        (softmax_regression, (ROWS, [0, 1, 0.5, 1]), InvalidValue, "`labels` is 0.5 at example 2; pass whole numbers"),
-        (softmax_regression, (ROWS, [0, 1, -1, 1]), InvalidValue, "`labels` is -1 at example 2; pass whole numbers"),
-        (softmax_regression, (ROWS, [0, 3, 3, 1]), InvalidValue, "`labels` never are 2, though 3 is the largest; pass 0"),
-        (softmax_regression, (ROWS, [1, 2, 2, 1]), InvalidValue, "`labels` never are 0, though 2 is the largest"),
-        (softmax_regression, (ROWS, [0, 0, 0, 10**12]), InvalidValue, "`labels` never are 1, though 1e.12 is the largest"),
-        (softmax_regression, (ROWS, [0, 0, 0, 0]), InvalidValue, "`labels` never are 1, though 0 is the largest"),
-        (softmax_regression, (ROWS, ["a", "b", "a", "b"]), InvalidType, "`labels` must hold real numbers"),
-        (logistic_regression, (ROWS, [0, 1, 2, 1]), InvalidValue, "`labels` go up to 2; pass 0 and 1, or use softmax"),
+        (SOFTMAX, "iriss", UnknownName, "no data set 'iriss'; did you mean iris"),
+        (LOGISTIC, "iris", UnknownName, "no data set 'iris'.* Known: clouds, breast_cancer"),
+        (SOFTMAX, ROWS, InvalidType, r"`data` must be a name or \(features, labels\), got array"),
+        (SOFTMAX, None, InvalidType, r"`data` must be a name or \(features, labels\), got None"),
+        (
+            SOFTMAX,
+            (ROWS[0], [0]),
+            InvalidValue,
+            r"`features` have shape \(2,\); pass \(examples, features\)",
+        ),
+        (SOFTMAX, (ROWS[:0], []), InvalidValue, r"`features` have shape \(0, 2\)"),
+        (
+            SOFTMAX,
+            (ROWS * np.nan, [0, 1, 0, 1]),
+            InvalidValue,
+            r"`features` is nan at coordinate \(0, 0\)",
+        ),
+        (SOFTMAX, (ROWS, [0, 1, 0]), InvalidValue, r"`labels` have shape \(3,\); pass \(4,\)"),
+        (
+            SOFTMAX,
+            (ROWS, [[0], [1], [0], [1]]),
+            InvalidValue,
+            r"`labels` have shape \(4, 1\); pass \(4,\)",
+        ),
+        (
+            SOFTMAX,
+            (ROWS, [0, 1, 0.5, 1]),
+            InvalidValue,
+            "`labels` is 0.5 at example 2; pass whole numbers",
+        ),
+        (
+            SOFTMAX,
+            (ROWS, [0, 1, -1, 1]),
+            InvalidValue,
+            "`labels` is -1 at example 2; pass whole numbers",
+        ),
+        (
+            SOFTMAX,
+            (ROWS, [0, 3, 3, 1]),
+            InvalidValue,
+            "`labels` never are 2, though 3 is the largest; pass 0",
+        ),
+        (
+            SOFTMAX,
+            (ROWS, [1, 2, 2, 1]),
+            InvalidValue,
+            "`labels` never are 0, though 2 is the largest",
+        ),
+        (
+            SOFTMAX,
+            (ROWS, [0, 0, 0, 10**12]),
+            InvalidValue,
+            "`labels` never are 1, though 1e.12 is the largest",
+        ),
+        (
+            SOFTMAX,
+            (ROWS, [0, 0, 0, 0]),
+            InvalidValue,
+            "`labels` never are 1, though 0 is the largest",
+        ),
+        (SOFTMAX, (ROWS, ["a", "b", "a", "b"]), InvalidType, "`labels` must hold real numbers"),
+        (
+            LOGISTIC,
+            (ROWS, [0, 1, 2, 1]),
+            InvalidValue,
+            "`labels` go up to 2; pass 0 and 1, or use softmax",
+        ),
     ],
-)  # fmt: skip
+)
 def test_data_that_do_not_fit_are_refused_in_one_sentence(make, data, kind, words):
     with pytest.raises(kind, match=words) as caught:
         make(data)
@@ -244,7 +295,7 @@ def test_a_penalty_that_rewards_is_refused(penalty):
         logistic_regression(penalty=penalty)
 
 
-def test_features_may_be_traced_but_labels_must_be_known():
+def test_features_may_be_traced_but_labels_must_be_concrete():
     def value(features):
         problem = logistic_regression((features, [0, 1, 0, 1]))
         assert problem.minimizers is None
@@ -255,12 +306,13 @@ def test_features_may_be_traced_but_labels_must_be_known():
         float(logistic_regression((ROWS, [0, 1, 0, 1])).loss({"w": jnp.ones(2), "b": 0.0}))
     )
     with pytest.raises(
-        InvalidType, match="`labels` are traced.*make the problem outside of jax.jit"
+        InvalidType,
+        match="`labels` are traced, so the number of classes is unknown; make the problem outside",
     ):
         jax.jit(lambda labels: softmax_regression((ROWS, labels)).loss)(jnp.array([0, 1, 0, 1]))
 
 
-def test_whole_labels_written_as_floats_or_booleans_will_do():
+def test_whole_labels_may_be_written_as_floats_or_booleans():
     values = {
         float(logistic_regression((ROWS, y)).loss({"w": np.ones(2), "b": 0.0}))
         for y in ([0, 1, 1, 0], [0.0, 1.0, 1.0, 0.0], [False, True, True, False])

@@ -1,4 +1,4 @@
-"""The tanh network: its points, its start from a key, and the edge of stability that it is there to show."""
+"""The tanh network: its data, its start from a key, and the edge of stability."""
 
 from functools import cache
 
@@ -32,7 +32,7 @@ def test_curvature_rises_to_the_edge_from_below():
     assert start < 0.6 < later < 1
 
 
-def test_the_points_are_chebyshevs_and_the_targets_are_those_of_his_fourth_polynomial():
+def test_the_points_are_chebyshevs_and_the_targets_are_his_fourth_polynomial():
     points, targets = map(np.asarray, made().loss.data)
     assert points.shape == (20, 1)
     np.testing.assert_allclose(np.cos(20 * np.arccos(points)), 0, atol=1e-13)  # the zeros of T₂₀
