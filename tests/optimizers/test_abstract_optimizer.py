@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from dynopt import SGD, AbstractOptimizer, AdaGrad, Averaged
 from dynopt.checks import Scalar
 from dynopt.errors import InvalidValue, UnknownName
 from dynopt.optimizers.base import format_hyperparameter, hyperparameter_defaults
+from dynopt.optimizers.wrappers import AbstractWrapper
 
 
 class OnlyPosition(NamedTuple):
@@ -54,6 +56,17 @@ class RefusesToTell(Descent):
         return NoRepr()
 
 
+class Unprintable(AbstractWrapper):
+    optimizer: AbstractOptimizer
+    secret: object = eqx.field(static=True)
+
+    def wrap_step(self, step, t, y, grad):
+        return step(t, y, grad)
+
+    def vector_field(self, t, y, grad):
+        return self.optimizer.vector_field(t, y, grad)
+
+
 class TakesOptions(Descent):
     def __init__(self, learning_rate, **options):
         self.h = learning_rate / options["speed"]
@@ -81,6 +94,10 @@ def test_no_attribute_makes_a_repr_fail():
     """Neither one that raises, nor a method of that name, nor a value without a repr."""
     optimizer = RefusesToTell(0.1, None, None)
     assert repr(optimizer) == "RefusesToTell(learning_rate=..., step=..., secret=...)"
+    assert (
+        repr(Unprintable(SGD(0.1), optimizer.secret))
+        == "Unprintable(SGD(learning_rate=0.1), secret=...)"
+    )
     half_made = object.__new__(AdaGrad)
     assert repr(half_made) == "AdaGrad(learning_rate=..., initial_accumulator_value=..., eps=...)"
     assert repr(object.__new__(Averaged)) == "Averaged(None)"

@@ -2,17 +2,13 @@
 
 import abc
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import equinox as eqx
 
 from ...errors import InvalidValue
-from ..base import (
-    AbstractOptimizer,
-    format_hyperparameter,
-    must_be_optimizer,
-    replace_fields,
-)
+from ..base import AbstractOptimizer, format_hyperparameter, must_be_optimizer, replace_fields
 from ..twin import optax_parameters
 
 
@@ -49,15 +45,15 @@ def _(optimizer: AbstractDerived, y):
 
 
 class AbstractWrapper(AbstractDerived):
-    """An optimizer that does something to each step, or to each gradient, of another optimizer.
+    """An optimizer that changes each step, or each gradient, of another optimizer.
 
     A subclass defines `wrap_step`, which makes one step of the wrapper from one step of the
-    inner optimizer. It serves the step itself and its series in h.
+    inner optimizer. It is used for the step itself and for its expansion in powers of h.
     """
 
     @abc.abstractmethod
     def wrap_step(self, step: Callable, t, y, grad) -> Any:
-        """One step from time `t`, made of the inner `step(t, y, grad)`."""
+        """One step from time `t`, made from the inner `step(t, y, grad)`."""
 
     def rewrap(self, optimizer: AbstractOptimizer):
         """The same wrapper around another optimizer; its times scale with the time step."""
@@ -76,8 +72,11 @@ class AbstractWrapper(AbstractDerived):
         values = self.hyperparameters()
         arguments = [repr(values.pop("optimizer", None))]
         for name, value in values.items():
+            text = "..."
+            with suppress(Exception):  # a repr must not fail
+                text = _format(value)
             if value is not None:
-                arguments.append(f"{name}={_format(value)}")
+                arguments.append(f"{name}={text}")
         return f"{type(self).__name__}({', '.join(arguments)})"
 
 
