@@ -113,8 +113,9 @@ class Chunks:
         """The number of threads; at least two, so that one prepares a chunk while one computes."""
         if jax.process_count() > 1:
             return 1
-        known = hasattr(os, "sched_getaffinity")
-        cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+        if hasattr(os, "sched_getaffinity"):
+            cores = len(os.sched_getaffinity(0))
         return max(cores // self.mesh.size if self._on_cpu else 1, 2)
 
     @property

@@ -73,8 +73,8 @@ def num_saved(optimizer: AbstractOptimizer, dim: int, dtype, steps: int, save_ev
             "divisor."
         )
     points = steps // save_every + 1
-    if points * dim * (dim + 64) * dtype.itemsize < MAX_BYTES:  # enough for the memory of any
-        return points  # optimizer, so that its own need not be found out
+    if points * dim * (dim + 64) * dtype.itemsize < MAX_BYTES:
+        return points  # there is room for the memory of any optimizer
     point = jax.eval_shape(
         lambda x: optimizer.init(x, lambda x: x), jax.ShapeDtypeStruct((dim,), dtype)
     )

@@ -32,14 +32,14 @@ def describe(value: Any, text: str, name: str, arrays: dict[str, Any]) -> dict[s
     # An optimizer that stores 1 - b1 as h/tau1 gives back 0.9 to one ulp only. Twelve digits are
     # what was typed, as a rule. If they do not make the same optimizer again, all digits do.
     for digits, rtol in ((12, 0.0), (17, 1e-6)):
-        own: dict[str, Any] = {}
+        new_arrays: dict[str, Any] = {}
         try:
-            parts = encode(value, name, own, digits)
-            again = _make(parts, {key: jnp.asarray(array) for key, array in own.items()})
+            parts = encode(value, name, new_arrays, digits)
+            again = _make(parts, {key: jnp.asarray(array) for key, array in new_arrays.items()})
         except Exception:  # a file cannot hold it
             break
         if _equal(again, value, rtol):
-            arrays |= own
+            arrays |= new_arrays
             return {"text": text, "parts": parts}
     return {"text": text}
 

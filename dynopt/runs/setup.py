@@ -43,29 +43,29 @@ class Kept(eqx.Module):
     """
 
     traced: list[Any]
-    rest: "_Rest" = eqx.field(static=True)
+    static: "_Static" = eqx.field(static=True)
 
     def __init__(self, tree: PyTree):
         leaves, structure = jax.tree.flatten(tree)
         self.traced = [leaf for leaf in leaves if isinstance(leaf, Tracer)]
         leaves = [_Traced if isinstance(leaf, Tracer) else leaf for leaf in leaves]
-        self.rest = _Rest(leaves, structure, None if self.traced else tree)
+        self.static = _Static(leaves, structure, None if self.traced else tree)
 
     @property
     def tree(self) -> Any:
         """What was kept; the same object if nothing of it was traced."""
         if not self.traced:
-            return self.rest.tree
+            return self.static.tree
         traced = iter(self.traced)
-        leaves = [next(traced) if leaf is _Traced else leaf for leaf in self.rest.leaves]
-        return jax.tree.unflatten(self.rest.structure, leaves)
+        leaves = [next(traced) if leaf is _Traced else leaf for leaf in self.static.leaves]
+        return jax.tree.unflatten(self.static.structure, leaves)
 
 
 class _Traced:
     """The mark in the place of a traced leaf."""
 
 
-class _Rest:
+class _Static:
     """A tree without its traced leaves. Two are equal if they hold the same objects."""
 
     def __init__(self, leaves: list[Any], structure: Any, tree: PyTree):
@@ -74,7 +74,7 @@ class _Rest:
         self.key = tuple(leaf if isinstance(leaf, numbers) else id(leaf) for leaf in leaves)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Rest):
+        if not isinstance(other, _Static):
             return False
         return self.key == other.key and self.structure == other.structure
 
@@ -124,10 +124,10 @@ def _identity(x: Array) -> Array:
 
 def _closes_over_traced_values(function: Callable, *arguments: Any) -> bool:
     """Whether a call uses a traced value that is no leaf of the function or of its arguments."""
-    arrays, rest = eqx.partition((function, arguments), eqx.is_array)
+    arrays, static = eqx.partition((function, arguments), eqx.is_array)
 
     def call(arrays):
-        function, arguments = eqx.combine(arrays, rest)
+        function, arguments = eqx.combine(arrays, static)
         return function(*arguments)
 
     return not is_concrete(jax.make_jaxpr(call)(arrays).consts)
