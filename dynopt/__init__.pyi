@@ -6,6 +6,9 @@ from . import (
     optimizers as optimizers,
     problems as problems,
 )
+from .analysis import (
+    check_optimizer as check_optimizer,
+)
 from .derivations import (
     Memoryless as Memoryless,
     Modified as Modified,

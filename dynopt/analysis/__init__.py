@@ -18,3 +18,4 @@ from .basins import Basins as Basins, basins as basins
 from .sensitivity import Sensitivity as Sensitivity, sensitivity as sensitivity
 from .inside import Inside as Inside, inside as inside
 from .suggested_rates import suggested_rates as suggested_rates
+from .check_optimizer import ContractCheck as ContractCheck, check_optimizer as check_optimizer
