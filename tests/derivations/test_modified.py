@@ -179,6 +179,11 @@ def test_the_map_is_unchanged():
     )
 
 
+def test_its_hyperparameters_make_it_again():
+    optimizer = Modified(SGD(0.1), 3)
+    assert repr(Modified(**optimizer.hyperparameters())) == repr(optimizer)
+
+
 def test_refining_refines_the_inner_optimizer():
     assert repr(Modified(SGD(0.1), 3).refine(2)) == "Modified(SGD(learning_rate=0.05), order=3)"
 
