@@ -1,6 +1,7 @@
 """The modified flow: it comes nearer to the map than the flow that it corrects."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -27,7 +28,7 @@ from .drawing.runs import Entry
 from .drawing.style import background, mix_colors
 from .drawing.words import count_noun, failure, format_number, format_point, join_words
 from .plane.landscape import draw_on_contours
-from .plane.window import PLANE, SLIDE_ASPECT, smallest_visible
+from .plane.window import PLANE, smallest_visible
 
 NEARER = 0.8  # of the error against the flow: a larger error is called "hardly nearer"
 MAX_DOTS = 50  # along one path
@@ -82,13 +83,7 @@ def draw(
     **Raises:** `InvalidValue` if the problem has other than two coordinates, or the results are of
     several problems.
     """
-    results = _planar(results)
-    fill = SLIDE_ASPECT if ax is None and style == "slides" else None
-
-    def paint_with_scale(frame: Axes, results: list[ModifiedComparison]) -> Panel:
-        return paint(frame, results, scale=ax is None, fill=fill)
-
-    return draw_picture(paint_with_scale, describe, results, ax, style)
+    return draw_picture(partial(paint, scale=ax is None), describe, _planar(results), ax, style)
 
 
 def describe(results: ModifiedComparison | list[ModifiedComparison]) -> str:

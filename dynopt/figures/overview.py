@@ -1,6 +1,5 @@
 """The overview: all figures of one problem in one picture."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +15,7 @@ from .drawing.captions import (
     problem_name,
     solver_sentence,
 )
-from .drawing.picture import Painter, Panel, Picture, draw_panels
+from .drawing.picture import Painter, Picture, draw_panels, painter
 from .drawing.results import must_share_problem, result_list
 from .drawing.style import context
 from .drawing.words import format_number, join_words, literal
@@ -108,16 +107,12 @@ def _painters(
 ) -> dict[str, Painter]:
     """What draws each panel that there is, in reading order."""
     moving = [comparison for comparison in comparisons if hasattr(comparison.map.y, "p")]
-
-    def fixed(paint: Callable[..., Panel], results: list) -> Painter:
-        return lambda ax, fill: paint(ax, results)
-
     painters = {
-        "paths": lambda ax, fill: paths.paint(ax, comparisons, fill=fill),
-        "loss": fixed(loss.paint, comparisons),
-        "phase": fixed(phase.paint, moving),
-        "global_error": fixed(global_error.paint, comparisons),
-        "local_error": fixed(local_error.paint, local_errors),
+        "paths": painter(paths.paint, comparisons),
+        "loss": painter(loss.paint, comparisons),
+        "phase": painter(phase.paint, moving),
+        "global_error": painter(global_error.paint, comparisons),
+        "local_error": painter(local_error.paint, local_errors),
         "order": lambda ax, fill: replace(order.paint(ax, orders), handles=[]),
     }
     missing = {
@@ -126,7 +121,7 @@ def _painters(
         "local_error": not local_errors,
         "order": not orders,
     }
-    return {name: painter for name, painter in painters.items() if not missing.get(name)}
+    return {name: paint for name, paint in painters.items() if not missing.get(name)}
 
 
 def _mosaic(painters: dict[str, Painter]) -> list[list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 from ..checks import whole_number
 from ..errors import InvalidType, InvalidValue
 from .drawing.captions import solver_sentence
-from .drawing.picture import Painter, Panel, Picture, draw_panels
+from .drawing.picture import Panel, Picture, draw_panels, painter
 from .drawing.style import context
 
 WIDTH = 0.62  # of each panel, in widths of a picture of its own
@@ -51,18 +51,11 @@ def draw(
         draw_panels(
             picture,
             [picture.add_subplot(rows, columns, i + 1) for i in range(len(checked))],
-            [_painter(figure, results) for figure, results, _ in checked],
+            [painter(figure.paint, results) for figure, results, _ in checked],
             caption=lambda painted: _caption([results for _, results, _ in checked], painted),
             titles=[title for _, _, title in checked],
         )
         return picture
-
-
-def _painter(figure: ModuleType, results: list[Any]) -> Painter:
-    """Paints the figure; it fills its frame if the figure can do so."""
-    if "fill" in signature(figure.paint).parameters:
-        return lambda ax, fill: figure.paint(ax, results, fill=fill)
-    return lambda ax, fill: figure.paint(ax, results)
 
 
 def _description(figure: ModuleType, results: list[Any], title: str) -> str:

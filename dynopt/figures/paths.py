@@ -26,7 +26,7 @@ from .plane.residual import (
     residual_sentences,
     residuals,
 )
-from .plane.window import PLANE, SLIDE_ASPECT, smallest_visible
+from .plane.window import PLANE, smallest_visible
 
 
 def draw(
@@ -61,13 +61,7 @@ def draw(
     comparisons = result_list(results, Comparison, "analysis.compare")
     chosen = _plane(comparisons, plane, origin)
     off_plane = residuals(comparisons, chosen)
-    paint_chosen = partial(
-        paint,
-        scale=ax is None,
-        fill=SLIDE_ASPECT if ax is None and style == "slides" else None,
-        plane=chosen,
-        off_plane=off_plane,
-    )
+    paint_chosen = partial(paint, scale=ax is None, plane=chosen, off_plane=off_plane)
     describe_chosen = partial(_describe, plane=chosen, off_plane=off_plane)
     return draw_picture(paint_chosen, describe_chosen, comparisons, ax, style)
 

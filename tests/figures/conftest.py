@@ -1,63 +1,84 @@
 """Results to draw: made by hand, and one by `analysis`."""
 
+from typing import Any
+
 import pytest
 from scenes import (
-    PAGES,
+    OPTIMIZERS,
     SCENES,
     STEPS,
-    made_energies,
-    made_gap,
-    made_local_error,
-    made_order,
+    make_basins,
+    make_comparison,
+    make_local_error,
+    make_lyapunov,
+    make_modified,
+    make_order,
+    make_rescaling,
+    make_sensitivity,
+    make_stability,
     scene,
+    three_stars,
 )
 
-from dynopt import SGD, Momentum, Status
+from dynopt import SGD, Momentum, Status, figures
 from dynopt.analysis import Comparison, LocalError, Lyapunov, Order, compare
 
 
 @pytest.fixture(scope="session")
 def comparisons() -> dict[str, list[Comparison]]:
-    """All pages on all scenes."""
-    return {name: [made_gap(optimizer, scene(name)) for optimizer in PAGES] for name in SCENES}
+    """All optimizers on all scenes."""
+    return {
+        name: [make_comparison(optimizer, scene(name)) for optimizer in OPTIMIZERS]
+        for name in SCENES
+    }
 
 
 @pytest.fixture(scope="session")
 def local_errors(comparisons) -> dict[str, list[LocalError]]:
-    return {
-        name: [made_local_error(comparison) for comparison in made]
-        for name, made in comparisons.items()
-    }
+    return {name: list(map(make_local_error, many)) for name, many in comparisons.items()}
 
 
 @pytest.fixture(scope="session")
-def energies(comparisons) -> dict[str, list[Lyapunov]]:
-    return {
-        name: [energy for comparison in made for energy in made_energies(comparison)]
-        for name, made in comparisons.items()
-    }
+def lyapunovs(comparisons) -> dict[str, list[Lyapunov]]:
+    return {name: list(map(make_lyapunov, many)) for name, many in comparisons.items()}
 
 
 @pytest.fixture(scope="session")
 def orders() -> dict[str, list[Order]]:
-    slopes = {"SGD": 1.0, "Momentum": 1.01, "RMSprop": 0.5, "Adam": 0.99}
+    lines = list(zip(OPTIMIZERS, (1.0, 1.01, 0.5, 0.99), (3, 1, 0.5, 0.1), strict=True))
     return {
-        name: [
-            made_order(p, scene(name), slopes[type(p).__name__], s)
-            for p, s in zip(PAGES, (3, 1, 0.5, 0.1), strict=True)
-        ]
+        name: [make_order(optimizer, scene(name), slope, size) for optimizer, slope, size in lines]
         for name in SCENES
     }
 
 
 @pytest.fixture(scope="session")
 def diverged() -> Comparison:
-    """Gradient descent with a learning rate beyond 2/λ = 0.2; its flow does nothing of the sort."""
-    comparison = made_gap(SGD(0.4), scene("bowl"))
+    """Gradient descent with a learning rate beyond 2/λ = 0.2, where its flow still converges."""
+    comparison = make_comparison(SGD(0.4), scene("bowl"))
     assert comparison.map.status == Status.diverged and comparison.flow.status == Status.ok
     return comparison
 
 
 @pytest.fixture(scope="session")
-def true_gap() -> Comparison:
+def measured() -> Comparison:
+    """A comparison that `analysis` has made."""
     return compare(Momentum(0.01), scene("bowl"), STEPS)
+
+
+@pytest.fixture(scope="session")
+def arguments(comparisons, local_errors, lyapunovs, orders) -> dict[str, tuple[Any, ...]]:
+    """What `draw` of each figure is given, on the bowl; that of a new figure gets comparisons."""
+    bowl = comparisons["bowl"]
+    special = {
+        "local_error": (local_errors["bowl"],),
+        "order": (orders["bowl"],),
+        "modified": ([make_modified(comparison) for comparison in bowl],),
+        "lyapunov": (lyapunovs["bowl"],),
+        "stability": (make_stability(),),
+        "basins": (make_basins(SGD(0.1), three_stars()),),
+        "sweep": (make_sensitivity(Momentum(0.1), three_stars()),),
+        "rescaling": ([make_rescaling(comparison) for comparison in bowl],),
+        "overview": (bowl, local_errors["bowl"], orders["bowl"]),
+    }
+    return {name: special.get(name, (bowl,)) for name in figures.catalogue}

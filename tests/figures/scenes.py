@@ -1,18 +1,22 @@
 """Results to draw, made by hand: a picture needs only their shape."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 
-from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, iterate
+from dynopt import SGD, Adam, Modified, Momentum, Problem, RMSprop, Status, Trajectory, iterate
 from dynopt.analysis import (
     Basins,
     Comparison,
     LocalError,
     Lyapunov,
+    ModifiedComparison,
     Order,
     Rescaling,
     Sensitivity,
@@ -20,13 +24,14 @@ from dynopt.analysis import (
 )
 
 STEPS = 40
-PAGES = (SGD(0.01), Momentum(0.01), RMSprop(0.02), Adam(0.05))
+OPTIMIZERS = (SGD(0.01), Momentum(0.01), RMSprop(0.02), Adam(0.05))
+KEYS = ("sgd", "momentum", "rmsprop", "adam")
 
 
 class Mixture(eqx.Module):
-    """One loss that is four, so that one compilation serves all: a bowl, a valley, four wells, many wells."""
+    """One loss that is four, compiled once: a bowl, a valley, four wells, many wells."""
 
-    share: Any
+    weights: Any
 
     def __call__(self, x):
         a, b = x[..., 0], x[..., 1]
@@ -34,7 +39,7 @@ class Mixture(eqx.Module):
         valley = (100 * (b - a**2) ** 2 + (1 - a) ** 2) / 50
         wells = ((a**2 + b - 11) ** 2 + (a + b**2 - 7) ** 2) / 20
         ripples = 20 + a**2 + b**2 - 10 * (jnp.cos(2 * jnp.pi * a) + jnp.cos(2 * jnp.pi * b))
-        return self.share @ jnp.stack([bowl, valley, wells, ripples])
+        return self.weights @ jnp.stack([bowl, valley, wells, ripples])
 
 
 SCENES = {
@@ -48,35 +53,61 @@ SCENES = {
 
 def scene(name: str) -> Problem:
     which, start, minimizers, window = SCENES[name]
-    minimum = None if minimizers is None else 0.0
     return Problem(
         Mixture(jnp.eye(4)[which]),
         start,
         name=name,
         minimizers=minimizers,
-        minimum=minimum,
+        minimum=None if minimizers is None else 0.0,
         window=window,
     )
 
 
-def flow_like(optimizer, problem: Problem, steps: int):
-    """The map on a clock sixteen times finer passes for the flow: no solver has to be compiled."""
+STARS = [[1.0, 0.0], [-1.0, 0.5], [0.0, -1.5]]
+
+
+def three_stars(name: str = "three") -> Problem:
+    """A problem that states three minimizers and a window, for basins."""
+    return Problem(
+        scene("wells").loss,
+        [0.0, 0.0],
+        name=name,
+        minimizers=STARS,
+        minimum=0.0,
+        window=((-3, 3), (-2, 2)),
+    )
+
+
+def make_flow(optimizer, problem: Problem, steps: int) -> Trajectory:
+    """The map with a time step 16 times finer in place of the flow: no solver is compiled."""
     fine = iterate(optimizer.refine(16), problem, 16 * steps, save_every=16, throw=False)
     stats = fine.stats | {"solver": "Tsit5", "solver_steps": 99, "rtol": 1e-11, "atol": 1e-14}
     return dataclasses.replace(fine, kind="flow", stats=stats)
 
 
-def made_gap(optimizer, problem: Problem, steps: int = STEPS) -> Comparison:
-    map, flow = (
-        iterate(optimizer, problem, steps, throw=False),
-        flow_like(optimizer, problem, steps),
-    )
+def make_comparison(optimizer, problem: Problem, steps: int = STEPS) -> Comparison:
+    map = iterate(optimizer, problem, steps, throw=False)
+    flow = make_flow(optimizer, problem, steps)
     error = jnp.linalg.norm(map.y.x - flow.y.x, axis=-1)
     error = jnp.where(jnp.isfinite(error), error, jnp.nan)
     return Comparison(map.t, error, jnp.full_like(error, 1e-9), map, flow, optimizer, problem)
 
 
-def made_local_error(comparison: Comparison) -> LocalError:
+def make_modified(
+    comparison: Comparison, fraction: float = 0.1, order: int = 2
+) -> ModifiedComparison:
+    """A modified flow with a fraction of the error of the flow, without a solver."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # RMSprop and its memory that starts at 0
+        optimizer = Modified(comparison.optimizer, order)
+    map, flow = comparison.map, comparison.flow
+    y = jax.tree.map(lambda m, f: m + fraction * (f - m), map.y, flow.y)
+    flow, error = dataclasses.replace(flow, y=y), fraction * comparison.error
+    modified = dataclasses.replace(comparison, optimizer=optimizer, flow=flow, error=error)
+    return ModifiedComparison(comparison, modified)
+
+
+def make_local_error(comparison: Comparison) -> LocalError:
     error = jnp.abs(jnp.diff(comparison.error)) + 1e-6
     return LocalError(
         comparison.t[:-1],
@@ -88,54 +119,70 @@ def made_local_error(comparison: Comparison) -> LocalError:
     )
 
 
-def made_order(
+def make_order(
     optimizer, problem: Problem, slope: float, size: float = 1.0, left_out: int = 2
 ) -> Order:
     h = float(optimizer.h) / 2 ** np.arange(7)
     error = size * h**slope * np.where(np.arange(7) < left_out, 1.3, 1.0)
-    pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
-    floor = 1e-15 / h
-    own = {"time": 50 * float(optimizer.h), "optimizer": optimizer, "problem": problem}
     return Order(
-        h,
-        error,
-        pairwise,
-        slope,
-        0.002,
-        (left_out, 6),
-        floor,
-        1e-13,
-        optimizer.regularity.order,
-        **own,
+        h=h,
+        error=error,
+        pairwise=np.diff(np.log(error)) / np.diff(np.log(h)),
+        slope=slope,
+        stderr=0.002,
+        window=(left_out, 6),
+        floor=1e-15 / h,
+        solver_error=1e-13,
+        expected=optimizer.regularity.order,
+        time=50 * float(optimizer.h),
+        dtype="float64",
+        solver="Tsit5",
+        reason="",
+        optimizer=optimizer,
+        problem=problem,
     )
 
 
-def made_energies(comparison: Comparison) -> list[Lyapunov]:
-    """The loss passes for the energy of every page."""
-    made = []
-    for run in (comparison.map, comparison.flow):
-        rise = jnp.maximum(jnp.diff(run.loss, prepend=run.loss[:1]), 0)
-        made.append(Lyapunov(run.t, run.loss, rise, run, comparison.optimizer, comparison.problem))
-    return made
+def without_fit(order: Order, error: np.ndarray, reason: str) -> Order:
+    nan = float("nan")
+    return dataclasses.replace(
+        order, window=None, slope=nan, stderr=nan, error=error, reason=reason
+    )
 
 
-def made_rescaling(
-    comparison: Comparison, scale: float = 1 / 3, power: float = 1.0, away: float = 1e-15
+def make_lyapunov(comparison: Comparison) -> Lyapunov:
+    """The loss in place of the Lyapunov function of every optimizer."""
+    map, flow = comparison.map, comparison.flow
+    return Lyapunov(map.t, map.loss, flow.loss, map, flow, comparison.optimizer, comparison.problem)
+
+
+def with_rises(lyapunov: Lyapunov, map=(), flow=()) -> Lyapunov:
+    """The same runs with a function that rises by so much in its first steps, and then falls."""
+    steps = len(lyapunov.t) - 1
+
+    def values(rises):
+        value = [1.0]
+        for rise in (*rises, *[0.0] * (steps - len(rises))):
+            value.append(value[-1] + rise if rise else 0.9 * value[-1])
+        return jnp.array(value)
+
+    return dataclasses.replace(lyapunov, map_value=values(map), flow_value=values(flow))
+
+
+def make_rescaling(
+    comparison: Comparison, scale: float = 1 / 3, power: float = 1.0, distance: float = 1e-15
 ) -> Rescaling:
-    """The map, a little away, passes for the run at the corrected rate, and the flow for that at the same rate."""
-    optimizer, same = comparison.optimizer, dataclasses.replace(comparison.flow, kind="map")
-    factor = scale ** (1 + power)
-    near = dataclasses.replace(
-        comparison.map, y=comparison.map.y._replace(x=comparison.map.y.x + away)
-    )
-    apart = jnp.where(jnp.isfinite(comparison.error), away, jnp.nan), comparison.error
+    """Three runs: the map, its flow at the same rate, and the map moved by a little as corrected."""
+    map, optimizer = comparison.map, comparison.optimizer
+    moved = dataclasses.replace(map, y=map.y._replace(x=map.y.x + distance))
     return Rescaling(
-        comparison.map,
-        same,
-        near,
-        *apart,
+        map,
+        dataclasses.replace(comparison.flow, kind="map"),
+        moved,
+        jnp.where(jnp.isfinite(comparison.error), distance, jnp.nan),
+        comparison.error,
         power,
-        factor,
+        scale ** (1 + power),
         scale,
         optimizer,
         optimizer,
@@ -143,10 +190,10 @@ def made_rescaling(
     )
 
 
-def made_stability(
+def make_stability(
     n: int = 41, m: int = 31, reach: float = 4.2, curvature: float = 1.0
 ) -> Stability:
-    """The heavy ball's, by its closed forms."""
+    """The stability of the heavy ball, by its closed forms."""
     rate, value = np.linspace(0, reach, n + 1)[1:], np.linspace(0, 1, m, endpoint=False)
     trace = 1 + value[:, None] - rate
     root = np.sqrt(trace**2 - 4 * value[:, None] + 0j)
@@ -156,20 +203,20 @@ def made_stability(
     return Stability(rate / curvature, value, radius, (2 + 2 * value) / curvature, best, **own)
 
 
-def made_basins(
-    optimizer, problem: Problem, away: float = 0.5, failing: bool = False, n: int = 21
+def make_basins(
+    optimizer, problem: Problem, shift: float = 0.5, failing: bool = False, n: int = 21
 ) -> Basins:
-    """The nearest minimizer, and for the map that of a start a little to the right."""
+    """The nearest minimizer, and for the map that of a start shifted to the right."""
     x, y = np.linspace(-3, 3, n), np.linspace(-2, 2, n)
     grid, stars = np.stack(np.meshgrid(x, y), -1)[:, :, None], np.asarray(problem.minimizers)
     flow = np.linalg.norm(grid - stars, axis=-1).argmin(-1)
-    map = np.linalg.norm(grid + np.array([away, 0]) - stars, axis=-1).argmin(-1)
+    map = np.linalg.norm(grid + np.array([shift, 0]) - stars, axis=-1).argmin(-1)
     failed = np.full_like(map, failing, bool) & (y[:, None] > 1.5)
     return Basins(x, y, np.where(failed, -1, map), flow, failed, optimizer, problem, 300)
 
 
-def made_sensitivity(optimizer, problem: Problem, n: int = 31, m: int = 21) -> Sensitivity:
-    """Of a quadratic mode of curvature 4 from 1: the boundary is that of the heavy ball."""
+def make_sensitivity(optimizer, problem: Problem, n: int = 31, m: int = 21) -> Sensitivity:
+    """The runs of a quadratic mode of curvature 4 from 1, with the boundary of the heavy ball."""
     rate, value = np.geomspace(1e-3, 2, n), np.linspace(0, 0.95, m)
     boundary = (2 + 2 * value) / 4
     beyond = rate > boundary[:, None]
@@ -180,33 +227,47 @@ def made_sensitivity(optimizer, problem: Problem, n: int = 31, m: int = 21) -> S
     )
 
 
-def elsewhere(comparison: Comparison, problem: Problem) -> Comparison:
-    """The same runs, said to be on another problem."""
+def on_problem(comparison: Comparison, problem: Problem) -> Comparison:
+    """The same runs, as if they were on another problem."""
     return dataclasses.replace(comparison, problem=problem)
 
 
 def with_runs(comparison: Comparison, change) -> Comparison:
-    """The same result with other arrays along map and flow; `change` takes and gives what grows with time."""
-    runs = {
-        kind: dataclasses.replace(
-            run, **dict(zip(("t", "y", "loss"), change((run.t, run.y, run.loss)), strict=True))
-        )
-        for kind, run in (("map", comparison.map), ("flow", comparison.flow))
-    }
+    """The comparison with other arrays along map and flow; `change` maps three arrays over time."""
+    runs = {}
+    for kind, run in (("map", comparison.map), ("flow", comparison.flow)):
+        t, y, loss = change((run.t, run.y, run.loss))
+        runs[kind] = dataclasses.replace(run, t=t, y=y, loss=loss)
     t, error, solver_error = change((comparison.t, comparison.error, comparison.solver_error))
     return dataclasses.replace(comparison, t=t, error=error, solver_error=solver_error, **runs)
 
 
-def found(ax, gid: str) -> Any:
-    """The one artist of that name."""
-    (artist,) = [a for a in ax.get_children() if a.get_gid() == gid]
-    return artist
+def artist(ax, gid: str) -> Any:
+    """The only artist with this gid."""
+    (one,) = [a for a in ax.get_children() if a.get_gid() == gid]
+    return one
 
 
 def gids(ax) -> set[str]:
     return {a.get_gid() for a in ax.get_children() if a.get_gid()}
 
 
-def keys(ax) -> list[str]:
-    """What stands in the rows of names and keys."""
-    return [t.get_text() for a in ax.artists if a.get_gid() == "names" for t in a.get_texts()]
+def legend_texts(ax) -> list[str]:
+    """The texts of the legend above the frame."""
+    legends = [a for a in ax.artists if a.get_gid() == "legend"]
+    return [text for a in legends for t in a.get_texts() if (text := t.get_text())]
+
+
+def one_line(text: str) -> str:
+    """Text as it reads: without line breaks and hard spaces."""
+    return " ".join(text.replace("\xa0", " ").split())
+
+
+def title(drawing) -> str:
+    """The title of axes, or of the first frame of a picture."""
+    ax = drawing if isinstance(drawing, Axes) else drawing.axes[0]
+    return one_line(ax.get_title())
+
+
+def caption(picture) -> str:
+    return one_line(picture.get_supxlabel())

@@ -1,6 +1,7 @@
 """What is drawn is what was measured, number by number."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,121 +12,99 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scenes import (
+    KEYS,
     STEPS,
-    elsewhere,
-    found,
+    artist,
+    caption,
     gids,
-    keys,
-    made_basins,
-    made_rescaling,
-    made_sensitivity,
-    made_stability,
+    legend_texts,
+    on_problem,
+    one_line,
     scene,
+    title,
     with_runs,
 )
 
-from dynopt import SGD, Momentum, Problem, figures
+from dynopt import Problem, figures
 from dynopt.figures import Picture, global_error, loss, overview, paths, phase
-from dynopt.figures.drawing.runs import entries, handles
-from dynopt.figures.drawing.words import number
+from dynopt.figures.drawing.runs import entries, legend_handles
 
-KEYS = ("sgd", "momentum", "rmsprop", "adam")
+OF_RUNS = ("paths", "loss", "global_error", "local_error", "order", "phase", "lyapunov", "overview")
 
 
-def frame(picture) -> Axes:
+def frame(picture) -> Any:
     return picture.axes[0]
 
 
 def words(figure) -> str:
     return " ".join(
-        text.get_text().replace("\n", " ") for text in figure.findobj(Text) if text.get_visible()
+        one_line(text.get_text()) for text in figure.findobj(Text) if text.get_visible()
     )
 
 
 @pytest.fixture(scope="module")
-def pictures(comparisons, local_errors, orders, energies) -> dict[str, Picture]:
-    """Those of one list of runs."""
-    shown = {
-        "local_error": local_errors["bowl"],
-        "order": orders["bowl"],
-        "energy": energies["bowl"],
-    }
-    drawn = {
-        name: module.draw(shown.get(name, comparisons["bowl"]))
-        for name, module in figures.catalogue.items()
-        if name not in ("modified", "stability", "basins", "sweep", "rescaling", "overview")
-    }
-    return drawn | {
-        "overview": overview.draw(comparisons["bowl"], local_errors["bowl"], orders["bowl"])
-    }
+def pictures(arguments) -> dict[str, Picture]:
+    """The pictures of the same runs."""
+    return {name: figures.catalogue[name].draw(*arguments[name]) for name in OF_RUNS}
 
 
-def test_the_catalogue_lists_the_pictures_in_teaching_order():
-    runs = ["paths", "loss", "gap", "local_error", "order", "phase", "modified", "energy"]
-    assert list(figures.catalogue) == [
-        *runs,
-        "stability",
-        "basins",
-        "sweep",
-        "rescaling",
-        "overview",
-    ]
-    for module in figures.catalogue.values():
+def test_the_catalogue_holds_each_figure_under_its_own_name():
+    names = list(figures.catalogue)
+    assert names[0] == "paths" and names[-1] == "overview"
+    for name, module in figures.catalogue.items():
+        assert module.__name__ == f"dynopt.figures.{name}" and module is getattr(figures, name)
         assert callable(module.draw) and callable(module.describe) and module.draw.__doc__
 
 
 @pytest.mark.parametrize("kind", ["map", "flow"])
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
 def test_paths_hold_the_trajectories_exactly(pictures, comparisons, i, kind):
-    line = found(frame(pictures["paths"]), f"{kind} {KEYS[i]}")
+    line = artist(frame(pictures["paths"]), f"{kind} {KEYS[i]}")
     np.testing.assert_array_equal(line.get_xydata(), getattr(comparisons["bowl"][i], kind).y.x)
 
 
 @pytest.mark.parametrize("kind", ["map", "flow"])
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
 def test_the_loss_holds_the_trajectories_exactly(pictures, comparisons, i, kind):
-    line = found(frame(pictures["loss"]), f"{kind} {KEYS[i]}")
+    line = artist(frame(pictures["loss"]), f"{kind} {KEYS[i]}")
     np.testing.assert_array_equal(line.get_ydata(), getattr(comparisons["bowl"][i], kind).loss)
 
 
-def test_the_loss_is_counted_from_the_known_minimum_or_else_from_nothing(comparisons):
+def test_the_loss_is_counted_from_the_minimum_if_that_is_known(comparisons):
     sgd = comparisons["bowl"][0]
     deep = Problem(sgd.problem.loss, [-2.0, 1.5], name="deep", minimum=-5.0)
-    ax = frame(loss.draw(elsewhere(sgd, deep)))
-    np.testing.assert_array_equal(found(ax, "map sgd").get_ydata(), np.asarray(sgd.map.loss) + 5)
+    ax = frame(loss.draw(on_problem(sgd, deep)))
+    np.testing.assert_array_equal(artist(ax, "map sgd").get_ydata(), np.asarray(sgd.map.loss) + 5)
     assert ax.get_ylabel() == "loss above minimum  f(x) − f*" and ax.get_yscale() == "log"
     unknown = Problem(sgd.problem.loss, [-2.0, 1.5], name="unknown")
-    ax = frame(loss.draw(elsewhere(sgd, unknown)))
-    np.testing.assert_array_equal(found(ax, "map sgd").get_ydata(), sgd.map.loss)
+    ax = frame(loss.draw(on_problem(sgd, unknown)))
+    np.testing.assert_array_equal(artist(ax, "map sgd").get_ydata(), sgd.map.loss)
     assert ax.get_ylabel() == "loss  f(x)" and ax.get_yscale() == "linear"
 
 
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
-def test_gap_and_local_error_hold_the_errors_exactly(pictures, comparisons, local_errors, i):
-    for name, result in (("gap", comparisons["bowl"][i]), ("local_error", local_errors["bowl"][i])):
+def test_global_and_local_error_are_drawn_exactly(pictures, comparisons, local_errors, i):
+    for name, result in (
+        ("global_error", comparisons["bowl"][i]),
+        ("local_error", local_errors["bowl"][i]),
+    ):
         ax = frame(pictures[name])
-        np.testing.assert_array_equal(
-            found(ax, f"{name.replace('_', ' ')} {KEYS[i]}").get_ydata(), result.error
-        )
-        np.testing.assert_array_equal(
-            found(ax, f"solver error {KEYS[i]}").get_ydata(), result.solver_error
-        )
+        line = artist(ax, f"{name.replace('_', ' ')} {KEYS[i]}")
+        np.testing.assert_array_equal(line.get_ydata(), result.error)
+        line = artist(ax, f"solver error {KEYS[i]}")
+        np.testing.assert_array_equal(line.get_ydata(), result.solver_error)
 
 
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
-def test_the_order_holds_gaps_fit_and_floor_exactly(pictures, orders, i):
+def test_the_order_holds_errors_fit_and_floor_exactly(pictures, orders, i):
     ax, result = frame(pictures["order"]), orders["bowl"][i]
-    np.testing.assert_array_equal(
-        found(ax, f"gaps {KEYS[i]}").get_xydata(), np.stack([result.h, result.error], 1)
-    )
-    np.testing.assert_array_equal(found(ax, f"window {KEYS[i]}").get_ydata(), result.error[2:])
-    np.testing.assert_array_equal(found(ax, f"floor {KEYS[i]}").get_ydata(), result.floor)
-    h, fit = found(ax, f"fit {KEYS[i]}").get_data()
+    errors, window = artist(ax, f"errors {KEYS[i]}"), artist(ax, f"window {KEYS[i]}")
+    np.testing.assert_array_equal(errors.get_xydata(), np.stack([result.h, result.error], 1))
+    np.testing.assert_array_equal(window.get_ydata(), result.error[2:])
+    np.testing.assert_array_equal(artist(ax, f"floor {KEYS[i]}").get_ydata(), result.floor)
+    h, fit = artist(ax, f"fit {KEYS[i]}").get_data()
     np.testing.assert_allclose(np.diff(np.log(fit)) / np.diff(np.log(h)), result.slope)
-    assert (
-        found(ax, f"gaps {KEYS[i]}").get_markerfacecolor()
-        != found(ax, f"window {KEYS[i]}").get_markerfacecolor()
-    )
+    assert errors.get_markerfacecolor() != window.get_markerfacecolor()
 
 
 @pytest.mark.parametrize("coordinate", [0, 1])
@@ -134,179 +113,154 @@ def test_the_phase_plane_holds_position_and_velocity(comparisons, coordinate):
     for kind in ("map", "flow"):
         y = getattr(comparisons["bowl"][1], kind).y
         np.testing.assert_array_equal(
-            found(ax, f"{kind} momentum").get_xydata(), np.stack([y.x, y.p], -1)[:, coordinate]
+            artist(ax, f"{kind} momentum").get_xydata(), np.stack([y.x, y.p], -1)[:, coordinate]
         )
     assert "map sgd" not in gids(ax)
     assert ax.get_ylabel() == f"velocity p{'₁₂'[coordinate]} = x{'₁₂'[coordinate]}′"
 
 
-def test_a_true_result_is_drawn_as_it_is(true_gap):
-    picture = global_error.draw(true_gap)
-    np.testing.assert_array_equal(found(frame(picture), "gap momentum").get_ydata(), true_gap.error)
-    np.testing.assert_array_equal(
-        found(frame(picture), "solver error momentum").get_ydata(), true_gap.solver_error
-    )
-    solver, rtol = true_gap.flow.stats["solver"], true_gap.flow.stats["rtol"]
-    assert f"The flow by {solver} (rtol {number(float(rtol))}) errs by at most" in words(picture)
+def test_a_measured_result_is_drawn_as_it_is(measured):
+    line = artist(frame(global_error.draw(measured)), "global error momentum")
+    np.testing.assert_array_equal(line.get_ydata(), measured.error)
 
 
-@pytest.mark.parametrize("name", ["paths", "loss", "phase", "energy"])
-def test_dots_are_the_map_and_a_line_is_the_flow(pictures, name):
-    ax = frame(pictures[name])
-    for gid in gids(ax):
-        if gid.startswith("map "):
-            assert (
-                found(ax, gid).get_linestyle() == "None" and found(ax, gid).get_marker() != "None"
-            )
-        if gid.startswith("flow "):
-            assert (
-                found(ax, gid).get_linestyle() != "None" and found(ax, gid).get_marker() == "None"
-            )
-
-
-def test_the_flow_is_smooth_between_its_points(comparisons):
-    flow = found(frame(paths.draw(comparisons["bowl"][1])), "flow momentum")
-    x, corners = np.asarray(comparisons["bowl"][1].flow.y.x), flow.get_path().vertices
-    np.testing.assert_array_equal(corners[::3], x)  # through every point
-    tangent, velocity = corners[1::3] - x[:-1], np.asarray(comparisons["bowl"][1].flow.y.p)[:-1]
-    sine = tangent[:, 0] * velocity[:, 1] - tangent[:, 1] * velocity[:, 0]
-    np.testing.assert_allclose(sine, 0, atol=1e-12)  # along the flow's own velocity
-    assert (tangent * velocity).sum(1).min() >= 0 < (tangent * velocity).sum(1).max()
-
-
-def test_every_picture_has_title_labels_with_units_names_caption_and_alt_text(pictures):
-    for name, picture in pictures.items():
-        for ax in picture.axes:
-            assert ax.get_title() and ax.get_xlabel() and ax.get_ylabel()
-        said = words(picture)
-        assert "float64" in said
-        for optimizer in (
-            ("Momentum",) if name == "phase" else ("SGD", "Momentum", "RMSprop", "Adam")
-        ):
-            assert optimizer in said
-        assert "Momentum(learning_rate=0.01, momentum=0.9)" in said and "h\xa0=\xa00.1" in said
-        assert "bowl" in picture.alt and picture.alt.endswith(".") and "\n" not in picture.alt
+@pytest.mark.parametrize("name", OF_RUNS)
+def test_every_picture_has_title_labels_names_caption_and_alt_text(name, pictures):
+    picture = pictures[name]
+    for ax in picture.axes:
+        assert ax.get_title() and ax.get_xlabel() and ax.get_ylabel()
+    text = words(picture)
+    assert "float64" in text
+    for optimizer in ("Momentum",) if name == "phase" else ("SGD", "Momentum", "RMSprop", "Adam"):
+        assert optimizer in text
+    assert "Momentum(learning_rate=0.01, momentum=0.9), h = 0.1" in text
+    assert "bowl" in picture.alt and picture.alt.endswith(".") and "\n" not in picture.alt
 
 
 def test_axes_say_what_they_measure(pictures):
     labels = {name: (frame(p).get_xlabel(), frame(p).get_ylabel()) for name, p in pictures.items()}
     assert labels["paths"] == ("position x₁", "position x₂")
-    assert labels["energy"][1] == "energy above minimum  E − f*"
+    assert labels["lyapunov"][1] == "Lyapunov function  E − f*"
     assert labels["loss"][1] == "loss above minimum  f(x) − f*"
-    assert labels["gap"][1] == "gap  |x_map(t) − x_flow(t)|"
-    assert labels["order"] == ("time per step  h", "largest gap  |x_map − x_flow|")
-    assert "t = k h" in labels["gap"][0] and "t = k h" in labels["local_error"][0]
+    assert labels["global_error"][1] == "global error  |x_map(t) − x_flow(t)|"
+    assert labels["local_error"][1] == "local error  |x_map − x_flow|"
+    assert labels["order"] == ("time step  h", "largest error  |x_map − x_flow|")
+    assert "t = k h" in labels["global_error"][0] and "t = k h" in labels["local_error"][0]
 
 
 def test_errors_stand_on_logarithmic_axes(pictures):
-    for name in ("loss", "gap", "local_error", "order"):
+    for name in ("loss", "global_error", "local_error", "order"):
         assert frame(pictures[name]).get_yscale() == "log"
     assert frame(pictures["order"]).get_xscale() == "log"
 
 
 def test_runs_of_one_length_are_drawn_over_time_others_over_steps(comparisons):
     sgd, _, rmsprop, _ = comparisons["bowl"]
-    assert frame(global_error.draw(sgd)).get_xlabel() == "time  t = k h"
-    np.testing.assert_array_equal(
-        found(frame(global_error.draw(sgd)), "gap sgd").get_xdata(), sgd.t
-    )
+    ax = frame(global_error.draw(sgd))
+    assert ax.get_xlabel() == "time  t = k h"
+    np.testing.assert_array_equal(artist(ax, "global error sgd").get_xdata(), sgd.t)
     ax = frame(global_error.draw([sgd, rmsprop]))
     assert ax.get_xlabel() == "step k,  at time t = k h"
-    np.testing.assert_array_equal(found(ax, "gap rmsprop").get_xdata(), np.arange(STEPS + 1))
-
-
-def test_the_window_is_the_problems_own_and_paths_leave_it_only_from_view(comparisons):
-    corner = Problem(scene("bowl").loss, [-2.0, 1.5], name="corner", window=((-2.5, 0), (-0.5, 2)))
-    ax = frame(paths.draw(elsewhere(comparisons["bowl"][1], corner)))
-    assert ax.get_xlim() == (-2.5, 0) and ax.get_ylim() == (-0.5, 2)
-    ((x, y),) = found(ax, "exit map momentum").get_xydata()  # in shares of the frame
-    assert y == 0 and 0 < x < 1 and "exit flow momentum" in gids(ax)
     np.testing.assert_array_equal(
-        found(ax, "map momentum").get_xydata(), comparisons["bowl"][1].map.y.x
+        artist(ax, "global error rmsprop").get_xdata(), np.arange(STEPS + 1)
     )
-    assert "exit map momentum" not in gids(frame(paths.draw(comparisons["bowl"][1])))
 
 
-def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_said(diverged, comparisons):
-    k = int(diverged.map.stats["first_bad_step"])
+def test_the_window_is_that_of_the_problem_and_paths_leave_it_only_from_view(comparisons):
+    momentum = comparisons["bowl"][1]
+    corner = Problem(scene("bowl").loss, [-2.0, 1.5], name="corner", window=((-2.5, 0), (-0.5, 2)))
+    ax = frame(paths.draw(on_problem(momentum, corner)))
+    assert ax.get_xlim() == (-2.5, 0) and ax.get_ylim() == (-0.5, 2)
+    ((x, y),) = artist(ax, "exit map momentum").get_xydata()  # in fractions of the frame
+    assert y == 0 and 0 < x < 1 and "exit flow momentum" in gids(ax)
+    np.testing.assert_array_equal(artist(ax, "map momentum").get_xydata(), momentum.map.y.x)
+    assert "exit map momentum" not in gids(frame(paths.draw(momentum)))
+
+
+def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_named(diverged, comparisons):
+    sentence = f"SGD diverged at step {int(diverged.map.stats['first_bad_step'])}"
     for module in (paths, loss, global_error):
         picture = module.draw([diverged, comparisons["bowl"][3]])
         ax = frame(picture)
-        assert f"SGD diverged at step {k}" in ax.get_title().replace("\n", " ")
-        assert (
-            f"SGD diverged at step {k}" in words(picture) and f"diverged at step {k}" in picture.alt
-        )
-        assert f"exit {'gap' if module is global_error else 'map'} sgd" in gids(ax)
+        assert sentence in title(ax) and sentence in words(picture)
+        assert sentence.removeprefix("SGD ") in picture.alt
+        assert f"exit {'global error' if module is global_error else 'map'} sgd" in gids(ax)
     ax = frame(paths.draw(diverged))
     np.testing.assert_array_equal(
-        found(ax, "map sgd").get_xydata(), np.asarray(diverged.map.y.x)[diverged.map.finite]
+        artist(ax, "map sgd").get_xydata(), np.asarray(diverged.map.y.x)[diverged.map.finite]
     )
-    assert found(ax, "end of map sgd").get_marker() == "x"
+    assert artist(ax, "end of map sgd").get_marker() == "x"
     assert ax.get_xlim() == (-3, 3) and ax.get_ylim() == (-3, 3)
     assert frame(loss.draw(diverged)).get_ylim()[1] < 1e6
 
 
 def test_starts_and_minimizers_are_marked(comparisons):
     ax = frame(paths.draw(comparisons["wells"]))
-    np.testing.assert_array_equal(found(ax, "start").get_xydata(), [[0.0, -3.0]])
+    np.testing.assert_array_equal(artist(ax, "start").get_xydata(), [[0.0, -3.0]])
     np.testing.assert_array_equal(
-        found(ax, "minimizer").get_xydata(), comparisons["wells"][0].problem.minimizers
+        artist(ax, "minimizer").get_xydata(), comparisons["wells"][0].problem.minimizers
     )
     assert "minimizer" not in gids(frame(paths.draw(comparisons["nowhere"])))
 
 
 def test_levels_are_round_and_evenly_spread_in_the_logarithm(comparisons):
     ax = frame(paths.draw(comparisons["valley"]))
-    levels = np.array(found(ax, "contours").levels)
+    levels = np.array(artist(ax, "contours").levels)
     assert levels.min() > 0 and 5 <= len(levels) <= 13
     assert set((levels / 10 ** np.floor(np.log10(levels) + 1e-9)).round(6)) <= {1, 1.5, 2, 3, 5, 7}
 
 
 def test_too_many_dots_are_thinned_in_view_only_and_the_caption_says_so(comparisons):
-    long = with_runs(
-        comparisons["bowl"][0], lambda runs: jax.tree.map(lambda a: jnp.concatenate([a] * 10), runs)
-    )
-    picture = paths.draw(long)
-    assert found(frame(picture), "map sgd").get_markevery() == 5
-    assert len(found(frame(picture), "map sgd").get_xdata()) == 410
-    assert "Every 5th iterate has a dot." in words(picture)
-    assert found(frame(loss.draw(comparisons["bowl"][0])), "map sgd").get_markevery() == 2
-    assert found(frame(paths.draw(comparisons["bowl"][0])), "map sgd").get_markevery() == 1
-    assert "iterate has a dot" not in words(paths.draw(comparisons["bowl"][0]))
-
-
-def test_the_solvers_error_is_drawn_if_near_and_else_told(comparisons):
-    from dataclasses import replace
-
     sgd = comparisons["bowl"][0]
-    near, far = (replace(sgd, solver_error=sgd.solver_error * factor) for factor in (1e5, 1e-3))
-    ax = frame(global_error.draw(near))
-    assert (
-        ax.get_ylim()[0] < 1e-4
-        and "solver band sgd" in gids(ax)
-        and "solver's own error" in words(global_error.draw(near))
+    long = with_runs(sgd, lambda runs: jax.tree.map(lambda a: jnp.concatenate([a] * 10), runs))
+    picture = paths.draw(long)
+    assert artist(frame(picture), "map sgd").get_markevery() == 5
+    assert len(artist(frame(picture), "map sgd").get_xdata()) == 410
+    assert "Every 5th iterate has a dot." in words(picture)
+    assert artist(frame(loss.draw(sgd)), "map sgd").get_markevery() == 2
+    picture = paths.draw(sgd)
+    assert artist(frame(picture), "map sgd").get_markevery() == 1
+    assert "iterate has a dot" not in words(picture)
+
+
+def test_the_error_of_the_solver_is_drawn_if_it_is_near_and_else_told(comparisons):
+    sgd = comparisons["bowl"][0]
+    near, far = (
+        global_error.draw(dataclasses.replace(sgd, solver_error=sgd.solver_error * factor))
+        for factor in (1e5, 1e-3)
     )
-    ax = frame(global_error.draw(far))
+    ax = frame(near)
+    assert ax.get_ylim()[0] < 1e-4 and "solver band sgd" in gids(ax)
+    assert "error of the solver" in legend_texts(ax)
+    ax = frame(far)
     assert ax.get_ylim()[0] > 1e-12 and "solver band sgd" not in gids(ax)
-    assert "solver's own error, below the frame: at most 10⁻¹²" in words(global_error.draw(far))
+    assert "error of the solver" not in legend_texts(ax)
+    assert "has an error of at most 10⁻¹²" in caption(far)
 
 
-def test_slopes_stand_beside_their_lines_with_their_errors(pictures):
-    said = words(pictures["order"])
-    for text in (
+def test_the_round_off_is_drawn_if_it_is_near_and_else_told(orders):
+    order = orders["bowl"][0]
+    near = dataclasses.replace(order, floor=order.error / 100)
+    assert "round-off" in legend_texts(frame(figures.order.draw(near)))
+    far = figures.order.draw(dataclasses.replace(order, floor=order.error * 1e-9))
+    assert "round-off" not in legend_texts(frame(far))
+    assert "The round-off is at most 3.9×10⁻¹¹, below the frame." in caption(far)
+
+
+def test_the_legend_names_the_slopes_with_their_errors(pictures):
+    ax = frame(pictures["order"])
+    assert {
         "SGD 1.000 ± 0.002",
         "Momentum 1.010 ± 0.002",
         "RMSprop 0.500 ± 0.002",
         "Adam 0.990 ± 0.002",
-    ):
-        assert text in said
-    ax = frame(pictures["order"])
+    } <= set(legend_texts(ax))
     for gid, slope in (("triangle 1", 1.0), ("triangle 0.5", 0.5)):
-        (x0, x1, _, _), (y0, _, y2, _) = found(ax, gid).get_data()
+        (x0, x1, _, _), (y0, _, y2, _) = artist(ax, gid).get_data()
         assert np.log(y2 / y0) / np.log(x1 / x0) == pytest.approx(slope)
 
 
-def test_left_out_gaps_far_above_the_fit_do_not_press_it_flat(orders):
+def test_left_out_errors_far_above_the_fit_do_not_press_it_flat(orders):
     wild = dataclasses.replace(
         orders["bowl"][0], error=orders["bowl"][0].error * np.r_[1e40, 5, np.ones(5)]
     )
@@ -314,39 +268,37 @@ def test_left_out_gaps_far_above_the_fit_do_not_press_it_flat(orders):
     assert high < 1e3 * wild.error[2] and low < wild.error[-1] < wild.error[1] < high
 
 
-def test_where_map_and_flow_end_apart_a_key_says_what_both_look_like(comparisons):
-    """A name beside the end of one would be false of the other."""
-    own = comparisons["bowl"][0]
+def test_where_map_and_flow_end_apart_the_legend_names_both(comparisons):
+    """A label next to the end of one would be false of the other."""
+    sgd = comparisons["bowl"][0]
     lower = dataclasses.replace(
-        own, flow=dataclasses.replace(own.flow, loss=own.flow.loss.at[-1].set(1e-9))
+        sgd, flow=dataclasses.replace(sgd.flow, loss=sgd.flow.loss.at[-1].set(1e-9))
     )
-    for seen, named in ((own, True), (lower, False)):
-        ax = frame(loss.draw([seen, comparisons["bowl"][3]]))
-        assert ("name SGD" in gids(ax)) == named
-        assert ("SGD" in keys(ax)) != named
+    for comparison, labelled in ((sgd, True), (lower, False)):
+        ax = frame(loss.draw([comparison, comparisons["bowl"][3]]))
+        assert ("label SGD" in gids(ax)) == labelled
+        assert ("SGD" in legend_texts(ax)) != labelled
 
 
-def test_the_solvers_error_ends_where_the_map_has_failed(diverged):
+def test_the_error_of_the_solver_ends_where_the_map_has_failed(diverged):
     k = int(diverged.map.stats["first_bad_step"])
-    wild = dataclasses.replace(diverged, solver_error=jnp.where(jnp.arange(41) < k, 1e-9, 1e30))
-    assert (
-        k < 41 and len(found(frame(global_error.draw(wild)), "solver error sgd").get_xdata()) == k
-    )
-    assert "errs by at most 10⁻⁹" in global_error.draw(wild).get_supxlabel()
+    errors = jnp.where(jnp.arange(STEPS + 1) < k, 1e-9, 1e30)
+    picture = global_error.draw(dataclasses.replace(diverged, solver_error=errors))
+    assert k < STEPS + 1
+    assert len(artist(frame(picture), "solver error sgd").get_xdata()) == k
+    assert "has an error of at most 10⁻⁹" in caption(picture)
 
 
-def test_a_key_says_in_a_word_that_a_run_failed(diverged, comparisons):
-    picture = paths.draw([diverged, comparisons["bowl"][3]])
-    assert {"SGD (diverged)", "Adam"} <= set(keys(frame(picture)))
-    lost = dataclasses.replace(
-        comparisons["bowl"][0], flow=dataclasses.replace(diverged.flow, result=jnp.asarray(4))
-    )
-    assert "SGD (flow unsolved)" in [a.get_label() for a in handles(entries([lost]))]
+def test_the_legend_says_in_a_word_that_a_run_failed(diverged, comparisons):
+    sgd, adam = comparisons["bowl"][0], comparisons["bowl"][3]
+    assert {"SGD (diverged)", "Adam"} <= set(legend_texts(frame(paths.draw([diverged, adam]))))
+    lost = dataclasses.replace(sgd, flow=dataclasses.replace(diverged.flow, result=jnp.asarray(4)))
+    assert "SGD (flow unsolved)" in [a.get_label() for a in legend_handles(entries([lost]))]
 
 
 def test_the_path_that_covers_least_lies_on_top(comparisons):
-    """Of as many dots the shorter, else that of fewer dots."""
-    short, long = comparisons["bowl"][0], comparisons["bowl"][1]
+    """Of as many dots the shorter path, else that of fewer dots."""
+    short, long = comparisons["bowl"][:2]
     few = with_runs(long, lambda runs: [jax.tree.map(lambda a: a[:10], a) for a in runs])
     for other, order in ((long, ["momentum", "sgd"]), (few, ["sgd", "momentum"])):
         drawn = [line.get_gid() for line in frame(paths.draw([short, other])).lines]
@@ -362,96 +314,71 @@ def test_steps_are_counted_in_whole_numbers(comparisons):
         for i, n in ((0, 2), (3, 3))
     ]
     ax = frame(loss.draw(few))
-    assert ax.get_xlabel().startswith("step") and all(
-        tick == round(tick) for tick in ax.get_xticks()
-    )
+    assert ax.get_xlabel().startswith("step")
+    assert all(tick == round(tick) for tick in ax.get_xticks())
 
 
 def test_a_flow_that_was_solved_in_part_shapes_the_phase_plane(comparisons):
-    own = comparisons["bowl"][1]
-    lost = dataclasses.replace(own, map=dataclasses.replace(own.map, result=jnp.asarray(1)))
-    lost = dataclasses.replace(lost, flow=dataclasses.replace(own.flow, result=jnp.asarray(4)))
-    assert np.ptp(frame(phase.draw(lost)).get_ylim()) > np.ptp(np.asarray(own.flow.y.p)[:, 0])
+    momentum = comparisons["bowl"][1]
+    map = dataclasses.replace(momentum.map, result=jnp.asarray(1))
+    flow = dataclasses.replace(momentum.flow, result=jnp.asarray(4))
+    ax = frame(phase.draw(dataclasses.replace(momentum, map=map, flow=flow)))
+    assert np.ptp(ax.get_ylim()) > np.ptp(np.asarray(momentum.flow.y.p)[:, 0])
 
 
 def test_numbers_on_the_axis_do_not_touch(comparisons):
-    """However narrow the frame."""
+    """However narrow the frame is."""
     figure = Figure(figsize=(2.4, 2))
     ax = phase.draw(comparisons["valley"][1], ax=figure.add_subplot())
+    assert isinstance(ax, Axes)
     figure.draw_without_rendering()
     boxes = [tick.get_window_extent() for tick in ax.get_xticklabels() if tick.get_text()]
     assert len(boxes) > 1 and all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
 
 
-def test_names_stand_at_the_ends_of_their_lines(pictures):
+def test_labels_stand_at_the_ends_of_their_lines(pictures):
     ax = frame(pictures["loss"])
     for name in ("SGD", "Momentum", "RMSprop", "Adam"):
-        assert found(ax, f"name {name}").get_text() == name
+        assert artist(ax, f"label {name}").get_text() == name
 
 
-def test_the_overview_holds_every_panel_and_leaves_out_what_is_not_there(
+def test_the_overview_holds_every_panel_and_leaves_out_what_is_missing(
     comparisons, local_errors, orders, pictures
 ):
-    optimizer = pictures["overview"]
-    assert {ax.get_gid() for ax in optimizer.axes} == {
-        "paths",
-        "loss",
-        "phase",
-        "gap",
-        "local_error",
-        "order",
-    }
-    panels = {ax.get_gid(): ax for ax in optimizer.axes}
+    errors = {"global_error", "local_error", "order"}
+    panels = {ax.get_gid(): ax for ax in pictures["overview"].axes}
+    assert set(panels) == {"paths", "loss", "phase"} | errors
     for i, key in enumerate(KEYS):
-        np.testing.assert_array_equal(
-            found(panels["paths"], f"map {key}").get_xydata(), comparisons["bowl"][i].map.y.x
-        )
-        np.testing.assert_array_equal(
-            found(panels["gap"], f"gap {key}").get_ydata(), comparisons["bowl"][i].error
-        )
-    sgd = overview.draw(comparisons["bowl"][0], local_errors["bowl"][0], orders["bowl"][0])
-    assert {ax.get_gid() for ax in sgd.axes} == {"paths", "loss", "gap", "local_error", "order"}
-    bare = overview.draw(comparisons["bowl"][0], [], [])
-    assert {ax.get_gid() for ax in bare.axes} == {"paths", "loss", "gap"}
+        comparison = comparisons["bowl"][i]
+        line = artist(panels["paths"], f"map {key}")
+        np.testing.assert_array_equal(line.get_xydata(), comparison.map.y.x)
+        line = artist(panels["global_error"], f"global error {key}")
+        np.testing.assert_array_equal(line.get_ydata(), comparison.error)
+    sgd = comparisons["bowl"][0]
+    without_velocity = overview.draw(sgd, local_errors["bowl"][0], orders["bowl"][0])
+    assert {ax.get_gid() for ax in without_velocity.axes} == {"paths", "loss"} | errors
+    bare = overview.draw(sgd, [], [])
+    assert {ax.get_gid() for ax in bare.axes} == {"paths", "loss", "global_error"}
 
 
-def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(
-    comparisons, local_errors, orders, energies
-):
-    shown = {
-        "local_error": local_errors["bowl"],
-        "order": orders["bowl"],
-        "energy": energies["bowl"],
-    }
-    shown |= {
-        "stability": made_stability(),
-        "rescaling": [made_rescaling(comparison) for comparison in comparisons["bowl"]],
-    }
-    stars = Problem(
-        scene("wells").loss,
-        [0.0, 0.0],
-        name="stars",
-        minimizers=[[1.0, 0.0], [-1.0, 0.0]],
-        minimum=0.0,
-    )
-    shown |= {
-        "basins": made_basins(SGD(0.1), stars),
-        "sweep": made_sensitivity(Momentum(0.1), stars),
-    }
-    for name, module in figures.catalogue.items():
-        if name in ("modified", "overview"):  # they take several lists
-            continue
-        figure = Figure(figsize=(9, 4))
-        ax, other = figure.subplots(1, 2)
-        assert module.draw(shown.get(name, comparisons["bowl"]), ax=ax) is ax
-        assert figure.axes == [ax, other] and not other.has_data() and other.get_title() == ""
-        assert ax.get_title() and ax.has_data()
-        assert (
-            figure.get_suptitle() == ""
-            and figure.get_supxlabel() == ""
-            and figure.get_size_inches().tolist() == [9, 4]
-        )
-        figure.draw_without_rendering()
+def test_the_paths_fill_their_frame_in_the_overview(pictures):
+    (ax,) = (ax for ax in pictures["overview"].axes if ax.get_gid() == "paths")
+    pictures["overview"].draw_without_rendering()
+    given, drawn = ax.get_position(original=True), ax.get_position()
+    assert drawn.width == pytest.approx(given.width, rel=0.02)
+    assert drawn.height == pytest.approx(given.height, rel=0.02)
+
+
+@pytest.mark.parametrize("name", [name for name in figures.catalogue if name != "overview"])
+def test_ax_is_drawn_into_and_returned_and_the_rest_is_left_alone(name, arguments):
+    figure = Figure(figsize=(9, 4))
+    ax, other = figure.subplots(1, 2)
+    assert figures.catalogue[name].draw(*arguments[name], ax=ax) is ax
+    assert figure.axes == [ax, other] and not other.has_data() and other.get_title() == ""
+    assert ax.get_title() and ax.has_data()
+    assert figure.get_suptitle() == "" and figure.get_supxlabel() == ""
+    assert figure.get_size_inches().tolist() == [9, 4]
+    figure.draw_without_rendering()
 
 
 def test_figures_of_many_frames_take_the_claims_into_their_frames(comparisons):

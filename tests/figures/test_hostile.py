@@ -1,4 +1,4 @@
-"""Odd data give a picture with words, or one clear sentence; never a traceback from matplotlib."""
+"""Odd data give a picture with words, or one clear sentence; never a traceback of matplotlib."""
 
 import dataclasses
 from io import BytesIO
@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 from matplotlib.figure import Figure
-from scenes import elsewhere, found, gids, made_local_error, made_order, scene, with_runs
+from scenes import (
+    artist,
+    caption,
+    gids,
+    make_local_error,
+    make_order,
+    on_problem,
+    scene,
+    with_runs,
+    without_fit,
+)
 
 from dynopt import SGD, Adam, Problem
 from dynopt.errors import InvalidType, InvalidValue
@@ -22,54 +32,55 @@ def saved(picture) -> bytes:
     return file.getvalue()
 
 
-def changed(made, **runs):
-    """The same gap with other losses or positions along its map and flow."""
-    for kind in ("map", "flow"):
-        made = dataclasses.replace(made, **{kind: dataclasses.replace(getattr(made, kind), **runs)})
-    return made
-
-
-def of_dim(made, n: int):
-    """A result in n coordinates, all of them the first of the one given."""
-    wide = [run.y._replace(x=jnp.repeat(run.y.x[:, :1], n, 1)) for run in (made.map, made.flow)]
-    runs = {
-        k: dataclasses.replace(getattr(made, k), y=y)
-        for k, y in zip(("map", "flow"), wide, strict=True)
-    }
+def change_runs(comparison, **fields):
+    """The comparison with other fields of its map and its flow."""
+    runs = {kind: getattr(comparison, kind) for kind in ("map", "flow")}
     return dataclasses.replace(
-        made, problem=Problem(lambda x: (x**2).sum(), np.ones(n), name="high", minimum=0.0), **runs
+        comparison, **{kind: dataclasses.replace(run, **fields) for kind, run in runs.items()}
     )
+
+
+def of_dim(comparison, n: int):
+    """A comparison in n coordinates, all of them the first of the one given."""
+    runs = {
+        kind: dataclasses.replace(
+            run,
+            y=run.y._replace(x=jnp.repeat(run.y.x[:, :1], n, 1)),
+            unravel=ravel_pytree(np.ones(n))[1],
+        )
+        for kind, run in (("map", comparison.map), ("flow", comparison.flow))
+    }
+    problem = Problem(lambda x: (x**2).sum(), np.ones(n), name="high", minimum=0.0)
+    return dataclasses.replace(comparison, problem=problem, **runs)
 
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_paths_need_two_coordinates_and_the_others_are_for_any_dimension(n, comparisons):
-    made = of_dim(comparisons["bowl"][0], n)
+    comparison = of_dim(comparisons["bowl"][0], n)
+    local = make_local_error(comparison)
     if n == 1:
-        with pytest.raises(
-            InvalidValue, match="high has 1 coordinate; draw loss, gap, local_error, order or phase"
-        ):
-            paths.draw(made)
-    for picture in (
-        loss.draw(made),
-        global_error.draw(made),
-        local_error.draw(made_local_error(made)),
-    ):
+        others = "draw loss, global_error, local_error, order or phase"
+        with pytest.raises(InvalidValue, match=f"high has 1 coordinate; {others}"):
+            paths.draw(comparison)
+    for picture in (loss.draw(comparison), global_error.draw(comparison), local_error.draw(local)):
         assert saved(picture)
-    optimizer = overview.draw(made, made_local_error(made), made_order(SGD(0.1), made.problem, 1.0))
-    assert {ax.get_gid() for ax in optimizer.axes} == {"loss", "gap", "local_error", "order"} | (
-        {"paths"} if n > 1 else set()
-    )
+    picture = overview.draw(comparison, local, make_order(SGD(0.1), comparison.problem, 1.0))
+    expected = {"loss", "global_error", "local_error", "order"} | ({"paths"} if n > 1 else set())
+    assert {ax.get_gid() for ax in picture.axes} == expected
 
 
 def test_a_position_of_many_leaves_is_drawn_if_it_has_two_numbers(comparisons):
     start = {"a": np.array([-2.0]), "b": np.array(1.5)}
     tree = Problem(lambda x: (x["a"] ** 2).sum() + 5 * x["b"] ** 2, start, name="tree")
-    made = changed(elsewhere(comparisons["bowl"][0], tree), unravel=ravel_pytree(start)[1])
-    assert "map sgd" in gids(paths.draw(made).axes[0])
+    comparison = on_problem(comparisons["bowl"][0], tree)
+    picture = paths.draw(change_runs(comparison, unravel=ravel_pytree(start)[1]))
+    assert "map sgd" in gids(picture.axes[0])
 
 
 def test_a_phase_plane_needs_a_velocity(comparisons):
-    with pytest.raises(InvalidValue, match="which SGD and Adam have not; pass a gap of Momentum"):
+    with pytest.raises(
+        InvalidValue, match="which SGD and Adam do not have; pass a comparison of Momentum"
+    ):
         phase.draw([comparisons["bowl"][0], comparisons["bowl"][3]])
     with pytest.raises(
         InvalidValue, match="`coordinate` is 2 but there are only 2; pass a number from 0 to 1"
@@ -80,79 +91,80 @@ def test_a_phase_plane_needs_a_velocity(comparisons):
 
 
 def test_wrong_results_are_named(comparisons, orders, as_users_see_it):
+    bowl = comparisons["bowl"]
     with pytest.raises(
-        InvalidValue, match="`results` is empty; pass one or more results of analysis.gap"
+        InvalidValue, match="`results` is empty; pass one or more results of analysis.compare"
     ):
         loss.draw([])
-    with pytest.raises(InvalidType, match="must come from analysis.gap, got Order"):
+    with pytest.raises(InvalidType, match="must come from analysis.compare, got Order"):
         loss.draw(orders["bowl"][0])
-    with pytest.raises(InvalidType, match="must come from analysis.order, got Gap"):
-        order.draw([comparisons["bowl"][0]])
+    with pytest.raises(InvalidType, match="must come from analysis.order, got Comparison"):
+        order.draw([bowl[0]])
     with pytest.raises(
         InvalidValue,
         match="bowl in 2 coordinates and valley in 2 coordinates; draw one picture for each",
     ):
-        paths.draw([comparisons["bowl"][0], comparisons["valley"][0]])
+        paths.draw([bowl[0], comparisons["valley"][0]])
     with pytest.raises(InvalidValue, match="of several problems"):
-        overview.draw(comparisons["bowl"], [], orders["valley"])
+        overview.draw(bowl, [], orders["valley"])
     with pytest.raises(InvalidType, match="`ax` must be a matplotlib Axes, got 3"):
-        loss.draw(comparisons["bowl"], ax=3)  # pyright: ignore
-    batch = dataclasses.replace(comparisons["bowl"][0], error=jnp.ones((2, 41)))
+        loss.draw(bowl, ax=3)  # pyright: ignore
     with pytest.raises(InvalidValue, match="holds a batch"):
-        global_error.draw(batch)
+        global_error.draw(dataclasses.replace(bowl[0], error=jnp.ones((2, 41))))
 
 
 @pytest.mark.parametrize("name", ["$\\frac$ price", "a\nb\t_^{", "€ " * 80, ""])
 def test_no_name_is_taken_for_a_formula_or_breaks_a_line(comparisons, name):
     problem = Problem(scene("bowl").loss, [-2.0, 1.5], name=name)
-    made = dataclasses.replace(comparisons["bowl"][1], problem=problem)
-    for picture in (global_error.draw(made), order.draw(made_order(SGD(0.1), problem, 1.0))):
+    comparison = dataclasses.replace(comparisons["bowl"][1], problem=problem)
+    for picture in (global_error.draw(comparison), order.draw(make_order(SGD(0.1), problem, 1.0))):
         assert saved(picture)
 
 
 def test_a_loss_of_zero_is_masked_and_an_empty_picture_speaks(comparisons):
-    some = comparisons["bowl"][0].map.loss.at[20:].set(0.0)
-    assert saved(loss.draw(changed(comparisons["bowl"][0], loss=some)))
-    at_rest = loss.draw(changed(comparisons["bowl"][0], loss=jnp.zeros(41)))
-    assert "at its minimum from the start" in found(at_rest.axes[0], "words").get_text()
+    sgd = comparisons["bowl"][0]
+    assert saved(loss.draw(change_runs(sgd, loss=sgd.map.loss.at[20:].set(0.0))))
+    at_rest = loss.draw(change_runs(sgd, loss=jnp.zeros(41)))
+    assert "at its minimum from the start" in artist(at_rest.axes[0], "notice").get_text()
     assert saved(at_rest)
-    nothing = global_error.draw(
-        dataclasses.replace(comparisons["bowl"][0], error=jnp.zeros(41), solver_error=jnp.zeros(41))
-    )
-    assert found(nothing.axes[0], "words").get_text() == "no gap above 0 to draw"
+    zeros = jnp.zeros(41)
+    nothing = global_error.draw(dataclasses.replace(sgd, error=zeros, solver_error=zeros))
+    assert artist(nothing.axes[0], "notice").get_text() == "no global error above 0 to draw"
     assert saved(nothing)
 
 
-def test_numbers_that_are_none_leave_a_picture_that_says_so(comparisons):
+def test_runs_without_a_finite_number_leave_a_picture_that_says_so(comparisons):
     nan = jnp.full(41, jnp.nan)
-    lost = dataclasses.replace(
-        changed(comparisons["bowl"][1], loss=nan), error=nan, solver_error=nan
-    )
+    lost = change_runs(comparisons["bowl"][1], loss=nan)
+    lost = dataclasses.replace(lost, error=nan, solver_error=nan)
     for module in (paths, loss, global_error, phase):
         assert saved(module.draw(lost))
-    assert found(loss.draw(lost).axes[0], "words").get_text() == "no finite loss to draw"
-    empty = dataclasses.replace(
-        made_order(Adam(0.1), scene("bowl"), 1.0), error=np.full(7, np.nan), window=None
+    notice = artist(loss.draw(lost).axes[0], "notice")
+    assert notice.get_text() == "no finite loss to draw"
+    empty = without_fit(
+        make_order(Adam(0.1), scene("bowl"), 1.0), np.full(7, np.nan), "no error is finite"
     )
-    assert found(order.draw(empty).axes[0], "words").get_text() == "no gap above 0 to draw"
-    assert saved(order.draw(empty))
+    picture = order.draw(empty)
+    notice = artist(picture.axes[0], "notice")
+    assert notice.get_text() == "no global error above 0 to draw" and saved(picture)
 
 
 @pytest.mark.parametrize("huge", [1e150, 1e308])
 def test_huge_numbers_break_nothing(comparisons, huge):
-    made = comparisons["nowhere"][1]
-    y = made.map.y._replace(x=made.map.y.x.at[-3:].set(huge), p=made.map.y.p.at[-2:].set(-huge))
+    momentum = comparisons["nowhere"][1]
+    y = momentum.map.y
+    y = y._replace(x=y.x.at[-3:].set(huge), p=y.p.at[-2:].set(-huge))
     wild = dataclasses.replace(
-        changed(made, y=y, loss=made.map.loss.at[-3:].set(huge)),
-        error=made.error.at[-3:].set(huge),
-        solver_error=made.error,
+        change_runs(momentum, y=y, loss=momentum.map.loss.at[-3:].set(huge)),
+        error=momentum.error.at[-3:].set(huge),
+        solver_error=momentum.error,
     )
     for module in (paths, loss, global_error, phase):
         assert saved(module.draw(wild))
-    grown = dataclasses.replace(
-        made_order(SGD(0.1), scene("bowl"), 1.0), error=np.geomspace(huge, 1, 7)
+    error = np.geomspace(huge, 1, 7)
+    assert saved(
+        order.draw(dataclasses.replace(make_order(SGD(0.1), scene("bowl"), 1.0), error=error))
     )
-    assert saved(order.draw(grown))
 
 
 @pytest.mark.parametrize(
@@ -163,32 +175,33 @@ def test_huge_numbers_break_nothing(comparisons, huge):
         lambda x: 1e307 * (x**2).sum(),
     ],
 )
-def test_a_loss_that_is_nowhere_or_everywhere_the_same_or_huge_has_a_ground(loss, comparisons):
+def test_paths_are_drawn_on_a_loss_that_is_not_finite_constant_or_huge(loss, comparisons):
     odd = Problem(loss, [-2.0, 1.5], name="odd", window=((-3, 2), (-2, 3)))
-    assert saved(paths.draw(elsewhere(comparisons["bowl"][0], odd)))
+    assert saved(paths.draw(on_problem(comparisons["bowl"][0], odd)))
 
 
-def test_a_start_outside_the_window_is_still_seen(comparisons):
-    outside = Problem(scene("bowl").loss, [-2.0, 1.5], name="off", window=((10, 11), (10, 11)))
-    ax = paths.draw(dataclasses.replace(comparisons["bowl"][0], problem=outside)).axes[0]
+def test_a_start_outside_of_the_window_is_still_visible(comparisons):
+    off = Problem(scene("bowl").loss, [-2.0, 1.5], name="off", window=((10, 11), (10, 11)))
+    ax = paths.draw(dataclasses.replace(comparisons["bowl"][0], problem=off)).axes[0]
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     assert left < -2 < right and bottom < 1.5 < top
 
 
 def test_a_run_of_no_steps_is_a_picture(comparisons):
-    made = with_runs(comparisons["bowl"][0], lambda runs: jax.tree.map(lambda a: a[:1], runs))
+    short = with_runs(comparisons["bowl"][0], lambda runs: jax.tree.map(lambda a: a[:1], runs))
     for module in (paths, loss, global_error):
-        assert saved(module.draw(made))
+        assert saved(module.draw(short))
 
 
-def test_float32_is_drawn_and_said(comparisons):
-    made = with_runs(
+def test_float32_is_drawn_and_named(comparisons):
+    single = with_runs(
         comparisons["bowl"][0], lambda runs: jax.tree.map(lambda a: a.astype(jnp.float32), runs)
     )
-    assert saved(paths.draw(made)) and "float32" in paths.draw(made).get_supxlabel()
+    picture = paths.draw(single)
+    assert saved(picture) and "float32" in caption(picture)
 
 
-def test_an_axes_without_a_figure_is_refused(comparisons):
+def test_axes_without_a_figure_are_refused(comparisons):
     ax = Figure().add_subplot()
     ax.remove()
     with pytest.raises(InvalidValue, match="belongs to no figure"):

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from scenes import PAGES, found
+from scenes import OPTIMIZERS, artist
 
 from dynopt import SGD, optimizers
 from dynopt.errors import UnknownName
@@ -24,30 +24,52 @@ def test_gradient_descent_is_blue_circles():
     assert style.look(SGD(0.1)) == ("#5790fc", "-", "o")
 
 
-def test_all_pages_differ_in_colour_in_line_and_in_marker():
-    looks = [style.look(optimizer) for optimizer in PAGES]
+def test_the_usual_optimizers_differ_in_colour_in_line_and_in_marker():
+    looks = [style.look(optimizer) for optimizer in OPTIMIZERS]
     for one, other in combinations(looks, 2):
         assert all(a != b for a, b in zip(one, other, strict=True))
 
 
-def test_a_new_page_gets_a_look_of_its_own_without_edits(monkeypatch):
-    pages = [type(f"Page{i}", (SGD,), {}) for i in range(20)]
-    monkeypatch.setattr(
-        optimizers, "catalogue", optimizers.catalogue | {p.__name__.lower(): p for p in pages}
-    )
-    looks = [style.look(optimizer(0.1)) for optimizer in (*optimizers.catalogue.values(),)]
-    assert len(set(looks)) == len(looks) == 34
-    assert style.keys([pages[3](0.1)]) == ["page3"]
+def optimizers_of_the_catalogue():
+    return [kind(0.1) for kind in optimizers.catalogue.values()]
 
 
-def test_a_page_outside_the_catalogue_always_looks_the_same():
-    mine = type("Mine", (SGD,), {})(0.1)
-    assert style.look(mine) == ("#341a31", (0, (9, 1.5, 2, 1.5, 2, 1.5)), "<")
-    assert style.keys([mine, SGD(0.1), mine]) == ["mine", "sgd", "mine 2"]
+def test_no_two_optimizers_of_the_catalogue_look_alike():
+    looks = [style.look(optimizer) for optimizer in optimizers_of_the_catalogue()]
+    assert len(set(looks)) == len(looks) >= 14
+
+
+def test_an_optimizer_in_the_middle_of_the_catalogue_changes_no_other_look(monkeypatch):
+    before = [style.look(optimizer) for optimizer in optimizers_of_the_catalogue()]
+    kind = type("Inserted", (SGD,), {})
+    names = list(optimizers.catalogue)
+    middle = len(names) // 2
+    catalogue = {name: optimizers.catalogue[name] for name in names[:middle]} | {"inserted": kind}
+    catalogue |= {name: optimizers.catalogue[name] for name in names[middle:]}
+    number = max(optimizers.look_numbers.values()) + 1
+    monkeypatch.setattr(optimizers, "catalogue", catalogue)
+    monkeypatch.setattr(optimizers, "look_numbers", optimizers.look_numbers | {kind: number})
+    after = [style.look(optimizer) for optimizer in optimizers_of_the_catalogue()]
+    assert after[middle] not in before
+    assert after[:middle] + after[middle + 1 :] == before
+    assert style.artist_keys([kind(0.1)]) == ["inserted"]
+
+
+def test_a_strangers_look_depends_on_its_name_alone(monkeypatch):
+    mine, yours = (type(name, (SGD,), {})(0.1) for name in ("Mine", "Yours"))
+    looks = style.look(mine), style.look(yours)
+    assert looks[0] == ("#955e13", (0, (2.6, 1.3)), ">")
+    kinds = {f"more {i}": type(f"More{i}", (SGD,), {}) for i in range(40)}
+    numbers = {kind: 14 + i for i, kind in enumerate(kinds.values())}
+    monkeypatch.setattr(optimizers, "catalogue", optimizers.catalogue | kinds)
+    monkeypatch.setattr(optimizers, "look_numbers", optimizers.look_numbers | numbers)
+    assert (style.look(mine), style.look(yours)) == looks
+    assert not set(looks) & {style.look(optimizer) for optimizer in optimizers_of_the_catalogue()}
+    assert style.artist_keys([mine, SGD(0.1), mine]) == ["mine", "sgd", "mine 2"]
 
 
 def test_a_third_run_of_one_optimizer_can_still_be_seen():
-    """The second is paler than the first, the third darker: shades of grey, too, tell them apart."""
+    """The second is paler than the first, the third darker, so that they differ in grey, too."""
     with style.context("notebook"):
         tones = [
             style._luminance(look.color) for look in style.looks([SGD(h) for h in (0.1, 0.2, 0.3)])
@@ -56,20 +78,17 @@ def test_a_third_run_of_one_optimizer_can_still_be_seen():
 
 
 def test_an_optimizer_looks_the_same_in_every_picture(comparisons, orders):
-    own = style.look(comparisons["bowl"][1].optimizer)
+    look = style.look(comparisons["bowl"][1].optimizer)
     for module in (loss, phase):
         ax = module.draw(comparisons["bowl"]).axes[0]
-        assert (
-            found(ax, "map momentum").get_color()
-            == found(ax, "flow momentum").get_color()
-            == own.color
-        )
-        assert found(ax, "map momentum").get_marker() == own.marker
-    line = found(global_error.draw(comparisons["bowl"]).axes[0], "gap momentum")
-    assert (line.get_color(), line.get_marker()) == (own.color, own.marker)
+        map, flow = artist(ax, "map momentum"), artist(ax, "flow momentum")
+        assert map.get_color() == flow.get_color() == look.color
+        assert map.get_marker() == look.marker
+    line = artist(global_error.draw(comparisons["bowl"]).axes[0], "global error momentum")
+    assert (line.get_color(), line.get_marker()) == (look.color, look.marker)
     ax = order.draw(orders["bowl"]).axes[0]
-    assert found(ax, "gaps momentum").get_marker() == own.marker
-    assert found(ax, "fit momentum").get_color() == own.color
+    assert artist(ax, "errors momentum").get_marker() == look.marker
+    assert artist(ax, "fit momentum").get_color() == look.color
 
 
 @pytest.mark.parametrize("name", style.STYLES)
@@ -108,14 +127,14 @@ def test_settings_that_change_between_drawing_and_saving_change_nothing(comparis
 
 
 def test_nor_do_they_if_somebody_else_saves_the_picture(comparisons):
-    seen = []
+    images = []
     settings: Any
     for settings in ({}, {"text.usetex": True, "xtick.labelsize": 30, "axes.unicode_minus": False}):
         canvas = FigureCanvasAgg(global_error.draw(comparisons["bowl"]))
         with mpl.rc_context(settings):
             canvas.draw()
-        seen.append(bytes(canvas.buffer_rgba()))
-    assert seen[0] == seen[1]
+        images.append(bytes(canvas.buffer_rgba()))
+    assert images[0] == images[1]
 
 
 @pytest.mark.parametrize("format", ["png", "svg", "pdf"])
@@ -129,11 +148,8 @@ def test_the_same_results_give_the_same_bytes(format, comparisons):
 
 def test_styles_differ_and_slides_are_dark(comparisons):
     notebook, _, slides = blank = [Picture(name) for name in style.STYLES]
-    assert sum(to_rgb(slides.get_facecolor())) < 0.4 and to_rgb(notebook.get_facecolor()) == (
-        1,
-        1,
-        1,
-    )
+    assert sum(to_rgb(slides.get_facecolor())) < 0.4
+    assert to_rgb(notebook.get_facecolor()) == (1, 1, 1)
     assert len({tuple(picture.get_size_inches()) for picture in blank}) == 3
     assert tuple(paths.draw(comparisons["bowl"], style="slides").get_size_inches()) == (12, 6.75)
 
@@ -144,20 +160,20 @@ def test_an_unknown_style_is_named(comparisons):
 
 
 @pytest.mark.parametrize("name", style.STYLES)
-def test_words_in_an_optimizers_colour_can_be_read(name):
+def test_words_in_the_colour_of_an_optimizer_can_be_read(name):
     with style.context(name):
         for color in style.COLORS:
-            assert style._contrast(style.readable(color), style.ground()) >= 4.5
+            assert style._contrast(style.readable_color(color), style.background()) >= 4.5
 
 
-def test_lines_can_be_told_from_the_field_behind_them():
+def test_lines_can_be_told_from_the_contours_behind_them():
     for name in style.STYLES:
         with style.context(name):
-            for color in (look.color for look in style.looks(PAGES)):
-                assert style._contrast(color, style.ground()) >= 2
+            for color in (look.color for look in style.looks(OPTIMIZERS)):
+                assert style._contrast(color, style.background()) >= 2
 
 
-def test_a_picture_shows_itself_and_says_what_is_to_be_seen(comparisons):
+def test_a_picture_shows_itself_and_says_what_it_shows(comparisons):
     picture = loss.draw(comparisons["bowl"])
     assert isinstance(picture, Picture) and isinstance(picture, Figure)
     assert picture._repr_png_().startswith(b"\x89PNG")
@@ -172,17 +188,18 @@ def test_pictures_need_no_pyplot_and_no_display():
         "from dynopt.analysis import LocalError\n"
         "bowl = Problem(lambda x: (x**2).sum(), [1.0], name='bowl')\n"
         "run = iterate(SGD(0.1), bowl, 3)\n"
-        "figures.local_error.draw(LocalError(run.t[:3], run.loss[:3], run.loss[:3], run, SGD(0.1), bowl))._repr_png_()\n"
+        "result = LocalError(run.t[:3], run.loss[:3], run.loss[:3], run, SGD(0.1), bowl)\n"
+        "figures.local_error.draw(result)._repr_png_()\n"
         "print([m for m in sys.modules if 'pyplot' in m or 'tkinter' in m])\n"
     )
     env = {"MPLBACKEND": "TkAgg", "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
-    said = subprocess.run(
+    run = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env
     )
-    assert said.stdout.strip() == "[]" and "findfont" not in said.stderr
+    assert run.stdout.strip() == "[]" and "findfont" not in run.stderr
 
 
-def test_a_picture_is_no_larger_than_a_page(comparisons):
+def test_a_picture_is_no_larger_than_a_sheet_of_paper(comparisons):
     for picture in (paths.draw(comparisons["valley"]), paths.draw(comparisons["nowhere"])):
         wide, high = picture.get_size_inches()
         assert 0.4 * wide < high <= 1.3 * wide and np.isclose(wide, 7.2)

@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from inspect import signature
 from io import BytesIO
 from math import ceil
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from .results import must_be_axes
 from .style import context, ink, muted
 
 Result = TypeVar("Result")
+FIT = 1.03  # times the free aspect: a frame that is too high becomes narrower, not too wide
 MARGIN = 8  # points from the left edge of a picture to its heading and its caption
 
 
@@ -136,11 +138,27 @@ def draw_picture(
                 legends.draw_inside(ax, [*panel.handles, *panel.keys])
             return ax
         picture = Picture(style, describe(results))
-        ax = picture.add_subplot()
-        panel = paint(ax, results)
+        ax, paint_frame = picture.add_subplot(), painter(paint, results)
+        panel = paint_frame(ax, None)
         picture.write_caption(panel.caption)
         _write_around(picture, ax, panel)
+        if panel.aspect is not None and style == "slides":
+            fill = FIT * _free_aspect(picture, ax)
+            ax.clear()
+            _write_around(picture, ax, paint_frame(ax, fill))
+        elif panel.aspect is not None:
+            _fit_height(picture, ax, panel.aspect)
         return picture
+
+
+def painter(paint: Callable[..., Panel], results: list[Any]) -> Painter:
+    """The `paint` of a figure as a function of the axes and of the aspect that it should fill.
+
+    Figures without an argument `fill` do not adapt to their frame.
+    """
+    if "fill" in signature(paint).parameters:
+        return lambda ax, fill: paint(ax, results, fill=fill)
+    return lambda ax, fill: paint(ax, results)
 
 
 def _write_around(picture: Picture, ax: Axes, panel: Panel) -> None:
@@ -156,19 +174,24 @@ def _write_around(picture: Picture, ax: Axes, panel: Panel) -> None:
     write_above(*([] if panel.labels else [panel.handles]), panel.keys)
     if panel.labels and not write_labels(ax, panel.labels):
         write_above(panel.handles, panel.keys)
-    if panel.aspect is not None and picture.style != "slides":
-        _fit_height(picture, ax, panel.aspect)
+
+
+def _free_aspect(picture: Picture, ax: Axes) -> float:
+    """The height over the width of the frame that the layout leaves."""
+    data_aspect = ax.get_aspect()
+    ax.set_aspect("auto")
+    picture.lay_out()
+    ax.set_aspect(data_aspect)
+    box = frame_box(ax)
+    return box.height / box.width
 
 
 def _fit_height(picture: Picture, ax: Axes, aspect: float) -> None:
     """Make the picture as high as its frame needs, but no higher than a sheet of paper."""
-    data_aspect = ax.get_aspect()
-    ax.set_aspect("auto")
-    picture.lay_out()
-    box, width = frame_box(ax), picture.get_figwidth()
-    height = picture.get_figheight() + (box.width * aspect - box.height) / 72
+    missing = aspect - _free_aspect(picture, ax)
+    width = picture.get_figwidth()
+    height = picture.get_figheight() + frame_box(ax).width * missing / 72
     picture.set_figheight(min(max(height, 0.45 * width), 1.25 * width))
-    ax.set_aspect(data_aspect)
 
 
 def draw_panels(
@@ -198,16 +221,19 @@ def draw_panels(
     picture.write_heading(
         heading, handles, _distinct(key for panel in panels for key in panel.keys), scale=1.25
     )
-    for ax, title in zip(axes, claims, strict=True):
-        write_title(ax, title, 0.9 * frame_box(ax).width)
-        ax.set_aspect("auto")
-    picture.lay_out()
+    for ax, panel in zip(axes, panels, strict=True):
+        if panel.aspect is not None:
+            ax.set_aspect("auto")
+    for fraction in (0.9, 1.0):  # of the width of the frame, which the first layout widens
+        for ax, title in zip(axes, claims, strict=True):
+            write_title(ax, title, fraction * frame_box(ax).width)
+        picture.lay_out()
     for ax, paint, panel, title in zip(axes, painters, panels, claims, strict=True):
         if panel.aspect is not None:
             box = frame_box(ax)
             ax.clear()
             paint(ax, box.height / box.width)
-        write_title(ax, title, frame_box(ax).width)
+            write_title(ax, title, box.width)
 
 
 def _distinct(handles: Iterable[Artist]) -> list[Artist]:

@@ -1,7 +1,7 @@
 """What pictures of runs share: dots and lines, where runs begin and fail, and the time axis."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +19,7 @@ from .words import failure, failure_tag, literal, run_names
 MAX_DOTS = 100  # along one path
 
 
+@runtime_checkable
 class View(Protocol):
     """Two numbers of each point of phase space: the coordinates of a picture."""
 

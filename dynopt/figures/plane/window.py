@@ -10,7 +10,6 @@ from .projection import Plane
 
 SLIT = 0.3  # a frame whose sides differ more than this shows nothing with equal scales
 VISIBLE = 0.015  # of the diagonal of the window: about the size of a dot
-SLIDE_ASPECT = 0.34  # height over width that title and legend leave for a frame on a slide
 PLANE = runs.Coordinates(("x", 0), ("x", 1))
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
