@@ -1,4 +1,4 @@
-"""The abstract class: its few names, and optimizers of users, which keep no more than the contract."""
+"""The abstract class: its few names, and optimizers of users, which define only what they must."""
 
 from typing import NamedTuple
 

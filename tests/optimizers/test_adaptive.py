@@ -53,7 +53,10 @@ def test_adagrad_conserves_the_loss_and_twice_the_roots_of_its_sums():
 
 
 def test_adagrad_on_a_parabola_has_a_closed_form():
-    """f = λx²/2 from s(0) = 0, with w = √s and C = λx₀²/2: t = -(1/λ) (w/2 + (C/4) log(1 - 2w/C)), x² = 2(C - 2w)/λ."""
+    """f = λx²/2 from s(0) = 0: with w = √s and C = λx₀²/2,
+
+    t = -(1/λ) (w/2 + (C/4) log(1 - 2w/C)) and x² = 2(C - 2w)/λ.
+    """
     lam, x0 = 2.5, 1.5
     C = lam * x0**2 / 2
     assert AdaGrad(0.1, 0.0).regularity.order == 0.5
@@ -208,7 +211,10 @@ def test_where_gradients_are_constant_the_steps_of_adabelief_grow_three_millionf
 
 
 def test_adam_tends_to_the_worst_point_and_amsgrad_to_the_best():
-    """Reddi, Kale and Kumar (2018): gradients C, -1, -1 in turn on [-1, 1], C = 4, β₁ = 0, β₂ = 1/(1+C²), η/√k."""
+    """Reddi, Kale and Kumar (2018): the gradients are C, -1, -1 in turn on [-1, 1].
+
+    C = 4, β₁ = 0, β₂ = 1/(1+C²), and the learning rate is η/√k.
+    """
     optimizer, twin = Adam(1.0, 0.0, 1 / 17, eps=1e-12), optax.amsgrad(1.0, 0.0, 1 / 17, eps=1e-12)
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""One sentence for each wrong hyperparameter: what was given, what is allowed, what to type next."""
+"""One sentence for each wrong hyperparameter: what was given, what is allowed, what to type."""
 
 import jax
 import jax.numpy as jnp

@@ -377,7 +377,7 @@ def test_the_weight_of_an_average_is_one_minus_beta_to_the_k():
 
 @pytest.mark.parametrize("h", [1e-3, 9.99e-3, 1.001e-2, 0.2])
 def test_the_weight_is_smooth_across_its_series(h):
-    """-log(1-u)/u is summed as a series below u = 0.01; both sides agree with log1p to an ulp or two."""
+    """Below u = 0.01 a series for -log(1-u)/u is summed; it agrees with log1p to an ulp or two."""
     corrected = bias_corrected(jnp.array(1.0), jnp.array(7.0), 0.5, h, 1.0)
     np.testing.assert_allclose(corrected, 1 / -np.expm1(0.5 * np.log1p(-h) / h), rtol=4e-15)
 
@@ -406,7 +406,7 @@ def test_zero_over_zero_is_zero_when_eps_is_zero():
     ids=["sgd", "momentum", "rmsprop"],
 )
 def test_the_map_is_the_semi_implicit_euler_step_of_the_flow(optimizer):
-    """Euler's step for the memory, then for the position with the new memory (SGD: Euler's step)."""
+    """Euler's step for the memory, then for the position with the new memory."""
     y = optimizer.init(jnp.asarray(start), grad)
     for k in range(20):
         memory = [

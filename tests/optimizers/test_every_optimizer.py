@@ -1,4 +1,4 @@
-"""The theorems that every optimizer must satisfy: a new one is tested by its line in the catalogue."""
+"""The theorems that every optimizer satisfies: a new one is tested by its line in the catalogue."""
 
 import ast
 import inspect

@@ -87,7 +87,10 @@ def test_the_error_of_the_convex_map_against_bessels_function_is_proportional_to
 
 
 def test_on_a_convex_loss_flow_and_map_are_below_two_squared_distances_over_t_squared():
-    """f = log cosh of two coordinates, curvature ≤ 1; map at η = 1 from xₖ - h μₖ pₖ, with h (k+1) for t."""
+    """f is the log cosh of two coordinates, with curvatures of at most 1.
+
+    For the map at η = 1 the points are xₖ - h μₖ pₖ, with h (k+1) for t.
+    """
     scale = np.array([1.0, 0.1])
 
     def loss(x):
@@ -132,7 +135,7 @@ def test_strongly_convex_momentum_has_the_friction_two_roots_of_the_curvature():
 
 
 def test_at_one_over_the_largest_curvature_it_contracts_by_one_minus_one_over_the_root_of_kappa():
-    """κ = 100: every curvature from 1 to 100 contracts by at most 0.9 per step, the smallest by 0.9 itself."""
+    """κ = 100: the error contracts by at most 0.9 per step, and by 0.9 at the smallest curvature."""
     optimizer = Nesterov.strongly_convex(1 / 100, 1.0)
     radii = [
         float(analysis.spectral_radius(optimizer, curvature))

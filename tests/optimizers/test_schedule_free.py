@@ -1,4 +1,4 @@
-"""Schedule-free descent: map in numpy, start of the flow, Bessel's closed form, Polyak's average."""
+"""Schedule-free descent: map, start of the flow, Bessel's closed form, Polyak's average."""
 
 import jax
 import jax.numpy as jnp

@@ -126,7 +126,7 @@ def test_lion_map_and_flow(smoothing):
 
 
 def test_the_flow_of_lion_slides_along_the_jump_and_tanh_follows_it():
-    """Near a minimum the mixture turns back at once; a tanh ten times as wide hardly moves the end."""
+    """Near a minimum the mixture turns back at once; a tanh ten times as wide changes little."""
     bowl = Problem(lambda x: jnp.sum(jnp.array([1.0, 10.0]) * x**2) / 2, [-2.0, 1.5], name="bowl")
     sliding = integrate(Lion(0.05), bowl, 100)
     mixture = 0.9 * sliding.y.m[-1] + 0.1 * jnp.array([1.0, 10.0]) * sliding.x[-1]
@@ -144,7 +144,10 @@ def test_the_lyapunov_function_of_lion_never_rises(decay, smoothing):
 
 
 def test_lion_minimises_the_loss_within_its_box():
-    """min f + K*(λx)/λ: at the limit ∇f + artanh(λx) s = 0, within |x| ≤ 1/λ; the Lyapunov function never rises."""
+    """min f + K*(λx)/λ: in the limit ∇f + artanh(λx) s = 0, within |x| ≤ 1/λ.
+
+    The Lyapunov function never rises on the way.
+    """
     decay, s, target = 0.5, 0.2, jnp.array([2.2, 1.0])
     optimizer = Lion(0.05, 0.9, 0.95, decay, s)
     run = solve_flow(
@@ -199,7 +202,7 @@ def test_muon_map_and_flow_with_the_polar_factor():
 
 
 def test_without_a_memory_singular_values_shrink_linearly_to_zero():
-    """X′ = -r msign(X - A): the k-th singular value of X - A is max(σ - r t, 0), and singular vectors stay."""
+    """X′ = -r msign(X - A): a singular value of X - A is max(σ - r t, 0); singular vectors stay."""
     optimizer, r, h = Muon(1e-4, 0.0, exact=True), np.sqrt(4 / 3), 1e-4
     sigma = np.linalg.svd(A, compute_uv=False)
     steps = round(1.05 * sigma[1] / r / h)
@@ -231,7 +234,10 @@ def test_the_lyapunov_function_of_exact_muon_falls_at_the_nuclear_norm_of_its_me
 
 
 def test_five_steps_of_newton_and_schulz_map_singular_values_near_one_only():
-    """σ/|m| from [0.01, 1] into [0.68, 1.14], with the slope 485 at 0; convergent coefficients reach the polar factor."""
+    """σ/|m| in [0.01, 1] is mapped into [0.68, 1.14], with the slope 485 at 0.
+
+    With the convergent coefficients the result is the polar factor.
+    """
     sigma = np.linspace(0.01, 1, 20_000)
 
     def composite(s, coefficients, steps):

@@ -540,7 +540,8 @@ def test_noise_has_the_step_as_its_seed_and_the_flow_uses_its_mean():
         (
             lambda: iterate(WithGradient(SGD(0.1), optax.trace(0.9)), net, 1),
             InvalidValue,
-            "`transform` trace has a state, so it changes more than the gradient; make it an optimizer: dynopt.Optax",
+            "`transform` trace has a state, so it changes more than the gradient; "
+            "make it an optimizer: dynopt.Optax",
         ),
         (
             lambda: iterate(WithGradient(SGD(0.1), lambda g: jax.tree.map(jnp.sum, g)), net, 1),
