@@ -135,7 +135,7 @@ def test_strongly_convex_momentum_has_the_friction_two_roots_of_the_curvature():
 
 
 def test_at_one_over_the_largest_curvature_it_contracts_by_one_minus_one_over_the_root_of_kappa():
-    """κ = 100: the error contracts by at most 0.9 per step, and by 0.9 at the smallest curvature."""
+    """κ = 100: errors contract by at most 0.9 per step, and by 0.9 at the smallest curvature."""
     optimizer = Nesterov.strongly_convex(1 / 100, 1.0)
     radii = [
         float(analysis.spectral_radius(optimizer, curvature))
