@@ -5,18 +5,18 @@ equation, dy/dt = vector_field(t, y). As h goes to 0 over a fixed time, the map 
 
 The letters:
 
-| letter | in code               | meaning                                            | shape, unit    |
-|--------|-----------------------|----------------------------------------------------|----------------|
-| x      | `x`                   | position: the parameters that are optimized        | `(dim,)`       |
-| f, ∇f  | `loss`, `grad`        | the loss (objective function) and its gradient     | scalar, like x |
-| g      | `g`                   | the gradient at the current position               | like x         |
-| y      | `y`                   | a point of phase space: x first, then the memory   | NamedTuple     |
-| p      | `p`                   | velocity of the heavy ball                         | like x         |
-| m, v   | `m`, `v`              | running mean of g, running mean of g²              | like x         |
-| k      | `k`                   | number of the step                                 | int            |
-| h      | `h`                   | time step: the time that one step of the map takes | time           |
-| t      | `t`                   | time, t = k h                                      | time           |
-| τ      | `tau`, `tau1`, `tau2` | memory time of a running mean, τ = h/(1-β)         | time           |
+| letter | in code               | meaning                                    | shape, unit    |
+|--------|-----------------------|--------------------------------------------|----------------|
+| x      | `x`                   | position: the parameters to optimize       | `(dim,)`       |
+| f, ∇f  | `loss`, `grad`        | the loss (objective) and its gradient      | scalar, like x |
+| g      | `g`                   | gradient at the current position           | like x         |
+| y      | `y`                   | a point of phase space: x, then the memory | NamedTuple     |
+| p      | `p`                   | velocity of the heavy ball                 | like x         |
+| m, v   | `m`, `v`              | running mean of g, and of g²               | like x         |
+| k      | `k`                   | number of the step                         | int            |
+| h      | `h`                   | time step: the time of one step of the map | time           |
+| t      | `t`                   | time, t = k h                              | time           |
+| τ      | `tau`, `tau1`, `tau2` | memory time of a mean, τ = h/(1-β)         | time           |
 
 The terms, and what textbooks call them:
 

@@ -165,7 +165,7 @@ def test_an_abstract_optimizer_shows_at_most_sixteen_public_names():
 
 # The words of DESIGN: home-made terms that no docstring, message or caption may use.
 BANNED = {
-    "page": r"\bpages?\b(?!s? (of|on) (the )?(web|paper))",
+    "page": r"\bpages?\b(?! of a textbook)(?<!web page)",
     "clock": r"\bclocks?\b",
     "gap": r"\bgaps?\b",
     "germ": r"\bgerms?\b",
