@@ -1,11 +1,13 @@
-"""Measure the order of every optimizer, and print the table of the README.
+"""Measure the order of every optimizer, or of those that are named, and write the README's table.
 
 python benchmarks/optimizers.py
+python benchmarks/optimizers.py adam lion
 
-Map, flow and time step stand in the table as the docstrings state them. The table is also put into
-the README, in place of the one that stands there.
+Map, flow and time step stand in the table as the docstrings state them. Optimizers that are not
+named keep their rows.
 """
 
+import argparse
 import re
 from pathlib import Path
 
@@ -32,9 +34,18 @@ def row(name: str) -> str:
 
 
 def main() -> None:
-    table = HEADER + "".join(map(row, catalogue))
-    print(table)
+    parser = argparse.ArgumentParser(description="Write the table of optimizers of the README.")
+    parser.add_argument("names", nargs="*", help="names of the catalogue; by default all")
+    names = parser.parse_args().names or list(catalogue)
+    if unknown := set(names) - set(catalogue):
+        parser.error(f"no optimizer {' or '.join(unknown)} in {', '.join(catalogue)}")
     text = README.read_text()
+    written = dict(re.findall(r"^(\| `\w+` )(.*\n)", text, re.M))
+    rows = {name: f"| `{kind.__name__}` " for name, kind in catalogue.items()}
+    table = HEADER + "".join(
+        row(name) if name in names else rows[name] + written[rows[name]] for name in catalogue
+    )
+    print(table)
     README.write_text(
         re.sub(r"^\| \w+ \| map \|.*?\n\n", lambda _: table + "\n", text, flags=re.S | re.M)
     )

@@ -1,0 +1,101 @@
+"""The worked examples of CONTRIBUTING, added to a copy of the repository word for word."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dynopt import figures, optimizers
+from dynopt.figures.drawing.style import look
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("dynopt", "tests", "benchmarks", "notebooks")
+BLOCK = re.compile(r"```\w+\n(?:# |<!-- )(\S+?)(?:, after `(.+?)`)?(?: -->)?\n(.*?)```", re.S)
+LOOKS = """
+from dynopt import figures, optimizers
+from dynopt.figures.drawing.style import look
+for name, kind in optimizers.catalogue.items():
+    print(name, look(kind(0.1)))
+print(*figures.catalogue)
+"""
+ADDED = "damped_momentum or DampedMomentum or branin or stride or test_house or test_style or table"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """A copy of the repository in which every example stands where the book says."""
+    copy = tmp_path_factory.mktemp("book") / "repository"
+    for folder in COPIED:
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml"):
+        shutil.copy(ROOT / file, copy / file)
+    for name, anchor, text in BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8")):
+        path = copy / name
+        if not anchor:
+            assert not path.exists()
+            path.write_text(text, "utf-8")
+            continue
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        (place,) = (i for i, line in enumerate(lines) if line.lstrip().startswith(anchor.lstrip()))
+        while anchor.startswith("from") and "(" in lines[place] and ")" not in lines[place]:
+            place += 1  # an import of several lines
+        path.write_text("".join([*lines[: place + 1], text, *lines[place + 1 :]]), "utf-8")
+    return copy
+
+
+def run(repository: Path, *command: str) -> str:
+    """What a command prints in the copy; it must succeed."""
+    environment = os.environ | {"PYTHONPATH": str(repository), "MPLBACKEND": "agg"}
+    finished = subprocess.run(
+        [sys.executable, *command], cwd=repository, env=environment, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, f"{finished.stdout[-3000:]}\n{finished.stderr[-3000:]}"
+    return finished.stdout
+
+
+def test_an_optimizer_a_problem_and_a_figure_added_by_the_book_pass_all_their_tests(repository):
+    run(repository, "benchmarks/optimizers.py", "damped_momentum")
+    tests = ("optimizers", "problems", "figures", "analysis/test_order.py")
+    files = ["optimizers/damped_momentum.py", "problems/branin.py", "figures/stride.py"]
+    places = ["tests/test_house.py", "tests/test_readme.py", *(f"tests/{name}" for name in tests)]
+    places += [f"dynopt/{file}" for file in files]
+    printed = run(repository, "-m", "pytest", "-q", "-p", "no:xdist", "-k", ADDED, *places)
+    assert int(re.search(r"(\d+) passed", printed)[1]) > 60
+    run(repository, "-m", "ruff", "check", "--no-cache", ".")
+    run(repository, "-m", "ruff", "format", "--check", "--no-cache", ".")
+
+
+def test_no_other_optimizer_changes_its_look(repository):
+    *looks, figure_names = run(repository, "-c", LOOKS).splitlines()
+    before = [f"{name} {look(kind(0.1))}" for name, kind in optimizers.catalogue.items()]
+    assert [line for line in looks if not line.startswith("damped_momentum")] == before
+    assert [name for name in figure_names.split() if name != "stride"] == list(figures.catalogue)
+
+
+def test_the_command_draws_what_was_added(repository):
+    command = "-m dynopt.compare --problem branin --optimizers damped_momentum,sgd --figures stride"
+    printed = run(repository, *command.split())
+    assert "damped_momentum" in printed and "stride-branin.png" in printed
+    assert (repository / "figures" / "stride-branin.png").stat().st_size > 10_000
+
+
+def test_a_notebook_added_by_the_book_has_the_format_of_the_course(repository):
+    (notebook,) = (repository / "notebooks").glob("14-*.md")
+    run(repository, "tests/course/pair.py", str(notebook))
+    run(repository, "tests/course/reseal.py", "14")
+    tests = ["tests/course/test_notebooks.py", "tests/course/test_exercises.py"]
+    run(repository, "-m", "pytest", "-q", "-p", "no:xdist", "-k", "14 or listed or chapter", *tests)
+    run(
+        repository,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:xdist",
+        "--nbmake",
+        str(notebook.with_suffix(".ipynb")),
+    )
