@@ -1,4 +1,4 @@
-"""What the command line refuses: in one sentence, with the value and the remedy, before anything is computed."""
+"""What the command refuses before anything is computed, in one sentence with value and remedy."""
 
 from pathlib import Path
 
@@ -22,9 +22,9 @@ def refusal(capsys):
 
     def run(*arguments):
         code = main(list(arguments))
-        said = capsys.readouterr()
-        assert said.out == ""
-        (sentence,) = said.err.splitlines()
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        (sentence,) = printed.err.splitlines()
         assert (
             sentence.startswith("dynopt: ")
             and sentence.endswith(".")
@@ -57,6 +57,9 @@ def refusal(capsys):
         ("booth", "'booth' belongs to no option; write lists with commas and no spaces"),
         ("--x0 -1 2", "'2' belongs to no option"),
         ("--json", "`--json` belongs to --list; write --list --json."),
+        ("-q", "'-q' belongs to no option"),
+        ("--", "no option '--'"),
+        ("--steps=--", "must be a whole number from 1 to 100000, got '--'"),
     ],
 )
 def test_what_is_no_option(refusal, typed, says):
@@ -308,7 +311,8 @@ def test_a_loss_that_cannot_be_used(refusal, body, says):
 def test_a_loss_that_breaks_while_it_runs_is_blamed_on_its_line(refusal, monkeypatch):
     monkeypatch.setattr(measurements, "measure", MEASURE)
     Path("mine.py").write_text(
-        "calls = []\ndef loss(x):\n  calls.append(1)\n  if len(calls) > 3:\n    raise LookupError('lost')\n  return (x**2).sum()\n"
+        "calls = []\ndef loss(x):\n  calls.append(1)\n  if len(calls) > 3:\n"
+        "    raise LookupError('lost')\n  return (x**2).sum()\n"
     )
     code, sentence = refusal(
         *"--problem mine:loss --x0 1,2 --optimizers sgd --steps 5 --figures global_error".split()
