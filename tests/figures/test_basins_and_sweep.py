@@ -1,4 +1,4 @@
-"""Basins and heat maps are drawn as they were counted, and said in words that are true."""
+"""Basins and sweeps are drawn as they were measured, and described in words that are true."""
 
 import dataclasses
 from io import BytesIO
@@ -7,85 +7,88 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from scenes import found, gids, made_basins, made_sensitivity, scene
+from scenes import (
+    STARS,
+    artist,
+    caption,
+    gids,
+    legend_texts,
+    make_basins,
+    make_sensitivity,
+    one_line,
+    three_stars,
+    title,
+)
+from test_labels import outside, overlapping
 
-from dynopt import SGD, Adam, Momentum, Problem, analysis, problems
+from dynopt import SGD, Adam, Momentum, analysis, problems
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import basins, sweep
-from dynopt.figures.drawing.style import STYLES, context, ink, look, mixed
-
-STARS = [[1.0, 0.0], [-1.0, 0.5], [0.0, -1.5]]
-
-
-def three(name="three") -> Problem:
-    return Problem(
-        scene("wells").loss,
-        [0.0, 0.0],
-        name=name,
-        minimizers=STARS,
-        minimum=0.0,
-        window=((-3, 3), (-2, 2)),
-    )
+from dynopt.figures.drawing.style import STYLES, context, ink, look, mix_colors
 
 
 @pytest.fixture(scope="module")
 def results():
     return [
-        made_basins(SGD(0.1), three(), 0.1),
-        made_basins(Momentum(0.1), three(), 1.0, failing=True),
+        make_basins(SGD(0.1), three_stars(), 0.1),
+        make_basins(Momentum(0.1), three_stars(), 1.0, failing=True),
     ]
 
 
-def words(picture) -> str:
-    return " ".join(picture.get_suptitle().split()).replace("\xa0", " ")
+def heading(picture) -> str:
+    return one_line(picture.get_suptitle())
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_colours_are_the_minimizers_and_dark_where_map_and_flow_part(results, style):
+def test_colours_are_the_minimizers_and_dark_where_map_and_flow_differ(results, style):
     picture = basins.draw(results, style=style)
     flow, sgd, momentum = (ax for ax in picture.axes if ax.images)
     with context(style):
         bright = np.array([to_rgb(color) for color in basins.tones(3)])
-        dark = np.array([to_rgb(mixed(color, ink(), basins.DARKER)) for color in basins.tones(3)])
-    np.testing.assert_array_equal(found(flow, "flow").get_array(), bright[results[0].flow])
-    for ax, name, seen in ((sgd, "map sgd", results[0]), (momentum, "map momentum", results[1])):
-        image, fine = found(ax, name).get_array(), ~seen.failed
-        expected = np.where(seen.differs[..., None], dark[seen.map], bright[seen.map])
-        np.testing.assert_array_equal(image[fine], expected[fine])
-        np.testing.assert_array_equal(found(ax, "minimizers").get_xydata(), STARS)
+        dark = np.array(
+            [to_rgb(mix_colors(color, ink(), basins.DARKER)) for color in basins.tones(3)]
+        )
+    np.testing.assert_array_equal(artist(flow, "flow").get_array(), bright[results[0].flow])
+    for ax, name, result in ((sgd, "map sgd", results[0]), (momentum, "map momentum", results[1])):
+        image, finished = artist(ax, name).get_array(), ~result.failed
+        expected = np.where(result.differs[..., None], dark[result.map], bright[result.map])
+        np.testing.assert_array_equal(image[finished], expected[finished])
+        np.testing.assert_array_equal(artist(ax, "minimizers").get_xydata(), STARS)
     assert "failed map momentum" in gids(momentum) and "failed map sgd" not in gids(sgd)
 
 
 def test_the_pixels_lie_where_the_starts_are(results):
     ax = next(ax for ax in basins.draw(results).axes if ax.images)
-    left, right, low, high = found(ax, "flow").get_extent()
-    assert (left, right) == pytest.approx((-3.15, 3.15)) and (low, high) == pytest.approx(
-        (-2.1, 2.1)
-    )
+    left, right, low, high = artist(ax, "flow").get_extent()
+    assert (left, right) == pytest.approx((-3.15, 3.15))
+    assert (low, high) == pytest.approx((-2.1, 2.1))
     assert ax.get_aspect() == 1
 
 
-def test_the_claim_names_the_map_that_strays_most_and_least(results):
+def test_the_claim_names_the_maps_that_end_elsewhere_most_and_least_often(results):
     picture = basins.draw(results)
-    sgd, momentum = (f"{100 * one.disagreement:.1f} %" for one in results)
-    assert (
-        words(picture)
-        == f"Momentum ends elsewhere than the gradient flow from {momentum} of all starts, SGD from {sgd}"
+    sgd, momentum = (f"{100 * result.disagreement:.1f} %" for result in results)
+    assert heading(picture) == (
+        f"The map of Momentum ends elsewhere than the gradient flow from {momentum} of the starts, "
+        f"that of SGD from {sgd}"
     )
-    titles = [ax.get_title(loc="left") or ax.get_title() for ax in picture.axes if ax.images]
-    assert [title.replace("\xa0", " ") for title in titles] == [
-        "gradient flow",
-        f"SGD: {sgd}",
-        f"Momentum: {momentum}",
-    ]
-    told = " ".join(picture.get_supxlabel().split()).replace("\xa0", " ")
-    failing = f"{100 * results[1].failed.mean():.1f} % diverge"
-    assert (
-        "21 × 21 starts on [−3, 3] × [−2, 2]. SGD(learning_rate=0.1), h = 0.1;" in told
-        and "300 steps" in told
+    titles = [one_line(ax.get_title()) for ax in picture.axes if ax.images]
+    assert titles == ["gradient flow", f"SGD: {sgd}", f"Momentum: {momentum}"]
+    text = caption(picture)
+    assert "The 21 × 21 starts on three lie in [−3, 3] × [−2, 2]." in text
+    assert "The maps take 300 steps: SGD(learning_rate=0.1), h = 0.1;" in text
+    failed = f"{100 * results[1].failed.mean():.1f} % diverge"
+    assert text.endswith(
+        "The maps end elsewhere from these fractions of the starts: "
+        f"SGD {sgd} and Momentum {momentum} ({failed})."
     )
-    assert told.endswith(f"Ends elsewhere: SGD {sgd} and Momentum {momentum} ({failing}).")
-    assert picture.alt.endswith(".") and momentum in picture.alt.replace("\xa0", " ")
+    assert picture.alt.endswith(".") and momentum in one_line(picture.alt)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_no_word_lies_on_another_or_outside(results, style):
+    picture = basins.draw(results, style=style)
+    assert overlapping(picture) == [] and outside(picture) == []
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
@@ -96,25 +99,25 @@ def test_every_number_of_maps_has_its_panels(results, number):
     picture.savefig(BytesIO(), dpi=40)
 
 
-def test_one_map_can_be_drawn_in_axes(results):
+def test_one_map_can_be_drawn_into_axes(results):
     ax = Figure().add_subplot()
-    assert basins.draw(results[0], ax=ax) is ax and found(ax, "map sgd") is ax.images[0]
+    assert basins.draw(results[0], ax=ax) is ax and artist(ax, "map sgd") is ax.images[0]
     with pytest.raises(InvalidValue, match="`ax` has room for one map, and there are 2 results"):
         basins.draw(results, ax=ax)
 
 
 def test_basins_of_other_problems_or_grids_are_not_mixed(results, as_users_see_it):
     with pytest.raises(InvalidValue, match="of several problems"):
-        basins.draw([results[0], made_basins(SGD(0.1), three("others"))])
+        basins.draw([results[0], make_basins(SGD(0.1), three_stars("others"))])
     with pytest.raises(InvalidValue, match="on several grids"):
-        basins.draw([results[0], made_basins(SGD(0.1), three(), n=11)])
+        basins.draw([results[0], make_basins(SGD(0.1), three_stars(), n=11)])
     with pytest.raises(InvalidType, match="must come from analysis.basins, got int"):
-        basins.draw(3)
+        basins.draw(3)  # pyright: ignore
     with pytest.raises(InvalidType, match="`ax` must be a matplotlib Axes"):
-        basins.draw(results[0], ax=3)
+        basins.draw(results[0], ax=3)  # pyright: ignore
 
 
-def test_tones_are_told_apart_in_grey():
+def test_the_colours_of_minimizers_are_told_apart_in_grey():
     with context("notebook"):
         for number in (2, 3, 4, 6):
             grey = [
@@ -128,91 +131,86 @@ def test_tones_are_told_apart_in_grey():
 
 
 @pytest.fixture
-def heat():
-    return made_sensitivity(Momentum(0.1), three())
+def result():
+    return make_sensitivity(Momentum(0.1), three_stars())
 
 
-def test_cells_hold_the_loss_and_what_failed_is_hatched(heat):
-    ax = sweep.draw(heat).axes[0]
-    cells = found(ax, "loss").get_array()
-    fine = np.isfinite(heat.loss)
-    np.testing.assert_allclose(cells[fine], np.clip(heat.loss[fine], 1e-9, 2.0))
-    np.testing.assert_array_equal(np.ma.getmaskarray(cells), ~fine)
-    assert found(ax, "failed").get_paths() and ax.get_xscale() == "log"
+def test_cells_hold_the_loss_and_what_failed_is_hatched(result):
+    ax = sweep.draw(result).axes[0]
+    cells = artist(ax, "loss").get_array()
+    finite = np.isfinite(result.loss)
+    np.testing.assert_allclose(cells[finite], np.clip(result.loss[finite], 1e-9, 2.0))
+    np.testing.assert_array_equal(np.ma.getmaskarray(cells), ~finite)
+    assert artist(ax, "failed").get_paths() and ax.get_xscale() == "log"
+    assert "diverged" in legend_texts(ax)
     assert ax.get_xlabel() == "learning rate  η" and ax.get_ylabel() == "momentum"
 
 
-def test_the_boundary_and_the_lowest_run_are_drawn_where_they_are(heat):
-    ax = sweep.draw(heat).axes[0]
+def test_the_boundary_and_the_lowest_run_are_drawn_where_they_are(result):
+    ax = sweep.draw(result).axes[0]
     np.testing.assert_array_equal(
-        found(ax, "boundary").get_xydata(), np.stack([heat.boundary, heat.value], 1)
+        artist(ax, "boundary").get_xydata(), np.stack([result.boundary, result.value], 1)
     )
-    i, j = np.unravel_index(
-        np.nanargmin(np.where(np.isfinite(heat.loss), heat.loss, np.nan)), heat.loss.shape
-    )
-    ring = found(ax, "lowest")
-    assert ring.get_xydata().tolist() == [[heat.learning_rate[j], heat.value[i]]]
+    loss = np.where(np.isfinite(result.loss), result.loss, np.nan)
+    i, j = np.unravel_index(np.nanargmin(loss), loss.shape)
+    ring = artist(ax, "lowest")
+    assert ring.get_xydata().tolist() == [[result.learning_rate[j], result.value[i]]]
     assert ring.get_markeredgecolor() == look(Momentum(0.1)).color
 
 
-def test_the_heat_map_says_where_it_is_lowest_and_how_many_diverged(heat):
-    picture = sweep.draw(heat)
-    claim = " ".join(picture.axes[0].get_title().split())
-    low = np.flatnonzero(heat.loss.ravel() == np.nanmin(heat.loss))
-    tied = dataclasses.replace(
-        heat, loss=np.where(heat.loss > np.nanmedian(heat.loss), heat.loss, np.nanmin(heat.loss))
+def test_the_sweep_says_where_the_loss_is_lowest_and_how_many_runs_diverged(result):
+    picture = sweep.draw(result)
+    lowest = np.nanmin(result.loss)
+    assert (result.loss == lowest).sum() == 1
+    tied = np.where(result.loss > np.nanmedian(result.loss), result.loss, lowest)
+    others = int((tied == lowest).sum()) - 1
+    assert others > 100
+    claim = title(picture)
+    assert claim.startswith("The loss of Momentum on three is lowest, 10⁻⁹, with learning rate 0.")
+    assert title(sweep.draw(dataclasses.replace(result, loss=tied))).endswith(
+        f"; {others} other runs reach it, too"
     )
-    others = int((tied.loss == np.nanmin(tied.loss)).sum()) - 1
-    assert len(low) == 1 and others > 100
-    assert " ".join(sweep.draw(tied).axes[0].get_title().split()).endswith(
-        f"to 10⁻⁹, as {others} others do"
-    )
-    assert claim.startswith(
-        "Momentum on three comes lowest with learning rate 0."
-    ) and claim.endswith("to 10⁻⁹")
-    told = " ".join(picture.get_supxlabel().split()).replace("\xa0", " ")
-    assert "100 % of the runs beyond the boundary diverged, and 0 % of those before it." in told
-    assert "31 × 21 runs of 50 steps, float64" in told and "λ = 4 at the flattest" in told
-    assert claim in picture.alt and "over learning rates from 0.001 to 2" in picture.alt
+    text = caption(picture)
+    assert "100 % of the runs beyond the boundary diverged, and 0 % of those before it." in text
+    assert "31 × 21 runs of 50 steps on three, in float64" in text
+    assert "at the flattest, λ = 4" in text
+    assert claim[1:] in picture.alt and "over learning rates from 0.001 to 2" in picture.alt
 
 
-def test_heat_maps_without_theory_or_without_an_end_are_drawn(heat):
-    bare = dataclasses.replace(heat, boundary=np.full(21, np.nan), optimizer=Adam(0.1))
-    ax = sweep.draw(bare).axes[0]
-    assert "boundary" not in gids(ax)
-    lost = dataclasses.replace(heat, loss=np.full_like(heat.loss, np.nan))
+def test_sweeps_without_theory_or_without_a_finished_run_are_drawn(result):
+    bare = dataclasses.replace(result, boundary=np.full(21, np.nan), optimizer=Adam(0.1))
+    assert "boundary" not in gids(sweep.draw(bare).axes[0])
+    lost = dataclasses.replace(result, loss=np.full_like(result.loss, np.nan))
     picture = sweep.draw(lost)
-    assert "no run of Momentum on three reaches its end" in picture.alt and "lowest" not in gids(
-        picture.axes[0]
-    )
+    assert "no run of Momentum on three reaches its end" in picture.alt
+    assert "lowest" not in gids(picture.axes[0])
     row = dataclasses.replace(
-        heat,
-        value=heat.value[:1],
-        loss=heat.loss[:1],
-        result=heat.result[:1],
-        boundary=heat.boundary[:1],
+        result,
+        value=result.value[:1],
+        loss=result.loss[:1],
+        result=result.result[:1],
+        boundary=result.boundary[:1],
     )
     for odd in (bare, lost, row):
         sweep.draw(odd).savefig(BytesIO(), dpi=30)
 
 
-def test_runs_that_rest_where_the_loss_is_zero_are_drawn():
-    bowl = problems.quadratic([1.0, 4.0])
-    seen = analysis.sensitivity(
+def test_runs_at_rest_where_the_loss_is_zero_are_drawn():
+    result = analysis.sensitivity(
         Momentum(0.1),
-        bowl,
+        problems.quadratic([1.0, 4.0]),
         5,
         x0=[0.0, 0.0],
         learning_rates=[0.1, 0.2, 0.4],
         values=[0.0, 0.5, 0.9],
     )
-    assert seen.start == 0
-    sweep.draw(seen).savefig(BytesIO(), format="png")
+    assert result.start == 0
+    sweep.draw(result).savefig(BytesIO(), format="png")
 
 
-def test_one_heat_map_is_one_picture(heat, as_users_see_it):
+def test_one_sweep_is_one_picture(result, as_users_see_it):
     with pytest.raises(
-        InvalidValue, match="`results` holds 2 results; pass one of analysis.sensitivity"
+        InvalidValue, match="`results` holds 2 results; pass one result of analysis.sensitivity"
     ):
-        sweep.draw([heat, heat])
-    assert sweep.describe([heat]) == sweep.describe(heat)
+        sweep.draw([result, result])
+    assert sweep.describe([result]) == sweep.describe(result)

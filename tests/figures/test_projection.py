@@ -1,4 +1,4 @@
-"""Paths in many coordinates: the plane, what it explains, what it leaves out, and of what its contours are."""
+"""Paths in many coordinates: the plane, its variance, its residual, and its contours."""
 
 import dataclasses
 from io import BytesIO
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scenes import found, gids, made_gap, made_local_error, with_runs
+from scenes import artist, caption, gids, make_comparison, make_local_error, with_runs
 from test_labels import outside, overlapping
 
 from dynopt import SGD, Adam, Momentum, Problem
@@ -15,12 +15,12 @@ from dynopt.analysis import Comparison
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import Picture, overview, paths
 from dynopt.figures.drawing import style
-from dynopt.figures.drawing.words import number, percent
+from dynopt.figures.drawing.words import format_number, format_percent
 from dynopt.figures.plane import contours
-from dynopt.figures.plane.projection import plane_of
+from dynopt.figures.plane.projection import _singular_vectors, plane_of
 from dynopt.problems import quadratic
 
-PAGES = (SGD(0.1), Momentum(0.02), Adam(0.1))
+OPTIMIZERS = (SGD(0.1), Momentum(0.02), Adam(0.1))
 AXES = np.eye(5)
 
 
@@ -30,17 +30,17 @@ def tree_loss(x):
 
 @pytest.fixture(scope="module")
 def five() -> list[Comparison]:
-    return [made_gap(optimizer, quadratic([1.0, 2, 3, 4, 5])) for optimizer in PAGES]
+    return [make_comparison(optimizer, quadratic([1.0, 2, 3, 4, 5])) for optimizer in OPTIMIZERS]
 
 
 @pytest.fixture(scope="module")
 def tree() -> Comparison:
     start = {"w": np.array([[0.5, -1, 0.3], [1, 0.2, -0.4]]), "b": np.array([0.1, 2.0])}
-    return made_gap(Momentum(0.005), Problem(tree_loss, start, name="tree"))
+    return make_comparison(Momentum(0.005), Problem(tree_loss, start, name="tree"))
 
 
 @pytest.fixture(scope="module")
-def shown(five) -> Picture:
+def picture(five) -> Picture:
     return paths.draw(five)
 
 
@@ -60,37 +60,33 @@ def pca(x) -> tuple[np.ndarray, np.ndarray]:
     return vectors[:2], sizes[:2] ** 2 / (sizes**2).sum()
 
 
-def caption(picture) -> str:
-    return picture.get_supxlabel().replace("\n", " ")
-
-
-def drawn(picture, gid) -> np.ndarray:
-    return np.asarray(found(picture.axes[0], gid).get_xydata())
+def data(picture, gid) -> np.ndarray:
+    return np.asarray(artist(picture.axes[0], gid).get_xydata())
 
 
 @pytest.mark.parametrize("kind", ["map", "flow"])
-def test_paths_are_projected_on_their_principal_directions(five, kind, shown):
-    picture, x = shown, points(five)
+def test_paths_are_projected_on_their_principal_directions(five, kind, picture):
+    x = points(five)
     basis, _ = pca(x)
     for comparison, key in zip(five, ("sgd", "momentum", "adam"), strict=True):
         expected = (np.asarray(getattr(comparison, kind).y.x) - x.mean(0)) @ basis.T
-        seen = drawn(picture, f"{kind} {key}")
+        drawn = data(picture, f"{kind} {key}")
         np.testing.assert_allclose(
-            seen * np.sign(seen[0]), expected * np.sign(expected[0]), atol=1e-9
+            drawn * np.sign(drawn[0]), expected * np.sign(expected[0]), atol=1e-9
         )
 
 
-def test_the_start_is_on_the_left_and_below(five, shown):
-    assert (drawn(shown, "start") < 0).all()
+def test_the_start_is_on_the_left_and_below(five, picture):
+    assert (data(picture, "start") < 0).all()
     mirrored = [
         with_runs(comparison, lambda runs: (runs[0], jax.tree.map(jnp.negative, runs[1]), runs[2]))
         for comparison in five
     ]
-    np.testing.assert_array_equal(drawn(paths.draw(mirrored), "start"), drawn(shown, "start"))
+    np.testing.assert_array_equal(data(paths.draw(mirrored), "start"), data(picture, "start"))
 
 
-def test_the_flow_runs_along_its_projected_velocity(five, shown):
-    flow, plane = found(shown.axes[0], "flow momentum"), plane_of(five)
+def test_the_flow_runs_along_its_projected_velocity(five, picture):
+    flow, plane = artist(picture.axes[0], "flow momentum"), plane_of(five)
     assert plane is not None
     z, corners = plane.project(five[1].flow.y.x), flow.get_path().vertices
     np.testing.assert_array_equal(corners[::3], z)
@@ -101,33 +97,39 @@ def test_the_flow_runs_along_its_projected_velocity(five, shown):
     assert (tangent * velocity).sum(1).max() > 0
 
 
-def test_the_explained_variance_is_numpys(five, shown):
-    picture, (_, shares) = shown, pca(points(five))
-    first, second, both = (percent(share) for share in (*shares, shares.sum()))
-    said = f"along the two principal directions: {first} + {second} = {both} of the variance of the paths"
-    assert f"Plane through the mean {said}." in caption(picture) and said in picture.alt
-    assert picture.axes[0].get_xlabel() == f"first principal direction, {first} of the variance"
-    assert picture.axes[0].get_ylabel() == f"second principal direction,\n{second} of the variance"
+def test_the_explained_variance_is_that_of_numpy(five, picture):
+    _, shares = pca(points(five))
+    first, second, both = (
+        format_percent(share).replace("\xa0", " ") for share in (*shares, shares.sum())
+    )
+    sentence = (
+        "through the mean along the two principal directions, with "
+        f"{first} + {second} = {both} of the variance of the paths"
+    )
+    assert f"The plane goes {sentence}." in caption(picture)
+    assert sentence in picture.alt.replace("\xa0", " ")
+    xlabel, ylabel = (
+        label.replace("\xa0", " ")
+        for label in (picture.axes[0].get_xlabel(), picture.axes[0].get_ylabel())
+    )
+    assert xlabel == f"first principal direction, {first} of the variance"
+    assert ylabel == f"second principal direction,\n{second} of the variance"
 
 
-def test_the_residual_is_said_and_whose_it_is(five, shown):
-    picture, x = shown, points(five)
+def test_the_largest_distance_from_the_plane_is_named(five, picture):
+    x = points(five)
     basis, _ = pca(x)
     rest = (x - x.mean(0)) - (x - x.mean(0)) @ basis.T @ basis
-    each = dict(
-        zip(("SGD", "Momentum", "Adam"), np.split(np.linalg.norm(rest, axis=1), 3), strict=True)
-    )
-    farthest = max(each, key=lambda name: each[name].max())
-    assert f"The paths lie up to {number(each[farthest].max(), 2)} ({farthest}) off it." in caption(
-        picture
-    )
+    parts = np.split(np.linalg.norm(rest, axis=1), 3)
+    distances = dict(zip(("SGD", "Momentum", "Adam"), parts, strict=True))
+    farthest = max(distances, key=lambda name: distances[name].max())
+    most = format_number(distances[farthest].max(), 2)
+    assert f"The paths lie up to {most} ({farthest}) off it." in caption(picture)
     star = np.linalg.norm(x.mean(0) - basis.T @ (basis @ x.mean(0)))
-    assert f"The minimizer lies {number(star, 2)} off it." in caption(picture)
-    for name, distance in each.items():
-        assert (
-            f"{number(distance.max())} off the plane"
-            in picture.alt.split(f"{name} ends at")[1].split(";")[0]
-        )
+    assert f"The minimizer lies {format_number(star, 2)} off it." in caption(picture)
+    for name, distance in distances.items():
+        part = picture.alt.split(f"the map of {name} ends at")[1].split(";")[0]
+        assert f"{format_number(distance.max())} off the plane" in part
 
 
 def test_contours_are_the_loss_of_lifted_points(five):
@@ -143,52 +145,51 @@ def test_contours_are_the_loss_of_lifted_points(five):
     np.testing.assert_allclose(plane.distance(lifted), 0, atol=1e-12)
 
 
-def test_many_points_are_lifted_a_few_at_a_time(five, monkeypatch):
+def test_the_losses_of_many_points_are_evaluated_in_batches(five, monkeypatch):
     plane, z = plane_of(five), np.random.default_rng(0).normal(size=(1000, 2))
     whole = contours.losses(five[0], z, plane)
-    monkeypatch.setattr(contours, "AT_ONCE", 35)
+    monkeypatch.setattr(contours, "BATCH", 35)
     np.testing.assert_allclose(contours.losses(five[0], z, plane), whole, rtol=1e-14)
     assert [contours.points_along(n) for n in (3, 1000, 10_000, 100_000)] == [301, 301, 95, 61]
 
 
-def test_how_much_the_contours_miss_is_said(five, shown):
-    plane, missed = plane_of(five), {}
+def test_the_largest_difference_of_the_contours_is_named(five, picture):
+    plane = plane_of(five)
+    assert plane is not None
+    differences: dict[str, float] = {}
     for comparison in five:
         for run in (comparison.map, comparison.flow):
-            under = contours.losses(comparison, plane.project(run.y.x), plane)  # pyright: ignore
-            by = np.abs(np.asarray(run.loss) - under).max()
-            missed[comparison.optimizer.name] = max(by, missed.get(comparison.optimizer.name, 0))
-    most = max(missed, key=missed.__getitem__)
-    said = f"{number(missed[most], 2)} ({most})"
-    picture = shown
+            below = contours.losses(comparison, plane.project(run.y.x), plane)
+            largest, name = np.abs(np.asarray(run.loss) - below).max(), comparison.optimizer.name
+            differences[name] = max(largest, differences.get(name, 0))
+    most = max(differences, key=differences.__getitem__)
+    by = f"by up to {format_number(differences[most], 2)} ({most})"
     assert (
-        f"Contours are the loss in the plane, which differs from that on the paths by up to {said}"
-        in caption(picture)
-    )
-    assert f"the contours differ from the losses of the paths by up to {said}." in picture.alt
-    last = contours.losses(five[0], plane.project(five[0].map.y.x[-1:]), plane)[0]  # pyright: ignore
+        f"The contours are the loss in the plane, which differs from that on the paths {by}"
+    ) in caption(picture)
+    assert f"the contours differ from the losses on the paths {by}." in picture.alt
+    last = contours.losses(five[0], plane.project(five[0].map.y.x[-1:]), plane)[0]
+    loss = format_number(float(five[0].map.loss[-1]))
     assert (
-        f"SGD ends at a loss of {number(float(five[0].map.loss[-1]))} over {number(last)} in the plane"
-        in picture.alt
-    )
+        f"the map of SGD ends at a loss of {loss} over {format_number(last)} in the plane"
+    ) in picture.alt
 
 
-def test_dots_are_hollow_where_the_contours_are_wrong_by_more_than_one(five):
-    picture, plane, comparison = paths.draw(five, plane=AXES[:2], origin=np.zeros(5)), None, five[1]
+def test_dots_are_hollow_where_the_contours_are_wrong_by_more_than_one_level(five):
+    picture, comparison = paths.draw(five, plane=AXES[:2], origin=np.zeros(5)), five[1]
     plane = plane_of(five, AXES[:2], np.zeros(5))
+    assert plane is not None
     ax = picture.axes[0]
-    levels = list(found(ax, "contours").levels)
-    loss, under = (
-        np.asarray(comparison.map.loss),
-        contours.losses(comparison, plane.project(comparison.map.y.x), plane),
-    )  # pyright: ignore
-    wrong = np.abs(np.searchsorted(levels, loss) - np.searchsorted(levels, under)) > 1
+    levels = list(artist(ax, "contours").levels)
+    loss = np.asarray(comparison.map.loss)
+    below = contours.losses(comparison, plane.project(comparison.map.y.x), plane)
+    wrong = np.abs(np.searchsorted(levels, loss) - np.searchsorted(levels, below)) > 1
     assert wrong.any() and not wrong.all()
     np.testing.assert_array_equal(
-        drawn(picture, "off map momentum"), drawn(picture, "map momentum")[wrong]
+        data(picture, "off map momentum"), data(picture, "map momentum")[wrong]
     )
-    assert found(ax, "off map momentum").get_markerfacecolor() == "#ffffff"
-    assert "at hollow dots by more than a whole contour." in caption(picture)
+    assert artist(ax, "off map momentum").get_markerfacecolor() == "#ffffff"
+    assert "at hollow dots by more than one contour level." in caption(picture)
 
 
 def test_a_given_plane_is_made_orthonormal_and_keeps_its_first_direction(five):
@@ -202,16 +203,18 @@ def test_a_given_plane_is_made_orthonormal_and_keeps_its_first_direction(five):
     assert plane.labels[0].startswith("first direction given, ")
     assert plane.labels[1].startswith("second direction, orthogonalised, ")
     random = np.random.default_rng(1).normal(size=(2, 5))
-    found_ = plane_of(five, jnp.asarray(random))
-    assert found_ is not None
-    np.testing.assert_allclose(found_.basis @ found_.basis.T, np.eye(2), atol=1e-15)
-    assert np.linalg.matrix_rank(np.concatenate([random, found_.basis]), tol=1e-9) == 2
+    plane = plane_of(five, jnp.asarray(random))
+    assert plane is not None
+    np.testing.assert_allclose(plane.basis @ plane.basis.T, np.eye(2), atol=1e-15)
+    assert np.linalg.matrix_rank(np.concatenate([random, plane.basis]), tol=1e-9) == 2
 
 
 def test_a_given_origin_is_where_the_axes_cross(five):
     picture = paths.draw(five, plane=(AXES[0], AXES[1]), origin=[0.0] * 5)
-    np.testing.assert_array_equal(drawn(picture, "map sgd"), five[0].map.y.x[:, :2])
-    assert "Plane through the given point along two given directions: " in caption(picture)
+    np.testing.assert_array_equal(data(picture, "map sgd"), five[0].map.y.x[:, :2])
+    assert "The plane goes through the given point along two given directions, with " in caption(
+        picture
+    )
     assert paths.describe(five, plane=(AXES[0], AXES[1]), origin=[0.0] * 5) == picture.alt
 
 
@@ -219,33 +222,27 @@ def test_a_plane_may_be_given_in_two_coordinates(comparisons):
     turned = np.array([[1.0, 1.0], [-1.0, 1.0]]) / 2**0.5
     picture = paths.draw(comparisons["bowl"][0], plane=turned, origin=[0.0, 0.0])
     np.testing.assert_allclose(
-        drawn(picture, "map sgd"), comparisons["bowl"][0].map.y.x @ turned.T, atol=1e-14
+        data(picture, "map sgd"), comparisons["bowl"][0].map.y.x @ turned.T, atol=1e-14
     )
-    assert "The paths lie in it. Contours are the loss in the plane, as on the paths." in caption(
-        picture
-    )
+    sentences = "The paths lie in it. The contours are the loss in the plane, as on the paths."
+    assert sentences in caption(picture)
     assert "off map sgd" not in gids(picture.axes[0]) and "lies" not in caption(picture)
 
 
 def test_a_tree_is_projected_as_one_vector(tree):
     picture, x = paths.draw(tree), points([tree])
     basis, _ = pca(x)
-    seen, expected = (
-        drawn(picture, "map momentum"),
-        (np.asarray(tree.map.y.x) - x.mean(0)) @ basis.T,
-    )
-    np.testing.assert_allclose(np.abs(seen), np.abs(expected), atol=1e-9)
+    expected = (np.asarray(tree.map.y.x) - x.mean(0)) @ basis.T
+    np.testing.assert_allclose(np.abs(data(picture, "map momentum")), np.abs(expected), atol=1e-9)
     u = {"w": np.array([[1.0, 0, 0], [0, 0, 0]]), "b": np.zeros(2)}
     v = {"w": np.zeros((2, 3)), "b": np.array([0.0, 1.0])}
     origin = jax.tree.map(np.zeros_like, u)
-    as_tree, flatten_loss = (
+    as_tree, as_vector = (
         paths.draw(tree, plane=plane, origin=origin)
         for plane in ((u, v), (np.eye(8)[2], np.eye(8)[1]))
     )
-    np.testing.assert_array_equal(
-        drawn(as_tree, "map momentum"), drawn(flatten_loss, "map momentum")
-    )
-    np.testing.assert_array_equal(drawn(as_tree, "map momentum")[:, 0], tree.map.x["w"][:, 0, 0])
+    np.testing.assert_array_equal(data(as_tree, "map momentum"), data(as_vector, "map momentum"))
+    np.testing.assert_array_equal(data(as_tree, "map momentum")[:, 0], tree.map.x["w"][:, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -254,7 +251,7 @@ def test_a_tree_is_projected_as_one_vector(tree):
         (
             {"plane": 3},
             InvalidType,
-            "`plane` must be two directions, got int; pass a pair, each shaped like",
+            "`plane` must be two directions, got int; pass a pair, each of the shape",
         ),
         ({"plane": AXES}, InvalidType, "`plane` must be two directions, got ndarray; pass a pair"),
         (
@@ -281,7 +278,7 @@ def test_a_tree_is_projected_as_one_vector(tree):
         (
             {"plane": (AXES[0], 0 * AXES[0])},
             InvalidValue,
-            r"`plane\[1\]` is zero, which is no direction; pass one",
+            r"`plane\[1\]` is zero, which is no direction; pass another",
         ),
         (
             {"plane": (AXES[0], -2 * AXES[0])},
@@ -308,12 +305,12 @@ def test_an_origin_alone_chooses_nothing_in_two_coordinates(comparisons):
 
 
 def test_a_path_along_a_line_or_at_rest_still_has_a_plane():
-    line = made_gap(SGD(0.3), quadratic([1.0, 1.0, 1.0]))
-    at_rest = made_gap(
+    line = make_comparison(SGD(0.3), quadratic([1.0, 1.0, 1.0]))
+    at_rest = make_comparison(
         SGD(0.3), Problem(quadratic([1.0, 2.0, 3.0]).loss, [0.0, 0.0, 0.0], name="rest")
     )
-    no_steps = made_gap(SGD(0.1), quadratic([1.0, 2.0, 3.0]), 0)
-    bent = made_gap(
+    no_steps = make_comparison(SGD(0.1), quadratic([1.0, 2.0, 3.0]), 0)
+    bent = make_comparison(
         SGD(0.1),
         Problem(lambda x: x[0] + x[1] ** 2 * x[0] + 0 * x[2], [0.0, 0.0, 0.0], name="bent"),
     )
@@ -323,20 +320,18 @@ def test_a_path_along_a_line_or_at_rest_still_has_a_plane():
         np.testing.assert_allclose(plane.basis @ plane.basis.T, np.eye(2), atol=1e-12)
         picture = paths.draw(comparison)
         picture.savefig(BytesIO(), dpi=30)
-        assert "NaN" not in picture.alt + caption(picture) and "The paths lie in it." in caption(
-            picture
-        )
-    assert "along the principal direction and a direction across it: 100\xa0% + 0\xa0%" in caption(
-        paths.draw(line)
-    )
-    assert "along the gradient at the start and a direction across it." in caption(
-        paths.draw(no_steps)
-    )
-    assert "variance" not in caption(paths.draw(no_steps))
+        assert "NaN" not in picture.alt + caption(picture)
+        assert "The paths lie in it." in caption(picture)
+    assert (
+        "along the principal direction and a direction perpendicular to it, with 100 % + 0 %"
+    ) in caption(paths.draw(line))
+    text = caption(paths.draw(no_steps))
+    assert "along the gradient at the start and a direction perpendicular to it." in text
+    assert "variance" not in text
 
 
 def test_a_run_that_failed_takes_no_part_in_the_plane(five):
-    lost = made_gap(SGD(0.9), five[0].problem, 400)
+    lost = make_comparison(SGD(0.9), five[0].problem, 400)
     assert str(lost.map.status) == "diverged" and str(lost.flow.status) == "ok"
     plane, kept = plane_of([lost]), np.asarray(lost.flow.y.x)
     assert plane is not None
@@ -345,17 +340,16 @@ def test_a_run_that_failed_takes_no_part_in_the_plane(five):
     picture = paths.draw([lost, five[1]])
     assert (
         "of the variance of the paths that reached their end. The paths that reached their end lie"
-        in caption(picture)
-    )
+    ) in caption(picture)
     n = int(lost.map.finite.sum())
-    assert len(drawn(picture, "map sgd")) == n and "exit map sgd" in gids(picture.axes[0])
+    assert len(data(picture, "map sgd")) == n and "exit map sgd" in gids(picture.axes[0])
     both = dataclasses.replace(
         lost,
         flow=dataclasses.replace(lost.map, kind="flow", stats=lost.flow.stats | lost.map.stats),
     )
     start = plane_of([both])
     assert start is not None and (start.origin == np.asarray(lost.map.y.x[0])).all()
-    assert paths.draw(both).alt.endswith("; the contours differ from the losses of the paths.")
+    assert paths.draw(both).alt.endswith("; the contours differ from the losses on the paths.")
 
 
 def test_nothing_finite_is_a_picture(five):
@@ -365,9 +359,9 @@ def test_nothing_finite_is_a_picture(five):
 
 
 def test_float32_is_projected(five):
-    made = with_runs(five[0], lambda runs: jax.tree.map(lambda a: a.astype(jnp.float32), runs))
+    single = with_runs(five[0], lambda runs: jax.tree.map(lambda a: a.astype(jnp.float32), runs))
     np.testing.assert_allclose(
-        drawn(paths.draw(made), "map sgd"), drawn(paths.draw(five[0]), "map sgd"), atol=1e-5
+        data(paths.draw(single), "map sgd"), data(paths.draw(five[0]), "map sgd"), atol=1e-5
     )
 
 
@@ -378,30 +372,28 @@ def test_the_same_runs_give_the_same_bytes(five):
     assert files[0].getvalue() == files[1].getvalue()
 
 
-def test_many_coordinates_and_many_steps_are_quick():
-    """More than are decomposed as they are: the principal directions are still numpy's."""
+def test_the_principal_directions_of_a_large_matrix_are_those_of_numpy():
     n, dim = 450, 3000
     random = np.random.default_rng(0)
-    sizes = 1.0 / np.arange(1, 31) ** 2
-    x = (random.normal(size=(n, 30)) * sizes) @ np.linalg.qr(random.normal(size=(dim, 30)))[0].T
-    from dynopt.figures.plane.projection import _singular
-
-    vectors, found_ = _singular(x - x.mean(0))
+    scales = 1.0 / np.arange(1, 31) ** 2
+    x = (random.normal(size=(n, 30)) * scales) @ np.linalg.qr(random.normal(size=(dim, 30)))[0].T
+    vectors, sizes = _singular_vectors(x - x.mean(0))
     exact, (first, second) = pca(x)
     assert first > second
     np.testing.assert_allclose(np.abs((vectors[:2] * exact).sum(1)), 1, atol=1e-12)
     np.testing.assert_allclose(
-        found_[:2], np.linalg.svd(x - x.mean(0), compute_uv=False)[:2], rtol=1e-12
+        sizes[:2], np.linalg.svd(x - x.mean(0), compute_uv=False)[:2], rtol=1e-12
     )
 
 
-def test_the_overview_shows_the_projection_and_says_so(five, shown):
-    optimizer = overview.draw(five, [made_local_error(comparison) for comparison in five], [])
-    panels = {ax.get_gid(): ax for ax in optimizer.axes}
+def test_the_overview_shows_the_projection_and_says_so(five, picture):
+    whole = overview.draw(five, [make_local_error(comparison) for comparison in five], [])
+    panels = {ax.get_gid(): ax for ax in whole.axes}
     np.testing.assert_array_equal(
-        found(panels["paths"], "map sgd").get_xydata(), drawn(shown, "map sgd")
+        artist(panels["paths"], "map sgd").get_xydata(), data(picture, "map sgd")
     )
-    assert "Plane through the mean along the two principal directions" in caption(optimizer)
+    sentence = "The plane goes through the mean along the two principal directions"
+    assert sentence in caption(whole)
 
 
 @pytest.mark.parametrize("look", style.STYLES)
@@ -409,7 +401,7 @@ def test_no_word_lies_on_another_or_outside(look, five, tree):
     pictures = [paths.draw(five, style=look), paths.draw(tree, style=look)]
     pictures += [paths.draw(five, plane=(AXES[0], AXES[0] + AXES[1]), style=look)]
     pictures += [
-        overview.draw(five, [made_local_error(comparison) for comparison in five], [], style=look)
+        overview.draw(five, [make_local_error(comparison) for comparison in five], [], style=look)
     ]
     for picture in pictures:
         assert overlapping(picture) == [] and outside(picture) == []
