@@ -127,6 +127,8 @@ def test_equal_runs_have_equal_structures():
     first, second = map_of_adam(0.1), map_of_adam(0.1)
     assert jax.tree.structure(first) == jax.tree.structure(second) and eqx.tree_equal(first, second)
     assert jax.tree.structure(first) != jax.tree.structure(map_of_adam(0.2))
+    other_loss = iterate(Adam(0.1), polynomial("bowl", [1.0, -1.0]), 3)
+    assert jax.tree.structure(first) != jax.tree.structure(other_loss)
     either = jax.lax.cond(True, lambda: map_of_adam(0.1), lambda: map_of_adam(0.1))
     assert eqx.tree_equal(either, first)
     assert jax.jit(lambda run: run.loss[-1])(first) == first.loss[-1]
