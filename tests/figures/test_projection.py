@@ -150,7 +150,7 @@ def test_the_losses_of_many_points_are_evaluated_in_batches(five, monkeypatch):
     whole = contours.losses(five[0], z, plane)
     monkeypatch.setattr(contours, "BATCH", 35)
     np.testing.assert_allclose(contours.losses(five[0], z, plane), whole, rtol=1e-14)
-    assert [contours.points_along(n) for n in (3, 1000, 10_000, 100_000)] == [301, 301, 95, 61]
+    assert [contours.grid_points(n) for n in (3, 1000, 10_000, 100_000)] == [301, 301, 95, 61]
 
 
 def test_the_largest_difference_of_the_contours_is_named(five, picture):
