@@ -96,10 +96,6 @@ def test_the_library_never_draws_through_pyplot_or_turns_on_x64():
     assert offenders(r"config\.update\(.jax_enable_x64", advice) == []
 
 
-def test_every_line_fits_into_100_characters():
-    assert offenders(r".{101}") == []
-
-
 def test_importing_dynopt_imports_no_jax_and_no_matplotlib():
     heavy = "('jax', 'matplotlib', 'diffrax', 'optax')"
     script = f"import sys, dynopt; print([m for m in {heavy} if m in sys.modules])"
