@@ -2,10 +2,11 @@
 
     python benchmarks/accumulation.py --rounds 5
 
-One step of the heavy ball on a tanh network, compiled. Memory: what XLA reserves for the step beside its arguments and
-results, and by how much the peak of a fresh process rises while it runs the step twice. Time: medians, all steps in
-turn in one process, as multiples of the step of the whole batch. Difference: the largest of any coordinate of the
-velocity after one step, as a share of the largest velocity.
+One step of the heavy ball on a tanh network, compiled. Memory: what XLA reserves for the step in
+addition to its arguments and results, and by how much the peak of a fresh process rises while it
+runs the step twice. Time: medians, all steps in turn in one process, as multiples of the step of
+the whole batch. Difference: the largest of any coordinate of the velocity after one step, as a
+fraction of the largest velocity.
 """
 
 import argparse
@@ -50,7 +51,7 @@ def network() -> Problem:
 
 
 def compiled(problem: Problem, k: int):
-    """The step by k parts, or of the whole batch if k is 1; and the point of phase space where it begins."""
+    """The step by k parts, or of the whole batch if k is 1, compiled; and its arguments."""
     optimizer, start = Momentum(1e-3) if k == 1 else Accumulated(Momentum(1e-3), k), problem.start()
     optimizer = fit_to_start(optimizer, start, jnp.float32)
 
@@ -63,7 +64,7 @@ def compiled(problem: Problem, k: int):
 
 
 def peak() -> float:
-    """The most memory that this process has had so far, in MiB."""
+    """The largest memory of this process so far, in MiB."""
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
@@ -78,9 +79,9 @@ def rise(k: int) -> float:
 
 
 def seconds(run, arguments) -> float:
-    began = time.perf_counter()
+    begin = time.perf_counter()
     jax.block_until_ready(run(*arguments))
-    return time.perf_counter() - began
+    return time.perf_counter() - begin
 
 
 def main() -> None:
@@ -89,35 +90,40 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5, help="how often each step is timed")
     parser.add_argument(
-        "--alone", type=int, metavar="K", help="only the rise of this process's peak, by K parts"
+        "--alone",
+        type=int,
+        metavar="K",
+        help="measure only the rise of this process's peak, by K parts",
     )
     options = parser.parse_args()
     if options.alone:
         print(rise(options.alone))
         return
-    again = [sys.executable, __file__, "--alone"]
+    fresh_process = [sys.executable, __file__, "--alone"]
     rises = {
-        k: float(subprocess.run([*again, str(k)], check=True, capture_output=True).stdout)
+        k: float(subprocess.run([*fresh_process, str(k)], check=True, capture_output=True).stdout)
         for k in PARTS
     }
     problem = network()
     contest = {k: compiled(problem, k) for k in PARTS}
-    ends = {k: run(*arguments).p for k, (run, arguments) in contest.items()}
-    fastest = jnp.abs(ends[1]).max()
+    velocities = {k: run(*arguments).p for k, (run, arguments) in contest.items()}
+    largest = jnp.abs(velocities[1]).max()
     times = {k: [] for k in PARTS}
     for _ in range(options.rounds):
         for k, (run, arguments) in contest.items():
             times[k].append(seconds(run, arguments))
-    floor = statistics.median(times[1])
-    made = f"{'-'.join(map(str, WIDTHS))}, {EXAMPLES} examples, float32; one gradient {4 * problem.dim / 2**20:.1f} MiB"
-    print(f"{made}; the whole batch {floor:.2f} s")
+    whole_batch = statistics.median(times[1])
+    gradient_size = 4 * problem.dim / 2**20
+    print(
+        f"{'-'.join(map(str, WIDTHS))}, {EXAMPLES} examples, float32; one gradient "
+        f"{gradient_size:.1f} MiB; the whole batch {whole_batch:.2f} s"
+    )
     print("k   reserved, MiB  rise of the peak, MiB  time  difference")
     for k, (run, _) in contest.items():
         reserved = run.memory_analysis().temp_size_in_bytes / 2**20
-        apart = float(jnp.abs(ends[k] - ends[1]).max() / fastest)
-        print(
-            f"{k:2} {reserved:14.1f} {rises[k]:22.1f} {statistics.median(times[k]) / floor:5.2f} {apart:11.1e}"
-        )
+        difference = float(jnp.abs(velocities[k] - velocities[1]).max() / largest)
+        ratio = statistics.median(times[k]) / whole_batch
+        print(f"{k:2} {reserved:14.1f} {rises[k]:22.1f} {ratio:5.2f} {difference:11.1e}")
 
 
 if __name__ == "__main__":

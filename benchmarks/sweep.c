@@ -1,10 +1,11 @@
-/* Many runs of SGD, heavy ball or Adam on Himmelblau's function, as dynopt.sweep runs them, by hand.
+/* Many runs of SGD, heavy ball or Adam on Himmelblau's function, as dynopt.sweep runs them.
 
-A block of runs stays in small arrays, which the first cache holds, through all steps; threads share the blocks. After
-every step the position is compared with the radius that counts as divergence and the memory must be finite; the first
-failure is kept as in dynopt.trajectories: 0 if all is well, 2 k + 1 if the run diverged after step k, 2 k + 2 if it turned
-nonfinite. Built with -ffast-math, which lets the compiler believe that nothing is ever infinite or NaN, so those
-questions are put to the bits.
+The runs of a block stay in small arrays, which the first cache holds, through all steps; threads
+share the blocks. After every step the position is compared with the radius that counts as
+divergence, and the memory must be finite. The first failure is kept as dynopt.runs.iterate does: 0
+if there is none, 2 k + 1 if the run diverged after step k, 2 k + 2 if it turned nonfinite. The code
+is built with -ffast-math, which lets the compiler assume that nothing is infinite or NaN, so the
+bits are tested for that.
 */
 
 #include <math.h>
@@ -19,7 +20,7 @@ questions are put to the bits.
 enum { SGD, MOMENTUM, ADAM };
 static const uint64_t ONE = 0x3ff0000000000000, INFINITE = 0x7ff0000000000000;
 
-INLINE uint64_t magnitude(double number) { /* grows with |number|, through infinity to NaN */
+INLINE uint64_t magnitude(double number) { /* increases with |number|, then infinity, then NaN */
     uint64_t bits;
     memcpy(&bits, &number, sizeof bits);
     return bits & ~(1ull << 63);
@@ -32,9 +33,10 @@ INLINE void gradient(double x, double y, double *gx, double *gy) {
 }
 
 /* Runs `count` of a block; `rates` are the learning rate, then momentum, or b1, b2 and eps. */
-INLINE void block(int kind, int count, long steps, const double *rates, const double *x0, double *ends, double *loss,
-                  double *norm, int64_t *fault) {
-    double x[BLOCK], y[BLOCK], mx[BLOCK] = {0}, my[BLOCK] = {0}, vx[BLOCK] = {0}, vy[BLOCK] = {0}, near[BLOCK];
+INLINE void block(int kind, int count, long steps, const double *rates, const double *x0,
+                  double *ends, double *loss, double *norm, int64_t *failure) {
+    double x[BLOCK], y[BLOCK], near[BLOCK];
+    double mx[BLOCK] = {0}, my[BLOCK] = {0}, vx[BLOCK] = {0}, vy[BLOCK] = {0};
     uint64_t failed[BLOCK] = {0};
     double rate = rates[0], power1 = 1, power2 = 1;
     for (int i = 0; i < BLOCK; i++) {
@@ -61,14 +63,17 @@ INLINE void block(int kind, int count, long steps, const double *rates, const do
                 x[i] -= step * mx[i], y[i] -= step * my[i];
             } else {
                 mx[i] += (1 - rates[1]) * (gx - mx[i]), my[i] += (1 - rates[1]) * (gy - my[i]);
-                vx[i] += (1 - rates[2]) * (gx * gx - vx[i]), vy[i] += (1 - rates[2]) * (gy * gy - vy[i]);
+                vx[i] += (1 - rates[2]) * (gx * gx - vx[i]);
+                vy[i] += (1 - rates[2]) * (gy * gy - vy[i]);
                 x[i] -= step * mx[i] / (sqrt(scale * vx[i]) + rates[3]);
                 y[i] -= step * my[i] / (sqrt(scale * vy[i]) + rates[3]);
                 finite = (magnitude(vx[i]) < INFINITE) & (magnitude(vy[i]) < INFINITE);
             }
-            if (kind != SGD) finite &= (magnitude(mx[i]) < INFINITE) & (magnitude(my[i]) < INFINITE);
-            uint64_t out = magnitude((x[i] * x[i] + y[i] * y[i]) * near[i]);
-            uint64_t now = (out > ONE) & (out <= INFINITE) ? 2 * k + 1 : (out <= ONE) & finite ? 0 : 2 * k + 2;
+            if (kind != SGD)
+                finite &= (magnitude(mx[i]) < INFINITE) & (magnitude(my[i]) < INFINITE);
+            uint64_t distance = magnitude((x[i] * x[i] + y[i] * y[i]) * near[i]);
+            int diverged = (distance > ONE) & (distance <= INFINITE);
+            uint64_t now = diverged ? 2 * k + 1 : (distance <= ONE) & finite ? 0 : 2 * k + 2;
             failed[i] = failed[i] ? failed[i] : now;
         }
     }
@@ -78,17 +83,17 @@ INLINE void block(int kind, int count, long steps, const double *rates, const do
         ends[2 * i] = x[i], ends[2 * i + 1] = y[i];
         loss[i] = a * a + b * b, norm[i] = sqrt(gx * gx + gy * gy);
         int finite = (magnitude(loss[i]) < INFINITE) & (magnitude(norm[i]) < INFINITE);
-        fault[i] = failed[i] || finite ? failed[i] : 2 * (uint64_t)steps + 2;
+        failure[i] = failed[i] || finite ? failed[i] : 2 * (uint64_t)steps + 2;
     }
 }
 
-#define SWEEP(name, kind)                                                                                              \
-    void name(long runs, long steps, int threads, const double *rates, const double *x0, double *ends, double *loss,   \
-              double *norm, int64_t *fault) {                                                                          \
-        _Pragma("omp parallel for schedule(dynamic, 4) num_threads(threads)")                                          \
-        for (long i = 0; i < runs; i += BLOCK)                                                                         \
-            block(kind, runs - i < BLOCK ? runs - i : BLOCK, steps, rates, x0 + 2 * i, ends + 2 * i, loss + i,         \
-                  norm + i, fault + i);                                                                                \
+#define SWEEP(name, kind)                                                                          \
+    void name(long runs, long steps, int threads, const double *rates, const double *x0,           \
+              double *ends, double *loss, double *norm, int64_t *failure) {                        \
+        _Pragma("omp parallel for schedule(dynamic, 4) num_threads(threads)")                      \
+        for (long i = 0; i < runs; i += BLOCK)                                                     \
+            block(kind, runs - i < BLOCK ? runs - i : BLOCK, steps, rates, x0 + 2 * i,             \
+                  ends + 2 * i, loss + i, norm + i, failure + i);                                  \
     }
 
 SWEEP(sgd, SGD)

@@ -1,14 +1,17 @@
-"""How long a step of `dynopt.sweep` takes, beside C, PyTorch, optax and JAX by hand, and how that grows.
+"""How long a step of `dynopt.sweep` takes, compared with C, PyTorch, optax and JAX by hand.
 
     python benchmarks/sweep.py --rounds 5 --runs 1000 100000 1000000
 
-Runs on Himmelblau's function in float64, from starts uniform on [-5, 5]^2. Time is that of one step of one run, warm,
-all in turn in one process; slow peers take fewer steps or runs. A ratio is the peer's time by dynopt's, round by round,
-and its goal the least that is asked for. Before anything is timed all must end where dynopt does: to 1e-9, but for the
-few runs (`apart`: their share) that multiply their rounding, as those of Adam may whose gradient was once almost zero.
+The runs are on Himmelblau's function in float64, from starts uniform on [-5, 5]^2. The time is that
+of one step of one run, warm, all contestants in turn in one process; slow peers take fewer steps or
+runs. A ratio is the peer's time divided by dynopt's, round by round, and its goal is the least that
+is asked for. Before anything is timed all must end where dynopt does: to 1e-9, except for the few
+runs (`differ` is their fraction) that multiply their round-off, as those of Adam may whose gradient
+was once almost zero.
 
-C (`sweep.c`, needs gcc) does the same work on as many threads: every step watched for divergence, then loss and
-gradient norm. The others watch nothing. Peers come with `pip install 'dynopt[bench]'`.
+C (`sweep.c`, needs gcc) does the same work on as many threads: it checks every step for divergence,
+then computes loss and gradient norm. The other peers check nothing. Peers come with
+`pip install 'dynopt[bench]'`.
 """
 
 import argparse
@@ -28,15 +31,13 @@ from dynopt.runs.iterate import decode_failure
 
 STEPS = 1000
 GOALS = {"C": 0.9, "torch": 20, "optax loop": 100}
-MOST = {
-    "torch": 2 * 10**7,
-    "vmap(scan)": 10**8,
-    "optax loop": 1000,
-}  # steps times runs that a peer is timed over
-TOLERANCE, APART = 1e-9, 2e-3  # of a position; share of the runs that may end elsewhere
-LONG = 10**3, 10**4, 10**5  # steps of the sweeps whose memory is seen
+# The number of steps times the number of runs over which a slow peer is timed.
+MAX_WORK = {"torch": 2 * 10**7, "vmap(scan)": 10**8, "optax loop": 1000}
+TOLERANCE = 1e-9  # of a position
+MAX_DIFFERENT = 2e-3  # the fraction of the runs that may end elsewhere
+LONG = 10**3, 10**4, 10**5  # steps of the sweeps whose memory is measured
 RATES = 50
-ALONE = [str(Path(__file__).with_stem("sweep_alone"))]
+FRESH_PROCESS = [str(Path(__file__).with_stem("sweep_alone"))]
 
 jax.config.update("jax_enable_x64", True)
 problem = dynopt.problems.himmelblau()
@@ -47,65 +48,63 @@ def starts(runs: int) -> np.ndarray:
 
 
 def sweep(name: str, x0: np.ndarray, steps: int) -> dynopt.Sweep:
-    return jax.block_until_ready(dynopt.sweep(peers.PAGES[name], problem, steps, x0=x0))
+    return jax.block_until_ready(dynopt.sweep(peers.OPTIMIZERS[name], problem, steps, x0=x0))
 
 
-def apart(name: str, peer, x0: np.ndarray, steps: int) -> float:
-    """The share of runs that do not end where dynopt's do, which must be small."""
-    far = np.abs(peer(name, x0, steps) - sweep(name, x0, steps).x).max(-1) > TOLERANCE
-    assert far.mean() <= APART, f"{peer} ends elsewhere in {far.mean():.2%} of the runs of {name}"
-    return far.mean()
+def fraction_that_differs(name: str, peer, x0: np.ndarray, steps: int) -> float:
+    """The fraction of runs that do not end where dynopt's do, which must be small."""
+    distance = np.abs(peer(name, x0, steps) - sweep(name, x0, steps).x).max(-1)
+    fraction = (distance > TOLERANCE).mean()
+    assert fraction <= MAX_DIFFERENT, f"{peer} ends elsewhere in {fraction:.2%} of runs of {name}"
+    return fraction
 
 
-def same_account(c: peers.C) -> None:
-    """C sees the same losses, gradient norms and failures as dynopt, of runs that diverge as well."""
+def must_agree(c: peers.C) -> None:
+    """C has the losses, gradient norms and failures of dynopt, of runs that diverge as well."""
     x0 = 3 * starts(1000)
-    for name in peers.PAGES:
-        ours, (_, loss, norm, fault) = sweep(name, x0, 100), c.sweep(name, x0, 100)
-        bad, status = decode_failure(fault)
-        assert np.array_equal(bad, ours.first_bad_step) and np.array_equal(status, ours.result), (
-            name
-        )
-        well = status == dynopt.Status.ok
-        for ends, theirs in ((ours.loss, loss), (ours.grad_norm, norm)):
-            assert np.isclose(ends[well], theirs[well], TOLERANCE, TOLERANCE).mean() > 0.99, name
+    for name in peers.OPTIMIZERS:
+        swept, (_, loss, norm, failure) = sweep(name, x0, 100), c.sweep(name, x0, 100)
+        first_bad_step, status = decode_failure(failure)
+        assert np.array_equal(first_bad_step, swept.first_bad_step), name
+        assert np.array_equal(status, swept.result), name
+        ok = status == dynopt.Status.ok
+        for ours, theirs in ((swept.loss, loss), (swept.grad_norm, norm)):
+            assert np.isclose(ours[ok], theirs[ok], TOLERANCE, TOLERANCE).mean() > 0.99, name
 
 
 def contest(name: str, runs: int, c: peers.C, rounds: int) -> float:
-    """Print the rows of one optimizer at one size; nanoseconds of a step of dynopt."""
+    """Print the rows of one optimizer at one size; return the nanoseconds of a step of dynopt."""
     x0 = starts(runs)
-    hands = {
+    by_hand = {
         "C": c,
         "vmap(scan)": peers.vmap_scan,
         "torch": peers.torch_loop,
         "optax loop": peers.optax_loop,
     }
-    work, shares = {"dynopt": (x0, STEPS)}, {"dynopt": 0.0}
-    for who, peer in hands.items():
-        some = x0[:1] if who == "optax loop" else x0
-        work[who] = some, max(1, min(STEPS, MOST.get(who, sys.maxsize) // len(some)))
-        shares[who] = apart(name, peer, *work[who])
+    work, differ = {"dynopt": (x0, STEPS)}, {}
+    for label, peer in by_hand.items():
+        some = x0[:1] if label == "optax loop" else x0
+        steps = max(1, min(STEPS, MAX_WORK.get(label, sys.maxsize) // len(some)))
+        work[label] = some, steps
+        differ[label] = fraction_that_differs(name, peer, *work[label])
     calls = {"dynopt": lambda: sweep(name, x0, STEPS)}
-    calls |= {who: lambda peer=peer, who=who: peer(name, *work[who]) for who, peer in hands.items()}
-    taken = in_turn(calls, rounds)
-    each = {
-        who: [1e9 * t / (len(work[who][0]) * work[who][1]) for t in times]
-        for who, times in taken.items()
+    for label, peer in by_hand.items():
+        calls[label] = lambda peer=peer, label=label: peer(name, *work[label])
+    nanoseconds = {
+        label: [1e9 * t / (len(work[label][0]) * work[label][1]) for t in times]
+        for label, times in in_turn(calls, rounds).items()
     }
-    for who, times in each.items():
-        by = (
-            f"{ratio(times, each['dynopt']):10.3g} {GOALS.get(who, ''):>5} {shares[who]:9.1e}"
-            if who in hands
-            else ""
-        )
-        print(
-            f"{name:9} {runs:8} {who:11} {statistics.median(times):11.4g} {by}".rstrip(), flush=True
-        )
-    return statistics.median(each["dynopt"])
+    for label, times in nanoseconds.items():
+        row = f"{name:9} {runs:8} {label:11} {statistics.median(times):11.4g}"
+        if label in by_hand:
+            row += f" {ratio(times, nanoseconds['dynopt']):10.3g} {GOALS.get(label, ''):>5}"
+            row += f" {differ[label]:9.1e}"
+        print(row, flush=True)
+    return statistics.median(nanoseconds["dynopt"])
 
 
 def compilations() -> tuple[int, int]:
-    """How many programs were compiled, and how often the loss was traced, by sweeps with rates never seen before."""
+    """How many programs new learning rates compile, and how often they trace the loss."""
     compiled, traced = [], []
 
     def loss(x):
@@ -128,26 +127,26 @@ def compilations() -> tuple[int, int]:
 
 def two_devices(rounds: int) -> float:
     """Efficiency: the time of one device on one core, by twice that of two devices on two cores."""
-    two = "--xla_force_host_platform_device_count=2"
-    pairs = [
-        (child(*ALONE, "cores", "1"), child(*ALONE, "cores", "2", XLA_FLAGS=two))
-        for _ in range(rounds)
-    ]
-    return ratio([one for (one,), _ in pairs], [2 * both for _, (both,) in pairs])
+    flag = "--xla_force_host_platform_device_count=2"
+    one, two = [], []
+    for _ in range(rounds):
+        one += child(*FRESH_PROCESS, "cores", "1")
+        two += child(*FRESH_PROCESS, "cores", "2", XLA_FLAGS=flag)
+    return ratio(one, [2 * seconds for seconds in two])
 
 
 def two_threads(c: peers.C, rounds: int) -> float:
-    """The same of C's threads: what the machine gives while this runs."""
+    """The same of C's threads, which is what the machine gives at present."""
     x0 = starts(200_000)
-    taken = in_turn(
+    seconds = in_turn(
         {threads: lambda threads=threads: c.sweep("SGD", x0, STEPS, threads) for threads in (1, 2)},
         rounds,
     )
-    return ratio(taken[1], taken[2]) / 2
+    return ratio(seconds[1], seconds[2]) / 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time sweeps beside the same runs by hand.")
+    parser = argparse.ArgumentParser(description="Time sweeps against the same runs by hand.")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is timed")
     parser.add_argument(
         "--runs", type=int, nargs="+", default=[10**3, 10**5, 10**6], help="sizes of the batch"
@@ -156,43 +155,40 @@ def main() -> None:
     threads = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         c = peers.C(folder, threads)
-        same_account(c)
+        must_agree(c)
         print(f"{threads} threads, {options.rounds} rounds")
-        print("optimizer     runs who         ns per step  by dynopt  goal     apart")
+        print("optimizer     runs contestant  ns per step  by dynopt  goal    differ")
         costs = {
             name: [contest(name, n, c, options.rounds) for n in options.runs]
-            for name in peers.PAGES
+            for name in peers.OPTIMIZERS
         }
         ceiling = two_threads(c, options.rounds)
-    growth = ", ".join(f"{name} {each[0] / each[-1]:.2f}" for name, each in costs.items())
-    print(f"a step at {options.runs[0]} runs, by one at {options.runs[-1]}: {growth} (goal 1.2)")
     few, many = options.runs[0], options.runs[-1]
+    growth = ", ".join(f"{name} {each[0] / each[-1]:.2f}" for name, each in costs.items())
+    print(f"a step at {few} runs, by one at {many}: {growth} (goal 1.2)")
     work = {few: (starts(few), STEPS * many // few), many: (starts(many), STEPS)}
-    for name in peers.PAGES:
-        taken = in_turn(
+    for name in peers.OPTIMIZERS:
+        seconds = in_turn(
             {n: lambda name=name, n=n: sweep(name, *work[n]) for n in work}, options.rounds
         )
-        print(
-            f"the same, {few} runs making as many steps in all: {name} {ratio(taken[few], taken[many]):.2f} (goal 1.2)"
-        )
+        growth = f"{name} {ratio(seconds[few], seconds[many]):.2f}"
+        print(f"the same, {few} runs making as many steps in all: {growth} (goal 1.2)")
     calls = in_turn(
-        {name: lambda name=name: sweep(name, starts(1000), 1) for name in peers.PAGES},
+        {name: lambda name=name: sweep(name, starts(1000), 1) for name in peers.OPTIMIZERS},
         options.rounds,
     )
-    shown = ", ".join(
-        f"{name} {1e3 * statistics.median(times):.1f} ms" for name, times in calls.items()
-    )
-    print(f"the call itself, of one step at 1000 runs: {shown}")
-    peaks = [child(*ALONE, "peak", str(steps))[0] for steps in LONG]
-    print(
-        f"peak memory at {', '.join(map(str, LONG))} steps: {', '.join(f'{p:.0f}' for p in peaks)} MiB (goal: flat)"
-    )
+    medians = (f"{name} {1e3 * statistics.median(t):.1f} ms" for name, t in calls.items())
+    print(f"the call itself, of one step at 1000 runs: {', '.join(medians)}")
+    peaks = ", ".join(f"{child(*FRESH_PROCESS, 'peak', str(steps))[0]:.0f}" for steps in LONG)
+    print(f"peak memory at {', '.join(map(str, LONG))} steps: {peaks} MiB (goal: flat)")
     compiled, traced = compilations()
     print(
-        f"{RATES} rates one after another: {compiled} compilations (goal 0), the loss traced {traced} times"
+        f"{RATES} rates one after another: {compiled} compilations (goal 0), the loss traced "
+        f"{traced} times"
     )
+    efficiency = two_devices(options.rounds)
     print(
-        f"efficiency on two devices: {two_devices(options.rounds):.2f} (goal 0.9); two threads of C: {ceiling:.2f}"
+        f"efficiency on two devices: {efficiency:.2f} (goal 0.9); two threads of C: {ceiling:.2f}"
     )
 
 

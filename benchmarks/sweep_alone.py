@@ -1,4 +1,4 @@
-"""What `sweep.py` asks of a fresh process: the peak of its memory, or a time on so many cores.
+"""What `sweep.py` asks of a fresh process: its peak of memory, or the time on so many cores.
 
 python benchmarks/sweep_alone.py peak 1000
 python benchmarks/sweep_alone.py cores 1
@@ -25,9 +25,9 @@ def sweep(optimizer: dynopt.optimizers.AbstractOptimizer, runs: int, steps: int)
 
 
 def peak(steps: int) -> float:
-    """The most memory that this process has had, in MiB, after a sweep of so many steps.
+    """The largest memory of this process, in MiB, after a sweep of so many steps.
 
-    `getrusage` would not do: on Linux its peak is also that of the process that started this one.
+    `getrusage` does not serve: on Linux its peak includes that of the parent process.
     """
     sweep(dynopt.Adam(0.01), 1000, steps)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -35,7 +35,7 @@ def peak(steps: int) -> float:
 
 
 def on_cores(cores: int) -> float:
-    """Seconds of a warm sweep by as many devices as JAX sees, on the first so many cores."""
+    """Seconds of a warm sweep on all devices of JAX and on the first so many cores."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     call = sweep, dynopt.SGD(0.01), 200_000, 10_000
     seconds(*call)
@@ -43,5 +43,5 @@ def on_cores(cores: int) -> float:
 
 
 if __name__ == "__main__":
-    what, number = sys.argv[1:]
-    print({"peak": peak, "cores": on_cores}[what](int(number)))
+    measurement, number = sys.argv[1:]
+    print({"peak": peak, "cores": on_cores}[measurement](int(number)))

@@ -1,6 +1,7 @@
-"""The peers of `sweep.py`: the same runs on Himmelblau's function by hand in C, PyTorch, optax and JAX.
+"""The peers of `sweep.py`: the same runs by hand in C, PyTorch, optax and JAX.
 
-Each takes an optimizer of `PAGES`, starts of shape (runs, 2) and a number of steps, and gives the last positions.
+Each takes the name of one of `OPTIMIZERS`, starts of shape (runs, 2) and a number of steps, and
+returns the last positions.
 """
 
 import ctypes
@@ -14,11 +15,11 @@ import optax
 
 from dynopt import SGD, Adam, Momentum
 
-# Threads that spin while they wait take a hundred times as long as soon as another process needs their core.
+# Threads that spin while they wait are a hundred times as slow once another process needs a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-import torch  # noqa: E402 since it reads the environment as it is imported
+import torch  # noqa: E402, it reads the environment when it is imported
 
-PAGES = {"SGD": SGD(0.01), "Momentum": Momentum(0.001), "Adam": Adam(0.01)}
+OPTIMIZERS = {"SGD": SGD(0.01), "Momentum": Momentum(0.001), "Adam": Adam(0.01)}
 RATES = {"SGD": [0.01], "Momentum": [0.001, 0.9], "Adam": [0.01, 0.9, 0.999, 1e-8]}
 OPTAX = {
     "SGD": optax.sgd(0.01),
@@ -34,7 +35,7 @@ def himmelblau(xy):
 
 
 class C:
-    """`sweep.c`, compiled into a folder; beside positions it gives losses, gradient norms and failures."""
+    """`sweep.c`, compiled into a folder; it also returns losses, gradient norms and failures."""
 
     def __init__(self, folder: str, threads: int):
         library, source = (
@@ -46,13 +47,9 @@ class C:
 
     def sweep(self, name: str, starts: np.ndarray, steps: int, threads: int | None = None):
         runs = len(starts)
-        ends, loss, norm, fault = (
-            np.empty((runs, 2)),
-            np.empty(runs),
-            np.empty(runs),
-            np.empty(runs, np.int64),
-        )
-        arrays = np.array(RATES[name]), starts, ends, loss, norm, fault
+        ends, loss, norm = np.empty((runs, 2)), np.empty(runs), np.empty(runs)
+        failure = np.empty(runs, np.int64)
+        arrays = np.array(RATES[name]), starts, ends, loss, norm, failure
         pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
         run = getattr(self.library, name.lower())
         run(
@@ -61,21 +58,21 @@ class C:
             ctypes.c_int(threads or self.threads),
             *pointers,
         )
-        return ends, loss, norm, fault
+        return ends, loss, norm, failure
 
     def __call__(self, name: str, starts: np.ndarray, steps: int) -> np.ndarray:
         return self.sweep(name, starts, steps)[0]
 
 
 def torch_loop(name: str, starts: np.ndarray, steps: int) -> np.ndarray:
-    """All runs are one parameter: its losses do not mix, so neither do their gradients."""
+    """All runs in one parameter; as their losses do not mix, neither do their gradients."""
     x = torch.tensor(starts.T.copy(), requires_grad=True)
-    made = {
+    makers = {
         "SGD": lambda: torch.optim.SGD([x], 0.01),
         "Momentum": lambda: torch.optim.SGD([x], 0.001, momentum=0.9),
         "Adam": lambda: torch.optim.Adam([x], 0.01),
     }
-    optimizer = made[name]()
+    optimizer = makers[name]()
     for _ in range(steps):
         optimizer.zero_grad()
         himmelblau(x).sum().backward()
@@ -87,7 +84,7 @@ _gradient = jax.jit(jax.grad(himmelblau))
 
 
 def optax_loop(name: str, starts: np.ndarray, steps: int) -> np.ndarray:
-    """Run after run and step after step, as in optax's own examples; the gradient is compiled, the update is not."""
+    """Run by run and step by step, as in optax's examples; only the gradient is compiled."""
     ends = []
     for x in jax.numpy.asarray(starts):
         state = OPTAX[name].init(x)
@@ -113,5 +110,5 @@ def _scan(name: str, starts: jax.Array, steps: int):
 
 
 def vmap_scan(name: str, starts: np.ndarray, steps: int) -> np.ndarray:
-    """`jit(vmap(scan))` of optax by hand, without a watch for divergence."""
+    """`jit(vmap(scan))` of optax by hand, without a check for divergence."""
     return np.asarray(jax.block_until_ready(_scan(name, starts, steps))[0])
