@@ -39,11 +39,11 @@ def describe(results: Comparison | list[Comparison]) -> str:
         end = f"{format_number(last[0])} at the end" if last.size else "nowhere finite"
         most = f"at most {format_number(largest_finite(error))}"
         parts.append(f"for {name} it {failure(comparison.map) or f'is {most}, {end}'}")
-    own = format_number(largest_solver_error(comparisons))
+    solver_error = format_number(largest_solver_error(comparisons))
     return (
         "The picture shows the global error of the map against its flow along the run on "
         f"{problem_name(comparisons[0])}: {'; '.join(parts)}; the error of the solver is at most "
-        f"{own}."
+        f"{solver_error}."
     )
 
 

@@ -35,11 +35,11 @@ def describe(results: LocalError | list[LocalError]) -> str:
     for result, _, name, _ in runs.entries(errors):
         most = f"is at most {format_number(largest_finite(result.error))}"
         parts.append(f"for {name} it {failure(result.map) or most}")
-    own = format_number(largest_solver_error(errors))
+    solver_error = format_number(largest_solver_error(errors))
     return (
         "The picture shows the error of one step of the map against the flow over the same time, "
         f"along the run on {problem_name(errors[0])}: {'; '.join(parts)}; the error of the solver "
-        f"is at most {own}."
+        f"is at most {solver_error}."
     )
 
 

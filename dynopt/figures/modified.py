@@ -37,12 +37,20 @@ DASHES = (0, (4, 2))
 
 
 class Member(NamedTuple):
-    """One optimizer: flow and modified flow as they appear in the picture, and their errors."""
+    """The flow and the modified flow of one optimizer, as they appear in the picture."""
 
     flow: Entry
     modified: Entry
-    error: float
-    modified_error: float
+
+    @property
+    def error(self) -> float:
+        """The largest error of the map against the flow."""
+        return largest_finite(self.flow.result.error)
+
+    @property
+    def modified_error(self) -> float:
+        """The largest error of the map against the modified flow."""
+        return largest_finite(self.modified.result.error)
 
     @property
     def name(self) -> str:
@@ -168,15 +176,9 @@ def _planar(results: ModifiedComparison | list[ModifiedComparison]) -> list[Modi
 
 
 def _members(results: list[ModifiedComparison]) -> list[Member]:
-    pairs = zip(
-        runs.entries([result.comparison for result in results]),
-        runs.entries([result.modified for result in results]),
-        strict=True,
-    )
-    return [
-        Member(own, other, largest_finite(own.result.error), largest_finite(other.result.error))
-        for own, other in pairs
-    ]
+    flows = runs.entries([result.comparison for result in results])
+    modified = runs.entries([result.modified for result in results])
+    return [Member(*pair) for pair in zip(flows, modified, strict=True)]
 
 
 def _title(comparisons: list[Comparison], members: list[Member]) -> str:
@@ -248,5 +250,5 @@ def _caption(comparisons: list[Comparison], modified: list[Comparison]) -> list[
         f"{join_words([str(order) for order in orders])} solves {series}."
     )
     solver = solver_sentence(comparisons)
-    own = [sentence for sentence in conditions(comparisons) if sentence not in solver]
-    return [*own, which, *solver_sentence([*comparisons, *modified], "each flow")]
+    setting = [sentence for sentence in conditions(comparisons) if sentence not in solver]
+    return [*setting, which, *solver_sentence([*comparisons, *modified], "each flow")]

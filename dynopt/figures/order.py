@@ -171,10 +171,10 @@ def refinements(orders: list[Order]) -> list[str]:
         for order, _, name, _ in runs.entries(orders)
     ]
     solvers = join_words(sorted({order.solver for order in orders}))
-    own = format_number(max(order.solver_error for order in orders))
+    error = format_number(max(order.solver_error for order in orders))
     return [
         f"The time step is refined to {join_words(ranges)}, while the flow stays the same; it is "
-        f"solved by {solvers} and has an error of at most {own}."
+        f"solved by {solvers} and has an error of at most {error}."
     ]
 
 

@@ -66,13 +66,13 @@ def describe(results: Rescaling | list[Rescaling]) -> str:
 
 def paint(ax: Axes, results: list[Rescaling]) -> Panel:
     """Draw into `ax`; return title, legend entries and caption."""
-    entries, known = runs.entries(results), results[0].problem.minimum is not None
+    entries, above_minimum = runs.entries(results), results[0].problem.minimum is not None
     descents = [
         Descent(result.optimizer, result.problem, run, None, {"map": _heights(result, run)})
         for result in results
         for run in (result.map, result.same_rate, result.corrected)
     ]
-    descent.set_value_axis(ax, descents, known)
+    descent.set_value_axis(ax, descents, above_minimum)
     runs.set_time_limits(ax, "step", [np.arange(len(result.map.t)) for result in results])
     for entry in entries:
         result, look = entry.result, entry.look
@@ -85,7 +85,7 @@ def paint(ax: Axes, results: list[Rescaling]) -> Panel:
         _draw_losses(ax, entry, result.corrected, "corrected", rings)
         mark_exit(ax, line, look.color)
     ax.set_xlabel("step k")
-    ax.set_ylabel("loss above minimum  f(x) − f*" if known else "loss  f(x)")
+    ax.set_ylabel("loss above minimum  f(x) − f*" if above_minimum else "loss  f(x)")
     counts = [int(result.map.finite.sum()) for result in results]
     return Panel(
         title=_title(results),

@@ -62,8 +62,8 @@ def paint(
     - `most`: the largest number of dots along one run.
     """
     entries, (label, _) = runs.entries(descents), runs.time_axis(descents)
-    known = descents[0].problem.minimum is not None
-    set_value_axis(ax, descents, known)
+    above_minimum = descents[0].problem.minimum is not None
+    set_value_axis(ax, descents, above_minimum)
     runs.set_time_limits(ax, label, [_times(label, d, run) for d in descents for run in d.runs])
     labels = []
     for entry in entries:
@@ -88,7 +88,7 @@ def paint(
         at_minimum = f"the {quantity} is at its minimum from the start"
         write_notice(ax, at_minimum if finite else f"no finite {quantity} to draw")
     ax.set_xlabel(label)
-    ax.set_ylabel(ylabels[known])
+    ax.set_ylabel(ylabels[above_minimum])
     counts = [len(d.values.get("map", ())) for d in descents]
     kinds = [any(getattr(d, kind) is not None for d in descents) for kind in ("map", "flow")]
     return Panel(
@@ -125,12 +125,12 @@ def _times(label: str, descent: Descent, run: Trajectory) -> np.ndarray:
     return np.round(t / float(descent.optimizer.h)) if label.startswith("step") else t
 
 
-def set_value_axis(ax: Axes, descents: Sequence[Descent], known: bool) -> None:
+def set_value_axis(ax: Axes, descents: Sequence[Descent], above_minimum: bool) -> None:
     """Scale and limits of the vertical axis.
 
     They show all of the runs that did not fail, and leave some room above for those that did. The
-    axis is logarithmic if the minimum is `known`, or if the values are positive and fall a
-    hundredfold.
+    axis is logarithmic if the values are heights `above_minimum`, or if they are positive and fall
+    a hundredfold.
     """
     pairs = [(run, d.values[run.kind]) for d in descents for run in d.runs]
     healthy = [values for run, values in pairs if not failure(run)]
@@ -138,7 +138,7 @@ def set_value_axis(ax: Axes, descents: Sequence[Descent], known: bool) -> None:
     values = np.concatenate([*healthy, *(values[:1] for _, values in pairs)])
     positive = values[values > 0]
     wide = positive.size == values.size > 0 and positive.max() > 100 * positive.min()
-    if known or wide:
+    if above_minimum or wide:
         ax.set_yscale("log", nonpositive="mask")
         low, high = log_limits([positive]) or (0.1, 10.0)
         ax.set_ylim(low, min(high * (HEADROOM if failed else 1), 1e300))

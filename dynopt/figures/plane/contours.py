@@ -39,8 +39,8 @@ def paint(ax: Axes, comparison: Comparison, scale: bool, plane: Plane | None = N
     finite = finite_values([loss])
     if not finite.size:
         return []
-    known = comparison.problem.minimum
-    base = finite.min() if known is None else min(known, finite.min())
+    minimum = comparison.problem.minimum
+    base = finite.min() if minimum is None else min(minimum, finite.min())
     height = np.ma.masked_invalid(np.clip(loss, -LARGEST, LARGEST) - base)
     levels = [
         level
@@ -62,7 +62,7 @@ def paint(ax: Axes, comparison: Comparison, scale: bool, plane: Plane | None = N
     if scale:
         lowest = "the lowest in sight" if plane is None else "lowest"
         of = "" if plane is None else " in the plane"
-        draw_scale(ax, areas, levels, f"loss{of} above {lowest if known is None else 'minimum'}")
+        draw_scale(ax, areas, levels, f"loss{of} above {lowest if minimum is None else 'minimum'}")
     return [base + level for level in levels[:-1]]
 
 

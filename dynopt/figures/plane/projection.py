@@ -238,14 +238,14 @@ def _span(plane: Any, problem: Problem) -> tuple[np.ndarray, tuple[str, str]]:
 
 def _vector(name: str, value: Any, problem: Problem) -> np.ndarray:
     """`value` as one finite vector `(dim,)`, given as that or in the shape of the position."""
-    own = jax.tree.leaves(problem.x0)
+    leaves_of_x0 = jax.tree.leaves(problem.x0)
     if jax.tree.structure(value) == jax.tree.structure(problem.x0):
         leaves = [real_array(name, leaf) for leaf in jax.tree.leaves(value)]
-        if [leaf.shape for leaf in leaves] == [np.shape(leaf) for leaf in own]:
+        if [leaf.shape for leaf in leaves] == [np.shape(leaf) for leaf in leaves_of_x0]:
             return np.concatenate([np.ravel(leaf) for leaf in leaves]).astype(float)
     vector = None if isinstance(value, dict) else real_array(name, value)
     one_leaf = jax.tree.structure(problem.x0) == jax.tree.structure(0)
-    shapes = [(problem.dim,), *(np.shape(leaf) for leaf in own if one_leaf)]
+    shapes = [(problem.dim,), *(np.shape(leaf) for leaf in leaves_of_x0 if one_leaf)]
     if vector is None or vector.shape not in shapes:
         got = "another structure" if vector is None else f"shape {vector.shape}"
         raise InvalidValue(

@@ -122,16 +122,16 @@ def loss_difference(off_plane: Sequence[Residual]) -> str:
 
 def _largest(off_plane: Sequence[Residual], field: str) -> str | None:
     """The largest value, with the name of the optimizer if there are several; None without one."""
-    known = [residual for residual in off_plane if np.isfinite(getattr(residual, field))]
-    if not known:
+    measured = [residual for residual in off_plane if np.isfinite(getattr(residual, field))]
+    if not measured:
         return None
-    most = max(known, key=lambda residual: getattr(residual, field))
+    most = max(measured, key=lambda residual: getattr(residual, field))
     value = getattr(most, field)
-    ties = sum(getattr(residual, field) > (1 - 1e-9) * value for residual in known)
+    ties = sum(getattr(residual, field) > (1 - 1e-9) * value for residual in measured)
     return format_number(value, 2) + f" ({most.name})" * (ties == 1 and len(off_plane) > 1)
 
 
 def all_in_plane(off_plane: Sequence[Residual]) -> bool:
     """Whether all paths that reached their end lie in the plane, up to round-off."""
-    known = [r.distance for r in off_plane if np.isfinite(r.distance)]
-    return bool(known) and not any(known)
+    distances = [r.distance for r in off_plane if np.isfinite(r.distance)]
+    return bool(distances) and not any(distances)

@@ -26,11 +26,11 @@ def limits_of(
     - `plane`: the plane on which everything is projected.
     """
     first_points = starts(comparisons, plane)
-    own = comparisons[0].problem.window if plane is None else None
-    if own is not None and not near:
-        low, high = np.array(own).T
+    problem_limits = comparisons[0].problem.window if plane is None else None
+    if problem_limits is not None and not near:
+        low, high = np.array(problem_limits).T
         if ((low <= first_points) & (first_points <= high)).all():
-            return own
+            return problem_limits
     finished = (run for c in comparisons for run in (c.map, c.flow) if not failure(run))
     paths = [np.stack(runs.view_points(run, plane or PLANE), 1) for run in finished]
     points = np.clip(np.concatenate([first_points, *paths]), -LARGEST, LARGEST)
@@ -77,6 +77,6 @@ def starts(comparisons: list[Comparison], plane: Plane | None = None) -> np.ndar
 
 def minimizers(comparison: Comparison, plane: Plane | None = None) -> np.ndarray:
     """The known minimizers, in the window, shape `(number, 2)`."""
-    known = comparison.problem.minimizers
-    points = np.zeros((0, comparison.problem.dim)) if known is None else np.asarray(known, float)
+    stars = comparison.problem.minimizers
+    points = np.zeros((0, comparison.problem.dim)) if stars is None else np.asarray(stars, float)
     return points if plane is None else plane.project(points)
