@@ -1,6 +1,28 @@
-"""Numbers about trajectories and their maps: how far map and flow part in one step, along a run, and as the clock is
-refined; what energy a run spends; which curvature a map still holds; what it descends beside the loss; what it makes
-of other units; where it ends from everywhere, and with every rate."""
+"""Numbers about optimizers and their runs.
+
+| question                                           | function             | result               |
+|----------------------------------------------------|----------------------|----------------------|
+| How far is the map from the flow, at each time?    | `compare`            | `Comparison`         |
+| How much nearer to the map is the modified flow?   | `modified`           | `ModifiedComparison` |
+| How large is the error of each single step?        | `local_error`        | `LocalError`         |
+| With which power of h does the error go to 0?      | `order`              | `Order`              |
+| Does the Lyapunov function rise along the map?     | `lyapunov`           | `Lyapunov`           |
+| How fast does a small perturbation grow or decay?  | `spectral_radius`    | float or array       |
+| Up to which curvature is the map stable?           | `critical_curvature` | float                |
+| How large is the curvature of the loss?            | `sharpness`          | scalar array         |
+| Which learning rates and momenta are stable?       | `stability`          | `Stability`          |
+| What is minimized in addition to the loss?         | `implicit_bias`      | `ImplicitBias`       |
+| What changes in other units of the position?       | `rescaling`          | `Rescaling`          |
+| Which minimizer does a run reach from each start?  | `basins`             | `Basins`             |
+| How does the final loss depend on hyperparameters? | `sensitivity`        | `Sensitivity`        |
+| What do memory and gradient add to one step?      | `inside`             | `Inside`             |
+| Which learning rates suit each optimizer?          | `suggested_rates`    | dict of floats       |
+| Does an optimizer of my own keep the contract?     | `check_optimizer`    | `ContractCheck`      |
+
+The result objects hold the optimizer and the problem that they belong to. Most have a figure of the
+same name in `dynopt.figures`; that of `compare` is `figures.global_error`, that of `sensitivity`
+`figures.sweep`.
+"""
 
 # isort: off
 from .compare import Comparison as Comparison, compare as compare

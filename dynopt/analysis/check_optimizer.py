@@ -1,4 +1,4 @@
-"""The contract of an optimizer, checked part by part; what fails is said in sentences."""
+"""The contract of an optimizer, checked part by part, with a sentence for each part that fails."""
 
 import warnings
 from collections.abc import Callable
@@ -85,7 +85,7 @@ class _NotChecked(Exception):
 
 
 class _Case(NamedTuple):
-    """What the checks look at: an optimizer in float64, a problem, and points of a run."""
+    """What all checks use: an optimizer in float64, a problem, and points of a run."""
 
     optimizer: AbstractOptimizer
     fitted: AbstractOptimizer

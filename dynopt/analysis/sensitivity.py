@@ -1,4 +1,4 @@
-"""Sensitivity: the loss at the end of a run over learning rate and one more hyperparameter."""
+"""Sensitivity: the loss at the end of a run over the learning rate and another hyperparameter."""
 
 from typing import Any
 
@@ -14,30 +14,34 @@ from ..problems import Problem
 from ..problems.problem import must_be_problem
 from ..runs.prepare import flatten_loss, prepare_run
 from ..runs.sweep import sweep
-from .rescaling import power, rate_of
+from .rescaling import gradient_power, learning_rate_of
 from .sharpness import largest_curvature
-from .stability import options, rising, stability
+from .stability import rising, stability, varied_constructor
 
-Points = np.ndarray
-RATES, VALUES = 96, 64  # along the axes, unless others are given
+NUM_RATES, NUM_VALUES = 96, 64  # along the axes, unless others are given
 
 
 class Sensitivity(eqx.Module):
-    """The end of a run at each learning rate and value of an option.
+    """The loss at the end of a run at each learning rate and value of an option.
 
-    - `learning_rate`, `value`: the axes, shapes `(n,)` and `(m,)`. - `loss`: f after `steps` steps, shape `(m, n)`.
-    - `result`: the `Status` of each run, same shape. - `start`: f where all runs begin.
-    - `boundary`: of each value the learning rate beyond which the map is repelled by every known minimizer, shape
-      `(m,)`; NaN where theory has none. - `curvature`: λ of that boundary, or NaN.
-    - `option`: what `value` is called. - `optimizer`: the page that all others are like; `problem`, `steps`.
+    - `learning_rate`, `value`: the axes, shapes `(n,)` and `(m,)`.
+    - `loss`: f after `steps` steps, shape `(m, n)`.
+    - `result`: the `Status` of each run, as an integer, shape `(m, n)`.
+    - `start`: f at the common start of all runs.
+    - `boundary`: for each value the learning rate beyond which every known minimizer repels the
+      map, shape `(m,)`; NaN where theory knows none.
+    - `curvature`: the λ of that boundary, or NaN.
+    - `option`: the name of the hyperparameter that `value` belongs to.
+    - `optimizer`: the optimizer that all others are like.
+    - `problem`, `steps`: the problem and the number of steps of each run.
     """
 
-    learning_rate: Float[Points, " n"]
-    value: Float[Points, " m"]
-    loss: Float[Points, "m n"]
-    result: Int[Points, "m n"]
+    learning_rate: Float[np.ndarray, " n"]
+    value: Float[np.ndarray, " m"]
+    loss: Float[np.ndarray, "m n"]
+    result: Int[np.ndarray, "m n"]
     start: float
-    boundary: Float[Points, " m"]
+    boundary: Float[np.ndarray, " m"]
     curvature: float
     option: str = eqx.field(static=True)
     optimizer: AbstractOptimizer
@@ -45,16 +49,14 @@ class Sensitivity(eqx.Module):
     steps: int = eqx.field(static=True)
 
     def __repr__(self) -> str:
-        shape = (
-            f"{len(self.learning_rate)} learning rates x {len(self.value)} values of {self.option}"
+        smallest = "no finite loss"
+        if np.isfinite(self.loss).any():
+            smallest = f"smallest loss {np.nanmin(self.loss):.3g}"
+        rates, values = len(self.learning_rate), len(self.value)
+        return (
+            f"Sensitivity({type(self.optimizer).__name__} on {self.problem.name}, {rates} learning "
+            f"rates x {values} values of {self.option}, {self.steps} steps: {smallest})"
         )
-        least = (
-            f"least loss {np.nanmin(self.loss):.3g}"
-            if np.isfinite(self.loss).any()
-            else "no finite loss"
-        )
-        who = f"{type(self.optimizer).__name__} on {self.problem.name}"
-        return f"Sensitivity({who}, {shape}, {self.steps} steps: {least})"
 
 
 def sensitivity(
@@ -67,73 +69,78 @@ def sensitivity(
     values: Any = None,
     x0: Any = None,
 ) -> Sensitivity:
-    """The loss after `steps` steps of pages like `optimizer`, at every learning rate and value of `option`: one sweep.
+    """The loss after `steps` steps at every learning rate and every value of `option`: one sweep.
 
-    The boundary of theory is that of `analysis.stability` at a minimizer: of the known ones the flattest counts, with λ
-    the largest curvature there, since beyond its boundary none attracts the map. For the heavy ball it is
-    η = (2 + 2μ)/λ. It says nothing of how a run fares on the way there, and there is none for pages whose steps are not
-    proportional to the gradient: they hop about the minimizer at any rate.
+    All other hyperparameters are those of `optimizer`. The boundary of theory is that of
+    `analysis.stability` at a minimizer, with λ the largest curvature there. Of the known
+    minimizers the flattest counts, because beyond its boundary none attracts the map. For the
+    heavy ball it is η = (2 + 2μ)/λ. It says nothing about a run far from a minimizer. There is no
+    boundary for optimizers whose steps are not proportional to the gradient, because they
+    oscillate about the minimizer at any learning rate.
 
-    - `option`: of the page's constructor, such as "momentum" or "b1". - `learning_rates`: rising; by default 96 up to
-      three times the boundary of the page itself, or thirty times its rate where there is none, evenly by ratio.
-    - `values`: rising; by default 64 from 0 to almost 1. - `steps`, `x0`: as for `iterate`.
+    - `option`: an argument of the optimizer's constructor, such as "momentum" or "b1".
+    - `learning_rates`: a rising row; by default 96 of them, evenly spaced in the logarithm, up to
+      three times the boundary of the optimizer itself, or thirty times its learning rate where
+      there is no boundary.
+    - `values`: a rising row; by default 64 values from 0 to almost 1.
+    - `steps`, `x0`: as for `iterate`.
 
-    **Raises:** `InvalidValue` if the page has no such option or no learning rate, or an axis does not rise.
+    **Raises:** `InvalidValue` if the optimizer has no such option or no learning rate, or if an
+    axis does not rise; `InvalidType` for axes that are no numbers.
 
     >>> from dynopt import Momentum, problems
-    >>> bowl = problems.quadratic([1.0, 4.0])
-    >>> seen = sensitivity(Momentum(0.1), bowl, 300, learning_rates=[0.45, 0.55, 0.8], values=[0.0, 0.5])
-    >>> seen.boundary.round(9).tolist()
+    >>> bowl, rates = problems.quadratic([1.0, 4.0]), [0.45, 0.55, 0.8]
+    >>> result = sensitivity(Momentum(0.1), bowl, 300, learning_rates=rates, values=[0.0, 0.5])
+    >>> result.boundary.round(9).tolist()
     [0.5, 0.75]
-    >>> (seen.loss < seen.start).tolist()
+    >>> (result.loss < result.start).tolist()
     [[True, False, False], [True, True, False]]
 
-    Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964), section 2, for the
-    boundary.
+    Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods"
+    (1964), section 2, for the boundary.
     """
     must_be_problem(problem)
-    kind, others = options(optimizer, option)
-    page, start, _, _ = prepare_run(optimizer, problem, x0)
-    linear = float(power(page, problem.loss, start)) == 1
-    curvature = _curvature(problem) if linear else float("nan")
-    values = (
-        np.linspace(0, 1, VALUES, endpoint=False) if values is None else rising("values", values)
-    )
+    kind, others = varied_constructor(optimizer, option)
+    fitted, start, _, _ = prepare_run(optimizer, problem, x0)
+    is_linear = float(gradient_power(fitted, problem.loss, start)) == 1
+    curvature = _flattest_curvature(problem) if is_linear else float("nan")
+    if values is None:
+        values = np.linspace(0, 1, NUM_VALUES, endpoint=False)
+    values = rising("values", values)
     if learning_rates is None:
-        own = _boundary(optimizer, option, [float(getattr(optimizer, option))], curvature)[0]
-        top = 3 * own if 0 < own < np.inf else 30 * float(rate_of(optimizer))
-        learning_rates = np.geomspace(top / 3000, top, RATES)
+        value = float(getattr(optimizer, option))
+        critical = _boundary(optimizer, option, [value], curvature)[0]
+        last = 3 * critical
+        if not 0 < critical < np.inf:
+            last = 30 * float(learning_rate_of(optimizer))
+        learning_rates = np.geomspace(last / 3000, last, NUM_RATES)
     rates = rising("learning_rates", learning_rates)
 
-    def member(rate, value):
+    def make(rate, value):
         return kind(**others, **{"learning_rate": rate, option: value})
 
-    optimizers = eqx.filter_vmap(member)(
-        *(jnp.asarray(axis.ravel()) for axis in np.meshgrid(rates, values))
-    )
-    ends = sweep(optimizers, problem, steps, x0=x0)
-    loss, result = (
-        np.asarray(array).reshape(len(values), len(rates)) for array in (ends.loss, ends.result)
-    )
-    boundary = _boundary(optimizer, option, values, curvature)
-    first = float(problem.loss(start))
+    grid = (jnp.asarray(axis.ravel()) for axis in np.meshgrid(rates, values))
+    ends = sweep(eqx.filter_vmap(make)(*grid), problem, steps, x0=x0)
+    shape = len(values), len(rates)
     return Sensitivity(
-        rates,
-        values,
-        loss,
-        result,
-        first,
-        boundary,
-        curvature,
-        option,
-        optimizer,
-        problem,
-        int(steps),
+        learning_rate=rates,
+        value=values,
+        loss=np.asarray(ends.loss).reshape(shape),
+        result=np.asarray(ends.result).reshape(shape),
+        start=float(problem.loss(start)),
+        boundary=_boundary(optimizer, option, values, curvature),
+        curvature=curvature,
+        option=option,
+        optimizer=optimizer,
+        problem=problem,
+        steps=int(steps),
     )
 
 
-def _boundary(optimizer: AbstractOptimizer, option: str, values: Any, curvature: float) -> Points:
-    """The critical learning rate of each value; NaN where there is no theory of one."""
+def _boundary(
+    optimizer: AbstractOptimizer, option: str, values: Any, curvature: float
+) -> np.ndarray:
+    """The critical learning rate at each value; NaN where theory knows none."""
     try:
         return stability(
             optimizer, option, learning_rates=[1.0], values=values, curvature=curvature
@@ -142,7 +149,7 @@ def _boundary(optimizer: AbstractOptimizer, option: str, values: Any, curvature:
         return np.full(len(values), np.nan)
 
 
-def _curvature(problem: Problem) -> float:
+def _flattest_curvature(problem: Problem) -> float:
     """The largest curvature at the flattest of the known minimizers; NaN if none is known."""
     if problem.minimizers is None or not len(problem.minimizers):
         return float("nan")

@@ -1,5 +1,6 @@
-"""The stability map: which learning rates and which values of another option hold a quadratic mode, and how firmly."""
+"""The stability map: the spectral radius over the learning rate and another hyperparameter."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -11,38 +12,43 @@ from ..checks import positive
 from ..errors import InvalidType, InvalidValue, unknown_name
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults, must_be_optimizer
-from .critical_curvature import crossing
-from .spectral_radius import in_batches, jacobian
+from .critical_curvature import first_crossing
+from .spectral_radius import jacobian, radii_in_batches
 
-Points = np.ndarray
-SCAN = np.geomspace(
-    1e-6, 1e6, 61
-)  # learning rates times curvature, among which the critical one is looked for
-ZOOM = 17  # points in each round of the search for the optimum
+GRID = np.geomspace(1e-6, 1e6, 61)  # learning rate times curvature, in the search of the boundary
+SECTIONS = 17  # points in each round of the search of the optimum
+ROUNDS = 13  # of that search
 
 
 class Stability(eqx.Module):
-    """The spectral radius of the linearised map over learning rate and one other option.
+    """The spectral radius of the linearised map over the learning rate and one other option.
 
-    - `learning_rate`, `value`: the axes, shapes `(n,)` and `(m,)`. - `radius`: of the map there, shape `(m, n)`.
-    - `boundary`: the critical learning rate of each value, shape `(m,)`; infinity where none is, 0
-      where the map is unstable from the start.
-    - `optimal`: the value with the least radius at each learning rate, shape `(n,)`; NaN where no value is stable.
-    - `option`: what `value` is called. - `optimizer`: the page that all others are like. - `curvature`: λ.
+    - `learning_rate`, `value`: the axes, shapes `(n,)` and `(m,)`.
+    - `radius`: the spectral radius there, shape `(m, n)`.
+    - `boundary`: the critical learning rate at each value, shape `(m,)`; infinity where there is
+      none, and 0 where the map is unstable at every learning rate.
+    - `optimal`: the value with the smallest radius at each learning rate, shape `(n,)`; NaN where
+      no value is stable.
+    - `option`: the name of the hyperparameter that `value` belongs to.
+    - `optimizer`: the optimizer that all others are like.
+    - `curvature`: λ.
     """
 
-    learning_rate: Float[Points, " n"]
-    value: Float[Points, " m"]
-    radius: Float[Points, "m n"]
-    boundary: Float[Points, " m"]
-    optimal: Float[Points, " n"]
+    learning_rate: Float[np.ndarray, " n"]
+    value: Float[np.ndarray, " m"]
+    radius: Float[np.ndarray, "m n"]
+    boundary: Float[np.ndarray, " m"]
+    optimal: Float[np.ndarray, " n"]
     option: str = eqx.field(static=True)
     optimizer: AbstractOptimizer
     curvature: float
 
     def __repr__(self) -> str:
         shape = f"{self.radius.shape[1]} learning rates, {self.radius.shape[0]} values"
-        return f"Stability(of {self.optimizer} over {self.option} at curvature {self.curvature:g}, {shape})"
+        return (
+            f"Stability(of {self.optimizer} over {self.option} at curvature {self.curvature:g}, "
+            f"{shape})"
+        )
 
 
 def stability(
@@ -53,115 +59,131 @@ def stability(
     values=None,
     curvature=1.0,
 ) -> Stability:
-    """The `spectral_radius` on f(x) = λ x²/2 of pages like `optimizer`, at every learning rate and value of `option`.
+    """The `spectral_radius` on f(x) = λ x²/2 at every learning rate and every value of `option`.
 
-    For the heavy ball, with η = `learning_rate` and μ = `momentum`, the radius is √μ while it swings, that is for
-    (1-√(ηλ))² < μ; the boundary is ηλ = 2 + 2μ, and the optimum μ = (1-√(ηλ))². Boundary and optimum are not read off
-    the grid but refined, to about 1e-12 and 1e-8.
+    All other hyperparameters are those of `optimizer`. For the heavy ball, with η =
+    `learning_rate` and μ = `momentum`, the radius is √μ while it oscillates, that is for
+    (1-√(ηλ))² < μ; the boundary is ηλ = 2 + 2μ, and the optimum is μ = (1-√(ηλ))². Boundary and
+    optimum are not read off the grid but refined, to about 1e-12 and 1e-8.
 
-    - `option`: of the page's constructor, such as "momentum" or "b1". - `learning_rates`: rising; by default 160, up to
-      a tenth beyond the critical one of `optimizer` itself. - `values`: rising; by default 121 from 0 to almost 1.
-    - `curvature`: λ, in the unit of 1/learning_rate; only ηλ matters as long as no other option has a unit.
+    - `option`: an argument of the optimizer's constructor, such as "momentum" or "b1".
+    - `learning_rates`: a rising row; by default 160 of them, up to a tenth beyond the critical
+      learning rate of `optimizer` itself.
+    - `values`: a rising row; by default 121 values from 0 to almost 1.
+    - `curvature`: λ, in units of 1/learning_rate. Only ηλ matters unless another hyperparameter
+      has a unit.
 
-    **Raises:** `InvalidValue` if the page has no such option or no learning rate, if the option changes nothing, if the
-    map has no derivative at rest, or if an axis does not rise.
+    **Raises:** `InvalidValue` if the optimizer has no such option or no learning rate, if the
+    option changes nothing, if the map has no derivative at rest, or if an axis does not rise;
+    `InvalidType` for what is no optimizer and for axes that are no numbers.
 
     >>> from dynopt import Momentum
-    >>> seen = stability(Momentum(0.1), "momentum", learning_rates=[0.25, 1.0], values=[0.0, 0.25, 0.5])
-    >>> seen.boundary.round(9).tolist(), seen.optimal.round(6).tolist()
+    >>> result = stability(Momentum(0.1), learning_rates=[0.25, 1.0], values=[0.0, 0.25, 0.5])
+    >>> result.boundary.round(9).tolist(), result.optimal.round(6).tolist()
     ([2.0, 2.5, 3.0], [0.25, 0.0])
 
-    Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964), section 2; G. Goh,
-    "Why momentum really works", Distill (2017).
+    Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods"
+    (1964), section 2; G. Goh, "Why momentum really works", Distill (2017).
     """
-    kind, others = options(optimizer, option)
+    kind, others = varied_constructor(optimizer, option)
     curvature = float(positive("curvature", curvature))
 
-    def radius(rates: Points, values: Points) -> Points:
+    def radius(rates: np.ndarray, values: np.ndarray) -> np.ndarray:
         rates, values = np.broadcast_arrays(rates, values)
 
-        def jacobians(*part: Points) -> Array:
-            return _jacobians(kind, others, option, np.asarray(curvature), *part)
+        def jacobians(*rows: np.ndarray) -> Array:
+            return _jacobians(kind, others, option, np.asarray(curvature), *rows)
 
         with jax.enable_x64(True):
-            return in_batches(jacobians, rates.ravel(), values.ravel()).reshape(rates.shape)
+            return radii_in_batches(jacobians, rates.ravel(), values.ravel()).reshape(rates.shape)
 
-    def critical(values: Points) -> Points:
-        scan = np.broadcast_to(SCAN / curvature, (len(values), len(SCAN)))
-        return crossing(
-            lambda rates: radius(rates, values[:, None]), scan, radius(scan, values[:, None])
-        )
+    def critical_rates(values: np.ndarray) -> np.ndarray:
+        column = values[:, None]
+        grid = np.broadcast_to(GRID / curvature, (len(values), len(GRID)))
+        return first_crossing(lambda rates: radius(rates, column), grid, radius(grid, column))
 
     values = np.linspace(0, 1, 121, endpoint=False) if values is None else rising("values", values)
     if learning_rates is None:
-        own = critical(np.array([float(getattr(optimizer, option))]))[0]
-        reach = 1.1 * own if np.isfinite(own) else SCAN[-1] / curvature
-        learning_rates = np.linspace(0, reach, 161)[1:]
+        critical = critical_rates(np.array([float(getattr(optimizer, option))]))[0]
+        last = 1.1 * critical if np.isfinite(critical) else GRID[-1] / curvature
+        learning_rates = np.linspace(0, last, 161)[1:]
     rates = rising("learning_rates", learning_rates)
-    seen = radius(rates, values[:, None])
-    if np.isnan(seen).all():
+    radii = radius(rates, values[:, None])
+    if np.isnan(radii).all():
         raise InvalidValue(
-            f"the map of {optimizer!r} has no derivative at rest with its memory of g² frozen at 1; use a decay "
-            "above 0."
+            f"the map of {optimizer!r} has no derivative at rest with its memory of g² frozen at "
+            "1; use a decay above 0."
         )
-    if len(values) > 1 and (np.nanmax(seen, 0) - np.nanmin(seen, 0)).max() < 1e-9:
+    if len(values) > 1 and (np.nanmax(radii, 0) - np.nanmin(radii, 0)).max() < 1e-9:
         raise InvalidValue(
             f"`{option}` changes no radius of {optimizer!r}; pass an option that does."
         )
-    optimal = _least(lambda values: radius(rates[:, None], values), values, seen.T)
-    return Stability(rates, values, seen, critical(values), optimal, option, optimizer, curvature)
+    optimal = _smallest(lambda values: radius(rates[:, None], values), values, radii.T)
+    boundary = critical_rates(values)
+    return Stability(rates, values, radii, boundary, optimal, option, optimizer, curvature)
 
 
 @eqx.filter_jit
 def _jacobians(
     kind: type, others: dict[str, Any], option: str, curvature: Any, rates: Any, values: Any
 ) -> Array:
-    def one(rate, value):
+    def make_jacobian(rate, value):
         return jacobian(kind(**others, **{"learning_rate": rate, option: value}), curvature)
 
-    return jax.vmap(one)(rates, values)
+    return jax.vmap(make_jacobian)(rates, values)
 
 
-def _least(radius, values: Points, seen: Points) -> Points:
-    """Where each row of `seen` is least, between the neighbours of its least point; NaN where that is 1 or more."""
-    points, rows = np.broadcast_to(values, seen.shape), np.arange(len(seen))
-    optimal = least = np.full(len(seen), np.nan)
-    for _ in range(13):
-        best = np.argmin(np.where(np.isnan(seen), np.inf, seen), 1)
+def _smallest(radius: Callable, values: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """The value at which each row of `radii` is smallest; NaN where that radius is 1 or more.
+
+    It is refined between the two neighbours of the smallest radius on the grid.
+    """
+    points, rows = np.broadcast_to(values, radii.shape), np.arange(len(radii))
+    optimal = smallest = np.full(len(radii), np.nan)
+    for _ in range(ROUNDS):
+        best = np.argmin(np.where(np.isnan(radii), np.inf, radii), 1)
         low, high = (points[rows, np.clip(best + side, 0, points.shape[1] - 1)] for side in (-1, 1))
-        optimal, least = points[rows, best], seen[rows, best]
-        points = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, ZOOM)
-        seen = radius(points)
-    return np.where(least < 1, optimal, np.nan)
+        optimal, smallest = points[rows, best], radii[rows, best]
+        points = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, SECTIONS)
+        radii = radius(points)
+    return np.where(smallest < 1, optimal, np.nan)
 
 
-def options(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str, Any]]:
-    """The page's kind, and its options beside the two that vary, as far as they are not the constructor's defaults."""
+def varied_constructor(optimizer: AbstractOptimizer, option: str) -> tuple[type, dict[str, Any]]:
+    """The class of the optimizer, and its arguments other than the learning rate and `option`.
+
+    Arguments that are the defaults of the constructor are left out.
+    """
     must_be_optimizer(optimizer, example="dynopt.Momentum(0.1)")
     defaults = hyperparameter_defaults(type(optimizer))
     names = list(defaults)
     if "learning_rate" not in names:
         raise InvalidValue(
-            f"{optimizer!r} is not made from a `learning_rate`; pass a page such as dynopt.Momentum(0.1)."
+            f"{optimizer!r} is not made from a `learning_rate`; pass an optimizer such as "
+            "dynopt.Momentum(0.1)."
         )
     if option not in names or option == "learning_rate":
         names.remove("learning_rate")
         if not names:
             raise InvalidValue(
-                f"{optimizer!r} has no option besides its rate; pass a page such as dynopt.Momentum(0.1)."
+                f"{optimizer!r} has no option besides its learning rate; pass an optimizer such as "
+                "dynopt.Momentum(0.1)."
             )
         raise unknown_name(f"second option of {type(optimizer).__name__}", str(option), names)
-    changed = {
-        name: value
+    others = {
+        name: value if isinstance(value, bool) else np.asarray(value, float)
         for name, value in optimizer.hyperparameters().items()
         if name not in ("learning_rate", option) and value != defaults[name]
     }
-    return type(optimizer), {
-        n: v if isinstance(v, bool) else np.asarray(v, float) for n, v in changed.items()
-    }
+    return type(optimizer), others
 
 
-def rising(name: str, values) -> Points:
+def rising(name: str, values) -> np.ndarray:
+    """The numbers of an axis.
+
+    **Raises:** `InvalidType` for what are no numbers; `InvalidValue` for numbers that are not
+    finite or do not rise, and for learning rates that are not positive.
+    """
     try:
         row = np.asarray(values, float)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""From where a run ends where, and with which rates: counted by sweeps, and beside what theory says."""
+"""Which minimizer a run reaches from each start, and which loss at each learning rate, compared with theory."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def fine():
     return analysis.basins(SGD(0.001), well, 5000, window=SQUARE)
 
 
-def test_on_a_fine_clock_gradient_descent_has_the_basins_of_its_flow(fine):
+def test_with_a_short_time_step_gradient_descent_has_the_basins_of_its_flow(fine):
     assert fine.map.shape == (201, 201) and f"{100 * fine.disagreement:.1f}" == "0.0"
     assert set(np.unique(fine.flow)) == {0, 1, 2, 3} and not fine.failed.any()
 
@@ -36,36 +36,40 @@ def test_on_a_fine_clock_gradient_descent_has_the_basins_of_its_flow(fine):
 def test_how_many_of_40401_starts_end_elsewhere_than_the_gradient_flow(
     fine, optimizer, steps, percent
 ):
-    seen = analysis.basins(optimizer, well, steps, window=SQUARE, flow=fine)
-    assert seen.map.size == 40401 and f"{100 * seen.disagreement:.1f}" == percent
-    assert seen.disagreement == seen.differs.mean() and f"{percent} % end elsewhere" in repr(seen)
-    np.testing.assert_array_equal(seen.flow, fine.flow)
+    result = analysis.basins(optimizer, well, steps, window=SQUARE, flow=fine)
+    assert result.map.size == 40401 and f"{100 * result.disagreement:.1f}" == percent
+    assert result.disagreement == result.differs.mean() and f"{percent} % end elsewhere" in repr(
+        result
+    )
+    np.testing.assert_array_equal(result.flow, fine.flow)
 
 
-def test_the_symmetric_wells_part_in_the_middle():
-    """f = (x² - 1)²/4 + y²: from the right to the right, and the axis itself to neither."""
+def test_the_basins_of_two_symmetric_wells_meet_in_the_middle():
+    """f = (x² - 1)²/4 + y²: starts on the right reach the right well, and starts on the axis reach none."""
     twin = Problem(
         lambda x: (x[0] ** 2 - 1) ** 2 / 4 + x[1] ** 2,
         [1.0, 1.0],
         minimizers=[[1, 0], [-1, 0]],
         name="twin",
     )
-    seen = analysis.basins(SGD(0.05), twin, 400, window=((-2, 2), (-1, 1)), points=9)
+    result = analysis.basins(SGD(0.05), twin, 400, window=((-2, 2), (-1, 1)), points=9)
     expected = np.broadcast_to(np.array([1, 1, 1, 1, -1, 0, 0, 0, 0]), (9, 9))
-    np.testing.assert_array_equal(seen.map, expected)
-    np.testing.assert_array_equal(seen.flow, expected)
+    np.testing.assert_array_equal(result.map, expected)
+    np.testing.assert_array_equal(result.flow, expected)
 
 
-def test_a_stiff_flow_arrives_by_an_implicit_solver():
-    """Rosenbrock's valley attracts at 1001.6 and is followed at 0.4: all reach (1, 1), which Tsit5 alone does not."""
-    seen = analysis.basins(SGD(1e-4), problems.rosenbrock(), 1, points=9)
-    assert (seen.flow == 0).all()
+def test_a_stiff_flow_is_solved_to_its_end_by_an_implicit_solver():
+    """Rosenbrock's valley attracts at 1001.6 and is followed at 0.4: all starts reach (1, 1), which Tsit5 alone does not."""
+    result = analysis.basins(SGD(1e-4), problems.rosenbrock(), 1, points=9)
+    assert (result.flow == 0).all()
 
 
 def test_runs_that_diverge_reach_no_minimizer():
-    seen = analysis.basins(SGD(0.1), well, 50, window=SQUARE, points=11)
-    assert seen.failed.any() and (seen.map[seen.failed] == -1).all() and (seen.flow >= 0).all()
-    assert seen.differs[seen.failed].all()
+    result = analysis.basins(SGD(0.1), well, 50, window=SQUARE, points=11)
+    assert (
+        result.failed.any() and (result.map[result.failed] == -1).all() and (result.flow >= 0).all()
+    )
+    assert result.differs[result.failed].all()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +79,7 @@ def test_runs_that_diverge_reach_no_minimizer():
             problems.rosenbrock(3),
             {},
             InvalidValue,
-            "basins are seen in a plane, but rosenbrock has 3 coordinates",
+            "basins fill a plane, but rosenbrock has 3 coordinates",
         ),
         (
             Problem(lambda x: x @ x, [1.0, 1.0], name="bare"),
@@ -94,19 +98,19 @@ def test_what_has_no_basins_in_a_plane_is_refused(as_users_see_it, problem, opti
         analysis.basins(SGD(0.01), problem, 10, **options)
 
 
-def test_too_many_points_and_many_pages_in_one_are_refused(as_users_see_it):
+def test_too_many_points_and_a_batch_of_optimizers_are_refused(as_users_see_it):
     with pytest.raises(
         InvalidValue, match="`points` is 5000 along each side, more than 4096; pass points=201, say"
     ):
         analysis.basins(SGD(0.01), well, 10, points=5000)
-    with pytest.raises(InvalidType, match="holds 2 pages in one"):
+    with pytest.raises(InvalidType, match="`optimizer` is a batch of 2 optimizers"):
         analysis.basins(eqx.filter_vmap(SGD)(np.array([0.1, 0.2])), well, 10)
 
 
-def test_a_flow_is_taken_over_from_the_same_grid_alone(fine):
+def test_a_flow_is_taken_from_basins_on_the_same_grid_only(fine):
     with pytest.raises(
         InvalidValue,
-        match="`flow` is of himmelblau on another grid; pass basins of himmelblau with",
+        match="`flow` belongs to himmelblau on another grid; pass basins of himmelblau with",
     ):
         analysis.basins(SGD(0.01), well, 10, flow=fine)
     bare = Problem(well.loss, well.x0, minimizers=well.minimizers, name="bare")
@@ -145,14 +149,14 @@ def test_each_run_is_that_of_iterate_with_its_rate_and_value(swept):
     assert swept.start == float(end.loss[0])
 
 
-def test_of_several_minimizers_the_flattest_holds_the_map_longest():
-    seen = analysis.sensitivity(Momentum(0.001), well, 5, values=[0.0, 0.5])
-    tops = [np.linalg.eigvalsh(hessian)[-1] for hessian in map(_hessian, well.minimizers)]
-    assert seen.curvature == pytest.approx(min(tops), rel=1e-9)
-    np.testing.assert_allclose(seen.boundary, np.array([2, 3]) / min(tops), rtol=1e-9)
+def test_of_several_minimizers_the_flattest_gives_the_boundary():
+    result = analysis.sensitivity(Momentum(0.001), well, 5, values=[0.0, 0.5])
+    largest = [np.linalg.eigvalsh(hessian)[-1] for hessian in map(_hessian, well.minimizers)]
+    assert result.curvature == pytest.approx(min(largest), rel=1e-9)
+    np.testing.assert_allclose(result.boundary, np.array([2, 3]) / min(largest), rtol=1e-9)
     assert (
-        seen.learning_rate[-1] == pytest.approx(3 * 3.8 / min(tops))
-        and len(seen.learning_rate) == 96
+        result.learning_rate[-1] == pytest.approx(3 * 3.8 / min(largest))
+        and len(result.learning_rate) == 96
     )
 
 
@@ -162,18 +166,18 @@ def _hessian(x):
 
 
 @pytest.mark.parametrize("optimizer, option", [(Adam(0.1), "b1"), (Momentum(0.1), "momentum")])
-def test_where_theory_has_no_boundary_there_is_none(optimizer, option):
+def test_where_theory_knows_no_boundary_it_is_nan(optimizer, option):
     """Adam's steps do not shrink with the gradient; and of this problem no minimizer is known."""
     problem = well if option == "b1" else mixture("booth", [1.0, -1.0])
-    seen = analysis.sensitivity(optimizer, problem, 5, option, values=[0.1, 0.5])
-    assert np.isnan(seen.boundary).all() and np.isnan(seen.curvature)
-    assert seen.learning_rate[-1] == pytest.approx(30 * 0.1)
+    result = analysis.sensitivity(optimizer, problem, 5, option, values=[0.1, 0.5])
+    assert np.isnan(result.boundary).all() and np.isnan(result.curvature)
+    assert result.learning_rate[-1] == pytest.approx(30 * 0.1)
 
 
 @pytest.mark.parametrize(
     "optimizer, option, options, kind, says",
     [
-        (SGD(0.1), "momentum", {}, InvalidValue, "has no option besides its rate"),
+        (SGD(0.1), "momentum", {}, InvalidValue, "has no option besides its learning rate"),
         (Momentum(0.1), "friction", {}, UnknownName, "no second option of Momentum 'friction'"),
         (
             Momentum(0.1),
@@ -203,7 +207,7 @@ def test_what_cannot_be_swept_is_refused(as_users_see_it, optimizer, option, opt
         analysis.sensitivity(optimizer, well, 5, option, **options)
 
 
-def test_results_say_what_they_are(swept):
+def test_a_sensitivity_prints_its_axes(swept):
     assert repr(swept).startswith(
         "Sensitivity(Momentum on quadratic, 41 learning rates x 4 values of momentum, 400 steps"
     )

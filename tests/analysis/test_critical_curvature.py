@@ -73,27 +73,27 @@ def test_any_optax_transformation_is_linearised(family, expected):
     assert critical_curvature(Optax(family, H)) == pytest.approx(expected / H, rel=2e-8)
 
 
-def test_the_twin_of_a_page_leaves_at_the_same_curvature():
+def test_the_transformation_of_optax_has_the_same_critical_curvature():
     optimizer = Momentum(H, 0.8)
     assert critical_curvature(Optax(lambda h: optimizer.optax(), H)) == pytest.approx(
         critical_curvature(optimizer), rel=1e-11
     )
 
 
-def test_a_modified_page_has_the_same_map():
+def test_a_modified_optimizer_has_the_same_map():
     assert critical_curvature(Modified(Momentum(H))) == critical_curvature(Momentum(H))
 
 
 @pytest.mark.parametrize("optimizer", [SGD(H), Momentum(H)], ids=["sgd", "momentum"])
-@pytest.mark.parametrize(("share", "shrinks"), [(0.99, True), (1.01, False)])
-def test_runs_die_out_below_the_critical_curvature_and_grow_above(optimizer, share, shrinks):
-    curvature = share * critical_curvature(optimizer)
+@pytest.mark.parametrize(("fraction", "shrinks"), [(0.99, True), (1.01, False)])
+def test_runs_die_out_below_the_critical_curvature_and_grow_above(optimizer, fraction, shrinks):
+    curvature = fraction * critical_curvature(optimizer)
     bowl = Problem(lambda x: curvature * (x**2).sum() / 2, [1.0], name="bowl")
     loss = np.asarray(iterate(optimizer, bowl, 3000, throw=False).loss)
     assert (loss[-1] < 1e-6 * loss[0]) if shrinks else not loss[-1] < 1e6 * loss[0]
 
 
-def test_a_map_that_is_stable_everywhere_has_no_bound():
+def test_a_map_that_is_stable_everywhere_has_an_infinite_critical_curvature():
     class Implicit(SGD):
         """x ← x/(1 + η λ)."""
 
@@ -114,7 +114,7 @@ def test_gradient_descent_multiplies_by_one_minus_eta_lambda():
 
 
 def test_the_heavy_ball_has_the_eigenvalues_of_its_companion_matrix():
-    """Roots of z² - (1 + μ - ηλ) z + μ: of modulus √μ while it swings."""
+    """Roots of z² - (1 + μ - ηλ) z + μ: of modulus √μ while it oscillates."""
     for mu, curvature in ((0.5, 3.0), (0.5, 150.0), (0.5, 290.0), (0.9, 0.1), (0.9, 350.0)):
         roots = np.roots([1, -(1 + mu - H * curvature), mu])
         assert spectral_radius(Momentum(H, mu), curvature) == pytest.approx(
@@ -146,18 +146,18 @@ def test_the_best_step_of_gradient_descent_is_two_over_m_plus_l():
 def test_nesterovs_choice_is_one_minus_the_root_of_one_over_the_condition_number():
     """η = 1/L, μ = (√k-1)/(√k+1): radius 1 - 1/√k, at a double root."""
     optimizer = Optax(lambda h: optax.sgd(h, momentum=9 / 11, nesterov=True), 1 / 100)
-    seen = spectral_radius(optimizer, np.linspace(1, 100, 40))
-    assert seen.argmax() == 0 and seen[0] == pytest.approx(0.9, abs=1e-6)
+    radii = spectral_radius(optimizer, np.linspace(1, 100, 40))
+    assert radii.argmax() == 0 and radii[0] == pytest.approx(0.9, abs=1e-6)
 
 
-def test_everything_is_float64_whatever_jax_is_set_to():
+def test_everything_is_computed_in_float64_whatever_jax_is_set_to():
     with jax.enable_x64(False):
         assert critical_curvature(Adam(H, eps=0.0)) == pytest.approx(38 / H, rel=1e-11)
         assert spectral_radius(Momentum(H, 0.5), 150.0) == pytest.approx(np.sqrt(0.5), rel=1e-13)
         assert jnp.zeros(1).dtype == jnp.float32
 
 
-def test_other_values_compile_nothing_anew():
+def test_other_values_of_the_hyperparameters_do_not_recompile():
     traced = []
 
     class Counted(Momentum):
@@ -166,10 +166,10 @@ def test_other_values_compile_nothing_anew():
             return super().step(t, y, grad)
 
     critical_curvature(Counted(H))
-    seen = len(traced)
+    count = len(traced)
     critical_curvature(Counted(0.3, momentum=0.2))
     spectral_radius(Counted(0.1), np.ones((3, 5)))
-    assert len(traced) == seen
+    assert len(traced) == count
 
 
 # --- where there is none
@@ -191,15 +191,15 @@ class Normalised(SGD):
 
 
 @pytest.mark.parametrize(
-    ("page", "words"),
+    ("optimizer", "sentence"),
     [
         (
             Sign(H),
-            r"the map of Sign\(learning_rate=0.01\) answers to no small gradient, .* use a smooth step",
+            r"the map of Sign\(learning_rate=0.01\) does not depend on the size of a small gradient, .* use a smooth step",
         ),
         (
             Climbing(H),
-            r"the map of Climbing\(.*\) is unstable at every curvature near 0, as if it climbed, so none is the first",
+            r"the map of Climbing\(.*\) is unstable at every curvature near 0, as if it climbed, so none is the first; plot",
         ),
         (Normalised(H), r"the map of Normalised\(.*\) has no derivative at rest"),
         (
@@ -209,13 +209,15 @@ class Normalised(SGD):
     ],
     ids=["sign", "climbing", "normalised", "no memory"],
 )
-def test_where_no_curvature_is_critical_one_sentence_says_why(optimizer, words):
-    with pytest.raises(InvalidValue, match=words):
+def test_where_no_curvature_is_critical_one_sentence_says_why(optimizer, sentence):
+    with pytest.raises(InvalidValue, match=sentence):
         critical_curvature(optimizer)
 
 
 def test_wrong_input_is_refused(as_users_see_it):
-    with pytest.raises(InvalidType, match="`optimizer` must be a page such as dynopt.SGD"):
+    with pytest.raises(
+        InvalidType, match="`optimizer` must be an optimizer of dynopt such as dynopt.SGD"
+    ):
         critical_curvature(optax.adam(0.1))  # pyright: ignore
     with pytest.raises(
         InvalidType, match="`curvature` must be numbers, got 'sharp'; pass for example 10.0"

@@ -1,4 +1,4 @@
-"""What an optimizer descends beside the loss: a quarter of |g|² for gradient descent; for Adam it is climbed."""
+"""What an optimizer minimizes in addition to the loss: (h/4)|g|² for gradient descent; Adam maximizes |g|₁."""
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +15,16 @@ g = jax.grad(rosenbrock.loss)(x)
 h = 0.01
 
 
-def test_gradient_descent_descends_a_quarter_of_h_times_the_squared_gradient():
+def test_gradient_descent_minimizes_a_quarter_of_h_times_the_squared_gradient():
     bias = implicit_bias(SGD(h), rosenbrock, x)
     assert bias.scalar == pytest.approx(h / 4 * float(g @ g), rel=1e-12)
-    known = -h / 4 * jax.grad(lambda x: jnp.sum(jax.grad(rosenbrock.loss)(x) ** 2))(x)
-    np.testing.assert_allclose(bias.gradient, known, rtol=1e-12)
+    expected = -h / 4 * jax.grad(lambda x: jnp.sum(jax.grad(rosenbrock.loss)(x) ** 2))(x)
+    np.testing.assert_allclose(bias.gradient, expected, rtol=1e-12)
     assert np.abs(bias.rest).max() < 1e-12 * np.abs(bias.correction).max()
 
 
 @pytest.mark.parametrize("mu", [0.5, 0.9])
-def test_heavy_ball_descends_it_more_strongly_than_gradient_descent_of_its_speed(mu):
+def test_heavy_ball_minimizes_it_more_strongly_than_gradient_descent_of_its_speed(mu):
     """By (1+μ)/(1-μ)."""
     ball, descent = (
         implicit_bias(Momentum(h, mu), rosenbrock, x),
@@ -35,7 +35,7 @@ def test_heavy_ball_descends_it_more_strongly_than_gradient_descent_of_its_speed
 
 
 @pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.99, 0.9), (0.9, 0.9)])
-def test_adam_climbs_the_one_norm_of_the_gradient_if_its_second_memory_is_longer(b1, b2):
+def test_adam_maximizes_the_one_norm_of_the_gradient_if_its_second_memory_is_longer(b1, b2):
     """κ = (h/2) ((1+β₁)/(1-β₁) - (1+β₂)/(1-β₂)) as ε → 0."""
     bias = implicit_bias(Adam(h, b1, b2), rosenbrock, x)
     lags = (1 + b1) / (1 - b1), (1 + b2) / (1 - b2)
@@ -58,7 +58,7 @@ def test_the_two_parts_are_the_correction_and_a_large_eps_leaves_a_rest():
     assert np.abs(bias.rest).max() > 1e-3 * np.abs(bias.correction).max()
 
 
-def test_a_coordinate_without_a_gradient_does_no_harm_unless_a_root_has_no_derivative_there():
+def test_a_zero_gradient_in_one_coordinate_gives_nan_only_if_a_root_has_no_derivative_there():
     flat = Problem(lambda x: jnp.sum(x[:1] ** 2), [1.0, 2.0], name="flat")
     inside = implicit_bias(RMSprop(h), flat)
     assert np.isfinite(inside.gradient).all() and inside.gradient[1] == 0
@@ -74,7 +74,7 @@ def test_positions_may_be_pytrees():
     np.testing.assert_allclose(bias.correction["b"], [[-8 * h]], rtol=1e-12)  # -(h/2) 4 · 4
 
 
-def test_a_modified_page_is_asked_for_its_own_map():
+def test_of_a_modified_optimizer_the_inner_one_is_analyzed():
     assert (
         implicit_bias(Modified(SGD(h)), rosenbrock, x).scalar
         == implicit_bias(SGD(h), rosenbrock, x).scalar
@@ -82,9 +82,9 @@ def test_a_modified_page_is_asked_for_its_own_map():
 
 
 def test_it_prints_the_scalar_as_a_product():
-    said = repr(implicit_bias(SGD(h), rosenbrock, x))
+    text = repr(implicit_bias(SGD(h), rosenbrock, x))
     assert (
-        said
+        text
         == f"ImplicitBias(0.005 × {float(g @ g) / 2:.4g}, SGD(learning_rate=0.01) on rosenbrock)"
     )
 

@@ -29,41 +29,41 @@ booth = problems.booth()
     "optimizer", [SGD(0.01), Momentum(0.01), Nesterov(0.01), RMSprop(0.1), Adam(0.1)], ids=repr
 )
 def test_the_parts_of_a_step_add_up_to_it(optimizer):
-    seen = analysis.inside(optimizer, booth, first=3, steps=4)
+    parts = analysis.inside(optimizer, booth, first=3, steps=4)
     x = np.asarray(iterate(optimizer, booth, 7).x)
-    np.testing.assert_allclose(seen.step, np.diff(x, axis=0)[3:], atol=1e-14)
-    np.testing.assert_array_equal(seen.x, x[3:7])
+    np.testing.assert_allclose(parts.step, np.diff(x, axis=0)[3:], atol=1e-14)
+    np.testing.assert_array_equal(parts.x, x[3:7])
     np.testing.assert_allclose(
-        seen.downhill, [-jax.grad(booth.loss)(p) for p in x[3:7]], rtol=1e-12
+        parts.downhill, [-jax.grad(booth.loss)(p) for p in x[3:7]], rtol=1e-12
     )
-    assert seen.k.tolist() == [3, 4, 5, 6]
+    assert parts.k.tolist() == [3, 4, 5, 6]
 
 
-def test_gradient_descent_and_rmsprop_keep_nothing_that_moves():
+def test_the_memory_of_gradient_descent_and_rmsprop_moves_nothing():
     for optimizer in (SGD(0.01), RMSprop(0.1)):
         assert not analysis.inside(optimizer, booth, first=3).memory.any()
     assert analysis.inside(SGD(0.01), booth).turn == pytest.approx(np.zeros(3), abs=1e-5)
 
 
-def test_heavy_ball_rolls_on_by_mu_times_its_last_step():
+def test_heavy_ball_moves_on_by_mu_times_its_last_step():
     before, now = (analysis.inside(Momentum(0.01, 0.8), booth, first=k, steps=1) for k in (4, 5))
     np.testing.assert_allclose(now.memory, 0.8 * before.step, rtol=1e-12)
     np.testing.assert_allclose(now.gradient, 0.01 * now.downhill, rtol=1e-12)
 
 
 def test_the_angle_is_that_to_minus_the_gradient():
-    seen = analysis.inside(
+    parts = analysis.inside(
         Signum(0.1, 0.0), Problem(lambda x: x[0], [0.0, 0.0], name="slide"), steps=1
     )
-    assert seen.turn[0] == pytest.approx(0.0, abs=1e-5)
+    assert parts.turn[0] == pytest.approx(0.0, abs=1e-5)
     plane = Problem(lambda x: x[0] + 1e-9 * x[1], [0.0, 0.0], name="plane")
     assert analysis.inside(Signum(0.1, 0.0), plane, steps=1).turn[0] == pytest.approx(45.0)
 
 
 def test_a_step_of_gradient_descent_points_along_minus_the_gradient_to_the_last_digits():
     """arccos(u · v) would be off by the root of an ulp, 1e-6 degrees."""
-    seen = analysis.inside(SGD(0.01), problems.booth(), first=2)
-    assert seen.turn.max() < 1e-10
+    parts = analysis.inside(SGD(0.01), problems.booth(), first=2)
+    assert parts.turn.max() < 1e-10
 
 
 def test_steps_are_counted_from_zero(as_users_see_it):
@@ -75,15 +75,15 @@ def test_steps_are_counted_from_zero(as_users_see_it):
     )
 
 
-def test_weight_decay_needs_no_gradient_and_is_counted_in():
-    seen = analysis.inside(AdamW(0.1, weight_decay=0.1), booth, steps=1)
-    np.testing.assert_allclose(seen.memory[0], -0.1 * 0.1 * booth.x0, rtol=1e-12)
+def test_weight_decay_needs_no_gradient_and_is_counted_with_the_memory():
+    parts = analysis.inside(AdamW(0.1, weight_decay=0.1), booth, steps=1)
+    np.testing.assert_allclose(parts.memory[0], -0.1 * 0.1 * booth.x0, rtol=1e-12)
 
 
-def test_a_step_that_is_nothing_without_its_gradient_cannot_be_taken_apart():
+def test_a_step_that_is_not_finite_without_its_gradient_cannot_be_split():
     optimizer = Optax(lambda h: optax.stateless(lambda g, x: -h * g / jnp.linalg.norm(g)), 0.1)
     with pytest.raises(
         InvalidValue,
-        match=r"without a gradient step 2 of Optax\(.*cannot be taken apart; pass a later",
+        match=r"without a gradient step 2 of Optax\(.*cannot be split; pass a later",
     ):
         analysis.inside(optimizer, booth, first=2)

@@ -30,27 +30,27 @@ def bowl(eigenvalues) -> Problem:
     )
 
 
-def test_of_a_quadratic_it_is_the_largest_eigenvalue_not_the_largest_in_size():
+def test_of_a_quadratic_it_is_the_largest_eigenvalue_and_not_the_largest_in_size():
     assert sharpness(bowl([-30.0, 2.0, 7.0])) == pytest.approx(7.0, rel=1e-13)
     assert sharpness(bowl([-30.0, -2.0, -7.0])) == pytest.approx(-2.0, rel=1e-13)
 
 
 @pytest.mark.parametrize("dim", [1000, 1001])
-@pytest.mark.parametrize("apart", [[], [6.0], [-3.0], [6.0, 5.0, -9.0]])
-def test_whole_or_by_products_it_is_the_same(dim, apart):
-    """Of few eigenvalues that stand apart from many that are 0."""
-    eigenvalues = np.r_[apart, np.zeros(dim - len(apart))]
-    assert sharpness(bowl(eigenvalues)) == pytest.approx(max([0.0, *apart]), abs=1e-12)
+@pytest.mark.parametrize("separated", [[], [6.0], [-3.0], [6.0, 5.0, -9.0]])
+def test_the_whole_hessian_and_its_products_give_the_same_sharpness(dim, separated):
+    """For few eigenvalues that are separated from many that are 0."""
+    eigenvalues = np.r_[separated, np.zeros(dim - len(separated))]
+    assert sharpness(bowl(eigenvalues)) == pytest.approx(max([0.0, *separated]), abs=1e-12)
 
 
 @pytest.mark.parametrize("spread", [0.0, 2.0])
-def test_by_products_it_is_never_more(spread):
-    """Nor much less where eigenvalues lie dense; where all are one, the first direction is the best."""
-    found = sharpness(bowl(-3 + np.linspace(0, spread, 1001)))
-    assert -3 + 0.999 * spread <= found + 1e-12 and found <= -3 + spread + 1e-12
+def test_by_products_it_is_never_too_large(spread):
+    """Nor much too small where eigenvalues lie dense; where all are equal, the first direction is the best."""
+    estimate = sharpness(bowl(-3 + np.linspace(0, spread, 1001)))
+    assert -3 + 0.999 * spread <= estimate + 1e-12 and estimate <= -3 + spread + 1e-12
 
 
-def test_by_products_it_differentiates_too():
+def test_by_products_it_can_be_differentiated():
     """∂/∂s of the largest eigenvalue s² · 4 / 2 of ∇²(s² x · A x / 4), at s = 1."""
     stiff = bowl(np.r_[4.0, np.ones(1000)])
     assert jax.grad(lambda s: sharpness(Problem(lambda x: s**2 / 2 * stiff.loss(x), stiff.x0)))(
@@ -58,7 +58,7 @@ def test_by_products_it_differentiates_too():
     ) == pytest.approx(4)
 
 
-def test_it_is_that_of_the_position():
+def test_it_is_the_largest_eigenvalue_of_the_hessian_at_the_position():
     x, y = at = np.array([-1.2, 1.0])
     hessian = np.array([[1200 * x**2 - 400 * y + 2, -400 * x], [-400 * x, 200]])
     assert sharpness(problems.rosenbrock(), at) == pytest.approx(
@@ -69,15 +69,15 @@ def test_it_is_that_of_the_position():
     )
 
 
-def test_gradient_descent_bears_it_up_to_the_critical_curvature():
+def test_gradient_descent_converges_while_the_sharpness_is_below_the_critical_curvature():
     problem = bowl([1.0, 10.0])
-    for rate, rests in ((0.199, True), (0.201, False)):
-        assert (sharpness(problem) < analysis.critical_curvature(SGD(rate))) == rests
+    for rate, converges in ((0.199, True), (0.201, False)):
+        assert (sharpness(problem) < analysis.critical_curvature(SGD(rate))) == converges
         run = iterate(SGD(rate), problem, 2000, throw=False)
-        assert bool(run.loss[-1] < run.loss[0]) == rests
+        assert bool(run.loss[-1] < run.loss[0]) == converges
 
 
-def test_it_batches_along_a_run_and_differentiates():
+def test_it_is_computed_along_a_run_and_differentiated():
     well = problems.himmelblau()
     run = iterate(SGD(0.01), well, 3)
     along = jax.vmap(lambda x: sharpness(well, x))(run.x)

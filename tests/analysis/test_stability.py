@@ -26,50 +26,56 @@ def test_the_best_momentum_is_one_minus_the_root_of_eta_lambda_squared(heavy):
     np.testing.assert_array_equal(np.isnan(heavy.optimal), rate >= 2 + 2 * MU[-1])
 
 
-def test_the_radius_is_the_root_of_mu_while_it_swings_and_that_of_the_companion_matrix_elsewhere(
+def test_the_radius_is_the_root_of_mu_while_it_oscillates_and_that_of_the_companion_matrix_elsewhere(
     heavy,
 ):
     mu, rate = MU[:, None], heavy.learning_rate * 5
-    swings = ((1 - np.sqrt(mu)) ** 2 < rate) & (rate < (1 + np.sqrt(mu)) ** 2)
+    oscillates = ((1 - np.sqrt(mu)) ** 2 < rate) & (rate < (1 + np.sqrt(mu)) ** 2)
     root = np.sqrt(np.abs((1 + mu - rate) ** 2 - 4 * mu))
     real = np.maximum(np.abs(1 + mu - rate + root), np.abs(1 + mu - rate - root)) / 2
-    np.testing.assert_allclose(heavy.radius, np.where(swings, np.sqrt(mu), real), atol=1e-7)
-    assert swings.any() and not swings.all()
+    np.testing.assert_allclose(heavy.radius, np.where(oscillates, np.sqrt(mu), real), atol=1e-7)
+    assert oscillates.any() and not oscillates.all()
 
 
-def test_the_optimum_has_the_least_radius(heavy):
+def test_the_optimum_has_the_smallest_radius(heavy):
     for j in (5, 60, 120):
         nearby = np.clip(heavy.optimal[j] + np.linspace(-0.02, 0.02, 9), 0, 0.98)
-        seen = [
+        radii = [
             analysis.spectral_radius(Momentum(heavy.learning_rate[j], mu), 5.0) for mu in nearby
         ]
         best = analysis.spectral_radius(Momentum(heavy.learning_rate[j], heavy.optimal[j]), 5.0)
-        assert best <= min(seen) + 1e-7
+        assert best <= min(radii) + 1e-7
 
 
-def test_the_axes_reach_a_tenth_beyond_the_optimizers_own_bound():
-    seen = analysis.stability(Momentum(0.1, momentum=0.5), curvature=2.0)
+def test_the_axis_reaches_a_tenth_beyond_the_critical_learning_rate_of_the_optimizer():
+    result = analysis.stability(Momentum(0.1, momentum=0.5), curvature=2.0)
     assert (
-        seen.learning_rate[-1] == pytest.approx(1.1 * 3 / 2, rel=1e-10)
-        and seen.learning_rate[0] > 0
+        result.learning_rate[-1] == pytest.approx(1.1 * 3 / 2, rel=1e-10)
+        and result.learning_rate[0] > 0
     )
-    assert seen.value[0] == 0 and 0.99 < seen.value[-1] < 1 and seen.radius.shape == (121, 160)
+    assert (
+        result.value[0] == 0 and 0.99 < result.value[-1] < 1 and result.radius.shape == (121, 160)
+    )
 
 
 @pytest.mark.parametrize("curvature", [1e-9, 1e9])
 def test_the_boundary_scales_with_the_curvature(curvature):
-    seen = analysis.stability(Momentum(0.1), values=[0.0, 0.5], curvature=curvature)
-    np.testing.assert_allclose(seen.boundary * curvature, [2, 3], rtol=1e-10)
+    result = analysis.stability(Momentum(0.1), values=[0.0, 0.5], curvature=curvature)
+    np.testing.assert_allclose(result.boundary * curvature, [2, 3], rtol=1e-10)
 
 
 def test_adam_is_stable_up_to_two_plus_two_b1_over_one_minus_b1():
     b1 = np.array([0.0, 0.5, 0.9])
-    seen = analysis.stability(Adam(0.1, eps=0.5), "b1", values=b1, learning_rates=[1.0, 20.0, 70.0])
-    np.testing.assert_allclose(seen.boundary, 1.5 * (2 + 2 * b1) / (1 - b1), rtol=1e-10)
-    np.testing.assert_array_equal(seen.radius > 1, seen.learning_rate > seen.boundary[:, None])
+    result = analysis.stability(
+        Adam(0.1, eps=0.5), "b1", values=b1, learning_rates=[1.0, 20.0, 70.0]
+    )
+    np.testing.assert_allclose(result.boundary, 1.5 * (2 + 2 * b1) / (1 - b1), rtol=1e-10)
+    np.testing.assert_array_equal(
+        result.radius > 1, result.learning_rate > result.boundary[:, None]
+    )
 
 
-def test_every_point_is_the_spectral_radius_of_its_page(heavy):
+def test_every_point_is_the_spectral_radius_of_its_optimizer(heavy):
     for i, j in ((0, 0), (7, 80), (14, 159)):
         optimizer = Momentum(heavy.learning_rate[j], momentum=MU[i])
         assert heavy.radius[i, j] == pytest.approx(
@@ -84,9 +90,9 @@ def test_it_prints_what_it_maps(heavy):
 
 
 @pytest.mark.parametrize(
-    ("ask", "error", "words"),
+    ("call", "error", "sentence"),
     [
-        (lambda: analysis.stability(SGD(0.1)), InvalidValue, r"SGD\(.*\) has no option besides its rate"),
+        (lambda: analysis.stability(SGD(0.1)), InvalidValue, r"SGD\(.*\) has no option besides its learning rate"),
         (lambda: analysis.stability(Momentum(0.1), "moment"), UnknownName, "did you mean momentum"),
         (lambda: analysis.stability(Momentum(0.1), "learning_rate"), UnknownName, "Known: momentum"),
         (lambda: analysis.stability(Optax(_sgd, 0.1)), InvalidValue, r"Optax\(.*\) is not made from a `learning_rate`"),
@@ -96,12 +102,12 @@ def test_it_prints_what_it_maps(heavy):
         (lambda: analysis.stability(Momentum(0.1), values=["a"]), InvalidType, "`values` must be numbers, got"),
         (lambda: analysis.stability(Momentum(0.1), learning_rates=[0.0, 1.0]), InvalidValue, "`learning_rates` must be positive, got 0"),
         (lambda: analysis.stability(Momentum(0.1), curvature=-1.0), InvalidValue, "`curvature` is -1"),
-        (lambda: analysis.stability("momentum"), InvalidType, "`optimizer` must be a page such as dynopt.Momentum"),
+        (lambda: analysis.stability("momentum"), InvalidType, "`optimizer` must be an optimizer of dynopt such as dynopt.Momentum"),
     ],
 )  # fmt: skip
-def test_wrong_input_is_refused_in_one_sentence(ask, error, words, as_users_see_it):
-    with pytest.raises(error, match=words):
-        ask()
+def test_wrong_input_is_refused_in_one_sentence(call, error, sentence, as_users_see_it):
+    with pytest.raises(error, match=sentence):
+        call()
 
 
 def _sgd(h):
