@@ -1,6 +1,7 @@
-"""Gradients, flows and maps as a user of NumPy or PyTorch writes them, for `flow.py` and `order.py`.
+"""Gradients, vector fields and maps as a user of NumPy or PyTorch writes them.
 
-A point of phase space is one vector, position first. `xp` is `numpy` or `torch`.
+They are for `flow.py` and `order.py`. A point of phase space is one vector, the position first;
+`xp` is `numpy` or `torch`.
 """
 
 from collections.abc import Callable
@@ -22,16 +23,16 @@ def rosenbrock(x, xp):
     return xp.stack([-400 * x[0] * b - 2 * (1 - x[0]), 200 * b])
 
 
-def sgd_flow(t, y, gradient, optimizer, xp):
+def sgd_field(t, y, gradient, optimizer, xp):
     return -gradient(y, xp)
 
 
-def momentum_flow(t, y, gradient, optimizer, xp):
+def momentum_field(t, y, gradient, optimizer, xp):
     x, p = y[:2], y[2:]
     return xp.concatenate([p, -optimizer.friction * p - gradient(x, xp)])
 
 
-def adam_flow(t, y, gradient, optimizer, xp):
+def adam_field(t, y, gradient, optimizer, xp):
     x, m, v = y[:2], y[2:4], y[4:]
     g = gradient(x, xp)
     m_hat, v_hat = g, g**2
@@ -62,13 +63,17 @@ def adam_step(k, y, gradient, optimizer):
 
 
 class Case(NamedTuple):
-    """A page and so many of its steps on a problem; gradient, flow and map by hand; how many memories it has."""
+    """An optimizer and a problem, with its gradient, vector field and map by hand.
+
+    - `steps`: the number of steps of the run.
+    - `memories`: the number of memories of the optimizer, each of the size of the position.
+    """
 
     optimizer: dynopt.optimizers.AbstractOptimizer
     steps: int
     problem: dynopt.Problem
     gradient: Callable
-    flow: Callable
+    vector_field: Callable
     step: Callable
     memories: int
 
@@ -89,13 +94,13 @@ class Case(NamedTuple):
 
 
 def cases() -> list[Case]:
-    """Flows that still move when they are looked at."""
+    """Runs whose flow still moves at their end."""
     hills, valley = (problems.himmelblau(), himmelblau), (problems.rosenbrock(), rosenbrock)
     return [
-        Case(SGD(0.001), 50, *hills, sgd_flow, sgd_step, 0),
-        Case(Momentum(0.001), 50, *hills, momentum_flow, momentum_step, 1),
-        Case(Adam(0.01), 100, *hills, adam_flow, adam_step, 2),
-        Case(SGD(0.0005), 1000, *valley, sgd_flow, sgd_step, 0),
-        Case(Momentum(0.0005), 100, *valley, momentum_flow, momentum_step, 1),
-        Case(Adam(0.01), 100, *valley, adam_flow, adam_step, 2),
+        Case(SGD(0.001), 50, *hills, sgd_field, sgd_step, 0),
+        Case(Momentum(0.001), 50, *hills, momentum_field, momentum_step, 1),
+        Case(Adam(0.01), 100, *hills, adam_field, adam_step, 2),
+        Case(SGD(0.0005), 1000, *valley, sgd_field, sgd_step, 0),
+        Case(Momentum(0.0005), 100, *valley, momentum_field, momentum_step, 1),
+        Case(Adam(0.01), 100, *valley, adam_field, adam_step, 2),
     ]
