@@ -245,11 +245,11 @@ def measure(study: "Study", name: str) -> Results:
 
 def draw(study: "Study", figure: str, results: Sequence[Results]) -> Picture | None:
     """One figure of the study; None if nothing that it shows could be measured."""
-    shown = [
-        [one for each in results for one in each.get(measurement.name, ())]
+    lists = [
+        [result for each in results for result in each.get(measurement.name, ())]
         for measurement in shown_in(figure)
     ]
-    if not all(shown):
+    if not all(lists):
         return None
     with jax.enable_x64(True), blame(study.called, study.source.file):
-        return figures.catalogue[figure].draw(*shown, style=study.options.style)
+        return figures.catalogue[figure].draw(*lists, style=study.options.style)

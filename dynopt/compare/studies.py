@@ -129,19 +129,22 @@ def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study
         name: {"learning_rate": options.learning_rate or rates[name], **options.set.get(name, {})}
         for name in names
     }
-    made = {name: _optimizer(name, arguments[name], problem) for name in names}
-    typed = find_names("figure", options.figures, figures.catalogue)
-    drawn, measured = [], {} if figures_typed else needed_for("order", problem, made)
-    measured |= needed_for("global_error", problem, made)
-    for figure in typed or [name for name in figures.catalogue if name not in gallery.ON_DEMAND]:
+    by_name = {name: _optimizer(name, arguments[name], problem) for name in names}
+    candidates = find_names("figure", options.figures, figures.catalogue)
+    candidates = candidates or [name for name in figures.catalogue if name not in gallery.ON_DEMAND]
+    measured = needed_for("global_error", problem, by_name)
+    if not figures_typed:  # the table then has a column of orders
+        measured |= needed_for("order", problem, by_name)
+    drawable = []
+    for figure in candidates:
         try:
-            measured |= needed_for(figure, problem, made)
-            drawn.append(figure)
+            measured |= needed_for(figure, problem, by_name)
+            drawable.append(figure)
         except InvalidValue:
             if figures_typed:
                 raise
     return Study(
-        called, problem, source, made, arguments, steps, x0, tuple(drawn), measured, options
+        called, problem, source, by_name, arguments, steps, x0, tuple(drawable), measured, options
     )
 
 
