@@ -496,10 +496,10 @@ def test_a_function_that_makes_a_problem(tell, own, name, title, stem):
 
 @pytest.mark.parametrize("name", ["mine.py:ready", "./mine.py:ready", "{here}/mine.py:ready"])
 def test_a_file_of_this_folder_by_any_name(tell, own, name):
-    assert (
-        tell("--problem", name.format(here=Path.cwd()), *TINY[2:])[1][0]
-        == "ready, 5 steps from (1, 0)"
-    )
+    words = ["--problem", name.format(here=Path.cwd()), *TINY[2:]]
+    assert tell(*words)[1][0] == "ready, 5 steps from (1, 0)"
+    _, script, _ = tell(*words, "--show-code")
+    assert "import mine" in script and "problem = mine.ready" in script
 
 
 @pytest.mark.parametrize(
