@@ -1,9 +1,10 @@
-"""What XLA's optimizations cost a first call, and what they bring to a long run: map, flow and gap of four pages on
-Rosenbrock's function, the first time and again; and one step of a sweep of 100 000 runs.
+"""What XLA's optimizations cost in a first call, and what they bring in a long run.
 
     python benchmarks/compiling.py --rounds 5
 
-Fresh processes in turn, without a cache of compiled programs. The tests are compiled as in the last row.
+Measured are map, flow and global error of four optimizers on Rosenbrock's function, the first time
+and again, and one step of a sweep of 100 000 runs. Each setting runs in a fresh process, in turn,
+without a cache of compiled programs. The tests are compiled as in the last row.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import statistics
 from side_by_side import child, ratio
 
 SETTINGS = {
-    "as XLA comes": {},
+    "XLA's defaults": {},
     "plain loops": {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"},
     "few optimizations": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
     "both": {
@@ -26,16 +27,16 @@ import jax, numpy as np
 jax.config.update("jax_enable_x64", True)
 from dynopt import SGD, Adam, Momentum, RMSprop, analysis, problems, sweep
 rosenbrock = problems.rosenbrock()
-def gaps():
-    for page in (SGD(1e-4), Momentum(1e-4), RMSprop(1e-3), Adam(1e-3)):
-        analysis.gap(page, rosenbrock, 100)
-def swept():
+def comparisons():
+    for optimizer in (SGD(1e-4), Momentum(1e-4), RMSprop(1e-3), Adam(1e-3)):
+        analysis.compare(optimizer, rosenbrock, 100)
+def sweeps():
     sweep(SGD(1e-4), rosenbrock, 1000, x0=starts).x.block_until_ready()
 starts = np.random.default_rng(0).uniform(-1, 1, (100_000, 2))
-analysis.gap(SGD(1e-4), problems.booth(), 100)
-for timed in (gaps, gaps, swept, swept):
+analysis.compare(SGD(1e-4), problems.booth(), 100)
+for call in (comparisons, comparisons, sweeps, sweeps):
     began = time.perf_counter()
-    timed()
+    call()
     print(time.perf_counter() - began)
 """
 
@@ -44,18 +45,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Time first and later calls under four settings of XLA."
     )
-    parser.add_argument("--rounds", type=int, default=5, help="how often each setting is tried")
+    parser.add_argument("--rounds", type=int, default=5, help="number of runs of each setting")
     rounds = parser.parse_args().rounds
     times = {name: [] for name in SETTINGS}
     for _ in range(rounds):
         for name, environment in SETTINGS.items():
             times[name].append(child("-c", RUN, **environment))
-    plain = [run[0] for run in times["as XLA comes"]]
-    print(f"{'':20} {'first':>6} {'of that':>8} {'again':>6} {'a step':>7}")
+    default = [run[0] for run in times["XLA's defaults"]]
+    print(f"{'':20} {'first':>6} {'ratio':>8} {'again':>6} {'a step':>7}")
     for name, runs in times.items():
-        first, again, _, swept = (statistics.median(column) for column in zip(*runs, strict=True))
-        share = ratio([run[0] for run in runs], plain)
-        print(f"{name:20} {first:4.2f} s {share:8.2f} {again:4.2f} s {swept / 1e8 * 1e9:4.2f} ns")
+        first, again, _, sweep = (statistics.median(column) for column in zip(*runs, strict=True))
+        fraction = ratio([run[0] for run in runs], default)
+        nanoseconds = sweep / 1e8 * 1e9
+        print(f"{name:20} {first:4.2f} s {fraction:8.2f} {again:4.2f} s {nanoseconds:4.2f} ns")
 
 
 if __name__ == "__main__":

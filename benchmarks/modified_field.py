@@ -1,4 +1,4 @@
-"""What the modified fields of order 2 and 3 cost, in evaluations of the gradient.
+"""What the modified vector fields of order 2 and 3 cost, in evaluations of the gradient.
 
 python benchmarks/modified_field.py
 """
@@ -28,26 +28,26 @@ def timed(function, *arguments) -> float:
 
 
 def main() -> None:
-    print(f"dimension {DIM}, float64, medians of {ROUNDS} rounds in turn; ratios to one gradient")
+    print(f"dimension {DIM}, float64; median of {ROUNDS} rounds in turn, divided by one gradient")
     for name, loss in LOSSES.items():
         grad, x = jax.grad(loss), jnp.linspace(-1.0, 1.0, DIM)
-        contest = {"gradient": (jax.jit(grad), x)}
+        calls = {"gradient": (jax.jit(grad), x)}
         for optimizer in (SGD(1e-3), Momentum(1e-3)):
             y = optimizer.init(x, grad)
             for order in (2, 3):
                 modified = Modified(optimizer, order)
-                field = jax.jit(lambda y, p=modified, g=grad: p.vector_field(0.0, y, g))
-                contest[f"{optimizer.name}, order {order}"] = (field, y)
-        for function, argument in contest.values():
+                field = jax.jit(lambda y, m=modified, g=grad: m.vector_field(0.0, y, g))
+                calls[f"{optimizer.name}, order {order}"] = (field, y)
+        for function, argument in calls.values():
             timed(function, argument)
-        seconds = {label: [] for label in contest}
+        seconds = {label: [] for label in calls}
         for _ in range(ROUNDS):
-            for label, (function, argument) in contest.items():
+            for label, (function, argument) in calls.items():
                 seconds[label].append(timed(function, argument))
-        floor = statistics.median(seconds["gradient"])
-        print(f"\n{name}: one gradient {1e6 * floor:.0f} µs")
-        for label, each in seconds.items():
-            print(f"  {label:20} {statistics.median(each) / floor:6.2f}")
+        one_gradient = statistics.median(seconds["gradient"])
+        print(f"\n{name}: one gradient {1e6 * one_gradient:.0f} µs")
+        for label, times in seconds.items():
+            print(f"  {label:20} {statistics.median(times) / one_gradient:6.2f}")
 
 
 if __name__ == "__main__":
