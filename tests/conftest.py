@@ -36,6 +36,13 @@ def pytest_collection_finish():
     gc.set_threshold(50_000, 20, 20)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def drop_compiled_programs():
+    """A program that one module of tests compiled is hardly ever used by another."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def as_users_see_it():
     """Bad arguments meet dynopt's own errors, not those of the type checker of the tests."""

@@ -14,7 +14,10 @@ from dynopt.figures.drawing.style import look
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("dynopt", "tests", "benchmarks", "notebooks")
-BLOCK = re.compile(r"```\w+\n(?:# |<!-- )(\S+?)(?:, after `(.+?)`)?(?: -->)?\n(.*?)```", re.S)
+BLOCK = re.compile(
+    r"^(?P<fence>`{3,4})\w+\n(?:# |<!-- )(\S+?)(?:, after `(.+?)`)?(?: -->)?\n(.*?)^(?P=fence)$",
+    re.S | re.M,
+)
 LOOKS = """
 from dynopt import figures, optimizers
 from dynopt.figures.drawing.style import look
@@ -33,7 +36,7 @@ def repository(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml"):
         shutil.copy(ROOT / file, copy / file)
-    for name, anchor, text in BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8")):
+    for _, name, anchor, text in BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8")):
         path = copy / name
         if not anchor:
             assert not path.exists()
@@ -85,17 +88,10 @@ def test_the_command_draws_what_was_added(repository):
 
 def test_a_notebook_added_by_the_book_has_the_format_of_the_course(repository):
     (notebook,) = (repository / "notebooks").glob("14-*.md")
-    run(repository, "tests/course/pair.py", str(notebook))
+    start = repository / "notebooks" / "00-start-here.md"
+    run(repository, "tests/course/pair.py", str(start), str(notebook))
     run(repository, "tests/course/reseal.py", "14")
     tests = ["tests/course/test_notebooks.py", "tests/course/test_exercises.py"]
-    run(repository, "-m", "pytest", "-q", "-p", "no:xdist", "-k", "14 or listed or chapter", *tests)
-    run(
-        repository,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:xdist",
-        "--nbmake",
-        str(notebook.with_suffix(".ipynb")),
-    )
+    pytest_command = ["-m", "pytest", "-q", "-p", "no:xdist"]
+    run(repository, *pytest_command, "-k", "14 or map_of_the_course or chapter", *tests)
+    run(repository, *pytest_command, "--nbmake", str(notebook.with_suffix(".ipynb")))
