@@ -19,8 +19,8 @@ from ..problems import Problem
 from ..problems.problem import as_window, must_be_problem
 from ..runs.batches import must_be_single
 from ..runs.prepare import flatten_loss
+from ..runs.status import Status
 from ..runs.sweep import sweep
-from ..runs.trajectory import Status
 
 MAX_SOLVER_STEPS = 4096  # from each start
 MAX_POINTS = 4096  # along each side

@@ -14,7 +14,8 @@ from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..runs.integrate import finest_rtol, integrate
 from ..runs.iterate import iterate
-from ..runs.trajectory import GAVE_UP, Trajectory
+from ..runs.status import GAVE_UP
+from ..runs.trajectory import Trajectory
 
 MAX_SOLVER_FRACTION = 1e-3  # of the largest error: the solver's error in a resolved comparison
 

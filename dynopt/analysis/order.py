@@ -17,7 +17,7 @@ from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..runs.integrate import finest_rtol, integrate
 from ..runs.prepare import MAX_STEPS, flatten_loss
-from ..runs.trajectory import GAVE_UP
+from ..runs.status import GAVE_UP
 from .round_off import iterate_twice
 
 MAX_REFINEMENTS = 20  # the finest map then takes half a million times as many steps as the first

@@ -3,6 +3,7 @@
 from .batches import grid as grid
 from .integrate import integrate as integrate
 from .iterate import iterate as iterate
+from .setup import Unrestored as Unrestored
 from .status import Status as Status
 from .sweep import Sweep as Sweep, sweep as sweep
 from .trajectory import Trajectory as Trajectory

@@ -15,7 +15,7 @@ from ..errors import ProblemError, SolverFailure
 from ..problems import Problem
 from . import archive
 from .setup import Setup, safe_repr
-from .status import GAVE_UP as GAVE_UP, Status as Status
+from .status import Status
 
 
 class Trajectory(eqx.Module):
