@@ -1,6 +1,10 @@
 """What is drawn is what was measured, number by number."""
 
 import dataclasses
+import re
+import textwrap
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -26,7 +30,7 @@ from scenes import (
 )
 
 from dynopt import Problem, figures
-from dynopt.figures import Picture, global_error, loss, overview, paths, phase
+from dynopt.figures import Picture, drawing, global_error, loss, overview, paths, phase
 from dynopt.figures.drawing.runs import entries, legend_handles
 
 OF_RUNS = ("paths", "loss", "global_error", "local_error", "order", "phase", "lyapunov", "overview")
@@ -54,6 +58,30 @@ def test_the_catalogue_holds_each_figure_under_its_own_name():
     for name, module in figures.catalogue.items():
         assert module.__name__ == f"dynopt.figures.{name}" and module is getattr(figures, name)
         assert callable(module.draw) and callable(module.describe) and module.draw.__doc__
+
+
+def test_the_introduction_to_figures_names_twelve_helpers_that_exist():
+    bullets = [line for line in drawing.__doc__.splitlines() if re.match(r"- `\w+\.\w+`", line)]
+    assert len(bullets) == 12
+    for module, name in re.findall(r"`(\w+)\.(\w+)`", "\n".join(bullets)):
+        helper = getattr(import_module(f"dynopt.figures.drawing.{module}"), name)
+        assert helper.__doc__
+
+
+def test_the_figure_of_the_introduction_draws_describes_and_stands_in_a_panel(comparisons):
+    code = "".join(re.findall(r"^    .*\n|^\n(?=    )", drawing.__doc__, re.MULTILINE))
+    figure = ModuleType("dynopt.figures.gradient")
+    figure.__package__ = "dynopt.figures"
+    exec(textwrap.dedent(code), vars(figure))
+    picture = figure.draw(comparisons["bowl"])
+    np.testing.assert_array_equal(
+        artist(frame(picture), "map sgd").get_ydata(), comparisons["bowl"][0].map.grad_norm
+    )
+    assert title(picture) == "The gradient falls" and "40 steps each" in caption(picture)
+    assert picture.alt == figure.describe(comparisons["bowl"])
+    assert "SGD" in legend_texts(frame(picture))
+    panel = figures.panels.draw([(figure, comparisons["bowl"])])
+    assert title(panel) == "The gradient falls"
 
 
 @pytest.mark.parametrize("kind", ["map", "flow"])

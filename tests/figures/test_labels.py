@@ -2,11 +2,12 @@
 
 from itertools import combinations
 
+import jax
 import numpy as np
 import pytest
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
-from scenes import gids, legend_texts, make_stability
+from scenes import gids, legend_texts, make_stability, with_runs
 
 from dynopt.figures import (
     global_error,
@@ -106,8 +107,12 @@ def test_lines_that_end_inside_the_frame_are_named_in_the_legend(orders, compari
         ax = order.draw(orders[name]).axes[0]
         assert not [gid for gid in gids(ax) if gid.startswith("label")]
         assert len([text for text in legend_texts(ax) if "±" in text]) == 4
-    ax = loss.draw(comparisons["bowl"]).axes[0]
-    assert "label SGD" in gids(ax) and "SGD" not in legend_texts(ax)
+    sgd, momentum = comparisons["bowl"][:2]
+    short = with_runs(momentum, lambda runs: [jax.tree.map(lambda a: a[:5], a) for a in runs])
+    for other, labelled in ((momentum, True), (short, False)):
+        ax = loss.draw([sgd, other]).axes[0]
+        assert ("label SGD" in gids(ax)) == ("label Momentum" in gids(ax)) == labelled
+        assert ("SGD" in legend_texts(ax)) == ("Momentum" in legend_texts(ax)) != labelled
 
 
 def test_more_labels_than_the_margin_holds_stand_in_the_legend(comparisons):

@@ -1,7 +1,7 @@
 """How pictures are drawn, and what a new figure is made of.
 
-A figure is one file `figures/<name>.py` and one line in the catalogue of `figures/__init__.py`.
-The file holds three functions:
+A figure is one file `figures/<name>.py`, its import and its line of the catalogue in
+`figures/__init__.py`. The file holds three functions:
 
 - `draw(results, *, ax=None, style="notebook")` checks the results and returns a `Picture`, or the
   axes `ax` that it was given.
@@ -9,8 +9,8 @@ The file holds three functions:
   alt text.
 - `paint(ax, results)` draws into `ax` and returns a `Panel`. It never computes a run.
 
+    from ..analysis import Comparison
     from .drawing import runs
-    from .drawing.axes import log_limits, set_log_ticks
     from .drawing.captions import claim, conditions
     from .drawing.picture import Panel, draw_picture
     from .drawing.results import result_list
@@ -19,14 +19,18 @@ The file holds three functions:
         results = result_list(results, Comparison, "analysis.compare")
         return draw_picture(paint, describe, results, ax, style)
 
+    def describe(results):
+        results = result_list(results, Comparison, "analysis.compare")
+        return f"The picture shows the norm of the gradient along {len(results)} maps."
+
     def paint(ax, comparisons):
         entries, (label, times) = runs.entries(comparisons), runs.time_axis(comparisons)
         runs.set_time_limits(ax, label, times)
         for (comparison, look, _, key), t in zip(entries, times):
-            runs.draw_dotted_curve(ax, t, comparison.error, look, f"error {key}", 1)
-        ax.set(xlabel=label, ylabel="global error", yscale="log")
-        handles = runs.legend_handles(entries)
-        return Panel("A claim.", handles, caption=conditions(comparisons))
+            runs.draw_dots(ax, t, comparison.map.grad_norm, look, f"map {key}")
+        ax.set(xlabel=label, ylabel="norm of the gradient  |∇f|", yscale="log")
+        title = claim(comparisons, "the gradient falls")
+        return Panel(title, runs.legend_handles(entries), caption=conditions(comparisons))
 
 Twelve helpers do what all figures share:
 

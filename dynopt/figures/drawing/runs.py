@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ...analysis import Comparison
 from ...runs.trajectory import Trajectory
-from .axes import dot_stride, set_linear_ticks
+from .axes import Array, dot_stride, set_linear_ticks
 from .smooth import SmoothLine, velocity
 from .style import Look, artist_keys, ink, looks, mix_colors
 from .words import failure, failure_tag, literal, run_names
@@ -61,28 +61,26 @@ def entries(results: Sequence[Any]) -> list[Entry]:
     return [Entry(*entry) for entry in zip(*columns, strict=True)]
 
 
-def draw_dots(
-    ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, most: int = MAX_DOTS
-) -> Line2D:
+def draw_dots(ax: Axes, x: Array, y: Array, look: Look, gid: str, most: int = MAX_DOTS) -> Line2D:
     """The dots of a map, thinned to at most `most`."""
     style = marker_style(look)
-    (line,) = ax.plot(x, y, **style, color=look.color, linestyle="none", zorder=4, gid=gid)
+    style |= {"color": look.color, "linestyle": "none"}
+    (line,) = ax.plot(np.asarray(x), np.asarray(y), **style, zorder=4, gid=gid)
     line.set_markevery(dot_stride(len(x), most))
     return line
 
 
-def draw_curve(ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str) -> Line2D:
+def draw_curve(ax: Axes, x: Array, y: Array, look: Look, gid: str) -> Line2D:
     """The line of a flow."""
-    (line,) = ax.plot(x, y, color=look.color, linestyle=look.line, zorder=3, gid=gid)
+    style = {"color": look.color, "linestyle": look.line}
+    (line,) = ax.plot(np.asarray(x), np.asarray(y), **style, zorder=3, gid=gid)
     return line
 
 
-def draw_dotted_curve(
-    ax: Axes, x: np.ndarray, y: np.ndarray, look: Look, gid: str, stride: int
-) -> Line2D:
+def draw_dotted_curve(ax: Axes, x: Array, y: Array, look: Look, gid: str, stride: int) -> Line2D:
     """A line with dots on it: what is measured between map and flow."""
     style = marker_style(look) | {"color": look.color, "linestyle": look.line}
-    (line,) = ax.plot(x, y, **style, zorder=4, gid=gid)
+    (line,) = ax.plot(np.asarray(x), np.asarray(y), **style, zorder=4, gid=gid)
     line.set_markevery(stride)
     return line
 
