@@ -1,4 +1,4 @@
-"""Timing things beside one another, in turn, so that whatever else the machine does falls on all of them."""
+"""Time several things in turn, so that whatever else the machine does slows all of them alike."""
 
 import os
 import statistics
