@@ -110,7 +110,7 @@ def test_lines_that_end_inside_the_frame_are_named_in_the_legend(orders, compari
     sgd, momentum = comparisons["bowl"][:2]
     short = with_runs(momentum, lambda runs: [jax.tree.map(lambda a: a[:5], a) for a in runs])
     for other, labelled in ((momentum, True), (short, False)):
-        ax = loss.draw([sgd, other]).axes[0]
+        ax = global_error.draw([sgd, other]).axes[0]
         assert ("label SGD" in gids(ax)) == ("label Momentum" in gids(ax)) == labelled
         assert ("SGD" in legend_texts(ax)) == ("Momentum" in legend_texts(ax)) != labelled
 
