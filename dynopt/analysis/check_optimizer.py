@@ -359,15 +359,15 @@ def _check_order(case: _Case) -> str | None:
     expected = case.optimizer.regularity.order
     if case.optimizer.regularity.nonsmooth:
         raise _NotChecked("the map is declared nonsmooth.")
-    settling = 0.0 if expected == 1 else float(settling_time(case.optimizer))
-    measured = _measure_order(case, COARSE, settling)
+    first_time = 0.0 if expected == 1 else float(settling_time(case.optimizer))
+    measured = _measure_order(case, COARSE, first_time)
     if measured.window is None:
         raise _NotChecked(f"{measured.reason}.")
     slope = _finest_slope(measured)
     if abs(slope - expected) <= SLOPE_TOLERANCE:
         return None
-    if settling == 0:  # an order is a limit, which may be seen only at very short time steps
-        finer = _measure_order(case, FINE, settling)
+    if first_time == 0:  # an order is a limit, which may be seen only at very short time steps
+        finer = _measure_order(case, FINE, first_time)
         if finer.window is not None and abs(_finest_slope(finer) - expected) <= SLOPE_TOLERANCE:
             return None
     return (
@@ -376,9 +376,9 @@ def _check_order(case: _Case) -> str | None:
     )
 
 
-def _measure_order(case: _Case, factor: int, settling: float) -> Order:
+def _measure_order(case: _Case, factor: int, first_time: float) -> Order:
     refined = case.optimizer.refine(factor)
-    time = settling + ORDER_STEPS * float(refined.h)
+    time = first_time + ORDER_STEPS * float(refined.h)
     return order(refined, case.problem, time, REFINEMENTS, x0=case.start)
 
 

@@ -120,6 +120,13 @@ def test_a_global_error_that_cannot_be_resolved_warns(monkeypatch):
         assert not analysis.compare(SGD(0.1), bowl, STEPS).resolved
 
 
+def test_a_comparison_is_resolved_below_a_thousandth_of_the_largest_error():
+    comparison = analysis.compare(SGD(0.1), line, 10)
+    for fraction, is_resolved in ((0.9e-3, True), (1.1e-3, False)):
+        solver_error = jnp.full_like(comparison.error, fraction * comparison.largest)
+        assert dataclasses.replace(comparison, solver_error=solver_error).resolved == is_resolved
+
+
 def make_stiff(monkeypatch, finest):
     """A solver that gives up where it is asked for more than `finest`."""
     module = sys.modules["dynopt.analysis.compare"]
@@ -210,6 +217,27 @@ def test_the_local_error_of_gradient_descent_on_a_quadratic():
     np.testing.assert_allclose(
         wide.error[:5], (np.exp(-0.5) - 0.5) * 0.5 ** np.arange(5), rtol=1e-10
     )
+    assert (wide.solver_error > 0).any()
+
+
+def test_each_flow_starts_at_the_time_of_its_step():
+    """The flow of Adam depends on time; an independent solver agrees with the local error of each step."""
+    from scipy.integrate import solve_ivp
+
+    optimizer = fit_to_start(warm["adam"], bowl.start(), jnp.float64)
+    local, h = analysis.local_error(warm["adam"], bowl, 4), float(optimizer.h)
+    for k in (1, 2, 3):
+        y, after = (jnp.concatenate([a[j] for a in local.map.y]) for j in (k, k + 1))
+        solution = solve_ivp(
+            lambda t, y: velocity(optimizer, bowl.loss, bowl.start(), np.asarray(t, float), y),
+            (k * h, (k + 1) * h),
+            y,
+            "DOP853",
+            rtol=1e-12,
+            atol=1e-14,
+        )
+        error = np.linalg.norm(solution.y[:2, -1] - after[:2])
+        assert local.error[k] == pytest.approx(error, rel=1e-5)
 
 
 def test_the_local_error_is_nan_where_the_map_has_overflowed():

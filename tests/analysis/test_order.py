@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from every_optimizer import smooth_optimizers
-from losses import MIXED, mixture, shaped_for
+from losses import MIXED, mixture, polynomial, shaped_for
 
 import dynopt
 from dynopt import (
@@ -118,6 +118,23 @@ def test_the_flow_is_held_fixed_and_the_times_are_common():
     assert measured.time == pytest.approx(0.5)
     coarse = analysis.compare(Momentum(1e-4), smooth, 50)
     assert measured.error[0] == pytest.approx(float(coarse.largest), rel=1e-8)
+
+
+def test_the_slope_is_that_of_the_line_through_all_points_of_the_window():
+    measured = analysis.order(SGD(0.01), smooth, refinements=6)
+    inside = slice(measured.window[0], measured.window[1] + 1)
+    slope = np.polyfit(np.log(measured.h[inside]), np.log(measured.error[inside]), 1)[0]
+    assert measured.slope == pytest.approx(slope, rel=1e-10)
+    assert abs(measured.slope - measured.pairwise[-1]) > 1e-5
+
+
+def test_the_last_time_counts():
+    """On f = -|x|²/2 the error grows, so that the largest one is the last one."""
+    hilltop = polynomial("hilltop", [1.0, 0.5])
+    measured = analysis.order(SGD(0.01), hilltop, time=0.5, refinements=3)
+    error = analysis.compare(SGD(0.01), hilltop, 50).error
+    assert measured.error[0] == pytest.approx(float(error[-1]), rel=1e-8)
+    assert error[-1] > 1.01 * error[-2]
 
 
 def test_the_solvers_error_is_far_below_each_fitted_error():

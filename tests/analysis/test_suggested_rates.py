@@ -20,13 +20,13 @@ def rates(problem, steps=STEPS, x0=None):
 
 
 def test_optimizers_linear_in_the_gradient_get_half_the_inverse_curvature():
-    found = rates(problems.quadratic((2.0, 50.0), rotation=0.3))
-    assert [found[name] for name in LINEAR] == [0.01, 0.01]
+    suggested = rates(problems.quadratic((2.0, 50.0), rotation=0.3))
+    assert [suggested[name] for name in LINEAR] == [0.01, 0.01]
 
 
 def test_optimizers_that_normalize_the_gradient_cover_twice_the_distance():
-    found = rates(problems.quadratic((2.0, 50.0)), steps=80)  # from (-2, 1.5) to 0
-    assert [found[name] for name in NORMALIZED] == [0.05, 0.05]
+    suggested = rates(problems.quadratic((2.0, 50.0)), steps=80)  # from (-2, 1.5) to 0
+    assert [suggested[name] for name in NORMALIZED] == [0.05, 0.05]
 
 
 def test_the_rates_have_the_units_they_should():
@@ -69,8 +69,8 @@ def test_beyond_1000_coordinates_the_largest_absolute_curvature_is_found_by_prod
     separated, largest
 ):
     diagonal = jnp.asarray(np.r_[separated, np.zeros(1001 - len(separated))])
-    found = largest_curvature(lambda x: diagonal * x, jnp.ones(1001), absolute=True)
-    assert found == pytest.approx(largest, abs=1e-12)
+    curvature = largest_curvature(lambda x: diagonal * x, jnp.ones(1001), absolute=True)
+    assert curvature == pytest.approx(largest, abs=1e-12)
 
 
 def test_a_slope_without_curvature_is_walked_down_in_the_time_given():
