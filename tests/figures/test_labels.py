@@ -108,7 +108,7 @@ def test_lines_that_end_inside_the_frame_are_named_in_the_legend(orders, compari
         assert not [gid for gid in gids(ax) if gid.startswith("label")]
         assert len([text for text in legend_texts(ax) if "±" in text]) == 4
     sgd, momentum = comparisons["bowl"][:2]
-    short = with_runs(momentum, lambda runs: [jax.tree.map(lambda a: a[:5], a) for a in runs])
+    short = with_runs(momentum, lambda runs: [jax.tree.map(lambda a: a[:3], a) for a in runs])
     for other, labelled in ((momentum, True), (short, False)):
         ax = global_error.draw([sgd, other]).axes[0]
         assert ("label SGD" in gids(ax)) == ("label Momentum" in gids(ax)) == labelled
