@@ -132,12 +132,12 @@ class Chunks:
         saved_bytes = saves * numbers_per_save * task.position.dtype.itemsize
         run_bytes = 4 * state_bytes + 2 * saved_bytes
         flops = _flops(task, self.run_shapes)
-        most = min(
+        max_runs = min(
             MAX_RUNS_PER_DEVICE,
             memory // (self.workers * devices * run_bytes),
             int(FIRST_CALL_FLOPS / flops) or 1,
         )
-        if most < 1:
+        if max_runs < 1:
             raise InvalidValue(
                 f"`memory` is {memory} bytes, and a run takes {run_bytes} while it lasts; allow "
                 f"for {self.workers * devices} such runs at least."
@@ -145,10 +145,12 @@ class Chunks:
         widest = MAX_RUNS_PER_DEVICE
         if self._on_cpu:
             widest = max(8, min(MAX_LANES, CACHE_BYTES // state_bytes))
-        share = -(-task.runs // (devices * self.workers))
-        self.lanes = min(1 << (min(widest, most).bit_length() - 1), 1 << (share - 1).bit_length())
-        rounds = -(-share // (most // self.lanes * self.lanes))
-        self.blocks = -(-share // (rounds * self.lanes))
+        runs_per_worker = -(-task.runs // (devices * self.workers))
+        self.lanes = min(
+            1 << (min(widest, max_runs).bit_length() - 1), 1 << (runs_per_worker - 1).bit_length()
+        )
+        calls = -(-runs_per_worker // (max_runs // self.lanes * self.lanes))
+        self.blocks = -(-runs_per_worker // (calls * self.lanes))
         self.steps_per_call = max(1, int(FIRST_CALL_FLOPS / (flops * self.lanes * self.blocks)))
 
     @property

@@ -97,7 +97,8 @@ def test_every_optimizer_of_the_catalogue_comes_back_to_the_bit(name, tmp_path):
         Averaged(Momentum(0.1), 2.0),
         Accumulated(Adam(0.1, b2=0.99), 4),
         Averaged(Layerwise(SGD(0.1), {"w": 2.0}), 3.0),
-        Modified(SGD(0.1)),
+        Modified(SGD(0.1), order=3),
+        Modified(Momentum(0.1)),
         Adam(0.52, b1=0.58),  # 1 - h/tau1 is b1 to one ulp only
         Modified(Memoryless(Adam(0.01))),
         SGD(jnp.array(0.1)),
