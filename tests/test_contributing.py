@@ -62,7 +62,7 @@ def run(repository: Path, *command: str) -> str:
 
 def test_an_optimizer_a_problem_and_a_figure_added_by_the_book_pass_all_their_tests(repository):
     run(repository, "benchmarks/optimizers.py", "damped_momentum")
-    tests = ("optimizers", "problems", "figures", "analysis/test_order.py")
+    tests = ("optimizers", "problems", "figures/test_drawings.py", "figures/test_style.py")
     files = ["optimizers/damped_momentum.py", "problems/branin.py", "figures/stride.py"]
     places = ["tests/test_house.py", "tests/test_readme.py", *(f"tests/{name}" for name in tests)]
     places += [f"dynopt/{file}" for file in files]
