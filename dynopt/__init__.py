@@ -1,7 +1,8 @@
 """dynopt: an optimizer is a map and a flow on one phase space; the flow is the limit of the map.
 
 The map takes one step of the time h after another. The flow is the solution of a differential
-equation, dy/dt = vector_field(t, y). As h goes to 0 over a fixed time, the map goes to the flow.
+equation, dy/dt = vector_field(t, y). As h goes to 0, the map converges to the flow over every fixed
+time.
 
 The letters:
 

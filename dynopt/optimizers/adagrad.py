@@ -33,8 +33,8 @@ class AdaGrad(AbstractOptimizer[AdaGradState]):
     The time step: one step takes the time h = η²: the steps are about η long while √S grows like
     √k, so the distance grows like η √k. With s(0) = η² S₀ > 0 and e held fixed the global error is
     O(h) once h ≪ s(0)/g². With longer time steps, and wherever s(0) = 0
-    (`initial_accumulator_value=0`), the first step is η long whatever η is, and the global error is
-    O(√h) = O(η).
+    (`initial_accumulator_value=0`), the first step has the length η = √h, whatever the gradient is,
+    and the global error is O(√h) = O(η).
 
     Conserved quantity: f + 2 Σ √(s + e) is constant along the flow, for every loss and in every
     dimension. Therefore no coordinate of s grows without bound while f is bounded below.

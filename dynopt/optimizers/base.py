@@ -71,27 +71,39 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
     def __new__(cls, *args, **kwargs):
         parameters = _constructor_parameters(cls)
-        known = [p.name for p in parameters]
+        names = [p.name for p in parameters]
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         for name in kwargs:
-            if name not in known and not takes_any:
+            if name not in names and not takes_any:
                 meant = ALSO_KNOWN_AS.get(name.casefold())
-                raise unknown_name(f"option of {cls.__name__}", name, known, meant)
+                raise unknown_name(f"option of {cls.__name__}", name, names, meant)
         return super().__new__(cls)
 
-    # The contract: what every optimizer says of itself.
+    # The contract: what an optimizer defines, and what it may define.
 
     @abc.abstractmethod
     def init(self, x: Array, grad: Gradient) -> State:
-        """The first point of phase space of the map that starts at the position `x`."""
+        """The first point of phase space of the map that starts at the position `x`.
+
+        - `x`: the position, one vector of shape `(dim,)`.
+        - `grad`: the function x ↦ ∇f(x).
+        """
 
     @abc.abstractmethod
     def step(self, t: ArrayLike, y: State, grad: Gradient) -> State:
-        """One step of the map, from time `t = k h` to `t + h`."""
+        """One step of the map, from time `t = k h` to `t + h`.
+
+        - `t`: the time at which the step begins, a scalar.
+        - `y`: the point of phase space at this time.
+        - `grad`: the function x ↦ ∇f(x); a step may call it at any position.
+        """
 
     @abc.abstractmethod
     def vector_field(self, t: ArrayLike, y: State, grad: Gradient) -> State:
-        """dy/dt at time `t`. It reads the times of the optimizer and never `h`."""
+        """dy/dt at the time `t` and the point `y`, with the fields and shapes of `y`.
+
+        It reads the times of the optimizer and never `h`. The arguments are those of `step`.
+        """
 
     def optax(self) -> optax.GradientTransformation:
         """The transformation of optax with the same map and the same hyperparameters.
@@ -117,7 +129,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
     regularity = property(
         lambda self: Regularity(),
-        doc="How smooth the map is as `h` shrinks, and with which order its error closes.",
+        doc="How smooth the map is as `h` shrinks, and the order of its global error.",
     )
 
     # What follows from the contract.
@@ -126,13 +138,18 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         """The same flow with another time step `h` of the map.
 
         The map is smooth in `h` down to `h = 0`, where it is the identity.
+
+        **Raises:** `InvalidValue` if `h` is negative, or longer than a memory time.
         """
         optimizer = eqx.tree_at(lambda optimizer: optimizer.h, self, nonnegative("h", h))
         optimizer.__check_init__()
         return optimizer
 
     def refine(self: Optimizer, n) -> Optimizer:
-        """The same flow with the time step `h / n`."""
+        """The same flow with the time step `h / n`.
+
+        **Raises:** `InvalidValue` if `n` is not positive.
+        """
         return self.with_time_step(self.h / positive("n", n))
 
     def hyperparameters(self) -> dict[str, Any]:
@@ -157,12 +174,12 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         """The optimizer for positions that are the leaves of `x0` in one vector."""
         return self
 
-    # What wrappers and figures ask.
+    # Properties that wrappers and figures read.
 
     name = property(lambda self: type(self).__name__, doc="The name of the optimizer in figures.")
     elementwise = property(
         lambda self: True,
-        doc="Whether each coordinate is treated by itself, so that positions may have any shape.",
+        doc="Whether each coordinate is updated by itself, so that positions may have any shape.",
     )
     evaluations = property(
         lambda self: 1, doc="How many gradients, each over its part of the data, one step takes."

@@ -31,9 +31,10 @@ class Lion(AbstractOptimizer[LionState]):
         x′ ∈ -Sign(β₁ m + (1-β₁) g) - λ x         {-1} for negative, {1} for positive, [-1, 1] for 0
         τ m′ = g - m
 
-    The right-hand side jumps, so this is a differential inclusion. Where the g in the mixture turns
-    the path back at once, the solution slides along the jump; therefore the solver is given
-    tanh(·/10⁻⁴) for Sign. `smoothing` = s > 0 puts tanh(·/s) into map and flow.
+    The right-hand side jumps, so this is a differential inclusion. Where it points towards the jump
+    from both sides, which the g in the mixture can cause, the solution slides along the jump;
+    therefore the solver is given tanh(·/10⁻⁴) for Sign. `smoothing` = s > 0 puts tanh(·/s) into map
+    and flow.
 
     The time step: one step takes the time h = η, and β₂ = 1 - h/τ. With τ and the mixture held
     fixed the global error is O(h).

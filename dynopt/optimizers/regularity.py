@@ -1,4 +1,4 @@
-"""How regular a map is as its time step shrinks: what an expansion in powers of h must know."""
+"""How regular a map is as its time step shrinks; an expansion in powers of h depends on it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -34,8 +34,9 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
 
     The time step: one step takes the time h = η, and ρ = 1 - h/τ. With τ held fixed the global
     error is O(h) if v starts near g² (`initial_scale`) or is corrected. From v(0) = 0, which is the
-    default, x′ starts as √(τ/t), and the first step is η/√(1-ρ) long whatever η is. Over the usual
-    range of h the global error is then only O(√h) (order ½); it is O(h) once h ≪ ε τ/g².
+    default, |x′| starts as √(τ/t), and the first step has the length η/√(1-ρ) = √(τ h), whatever
+    the gradient is. Over the usual range of h the global error is then only O(√h) (order ½); it is
+    O(h) once h ≪ ε τ/g².
 
     Lyapunov function: f + 2τ Σ √(v + ε), which falls at the rate Σ v/√(v + ε). If v is corrected,
     it is f alone, which falls at the rate Σ g²/√(v̂ + ε).
@@ -75,8 +76,10 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
         self.initial_scale = nonnegative("initial_scale", initial_scale)
         self.bias_correction = boolean("bias_correction", bias_correction)
         if self.bias_correction and self.initial_scale != 0.0:
-            given = f"got `initial_scale` = {initial_scale}"
-            raise InvalidValue(f"`bias_correction` corrects a start from 0, {given}; use one.")
+            raise InvalidValue(
+                "`bias_correction` corrects a start from 0, got `initial_scale` = "
+                f"{initial_scale}; use one."
+            )
 
     learning_rate = property(lambda self: self.h)
     decay = property(lambda self: 1 - self.h / self.tau)
@@ -85,8 +88,8 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
     def regularity(self):
         if self.bias_correction:
             return Regularity(bias_corrected={"v": self.tau})
-        is_cold = concrete_value(self.initial_scale) == 0
-        return Regularity(order=0.5, initial_layer=True) if is_cold else Regularity()
+        starts_at_zero = concrete_value(self.initial_scale) == 0
+        return Regularity(order=0.5, initial_layer=True) if starts_at_zero else Regularity()
 
     def init(self, x, grad):
         return RMSpropState(x, jnp.full_like(x, self.initial_scale))

@@ -1,4 +1,4 @@
-"""Schedule-free descent: the position is the mean of a path that takes its gradients near it."""
+"""Schedule-free descent: the position is the mean of a path whose gradients are taken near it."""
 
 from typing import NamedTuple
 

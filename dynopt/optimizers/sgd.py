@@ -31,8 +31,8 @@ class SGD(AbstractOptimizer[SGDState]):
     Lyapunov function: the loss f itself, with d/dt f = -|∇f|² along the flow. The map lowers it
     only while h λ < 2 for every curvature λ.
 
-    Elsewhere: the name promises noise; here, as in `optax.sgd`, the gradient is whatever the
-    problem gives.
+    Elsewhere: the S stands for stochastic; here, as in `optax.sgd`, the gradient is the one that
+    the problem gives, with noise or without.
 
     Arguments:
 

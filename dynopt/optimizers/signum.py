@@ -30,7 +30,7 @@ class Signum(AbstractOptimizer[SignumState]):
         τ m′ = g - m
         x′ ∈ -Sign(m)            {-1} for m > 0, {1} for m < 0, all of [-1, 1] for m = 0
 
-    At the start, where m = 0, the sign of g decides, because m takes that sign at once. The
+    At the start, where m = 0, x moves against the sign of g, because m takes that sign at once. The
     right-hand side jumps, so this is a differential inclusion. Its solutions cross m = 0 and do not
     stay there, since m′ = g/τ on it; the solver steps across, and shortens its steps at each
     crossing until the jump fits its tolerance. With `smoothing` = s > 0 both map and flow have

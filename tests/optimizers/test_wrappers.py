@@ -431,7 +431,7 @@ def test_labels_that_name_no_part_are_refused():
     with pytest.raises(InvalidValue, match="the position is one array, so 'a' names no part of it"):
         iterate(Layerwise(SGD(0.1), {"a": 2.0}), Problem(f, start, name="f"), 1)
     with pytest.raises(
-        InvalidValue, match="has not met its position yet; run it, or call .for_leaves"
+        InvalidValue, match="does not know its position yet; run it, or call .for_leaves"
     ):
         Layerwise(SGD(0.1), {"a": 2.0}).vector_field(0.0, SGD(0.1).init(flat, slope), slope)
 

@@ -25,11 +25,11 @@ class Accumulated(AbstractWrapper):
 
         x′ = F(x)
 
-    The time step: that of the inner optimizer. One step costs K evaluations, each over a K-th of
-    the data. The sum is kept in the dtype of x; the memory needed is one more gradient, and the
+    The time step: it is that of the inner optimizer. One step costs K evaluations, each over a K-th
+    of the data. The sum is kept in the dtype of x; the memory needed is one more gradient, and the
     activations of one part at a time.
 
-    Lyapunov function: that of the inner optimizer.
+    Lyapunov function: it is that of the inner optimizer.
 
     Elsewhere: `optax.MultiSteps` keeps its mean in float32 unless told otherwise.
 

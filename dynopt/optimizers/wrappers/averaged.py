@@ -24,7 +24,8 @@ class Averaged(AbstractWrapper):
         z′ = F(z)
         τ x′ = z - x
 
-    The time step: that of the inner optimizer; each step keeps the fraction 1 - h/τ of the mean.
+    The time step: it is that of the inner optimizer; each step keeps the fraction 1 - h/τ of the
+    mean.
     With τ held fixed the global error has the order of the inner optimizer. The mean of a rotation
     e^(iωt) is a smaller circle, of radius 1/√(1 + ω²τ²): averaging damps oscillations, and it lags
     by the time τ behind a steady motion.
@@ -37,7 +38,7 @@ class Averaged(AbstractWrapper):
     Arguments:
 
     - `optimizer`: the inner optimizer; any but an averaged one.
-    - `tau`: τ, the memory time of the mean; at least h.
+    - `tau`: τ, the memory time of the mean, in the unit of h; at least h.
 
     **Raises:** `InvalidValue` if `optimizer` is averaged already, or if τ < h.
 

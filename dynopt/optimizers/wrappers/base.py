@@ -53,7 +53,7 @@ class AbstractWrapper(AbstractDerived):
 
     @abc.abstractmethod
     def wrap_step(self, step: Callable, t, y, grad) -> Any:
-        """One step from time `t`, made from the inner `step(t, y, grad)`."""
+        """One step from the time `t` to `t + h`, made from the inner `step(t, y, grad)`."""
 
     def rewrap(self, optimizer: AbstractOptimizer):
         """The same wrapper around another optimizer; its times scale with the time step."""

@@ -23,15 +23,15 @@ def by_label(values: Mapping[str, Any], x0: PyTree, default: Any) -> PyTree:
         [".".join(leaf.split(".")[:i]) for i in range(leaf.count(".") + 1, 0, -1)]
         for leaf in leaves
     ]
-    known = {label for labels in labels_of_leaves for label in labels} - {""}
+    parts = {label for labels in labels_of_leaves for label in labels} - {""}
     for label in values:
-        if not known:
+        if not parts:
             raise InvalidValue(
                 f"the position is one array, so {label!r} names no part of it; pass a dict of "
                 "arrays."
             )
-        if label not in known:
-            raise unknown_name("part of the position", label, sorted(known))
+        if label not in parts:
+            raise unknown_name("part of the position", label, sorted(parts))
     return jax.tree.unflatten(
         structure,
         [

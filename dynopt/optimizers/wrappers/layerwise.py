@@ -26,9 +26,10 @@ class Layerwise(AbstractFactor):
 
         x′ = C F(x)
 
-    The time step: that of the inner optimizer, with the same order of the global error. Equilibria
-    stay where they are, but the paths change, and so do the stable learning rates: the largest
-    curvature of C^½ ∇²f C^½ now decides. A change of units does the same: see `analysis.rescaling`.
+    The time step: it is that of the inner optimizer, and the global error has the same order.
+    Equilibria stay where they are, but the paths change, and so do the stable learning rates: they
+    now depend on the largest eigenvalue of C^½ ∇²f C^½. A change of units does the same: see
+    `analysis.rescaling`.
 
     Lyapunov function: the loss, if the inner optimizer is `SGD`. For an optimizer with a memory
     none is known.
@@ -72,7 +73,7 @@ class Layerwise(AbstractFactor):
         self.factors = {
             label: positive(f"factors[{label!r}]", factor) for label, factor in factors.items()
         }
-        self.factor_of_coordinate = None  # known once the optimizer meets a position
+        self.factor_of_coordinate = None  # `for_leaves` sets it
 
     def for_leaves(self, x0):
         factors = jax.tree.map(
@@ -88,7 +89,7 @@ class Layerwise(AbstractFactor):
     def factor(self, t):
         if self.factor_of_coordinate is None:
             raise InvalidValue(
-                f"{self!r} has not met its position yet; run it, or call .for_leaves(x0) first."
+                f"{self!r} does not know its position yet; run it, or call .for_leaves(x0) first."
             )
         return self.factor_of_coordinate
 

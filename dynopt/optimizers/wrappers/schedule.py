@@ -30,12 +30,13 @@ class Schedule(AbstractFactor):
 
         x′ = c(t) F(x)
 
-    The time step: that of the inner optimizer. If it is refined, the schedule is evaluated between
-    the steps, so that the flow stays the same. Without a memory (`SGD`) a schedule is a change of
-    time and nothing else: the flow at time t is the flow without the schedule at time T = ∫ c dt,
-    and the map has covered the time Σ cₖ h. A memory, in contrast, forgets with every step whatever
-    its length, so that it forgets more of the path where the steps are longer. SGD evaluates its
-    schedule at the start of each step, which is half a step late on average; its modified flow is
+    The time step: it is that of the inner optimizer. If it is refined, the schedule is evaluated
+    between the steps, so that the flow stays the same. Without a memory (`SGD`) a schedule is a
+    change of time and nothing else: the flow at time t is the flow without the schedule at the time
+    T = ∫ c dt, and the map has covered the time Σ cₖ h. A memory, in contrast, forgets the same
+    fraction in every step, however long the step is, so that it reaches back over a longer piece of
+    the path where the steps are longer. SGD evaluates its schedule at the start of each step, so
+    that the schedule acts half a step late on average; its modified flow is
 
         x′ = -(c - h c′/2) ∇f - (h/2) c² ∇²f ∇f.
 

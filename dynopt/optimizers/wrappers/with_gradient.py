@@ -28,12 +28,12 @@ class WithGradient(AbstractWrapper):
 
         x′ = F(x) with T(∇f(x), x), or with `mean` for T where T changes from step to step
 
-    The time step: that of the inner optimizer; if T is smooth, with the same order of the global
-    error.
+    The time step: it is that of the inner optimizer; if T is smooth, the global error has the same
+    order.
 
     No Lyapunov function is known; in general T(∇f) is not the gradient of any function.
 
-    Elsewhere: in optax, a chain that begins with the transformation.
+    Elsewhere: in optax this is a chain that begins with the transformation.
 
     Arguments:
 
