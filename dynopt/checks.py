@@ -172,10 +172,15 @@ def whole_number(
 
     Error messages give `like` as an example.
 
-    **Raises:** `InvalidType` for booleans, text and arrays; `InvalidValue` for fractions and for
-    numbers that are too small or too large.
+    **Raises:** `InvalidType` for booleans, text, arrays and traced values; `InvalidValue` for
+    fractions and for numbers that are too small or too large.
     """
     example = least if like is None else like
+    if isinstance(value, Tracer):
+        raise InvalidType(
+            f"`{name}` must be a known whole number, got a traced value, as inside jax.jit and "
+            f"dynopt.grid; pass for example {name}={example}."
+        )
     if isinstance(value, bool | np.bool_ | str | bytes) or np.ndim(value) != 0:
         raise InvalidType(
             f"`{name}` must be a whole number, got {value!r}; pass for example {name}={example}."

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..checks import is_concrete
+from ..checks import is_concrete, tracing_fault
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..problems.arrays import real_array
@@ -41,6 +41,14 @@ def grid(optimizer: Callable[..., Any], /, **hyperparameters: Any) -> Any:
             "`optimizer` must be a class such as dynopt.Momentum, or a function that returns an "
             f"optimizer, got {optimizer!r}; pass the class, and its hyperparameters by name."
         )
+    for name, value in hyperparameters.items():
+        if isinstance(value, AbstractOptimizer) and any(
+            eqx.is_array(leaf) for leaf in jax.tree.leaves(eqx.filter(value, batched_leaves(value)))
+        ):
+            raise InvalidType(
+                f"`{name}` is a batch of optimizers, got {value!r}; pass a function that makes one "
+                "from numbers, such as lambda rate, tau: Averaged(SGD(rate), tau)."
+            )
     axes = {
         name: _as_axis(name, value)
         for name, value in hyperparameters.items()
@@ -51,10 +59,26 @@ def grid(optimizer: Callable[..., Any], /, **hyperparameters: Any) -> Any:
             numbers = dict(zip(axes, map(float, corner), strict=True))
             optimizer(**(hyperparameters | numbers))
     arrays = jnp.meshgrid(*(jnp.asarray(v, float) for v in axes.values()), indexing="ij")
-    return make_batch(optimizer, hyperparameters | dict(zip(axes, arrays, strict=True)))
+    try:
+        batch = make_batch(optimizer, hyperparameters | dict(zip(axes, arrays, strict=True)))
+    except Exception as error:
+        fault, remedy = tracing_fault(error, "a hyperparameter") or (None, None)
+        if fault is None:
+            raise
+        raise InvalidType(
+            f"`optimizer` {fault}, but a grid makes all its optimizers at once; {remedy}."
+        ) from error
+    if not isinstance(batch, AbstractOptimizer):
+        raise InvalidType(
+            f"`optimizer` must return an optimizer of dynopt, got {batch!r}; return for example "
+            "dynopt.SGD(rate)."
+        )
+    return batch
 
 
 def _as_axis(name: str, value: Any) -> Any:
+    if not is_concrete(value):  # of a list whose numbers are traced, JAX alone makes an array
+        value = jnp.asarray(value)
     numbers = real_array(name, value)
     if numbers.ndim != 1 or numbers.size == 0:
         raise InvalidValue(
@@ -80,7 +104,7 @@ def make_batch(make: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether it is an array of typed random keys."""
+    """Whether the leaf is an array of typed random keys."""
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
@@ -112,9 +136,9 @@ def must_be_single(optimizer: AbstractOptimizer) -> None:
 
 
 def must_be_buildable(optimizer: AbstractOptimizer) -> None:
-    """Show the constructor the least and the largest value of each hyperparameter of a batch.
+    """Call the constructor with the smallest and the largest value of each hyperparameter.
 
-    Under `equinox.filter_vmap`, which made the batch, it could not know their values.
+    Under `equinox.filter_vmap`, which made the batch, the constructor could not know the values.
 
     **Raises:** what the constructor raises.
     """

@@ -9,6 +9,7 @@ from losses import mixture, polynomial, shaped_for
 
 from dynopt import (
     SGD,
+    Accumulated,
     Adam,
     Averaged,
     Layerwise,
@@ -527,3 +528,30 @@ def test_a_grid_is_made_of_a_class(as_users_see_it):
         InvalidType, match=r"such as dynopt.Momentum, .* got Momentum\(learning_rate=0.1, mom"
     ):
         grid(Momentum(0.1), momentum=[0.0, 0.9])
+
+
+@pytest.mark.parametrize(
+    "function, words",
+    [
+        (lambda rate: SGD(rate) if rate < 1 else Momentum(rate), "branches on a hyperparameter"),
+        (lambda rate: SGD(float(rate)), "turns a hyperparameter into a Python number, but a grid"),
+        (lambda rate: Accumulated(SGD(0.1), rate), "`k` must be a known whole number, got a trace"),
+        (lambda rate: None, "`optimizer` must return an optimizer of dynopt, got None; return"),
+    ],
+)
+def test_a_grid_says_what_its_function_must_do(as_users_see_it, function, words):
+    with pytest.raises(InvalidType, match=words):
+        grid(function, rate=[1.0, 2.0])
+
+
+def test_a_grid_takes_no_batch_among_its_hyperparameters(as_users_see_it):
+    rates = grid(SGD, learning_rate=[0.01, 0.02])
+    with pytest.raises(InvalidType, match="`optimizer` is a batch of optimizers, got SGD.*lambda"):
+        grid(lambda optimizer, tau: Averaged(optimizer, tau), optimizer=rates, tau=[1.0, 2.0])
+
+
+def test_a_grid_takes_a_list_of_traced_numbers():
+    def rates(rate):
+        return grid(SGD, learning_rate=[rate, 2 * rate]).h
+
+    np.testing.assert_allclose(jax.jit(rates)(0.1), [0.1, 0.2])
