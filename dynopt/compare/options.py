@@ -220,10 +220,10 @@ problems, each in the figures that suit it, with a table of numbers for each.
 
 What runs
   --problem NAME,NAME
-        What is minimised: names from --list, or FILE.py:function of your own.
-        The file is imported, which runs its code. The function is a loss f(x),
-        and --x0 gives the start; or it takes no argument and returns a
-        dynopt.Problem.
+        What is minimised: names from --list, or FILE.py:function for one of
+        your own. The file is imported, which runs its code. The function is a
+        loss f(x), and --x0 gives the start; or it takes no argument and
+        returns a dynopt.Problem.
         Example: --problem rosenbrock,himmelblau (default: the gallery)
   --optimizers NAME,NAME
         Which optimizers run: names from --list.
@@ -241,7 +241,8 @@ What runs
         Where all runs start, one number per coordinate.
         Example: --x0 -1.2,1 (default: the start of the problem)
   --strict
-        End with exit code 3 if a run fails. Otherwise that is a result.
+        End with exit code 3 if a run fails. By default a run that fails is a
+        result like any other, and the exit code is 0.
 
 What is drawn
   --figures NAME,NAME
@@ -252,7 +253,7 @@ What is drawn
         How large everything is drawn: notebook, paper or slides.
         Example: --style slides (default: notebook)
   --dpi NUMBER
-        Dots per inch of a png.
+        The dots per inch of a png.
         Example: --dpi 200 (default: that of the style)
   --format NAME,NAME
         In which formats each figure is written: png, svg, pdf.
@@ -267,14 +268,14 @@ Files
         Example: --save runs.npz (default: nothing is saved)
   --config FILE.toml
         Read options from a TOML file, by the names they have here without the
-        dashes. What is typed wins.
+        dashes. An option on the command line replaces the one in the file.
         Example: --config talk.toml (default: none is read)
   --force
         Replace files even if dynopt did not write them.
   --quiet
         Print only the paths of the written files, one per line.
 
-Answers, for which nothing is drawn
+Information (these options draw nothing)
   --show-code   Print Python that draws the same figures.
   --list        Print the names of all problems, optimizers and figures.
   --json        With --list: print JSON.

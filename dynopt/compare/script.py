@@ -35,8 +35,8 @@ def _study_code(study: Study) -> Iterator[str]:
         for name, optimizer in study.optimizers.items()
     ]
     yield from ("", f"problem = {study.source.code}", f"optimizers = [{', '.join(calls)}]")
-    needed = {measurement for figure in study.figures for measurement in shown_in(figure)}
-    yield from (measuring(study, one) for one in MEASUREMENTS if one in needed)
+    measurements = {measurement for figure in study.figures for measurement in shown_in(figure)}
+    yield from (measuring(study, one) for one in MEASUREMENTS if one in measurements)
     options = study.options
     style = "" if options.style == Options().style else f', style="{options.style}"'
     for figure in study.figures:
