@@ -5,7 +5,7 @@ check that it calls, the sealed answer, a hint, and the sealed answers of typica
 hint for each. A right answer prints a tick, and a wrong answer raises an error that ends in a hint.
 A check needs no account and no network, and the files show no answer.
 
-Lecturers need no file for exercises of their own: they pass the seal and the hint.
+Lecturers need no file for their own exercises: they pass the seal and the hint.
 
 >>> my_seal = seal("mine", 0.5, relative=0.01)
 >>> close("mine", 0.502, seal=my_seal, hint="Halve it.")
@@ -97,7 +97,7 @@ def close(name: str, answer: Any, *, seal: str = "", hint: str = "") -> None:
 
     - `name`: the name of the exercise, such as "01-a".
     - `answer`: a number, or a list or an array of numbers.
-    - `seal`, `hint`: for an exercise of one's own; by default those of the course.
+    - `seal`, `hint`: for your own exercise; by default those of the course.
 
     **Raises:** `WrongAnswer`; `Unanswered` for `...`; `NoAnswer` for an answer that is no number;
     `UnknownName` for an unknown exercise; `InvalidValue` for text that is no seal, for a hint
@@ -219,7 +219,7 @@ def not_invariant(name: str, f: Callable, transform: Callable, at: Any, *, hint:
 def seal(
     name: str, answer: Any, *, relative: float | None = None, absolute: float | None = None
 ) -> str:
-    """Seal the right answer of an exercise of one's own.
+    """Seal the right answer of your own exercise; returns the seal as text.
 
     - `name`: the name of the exercise. It is part of the seal, which fits no other exercise.
     - `answer`: a number, or a row of numbers.
@@ -296,11 +296,11 @@ def _find_exercise(name: str, check: str, seal: str, hint: str, *answers: Any) -
 
 def _course_exercise(name: str) -> Exercise:
     chapter = str(name).partition("-")[0]
-    known = exercises(chapter) if chapter in chapters() else {}
-    if name not in known:
-        names = known or [name for chapter in chapters() for name in exercises(chapter)]
+    table = exercises(chapter) if chapter in chapters() else {}
+    if name not in table:
+        names = table or [name for chapter in chapters() for name in exercises(chapter)]
         raise unknown_name("exercise", str(name), names)
-    return known[name]
+    return table[name]
 
 
 def _has_placeholder(answer: Any) -> bool:
@@ -321,9 +321,9 @@ def _as_numbers(name: str, answer: Any, argument: str) -> list[float]:
         return [float(value) for value in np.ravel(np.asarray(answer, float))]
     except (TypeError, ValueError):
         is_row = isinstance(answer, list | tuple | np.ndarray)
-        given = type(answer).__name__ if is_row else repr(answer)
+        text = type(answer).__name__ if is_row else repr(answer)
         raise NoAnswer(
-            f"{name}: `{argument}` must be a number, or a row of them, got {given}; pass 0.5, for "
+            f"{name}: `{argument}` must be a number, or a row of them, got {text}; pass 0.5, for "
             "example."
         ) from None
 

@@ -52,7 +52,7 @@ SOLUTIONS = {
         [
             ((5000, 50), "in this order, the smaller first?"),
             (([50, 5000], [5000, 4000]), "at index 1"),
-            ((math.nan, 5000), "even when nothing moves"),
+            ((math.nan, 5000), "even when the position hardly moves"),
         ],
     ),
 }

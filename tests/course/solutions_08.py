@@ -70,7 +70,7 @@ SOLUTIONS = {
         lambda: (difference(step), 0.0),
         [
             (lambda: (difference(uncorrected), 0.0), "compute the powers"),
-            (lambda: (difference(inside_the_root), 0.0), "the whole quotient last"),
+            (lambda: (difference(inside_the_root), 0.0), "the whole quotient by η last"),
             (lambda: (difference(counted_from_zero), 0.0), "begin with k = 1"),
         ],
     ),
