@@ -1,9 +1,8 @@
-"""A map as a power series in h, y + h φ₁ + h² φ₂ + ..., and what such a series must know.
+"""A map as a power series in h, y + h φ₁ + h² φ₂ + ..., and the numbers that such a series needs.
 
-These are functions of an optimizer and not its methods: an optimizer says what its map and its
-flow are, and how they are expanded is the business of this package. An optimizer that must be
-expanded in another way registers its own function, as `Optax` and `Memoryless` do; wrappers are
-registered here.
+These are functions of an optimizer and not its methods: an optimizer defines its map and its flow,
+and this package expands them. An optimizer that must be expanded in another way registers its own
+function, as `Optax` and `Memoryless` do; wrappers are registered here.
 """
 
 from collections.abc import Callable
@@ -71,7 +70,7 @@ def _(optimizer: AbstractWrapper, t, h):
 
 @singledispatch
 def settling_time(optimizer: AbstractOptimizer) -> Any:
-    """The time until an initial layer is over and the map follows its flow; 0 without a layer."""
+    """The time until the map follows its flow, after an initial layer; 0 if there is no layer."""
     return 0.0
 
 

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 NODES = 8  # time steps at which the curve is differentiated
-MAX_H = 1 / 4  # the longest of them, in units of the time step at which the optimizer was made
+MAX_H = 1 / 4  # the longest of them, in units of the time step of the optimizer as it was made
 MAX_H_WITH_COUNTER = 1 / 32  # the longest in the same units, where the state counts its steps
 MAX_H_OVER_T = 1 / 8  # the longest in units of the time since the start, where it counts them
 

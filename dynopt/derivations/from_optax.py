@@ -35,9 +35,9 @@ class Optax(AbstractOptimizer):
     h and no coordinates. The limit is computed by `jax.jvp` in h at h = 0, or, where the map cannot
     be computed there (step counters, leaves with a power of h), by a polynomial through the
     derivatives at eight small positive time steps: `limit.method` says which of them was used, and
-    `limit_error` how exact it is. What `family` holds fixed decides which limit is taken: a decay
-    must depend on h, as 1 - h/tau, to leave its memory in the flow. For fixed decays, wrap the
-    optimizer in `Memoryless`.
+    `limit_error` estimates its error. What `family` holds fixed decides which limit is taken: a
+    decay must depend on h, as 1 - h/tau, to leave its memory in the flow. For fixed decays, wrap
+    the optimizer in `Memoryless`.
 
     The time step: one step takes the time h, as `family` uses it. The global error is O(h) where
     the map is smooth; `regularity.nonsmooth` names the operations that are not. If the first steps
@@ -50,7 +50,7 @@ class Optax(AbstractOptimizer):
 
     Arguments:
 
-    - `family`: h ↦ `optax.GradientTransformation`.
+    - `family`: a function h ↦ `optax.GradientTransformation`.
     - `h`: the time step, positive.
     - `scale`: {leaf: power} for leaves that grow like h^power, such as {"trace": -1}.
     - `like`: a PyTree shaped as the positions, for masks and matrices; by default positions are
@@ -59,8 +59,9 @@ class Optax(AbstractOptimizer):
     Inside `jit` and `vmap`, where h has no value, the limit cannot be tested: make the optimizer
     outside and use `with_time_step(h)` inside.
 
-    **Raises:** `InvalidType` or `InvalidValue` for what is no such family; `InvalidValue`, which
-    names the leaf, when the flow is asked for but the map of some leaf has no limit as h → 0.
+    **Raises:** `InvalidType` or `InvalidValue` if `family` is no such function; `InvalidValue`,
+    which names the leaf, when the flow is asked for but the map of some leaf has no limit as
+    h → 0.
 
     >>> import optax
     >>> optimizer = Optax(lambda h: optax.adabelief(h, b1=1 - h / 0.1, b2=1 - h / 10), 0.01)

@@ -22,8 +22,8 @@ NONSMOOTH = {
 class Leaf(NamedTuple):
     """One leaf of the state.
 
-    - `name`: of its field in phase space.
-    - `path`: where optax keeps it.
+    - `name`: the name of its field in phase space.
+    - `path`: its place in the state of optax.
     - `role`: "memory", a coordinate of phase space; "counter", the number of steps, which is t/h;
       "constant", whatever happens (injected hyperparameters); or "unused", if the position never
       depends on it.

@@ -19,7 +19,7 @@ from .series import taylor_coefficients
 from .transformation import Point, Transformation
 
 # Both are in units of the optimizer's own h. At the short time step a map must almost stand still;
-# at the tiny ones it must go where its derivative points.
+# at the tiny ones its steps must agree with its derivative.
 SHORT_H = 1e-4
 TINY_H = (1e-4, 1e-6, 1e-8)
 # A step that is linear in h is at the short time step 1/300 of what it is at the long one; a step
@@ -27,12 +27,12 @@ TINY_H = (1e-4, 1e-6, 1e-8)
 MAX_STEP_RATIO = 0.02
 MAX_EXTRAPOLATION_ERROR = 1e-3  # relative change of the derivative if two nodes are left out
 MAX_DERIVATIVE_MISMATCH = 0.05  # relative to the derivative
-VANISHED = 1e-6  # in units of the longest of the first steps: a schedule in counts has ended
+VANISHED = 1e-6  # of the longest first step: below this, a schedule that counts steps has ended
 FIRST_STEPS = 65
 
 
 class Limit(NamedTuple):
-    """What is known of the limit of (step - identity) / h as h → 0.
+    """Properties of the limit of (step - identity) / h as h → 0.
 
     - `smooth`: whether the map can be differentiated at h = 0.
     - `fault`: why there is no limit; "" if there is one.
@@ -58,7 +58,7 @@ class Limit(NamedTuple):
 class Measurements(NamedTuple):
     """Numbers of a map near a point that three steps have led to, and in its first steps.
 
-    Those in dictionaries are one for each field of phase space, unless something else is said.
+    A dictionary has one entry for each field of phase space, unless its line says otherwise.
 
     - `counts_steps`: for each integer leaf, whether every step raises it by one.
     - `smooth`: whether the map has a finite derivative at h = 0.

@@ -50,12 +50,13 @@ class Memoryless(AbstractOptimizer):
 
         x(0) = x₀ + h Σⱼ (ξ(x₀, sⱼ) - ξ(x₀, S₀(x₀)))
 
-    Until the memory has filled but for a thousandth, at the `settling_time` of
-    `derivations.expansion`, the error is O(h) all the same; `analysis.order` measures from there.
+    Until the memory has come within a thousandth of S₀, at the `settling_time` of
+    `derivations.expansion`, the error is still O(h); `analysis.order` measures from that time on.
 
     No Lyapunov function is known in general.
 
-    Elsewhere: an optimizer by itself keeps its memory times, and its memory stays in the flow.
+    Elsewhere: an optimizer that is not `Memoryless` keeps its memory times fixed as h → 0, so that
+    its memory stays in the flow.
 
     Arguments:
 
@@ -139,7 +140,7 @@ class Memoryless(AbstractOptimizer):
 
 @settling_time.register
 def _(optimizer: Memoryless):
-    """Until the slowest memory is full but for a thousandth."""
+    """The time until the slowest memory has come within a thousandth of its fixed point."""
     decay = optimizer.largest_decay
     return optimizer.h * math.log(1e-3) / math.log(decay) if decay > 0 else 0.0
 

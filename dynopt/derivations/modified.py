@@ -53,7 +53,9 @@ class Modified(AbstractDerived):
     - `order`: the number of terms, 2 (default) or 3.
 
     **Raises:** `InvalidValue` for other orders, and for optimizers whose modified equation is not
-    known. **Warns** if the map is not smooth, or if its memory starts at zero.
+    known.
+
+    **Warns:** if the map is not smooth, or if its memory starts at zero.
 
     >>> from dynopt import SGD
     >>> Modified(SGD(0.1))

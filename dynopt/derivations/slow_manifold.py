@@ -60,7 +60,7 @@ def expand_manifold(
 
 
 def initial_layer_shift(transformation: Transformation, y: Point, grad: Gradient) -> Array:
-    """Σⱼ ξ(x, sⱼ) - ξ(x, S₀): how much further x has come, over h, once the memory has filled."""
+    """Σⱼ (ξ(x, sⱼ) - ξ(x, S₀)): the extra distance over h that x moves while the memory fills."""
     g = grad(y.x)
     limit = velocity(transformation, slow_manifold(transformation, y, grad), lambda _: g)
 

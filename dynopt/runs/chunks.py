@@ -93,11 +93,11 @@ class Chunks:
     def __init__(self, task: SweepTask, mesh: Mesh, memory: int):
         self.task, self.mesh = task, mesh
         runs, dtype = task.runs, task.position.dtype
-        kept = (task.num_saved,) if task.keep_points else ()
+        points_axis = (task.num_saved,) if task.keep_points else ()
         self.outcome = Outcome(
-            np.full((runs, *kept, task.position.size), np.nan, dtype),
+            np.full((runs, *points_axis, task.position.size), np.nan, dtype),
             np.full((runs, task.num_saved), np.nan, dtype),
-            np.full((runs, *kept), np.nan, dtype),
+            np.full((runs, *points_axis), np.nan, dtype),
             np.full(runs, int(Status.interrupted)),
             np.full(runs, -1),
         )

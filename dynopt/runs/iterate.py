@@ -27,9 +27,10 @@ def iterate(
 ) -> Trajectory:
     """Run the map y_{k+1} = step(k h, y_k), from the first point that the optimizer gives at `x0`.
 
-    One compilation serves all values of the hyperparameters and of the start. Only the class of
-    the optimizer, the function of the problem, the shapes and the number of saved points are
-    compiled in. The dtype is that of `x0`.
+    The result is a `Trajectory` with `steps / save_every + 1` points, the start included. One
+    compilation serves all values of the hyperparameters and of the start. Only the class of the
+    optimizer, the function of the problem, the shapes and the number of saved points are compiled
+    in. The dtype is that of `x0`.
 
     - `steps`: the number of steps, 0 or more.
     - `x0`: the start, by default the problem's own.

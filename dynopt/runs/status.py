@@ -1,4 +1,4 @@
-"""How a run ended: one table of statuses, each with a short form, a long form and an advice."""
+"""How a run ended: one table of statuses, each with a short form, a long form and advice."""
 
 import enum
 
@@ -28,7 +28,7 @@ class Status(enum.IntEnum):
 
     ok = 0, "ok", "reached its end", ""
     diverged = (
-        # The position left every reasonable region, or became infinite.
+        # The position came farther from 0 than (1 + |x0|)/√ε, or became infinite.
         1,
         "diverged",
         "diverged {where}",
@@ -81,5 +81,5 @@ class Status(enum.IntEnum):
         return self.name
 
 
-# A looser tolerance or an implicit solver may solve what ended so.
+# Runs that ended with one of these may be solved with a looser tolerance or an implicit solver.
 GAVE_UP = (Status.max_steps, Status.tolerance_unreachable)

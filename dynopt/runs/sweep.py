@@ -83,14 +83,14 @@ def sweep(
     devices: int | Sequence[Any] | np.ndarray | None = None,
     memory: int = 2**30,
 ) -> Sweep:
-    """Run the map for every element of a batch. Each run is that of `iterate`, by itself.
+    """Run the map for every element of a batch. Each run equals that of `iterate`.
 
     One compilation serves all values of hyperparameters and starts. The runs are done in chunks on
     all cores or devices, with a progress bar if a terminal shows it. Ctrl-C ends the sweep within a
     second: it returns what is finished, and NaN and `Status.interrupted` for the other runs. Inside
     `jit`, `vmap` and `grad` all runs are one batch without chunks.
 
-    Whether a run has diverged is asked after every 32 steps, and the first bad step is then found
+    Whether a run has diverged is tested after every 32 steps, and the first bad step is then found
     exactly. A run that comes back within these steps does not count as diverged.
 
     - `optimizer`: one optimizer, or a batch, as `dynopt.grid` makes it.

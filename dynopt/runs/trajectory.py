@@ -1,4 +1,4 @@
-"""A run through phase space: where it was at the times t = k h, and how it ended."""
+"""A run through phase space: its points at the times t = k h, and how it ended."""
 
 from collections.abc import Callable
 from pathlib import Path
