@@ -14,20 +14,21 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Nearly all of the time goes into compiling programs that then run for a moment, so XLA does as few
 # optimizations as it can. With JAX_DISABLE_MOST_OPTIMIZATIONS=0 it compiles as it does for users;
 # `.ci/run` does so for tests that must agree to the last bits, and for the course.
-WITHOUT_FUSION = "--xla_cpu_use_fusion_emitters=false"
+# Small programs are compiled soonest in one piece: to split them among threads costs more.
+QUICK_COMPILATION = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 
-def xla_accepts(flag: str) -> bool:
-    """Whether XLA knows the flag; an unknown one ends its process, so another process tries it."""
-    environment = os.environ | {"XLA_FLAGS": flag, "JAX_PLATFORMS": "cpu"}
+def xla_accepts(flags: str) -> bool:
+    """Whether XLA knows the flags; an unknown one ends its process, so another process tries."""
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", "import jax; jax.devices()"]
     return not subprocess.run(command, env=environment, capture_output=True).returncode
 
 
 if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
     jax.config.update("jax_disable_most_optimizations", True)
-    if "XLA_FLAGS" not in os.environ and xla_accepts(WITHOUT_FUSION):
-        os.environ["XLA_FLAGS"] = WITHOUT_FUSION  # for the workers of pytest-xdist, too
+    if "XLA_FLAGS" not in os.environ and xla_accepts(QUICK_COMPILATION):
+        os.environ["XLA_FLAGS"] = QUICK_COMPILATION  # for the workers of pytest-xdist, too
 
 
 def pytest_collection_finish():

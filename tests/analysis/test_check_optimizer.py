@@ -285,11 +285,7 @@ def test_a_stranger_that_breaks_a_part_is_told_which_and_how(kind, part, sentenc
     if part == "state":
         unchecked = {f.part for f in result.findings if f.status == "not checked"}
         assert unchecked == set(PARTS) - {"hyperparameters"}
-
-
-def test_one_broken_part_does_not_break_the_others_and_the_order_waits_for_all_of_them():
-    for kind, part in ((Restless, "identity"), (WrongTwin, "twin"), (DoublePrecision, "dtype")):
-        result = check_optimizer(kind(0.01))
+    if kind in (Restless, WrongTwin, DoublePrecision):  # one broken part does not break the others
         assert set(result.failures) == {part}
         assert "- order was not checked: it is measured once all other parts hold." in repr(result)
 
