@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from functools import partial as bind
 
 
 class DynoptError(Exception):
@@ -41,6 +42,10 @@ class SolverFailure(DynoptError, RuntimeError):
         self.partial = partial
         self.status = status
         self.t_reached = t_reached
+
+    def __reduce__(self):  # so that a worker process can raise it in its parent
+        fields = {"partial": self.partial, "status": self.status, "t_reached": self.t_reached}
+        return bind(type(self), **fields), self.args
 
 
 class OutputError(DynoptError, OSError):

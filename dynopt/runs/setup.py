@@ -81,6 +81,15 @@ class _Static:
     def __hash__(self) -> int:
         return hash(self.key)
 
+    def __reduce__(self):  # a structure of JAX is no pickle, and a copy has objects of its own
+        is_whole = self.tree is not None
+        tree = self.tree if is_whole else jax.tree.unflatten(self.structure, self.leaves)
+        return _make_static, (tree, is_whole)
+
+
+def _make_static(tree: PyTree, is_whole: bool) -> _Static:
+    return _Static(*jax.tree.flatten(tree), tree if is_whole else None)
+
 
 Setup = tuple[Kept, Kept]  # the optimizer and the problem of a run
 

@@ -1,5 +1,8 @@
 """Runs inside `jax.jit`, `jax.vmap`, `jax.grad` and `jax.jvp`, and what leaves these."""
 
+import copy
+import pickle
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,7 +11,19 @@ import pytest
 from jaxtyping import Array
 from losses import polynomial
 
-from dynopt import SGD, Adam, Momentum, Problem, Schedule, Status, integrate, iterate, sweep
+from dynopt import (
+    SGD,
+    Adam,
+    Momentum,
+    Problem,
+    Schedule,
+    SolverFailure,
+    Status,
+    integrate,
+    iterate,
+    problems,
+    sweep,
+)
 from dynopt.runs.setup import Unrestored
 
 bowl = polynomial("bowl", [1.0, -1.0])
@@ -190,3 +205,17 @@ def test_a_traced_run_prints():
     jax.jit(show)(rates[0])
     assert texts[0].startswith("Trajectory(map of SGD(learning_rate=f64[]) on bowl, 4 points")
     assert texts[1] == "Sweep(SGD on bowl, 1 run)"
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_run_and_its_failure_can_be_copied_and_pickled(again):
+    booth = problems.booth()
+    batch = again(jax.vmap(lambda rate: iterate(SGD(rate), booth, 3))(rates))
+    np.testing.assert_allclose(batch.optimizer.learning_rate, rates)
+    assert batch.problem.name == "booth"
+    with pytest.raises(SolverFailure) as raised:
+        iterate(SGD(10.0), booth, 400)
+    failure = again(raised.value)
+    assert str(failure) == str(raised.value) and failure.t_reached == raised.value.t_reached
+    assert failure.partial.status == failure.status == Status.diverged
+    assert repr(failure.partial.optimizer) == "SGD(learning_rate=10)"
