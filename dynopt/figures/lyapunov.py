@@ -52,8 +52,9 @@ def draw(
     """The Lyapunov function E over time: dots are the map, a line is the flow, crosses are rises.
 
     Where the minimum f* of the loss is known, the picture shows E - f* on a logarithmic axis,
-    because E is never below the loss. Otherwise it shows E, on a logarithmic axis only if E is
-    positive and falls a hundredfold. A run that fails is drawn to its last finite point.
+    because E is never below f, and so never below f*. Otherwise it shows E, on a logarithmic axis
+    only if E is positive and falls a hundredfold. A run that fails is drawn to its last finite
+    point.
 
     - `results`: one or several results of `analysis.lyapunov` on one problem.
     - `ax`: axes to draw in, instead of a new `Picture`.
@@ -71,11 +72,11 @@ def describe(results: Lyapunov | list[Lyapunov]) -> str:
     for pair in _courses(results):
         for course in pair:
             end = f"ends at {format_number(course.heights[-1])}" if course.heights.size else ""
-            often = f"rises {count_noun(course.number, 'time')}" if course.number else "never rises"
-            most = f" by at most {format_number(course.largest)}" if course.number else ""
-            what = failure(course.run) or end or "has no finite value"
+            ending = failure(course.run) or end or "has no finite value"
+            rises = f"rises {count_noun(course.number, 'time')}" if course.number else "never rises"
+            size = f" by at most {format_number(course.largest)}" if course.number else ""
             parts.append(
-                f"along the {course.run.kind} of {course.name} it {what} and {often}{most}"
+                f"along the {course.run.kind} of {course.name} it {ending} and {rises}{size}"
             )
     above = " above the minimum" * (results[0].problem.minimum is not None)
     return (

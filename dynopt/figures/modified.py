@@ -214,11 +214,11 @@ def _on_flow(members: Sequence[Member]) -> str:
     far = join_words([format_number(member.error, 2) for member in members])
     if len(members) == 1:
         return (
-            f"the map of {names} lies on its modified flow, within {near}, and up to {far} from "
-            "its flow"
+            f"the map of {names} lies within {near} of its modified flow, and up to {far} from its "
+            "flow"
         )
     return (
-        f"the maps of {names} lie on their modified flows, within {near}, and up to {far} from "
+        f"the maps of {names} lie within {near} of their modified flows, and up to {far} from "
         "their flows"
     )
 

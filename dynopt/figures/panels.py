@@ -75,14 +75,14 @@ def _caption(results: Sequence[list[Any]], panels: Sequence[Panel]) -> list[str]
 def _checked(panel: Any) -> tuple[ModuleType, list[Any], str]:
     """Figure, results and title of a panel; the title is empty if none is given."""
     figure: Any
-    figure, *rest = panel if isinstance(panel, tuple) and panel else (panel,)
-    if len(rest) not in (1, 2) or not _stands_alone(figure):
+    figure, *arguments = panel if isinstance(panel, tuple) and panel else (panel,)
+    if len(arguments) not in (1, 2) or not _stands_alone(figure):
         name = getattr(figure, "__name__", repr(figure))
         raise InvalidType(
             "a panel is a figure that draws in one frame, from its results alone, and these "
-            f"results; got {name} and {len(rest)} more, pass (figures.loss, runs), say."
+            f"results; got {name} and {len(arguments)} more, pass (figures.loss, runs), say."
         )
-    results, title = rest[0], rest[1] if len(rest) == 2 else ""
+    results, title = arguments[0], arguments[1] if len(arguments) == 2 else ""
     if not isinstance(title, str):
         raise InvalidType(f"the title of a panel must be text, got {title!r}; put it in quotes.")
     return figure, list(results) if isinstance(results, list | tuple) else [results], title

@@ -210,6 +210,5 @@ def _title(comparisons: list[Comparison], plane: Plane | None) -> str:
         leave, flows = ("departs", "its flow") if len(far) == 1 else ("depart", "their flows")
         name = max(far, key=lambda name: far[name])
         most = format_number(far[name], 2) + f" ({name})" * (len(far) > 1)
-        target = "" if near else f" from {flows}"
-        parts.append(f"{join_words(list(far))} {leave}{target} by up to {most}")
+        parts.append(f"{join_words(list(far))} {leave} from {flows} by up to {most}")
     return claim(comparisons, "; ".join(parts))

@@ -19,7 +19,7 @@ from .drawing.picture import Panel, Picture, draw_picture
 from .drawing.results import result_list
 from .drawing.runs import Entry
 from .drawing.style import background, ink, mix_colors
-from .drawing.words import RAISED, failure, format_number, join_words, literal
+from .drawing.words import SUPERSCRIPTS, failure, format_number, join_words, literal
 
 MAX_DOTS = 25  # along one run
 SAME = 1e-6  # of the largest coordinate: paths that are nearer than this are called the same
@@ -183,8 +183,8 @@ def _title(results: list[Rescaling]) -> str:
         (times, names), *others = same.items()
         takes = "takes" if len(names) == 1 else "take"
         first = f"{join_words(names)} {takes} the same path at {times} the learning rate"
-        rest = [f"{join_words(names)} at {times} the learning rate" for times, names in others]
-        parts = [", ".join([first, *rest])]
+        clauses = [f"{join_words(names)} at {times} the learning rate" for times, names in others]
+        parts = [", ".join([first, *clauses])]
     target = "it" if same else "its path in x"
     parts += [f"{comes} {distance} of {target}" for comes, distance in near]
     head = f"in z\xa0=\xa0x/λ, λ\xa0=\xa0{_scale(results)}, "
@@ -208,5 +208,5 @@ def _distance_sentences(entries: Sequence[Entry]) -> list[str]:
 
 
 def _power_of_scale(exponent: float) -> str:
-    raised = format_number(exponent).replace("−", "-").translate(RAISED)
+    raised = format_number(exponent).replace("−", "-").translate(SUPERSCRIPTS)
     return "λ" + ("" if exponent == 1 else raised)

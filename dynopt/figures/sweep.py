@@ -119,8 +119,8 @@ def _mark_lowest(ax: Axes, result: Sensitivity) -> list[Line2D]:
 
 def _failed(result: Sensitivity) -> np.ndarray:
     """Which runs diverged."""
-    lost = np.isin(result.result, (Status.diverged, Status.nonfinite))
-    return lost | ~np.isfinite(result.loss)
+    has_failed = np.isin(result.result, (Status.diverged, Status.nonfinite))
+    return has_failed | ~np.isfinite(result.loss)
 
 
 def _heights(result: Sensitivity) -> np.ndarray:

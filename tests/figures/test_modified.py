@@ -102,7 +102,7 @@ def test_the_modified_flow_is_the_line_of_the_optimizer_and_the_flow_a_quieter_o
 def test_the_title_says_which_maps_lie_on_it_which_are_nearer_and_which_are_not(comparisons):
     sgd, momentum, rmsprop, adam = (with_largest_error(c, 0.5) for c in comparisons["bowl"])
     assert title(modified.draw(make_modified(sgd, 0.02))) == (
-        "The map of SGD lies on its modified flow, within 0.01, and up to 0.5 from its flow"
+        "The map of SGD lies within 0.01 of its modified flow, and up to 0.5 from its flow"
     )
     assert title(modified.draw(make_modified(sgd, 0.6))) == (
         "The map of SGD is nearer to its modified flow (0.3) than to its flow (0.5)"
@@ -123,7 +123,7 @@ def test_the_title_says_which_maps_lie_on_it_which_are_nearer_and_which_are_not(
         )
     ]
     assert title(modified.draw(four)) == (
-        "The maps of SGD and Adam lie on their modified flows, within 0.01 and 0.02, and up to 0.5 "
+        "The maps of SGD and Adam lie within 0.01 and 0.02 of their modified flows, and up to 0.5 "
         "and 0.5 from their flows; the map of Momentum is nearer to its modified flow (0.3) than "
         "to its flow (0.5); the map of RMSprop is no nearer to its modified flow (1) than to its "
         "flow (0.5)"

@@ -102,7 +102,7 @@ def test_the_paths_say_which_maps_stay_near_their_flows(comparisons):
     assert title(paths.draw(near)) == "SGD stays within 0.01 of its flow"
     assert title(paths.draw(far)) == "SGD departs from its flow by up to 0.9"
     assert title(paths.draw([near, adam])) == (
-        "SGD stays within 0.01 of its flow; Adam departs by up to 0.5"
+        "SGD stays within 0.01 of its flow; Adam departs from its flow by up to 0.5"
     )
     assert title(paths.draw([far, adam])) == (
         "SGD and Adam depart from their flows by up to 0.9 (SGD)"

@@ -74,8 +74,8 @@ def solver_errors(result: Any) -> np.ndarray:
     """The error of the solver along a run; if the map failed, up to that step only."""
     errors = np.atleast_1d(np.asarray(getattr(result, "solver_error", np.nan), float))
     run, _ = _runs(result)
-    failed = -1 if run is None or errors.size == 1 else int(run.stats["first_bad_step"])
-    return errors if failed < 0 else errors[:failed]
+    bad_step = -1 if run is None or errors.size == 1 else int(run.stats["first_bad_step"])
+    return errors if bad_step < 0 else errors[:bad_step]
 
 
 def largest_finite(values: Any) -> float:

@@ -11,12 +11,13 @@ from ...optimizers import AbstractOptimizer
 from ...runs.status import Status
 from ...runs.trajectory import Trajectory
 
-RAISED = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
-LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+SUPERSCRIPTS = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def format_number(x: float, digits: int = 3) -> str:
-    """
+    """A number in `digits` significant digits, with a power of ten if it is very large or small.
+
     >>> [format_number(v) for v in (0.0123, 1234.6, 1.5e-7, 1e-12, -2.0, 0.0)]
     ['0.0123', '1235', '1.5×10⁻⁷', '10⁻¹²', '−2', '0']
     """
@@ -28,7 +29,7 @@ def format_number(x: float, digits: int = 3) -> str:
     if -4 < power < 5:
         return f"{float(f'{x:.{max(digits, power + 1)}g}'):.12g}".replace("-", "−")
     factor = {"1": "", "−1": "−"}.get(mantissa, mantissa + "×")
-    return factor + "10" + str(power).translate(RAISED)
+    return factor + "10" + str(power).translate(SUPERSCRIPTS)
 
 
 def format_percent(fraction: float) -> str:
@@ -45,7 +46,8 @@ def format_percent(fraction: float) -> str:
 
 
 def format_point(x: Any) -> str:
-    """
+    """The coordinates in parentheses; the first three of them if there are more than four.
+
     >>> format_point([-1.2, 1])
     '(−1.2, 1)'
     """
@@ -55,7 +57,8 @@ def format_point(x: Any) -> str:
 
 
 def join_words(words: Sequence[str]) -> str:
-    """
+    """The words as a list in a sentence, with "and" before the last one.
+
     >>> join_words(["SGD", "Momentum", "Adam"])
     'SGD, Momentum and Adam'
     """
@@ -82,7 +85,7 @@ def power_of_h(slope: float) -> str:
     nearest = min(powers, key=lambda p: abs(p - slope))
     if abs(nearest - slope) <= 0.05:
         return powers[nearest]
-    return "h" + f"{slope:.2f}".translate(RAISED)
+    return "h" + f"{slope:.2f}".translate(SUPERSCRIPTS)
 
 
 def run_names(optimizers: Sequence[AbstractOptimizer]) -> list[str]:
@@ -139,7 +142,8 @@ def failure_tag(map: Trajectory | None, flow: Trajectory | None) -> str:
 
 
 def setting(optimizer: AbstractOptimizer) -> str:
-    """
+    """The optimizer as one types it, and its time step.
+
     >>> from dynopt import Momentum
     >>> setting(Momentum(0.01))
     'Momentum(learning_rate=0.01, momentum=0.9), h\\xa0=\\xa00.1'
@@ -148,7 +152,8 @@ def setting(optimizer: AbstractOptimizer) -> str:
 
 
 def count_noun(n: int, noun: str) -> str:
-    """
+    """A number and its noun, in the plural unless the number is 1.
+
     >>> count_noun(1, "step"), count_noun(3, "step")
     ('1 step', '3 steps')
     """
@@ -156,7 +161,8 @@ def count_noun(n: int, noun: str) -> str:
 
 
 def ordinal(n: int) -> str:
-    """
+    """The ordinal number, as in "the 2nd iterate".
+
     >>> [ordinal(n) for n in (2, 5, 13, 21)]
     ['2nd', '5th', '13th', '21st']
     """
@@ -165,8 +171,9 @@ def ordinal(n: int) -> str:
 
 
 def subscript(n: int) -> str:
-    """
+    """The number in subscript digits.
+
     >>> "x" + subscript(12)
     'x₁₂'
     """
-    return str(n).translate(LOWERED)
+    return str(n).translate(SUBSCRIPTS)

@@ -96,7 +96,7 @@ def plane_of(
                 "one plane; leave it out, or pass `plane` too."
             )
         return None
-    given = None if plane is None else _span(plane, problem)
+    basis_and_names = None if plane is None else _span(plane, problem)
     point = None if origin is None else _vector("origin", origin, problem)
     runs = [run for comparison in comparisons for run in (comparison.map, comparison.flow)]
     finished = [run for run in runs if not failure(run)]
@@ -106,10 +106,10 @@ def plane_of(
     points /= scale
     mean = points.mean(0) if len(points) else np.zeros(problem.dim)
     points -= mean
-    if given is None:
+    if basis_and_names is None:
         basis, directions, along = _principal(points, start / scale - mean, comparisons[0])
     else:
-        (basis, directions), along = given, "two given directions"
+        (basis, directions), along = basis_and_names, "two given directions"
     total = np.vdot(points, points)
     first, second = np.square(points @ basis.T).sum(0) / total if total > 0 else np.full(2, np.nan)
     if point is not None:
