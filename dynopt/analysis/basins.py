@@ -33,9 +33,9 @@ class Basins(eqx.Module):
     """The minimizers that runs reach from every point of a grid.
 
     - `x`, `y`: the coordinates of the grid, shape `(n,)` each.
-    - `map`: the minimizer near which the map is after `steps` steps, as a row of
+    - `map`: the minimizer near which the map is after `steps` steps, as the number of its row in
       `problem.minimizers`; -1 if it is near none. Its shape is `(n, n)`, y first.
-    - `flow`: the same of the gradient flow.
+    - `flow`: the same for the gradient flow.
     - `failed`: where the run of the map diverged or became nonfinite, shape `(n, n)`.
     - `differs`: where the map failed or ends elsewhere than the flow, shape `(n, n)`.
     - `disagreement`: the fraction of the starts where it differs.
@@ -177,7 +177,7 @@ def _solve(
 
 
 def _nearest(ends: np.ndarray, minimizers: np.ndarray, radius: float) -> np.ndarray:
-    """The row of the nearest minimizer; -1 if its distance is not below `radius`."""
+    """The number of the nearest minimizer; -1 if its distance is not below `radius`."""
     distances = np.linalg.norm(ends[:, None] - minimizers, axis=-1)
     distances = np.where(np.isfinite(distances), distances, np.inf)
     return np.where(distances.min(1) < radius, distances.argmin(1), -1)

@@ -73,10 +73,10 @@ class ContractCheck(eqx.Module):
         name = safe_repr(self.optimizer)
         lines = [f"{name} {verb} the contract of an optimizer, as checked on {self.problem.name}."]
         lines += [f"- {part} fails: {sentence}" for part, sentence in self.failures.items()]
-        kept = [f.part for f in self.findings if f.status == HOLDS]
-        lines += [f"- These parts hold: {', '.join(kept)}."] if kept else []
-        skipped = [f for f in self.findings if f.status == NOT_CHECKED]
-        lines += [f"- {f.part} was not checked: {f.sentence}" for f in skipped]
+        parts = [f.part for f in self.findings if f.status == HOLDS]
+        lines += [f"- These parts hold: {', '.join(parts)}."] if parts else []
+        unchecked = [f for f in self.findings if f.status == NOT_CHECKED]
+        lines += [f"- {f.part} was not checked: {f.sentence}" for f in unchecked]
         return "\n".join(lines)
 
 
@@ -301,9 +301,9 @@ def _check_time_step(case: _Case) -> str | None:
 def _check_hyperparameters(case: _Case) -> str | None:
     optimizer = case.optimizer
     text, values = repr(optimizer), optimizer.hyperparameters()
-    lost = [f"`{n}`" for n in hyperparameter_defaults(type(optimizer)) if n not in values]
-    if lost:
-        raise _NotChecked(f"the optimizer does not keep its argument {' and '.join(lost)}.")
+    missing = [f"`{n}`" for n in hyperparameter_defaults(type(optimizer)) if n not in values]
+    if missing:
+        raise _NotChecked(f"the optimizer does not keep its argument {' and '.join(missing)}.")
     again = type(optimizer)(**values)
     if repr(again) != text:
         return (
@@ -366,7 +366,7 @@ def _check_order(case: _Case) -> str | None:
     slope = _finest_slope(measured)
     if abs(slope - expected) <= SLOPE_TOLERANCE:
         return None
-    if first_time == 0:  # an order is a limit, which may be seen only at very short time steps
+    if first_time == 0:  # an order is a limit, which may appear only at very short time steps
         finer = _measure_order(case, FINE, first_time)
         if finer.window is not None and abs(_finest_slope(finer) - expected) <= SLOPE_TOLERANCE:
             return None

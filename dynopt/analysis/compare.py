@@ -25,7 +25,7 @@ class Comparison(eqx.Module):
 
     - `t`: the times, shape `(n+1,)`.
     - `error`: the distance of the two positions at these times, in the unit of x, shape `(n+1,)`;
-      NaN from where a run has failed.
+      NaN from the time at which one of the runs failed.
     - `solver_error`: an estimate of the error of the flow itself, shape `(n+1,)`.
     - `map`, `flow`: the two trajectories.
     - `optimizer`, `problem`: the optimizer and the problem that were run.

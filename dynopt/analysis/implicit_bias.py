@@ -24,7 +24,7 @@ NODES, WEIGHTS = (
 
 
 class ImplicitBias(eqx.Module):
-    """The first correction to a flow x′ = -φ(∇f), split as correction = gradient + rest.
+    """The first correction to a flow x′ = -φ(∇f), split as correction = gradient + remainder.
 
     - `correction`: h f₂, of the shape of a position.
     - `norm`: K(∇f), the convex function of the gradient with ∇K = φ.
@@ -33,7 +33,7 @@ class ImplicitBias(eqx.Module):
       the optimizer maximizes.
     - `gradient`: -κ P ∇ₓK(∇f(x)), the descent of `scalar`, scaled by P = φ(g)/g as the descent of f
       is.
-    - `rest`: the part of the correction that no multiple of K explains.
+    - `remainder`: the part of the correction that no multiple of K explains.
     - `optimizer`, `problem`: the optimizer and the problem that were analyzed.
     """
 
@@ -42,7 +42,7 @@ class ImplicitBias(eqx.Module):
     strength: Array
     scalar: Array
     gradient: PyTree[Array]
-    rest: PyTree[Array]
+    remainder: PyTree[Array]
     optimizer: AbstractOptimizer
     problem: Problem
 
@@ -52,15 +52,15 @@ class ImplicitBias(eqx.Module):
 
 
 def implicit_bias(optimizer: AbstractOptimizer, problem: Problem, x: Any = None) -> ImplicitBias:
-    """Split the first correction to a flow into the gradient of a scalar and a rest.
+    """Split the first correction to a flow into the gradient of a scalar and a remainder.
 
     This is done at one position. Where the flow is x′ = -φ(g) with g = ∇f(x), a time step h adds
     h f₂ to it (`Modified`). φ is the gradient of a convex function K: |g|²/2 for gradient descent,
     and Σ|g| up to ε for Adam with fixed decay rates. κ is chosen by least squares in
 
-        h f₂ = -κ P ∇ₓK(∇f(x)) + rest,        P = φ(g)/g, coordinate by coordinate,
+        h f₂ = -κ P ∇ₓK(∇f(x)) + remainder,        P = φ(g)/g, coordinate by coordinate,
 
-    so that the optimizer minimizes f + κ K(∇f). Exactly, with no rest, it minimizes
+    so that the optimizer minimizes f + κ K(∇f). In two cases the remainder is 0, and this sum is
 
         gradient descent                f + (h/4) |g|²
         heavy ball, μ fixed             f + (h/4) (1+μ)/(1-μ)² |g|²
@@ -136,5 +136,5 @@ def _split(modified: Modified, loss: Callable, start: PyTree) -> dict[str, Array
         "strength": strength,
         "scalar": strength * norm,
         "gradient": gradient,
-        "rest": correction - gradient,
+        "remainder": correction - gradient,
     }

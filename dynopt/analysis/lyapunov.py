@@ -22,8 +22,8 @@ class Lyapunov(eqx.Module):
     """The values of the Lyapunov function E(t, y) along the map and along the flow.
 
     - `t`: the times t = k h, shape `(n+1,)`.
-    - `map_value`, `flow_value`: E along the two runs, shape `(n+1,)`; NaN from where the run has
-      failed.
+    - `map_value`, `flow_value`: E along the two runs, shape `(n+1,)`; NaN from the time at
+      which the run failed.
     - `map_rises`, `flow_rises`: by how much E has risen since the time before, shape `(n+1,)`; 0
       at the start and where E did not rise beyond round-off.
     - `map`, `flow`: the two trajectories.

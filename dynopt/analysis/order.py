@@ -22,8 +22,8 @@ from .round_off import iterate_twice
 
 MAX_REFINEMENTS = 20  # the finest map then takes half a million times as many steps as the first
 ROUND_OFF_MARGIN = 10  # an error is clear of round-off if it is larger than so many times that
-SOLVER_MARGIN = {"float64": 1000, "float32": 100}  # the same of the solver's error, by dtype
-MIN_POINTS = 3  # of a fit
+SOLVER_MARGIN = {"float64": 1000, "float32": 100}  # the same for the solver's error, by dtype
+MIN_POINTS = 3  # the smallest number of points in a fit
 STEADY = 0.02  # pairwise slopes that differ by less from the finest one belong to one line
 UNSETTLED = 0.1  # a fit whose first and last pairwise slopes differ by more than this is doubtful
 
@@ -42,7 +42,7 @@ class Order(eqx.Module):
     - `floor`: the round-off that the map accumulates at each h, shape `(refinements,)`.
     - `solver_error`: an estimate of the error of the flow itself, the largest over all h.
     - `expected`: the order that the optimizer declares.
-    - `time`: the length of the runs.
+    - `time`: the length of the runs, in the unit of h.
     - `dtype`: the number format of the runs.
     - `solver`: the solver of the flow.
     - `optimizer`, `problem`: the optimizer and the problem that were run.
@@ -98,8 +98,8 @@ def order(
     from the finest one; it has at least three points. If the map approaches its flow only after
     a settling time (`Memoryless`), errors count from then on.
 
-    - `time`: the length of the runs, by default 50 h after the settling time; it is rounded to
-      whole steps.
+    - `time`: the length of the runs, in the unit of h; by default 50 h after the settling time. It
+      is rounded to whole steps.
     - `refinements`: the number of time steps, from 3 to 20. The finest map takes
       2^(refinements - 1) times as many steps as the first.
     - `x0`: the start, as for `iterate`.

@@ -13,7 +13,7 @@ from ..problems.problem import must_be_problem
 from ..runs.prepare import flatten_loss
 
 MAX_DENSE_DIM = 1000  # up to so many coordinates the whole Hessian is computed
-LANCZOS_DIM = 100  # dimension of the Krylov space in which Lanczos's method searches beyond
+LANCZOS_DIM = 100  # dimension of the Krylov space of Lanczos's method, for more coordinates
 ROUND_OFF = 1e3  # a new direction is round-off if it is shorter than so many ulp of the product
 
 

@@ -127,7 +127,7 @@ def jacobian(optimizer: AbstractOptimizer, curvature: Scalar) -> Float[Array, "n
     changes_sign = (odd > even).at[0].set(True)  # the position counts as such, whatever it does
     is_preconditioner = ~changes_sign & (even > 0)
 
-    def next_and_kept(z):
+    def next_and_fraction(z):
         """At rest, the next point, and how much each coordinate keeps of itself."""
         return step(z, jnp.zeros_like), jnp.diagonal(jax.jacfwd(step)(z, jnp.zeros_like))
 
@@ -136,15 +136,15 @@ def jacobian(optimizer: AbstractOptimizer, curvature: Scalar) -> Float[Array, "n
 
         It is exact for a mean, a sum or a maximum, and for means of such.
         """
-        after, kept = next_and_kept(z)
-        solved = z + (1 - after) / jnp.where(kept > 1e-6, kept, jnp.nan)
+        after, fraction = next_and_fraction(z)
+        solved = z + (1 - after) / jnp.where(fraction > 1e-6, fraction, jnp.nan)
         return jnp.where(is_preconditioner, solved, z)
 
     # Coordinates of neither kind grow by themselves, as a sum of learning rates does.
-    after, kept = next_and_kept(start)
-    total = jnp.where(kept == 1, MANY_STEPS, (1 - kept**MANY_STEPS) / (1 - kept))
+    after, fraction = next_and_fraction(start)
+    total = jnp.where(fraction == 1, MANY_STEPS, (1 - fraction**MANY_STEPS) / (1 - fraction))
     late = start + (after - start) * total
-    rest = jnp.where(changes_sign, 0.0, jnp.where(is_preconditioner, 1.0, late))
-    rest = jax.lax.fori_loop(0, 4, newton, rest)
-    matrix = jax.jacfwd(step)(rest, lambda x: curvature * x)
+    equilibrium = jnp.where(changes_sign, 0.0, jnp.where(is_preconditioner, 1.0, late))
+    equilibrium = jax.lax.fori_loop(0, 4, newton, equilibrium)
+    matrix = jax.jacfwd(step)(equilibrium, lambda x: curvature * x)
     return jnp.where(changes_sign[:, None] & changes_sign[None], matrix, 0.0)

@@ -30,8 +30,8 @@ class Stability(eqx.Module):
     - `optimal`: the value with the smallest radius at each learning rate, shape `(n,)`; NaN where
       no value is stable.
     - `option`: the name of the hyperparameter that `value` belongs to.
-    - `optimizer`: the optimizer that all others are like.
-    - `curvature`: λ.
+    - `optimizer`: the optimizer that gives all other hyperparameters.
+    - `curvature`: λ, the second derivative of the loss.
     """
 
     learning_rate: Float[np.ndarray, " n"]
@@ -75,7 +75,7 @@ def stability(
 
     **Raises:** `InvalidValue` if the optimizer has no such option or no learning rate, if the
     option changes nothing, if the map has no derivative at rest, or if an axis does not rise;
-    `InvalidType` for what is no optimizer and for axes that are no numbers.
+    `InvalidType` if `optimizer` is no optimizer, or an axis does not consist of numbers.
 
     >>> from dynopt import Momentum
     >>> result = stability(Momentum(0.1), learning_rates=[0.25, 1.0], values=[0.0, 0.25, 0.5])
@@ -181,7 +181,7 @@ def varied_constructor(optimizer: AbstractOptimizer, option: str) -> tuple[type,
 def rising(name: str, values) -> np.ndarray:
     """The numbers of an axis.
 
-    **Raises:** `InvalidType` for what are no numbers; `InvalidValue` for numbers that are not
+    **Raises:** `InvalidType` if `values` are no numbers; `InvalidValue` for numbers that are not
     finite or do not rise, and for learning rates that are not positive.
     """
     try:

@@ -20,7 +20,7 @@ def test_gradient_descent_minimizes_a_quarter_of_h_times_the_squared_gradient():
     assert bias.scalar == pytest.approx(h / 4 * float(g @ g), rel=1e-12)
     expected = -h / 4 * jax.grad(lambda x: jnp.sum(jax.grad(rosenbrock.loss)(x) ** 2))(x)
     np.testing.assert_allclose(bias.gradient, expected, rtol=1e-12)
-    assert np.abs(bias.rest).max() < 1e-12 * np.abs(bias.correction).max()
+    assert np.abs(bias.remainder).max() < 1e-12 * np.abs(bias.correction).max()
 
 
 @pytest.mark.parametrize("mu", [0.5, 0.9])
@@ -31,7 +31,7 @@ def test_heavy_ball_minimizes_it_more_strongly_than_gradient_descent_of_its_spee
         implicit_bias(SGD(h / (1 - mu)), rosenbrock, x),
     )
     assert ball.scalar / descent.scalar == pytest.approx((1 + mu) / (1 - mu), rel=1e-10)
-    assert np.abs(ball.rest).max() < 1e-10 * np.abs(ball.correction).max()
+    assert np.abs(ball.remainder).max() < 1e-10 * np.abs(ball.correction).max()
 
 
 @pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.99, 0.9), (0.9, 0.9)])
@@ -43,7 +43,7 @@ def test_adam_maximizes_the_one_norm_of_the_gradient_if_its_second_memory_is_lon
     assert bias.norm == pytest.approx(np.abs(g).sum(), rel=1e-6)
     if b1 != b2:
         assert (bias.scalar < 0) == (lags[0] < lags[1])
-        assert np.abs(bias.rest).max() < 1e-6 * np.abs(bias.correction).max()
+        assert np.abs(bias.remainder).max() < 1e-6 * np.abs(bias.correction).max()
 
 
 def test_the_two_parts_are_the_correction_and_a_large_eps_leaves_a_rest():
@@ -54,8 +54,8 @@ def test_the_two_parts_are_the_correction_and_a_large_eps_leaves_a_rest():
     first, second = jax.jit(
         lambda y: [o.vector_field(0.0, y, grad).x for o in (modified.optimizer, modified)]
     )(y)
-    np.testing.assert_allclose(bias.gradient + bias.rest, second - first, rtol=1e-9)
-    assert np.abs(bias.rest).max() > 1e-3 * np.abs(bias.correction).max()
+    np.testing.assert_allclose(bias.gradient + bias.remainder, second - first, rtol=1e-9)
+    assert np.abs(bias.remainder).max() > 1e-3 * np.abs(bias.correction).max()
 
 
 def test_a_zero_gradient_in_one_coordinate_gives_nan_only_if_a_root_has_no_derivative_there():
