@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
@@ -13,6 +14,8 @@ from jaxtyping import Array, PyTree
 from ..checks import is_concrete
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
+
+SHORT = 256  # arrays of so many numbers are compared by value, longer ones by identity
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,15 @@ class _Traced:
 
 
 class _Static:
-    """A tree without its traced leaves. Two are equal if they hold the same objects."""
+    """A tree without its traced leaves.
+
+    Two are equal if they hold the same objects, numbers and short arrays, so that runs on a
+    problem that is made twice, or loaded twice, can be stacked.
+    """
 
     def __init__(self, leaves: list[Any], structure: Any, tree: PyTree):
         self.leaves, self.structure, self.tree = leaves, structure, tree
-        numbers = bool | int | float
-        self.key = tuple(leaf if isinstance(leaf, numbers) else id(leaf) for leaf in leaves)
+        self.key = tuple(map(_key, leaves))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Static):
@@ -85,6 +91,12 @@ class _Static:
         is_whole = self.tree is not None
         tree = self.tree if is_whole else jax.tree.unflatten(self.structure, self.leaves)
         return _make_static, (tree, is_whole)
+
+
+def _key(leaf: Any) -> Any:
+    if isinstance(leaf, np.ndarray) and leaf.size <= SHORT and not leaf.dtype.hasobject:
+        return leaf.dtype.str, leaf.shape, leaf.tobytes()
+    return leaf if isinstance(leaf, bool | int | float) else id(leaf)
 
 
 def _make_static(tree: PyTree, is_whole: bool) -> _Static:

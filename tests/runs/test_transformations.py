@@ -219,3 +219,10 @@ def test_a_run_and_its_failure_can_be_copied_and_pickled(again):
     assert str(failure) == str(raised.value) and failure.t_reached == raised.value.t_reached
     assert failure.partial.status == failure.status == Status.diverged
     assert repr(failure.partial.optimizer) == "SGD(learning_rate=10)"
+
+
+def test_runs_on_a_problem_that_is_made_twice_can_be_stacked():
+    runs = [iterate(SGD(0.01), problems.booth(), 3, x0=x0) for x0 in ([1.0, 1.0], [2.0, 0.0])]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs)
+    np.testing.assert_array_equal(stacked.x[1], runs[1].x)
+    assert stacked.problem.name == "booth"
