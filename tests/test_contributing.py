@@ -27,7 +27,7 @@ for name, kind in optimizers.catalogue.items():
 print(*figures.catalogue)
 """
 ADDED = (
-    "(damped_momentum or DampedMomentum or branin or stride or test_house or look or shows_every) "
+    "(damped_momentum or DampedMomentum or branin or stride or test_house or look or shows_every or the_gallery) "
     "and not imports_no and not in_every_picture"
 )
 
@@ -66,7 +66,7 @@ def run(repository: Path, *command: str) -> str:
 
 def test_an_optimizer_a_problem_and_a_figure_added_by_the_book_pass_all_their_tests(repository):
     run(repository, "benchmarks/optimizers.py", "damped_momentum")
-    tests = ("optimizers", "problems", "figures/test_drawings.py", "figures/test_style.py")
+    tests = ("optimizers", "problems", "figures", "compare/test_command_line.py")
     files = ["optimizers/damped_momentum.py", "problems/branin.py", "figures/stride.py"]
     places = ["tests/test_house.py", "tests/test_readme.py", *(f"tests/{name}" for name in tests)]
     places += [f"dynopt/{file}" for file in files]

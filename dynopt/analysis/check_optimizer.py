@@ -186,6 +186,8 @@ def _find(part: str, check: Callable[[_Case], str | None], case: _Case) -> Findi
 
 def _check_state(case: _Case) -> str | None:
     optimizer, x, (_, _, grad) = case.fitted, case.x, flatten_loss(case.problem.loss, case.start)
+    if not eqx.is_inexact_array(optimizer.h):
+        return f"`h` must be a float or a scalar array of floats, got {case.optimizer.h!r}."
     y: Any = optimizer.init(x, grad)
     fields = getattr(y, "_fields", ())  # only NamedTuples have them
     if fields[:1] != ("x",):
@@ -310,6 +312,9 @@ def _check_hyperparameters(case: _Case) -> str | None:
             f"made again from its hyperparameters it is {again!r}, not {text}; let each attribute "
             "give back what the constructor took."
         )
+    numbers = jax.tree.leaves(eqx.filter(optimizer, eqx.is_inexact_array))
+    if any(number.dtype != jnp.float64 for number in numbers):
+        return None  # a memory time in less precision gives its decay rate only roughly
     fitted = fit_to_start(again, case.start, jnp.float64)
     for t, y in case.points:
         steps = (_step(o, case.problem.loss, case.start, t, y) for o in (fitted, case.fitted))

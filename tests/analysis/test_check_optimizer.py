@@ -127,6 +127,12 @@ class MemoryFirst(Stranger):
         return self.Swapped(jnp.zeros_like(x), x)
 
 
+class WholeTimeStep(Stranger):
+    def __init__(self, learning_rate, beta=0.9):
+        super().__init__(learning_rate, beta)
+        self.h = 1
+
+
 class NumberForMemory(Stranger):
     def init(self, x, grad):
         return Point(x, 0.0)
@@ -245,6 +251,7 @@ class Midpoint(SGD):
 BROKEN = [
     (PlainTuple, "state", "`init` returns tuple, but a point of phase space must be a NamedTuple whose first field is `x`."),
     (MemoryFirst, "state", "`init` returns Swapped, but a point of phase space must be a NamedTuple whose first field"),
+    (WholeTimeStep, "state", "`h` must be a float or a scalar array of floats, got 1."),
     (NumberForMemory, "state", "the field `m` of `init` must be an array, got 0.0."),
     (Elsewhere, "state", "`init` does not start at the position `x` that it was given."),
     (OtherState, "state", "`vector_field` returns tuple, but `init` returns Point; return a point of the same"),
@@ -302,6 +309,11 @@ def test_an_optimizer_that_does_not_keep_its_arguments_is_not_made_again():
     )
     assert finding.status == "not checked"
     assert finding.sentence == "the optimizer does not keep its argument `gain`."
+
+
+def test_hyperparameters_in_float32_break_no_contract():
+    """A memory time in float32 gives the decay rate 0.999 to five digits only."""
+    assert check_optimizer(Adam(jnp.float32(0.01)))
 
 
 def test_throw_raises_the_sentences_as_one_error():
