@@ -2,6 +2,7 @@ import gc
 import os
 import subprocess
 import sys
+import time
 
 import jax
 import jaxtyping
@@ -39,9 +40,14 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True, scope="module")
 def drop_compiled_programs():
-    """A program that one module of tests compiled is hardly ever used by another."""
+    """Free the memory of what one module of tests compiled, as hardly any other uses it.
+
+    A module that was quick compiled little, and freeing takes half a second.
+    """
+    began = time.perf_counter()
     yield
-    jax.clear_caches()
+    if time.perf_counter() - began > 4:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -76,10 +76,8 @@ class RMSprop(AbstractOptimizer[RMSpropState]):
         self.initial_scale = nonnegative("initial_scale", initial_scale)
         self.bias_correction = boolean("bias_correction", bias_correction)
         if self.bias_correction and self.initial_scale != 0.0:
-            raise InvalidValue(
-                "`bias_correction` corrects a start from 0, got `initial_scale` = "
-                f"{initial_scale}; use one."
-            )
+            scale = f"`initial_scale` = {initial_scale}"
+            raise InvalidValue(f"`bias_correction` corrects a start from 0, got {scale}; use one.")
 
     learning_rate = property(lambda self: self.h)
     decay = property(lambda self: 1 - self.h / self.tau)
