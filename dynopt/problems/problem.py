@@ -1,10 +1,7 @@
 """A problem: a loss with its start, its known minimizers, its window in pictures and its source."""
 
 import inspect
-import reprlib
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -13,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..checks import number, tracing_fault
-from ..errors import InvalidType, InvalidValue, ProblemError
+from ..checks import number
+from ..errors import InvalidType, InvalidValue
 from .arrays import is_plain, real_array
 from .over_data import MeanLoss, as_data, must_be_mean
+from .probe import precision, trace_loss
 
 Window = tuple[tuple[float, float], tuple[float, float]]
 Shape = tuple[int, ...]
@@ -62,6 +60,9 @@ class Problem(eqx.Module):
     minimum: float | None
     window: Window | None = eqx.field(static=True)
     source: str = eqx.field(static=True)
+    derivable: bool = eqx.field(static=True)
+    conservative: bool = eqx.field(static=True)
+    precision: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -86,7 +87,9 @@ class Problem(eqx.Module):
         self.minimum = None if minimum is None else float(number("minimum", minimum))
         self.window = None if window is None else as_window(window)
         self.source = _as_text("source", source)
-        must_be_loss(self.loss, self.start(), self.name)
+        program = trace_loss(self.loss, self.start(), self.name)
+        self.precision = precision(program)
+        self.derivable = self.conservative = True
         if isinstance(self.loss, MeanLoss):
             must_be_mean(self.loss, self.start(), self.name)
 
@@ -216,80 +219,3 @@ def _as_text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidType(f"`{name}` must be text, got {value!r}; put it in quotes.")
     return value
-
-
-def must_be_loss(loss: Callable[[Any], Any], x0: PyTree, name: str) -> None:
-    """Trace the loss once, without running it, and refuse what cannot be minimised.
-
-    What the loss itself raises keeps its class and its words.
-
-    **Raises:** `ProblemError`, one sentence, if the loss takes other arguments, cannot be traced,
-    or does not return one real number.
-    """
-    subject = f"the loss of {name}"
-    if isinstance(loss, MeanLoss):
-        function, call, num_arguments = loss.loss, "f(x, data)", 2
-        arguments = "two arguments, the position and the data"
-    else:
-        function, call, num_arguments = loss, "f(x)", 1
-        arguments = "one argument, the position"
-
-    def evaluate(x):
-        value = loss(x)
-        if isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
-            return value
-        raise ProblemError(
-            f"{subject} must return one number, returned {reprlib.repr(value)}; return a jax "
-            "scalar."
-        )
-
-    try:
-        value = jax.eval_shape(evaluate, x0)
-    except Exception as error:
-        if fault := tracing_fault(error):
-            what, remedy = fault
-            raise ProblemError(f"{subject} {what}{_place(error, function)}; {remedy}.") from error
-        if isinstance(error, TypeError) and not _accepts(function, num_arguments):
-            raise ProblemError(
-                f"{subject} must take {arguments}: it is called as {call}."
-            ) from error
-        if not isinstance(error, ProblemError):
-            error.add_note(f"while evaluating {subject}")
-        raise
-    if value.shape != ():
-        raise ProblemError(
-            f"{subject} must return one number, returned shape {value.shape}; sum it or take its "
-            "mean."
-        )
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ProblemError(
-            f"{subject} must return a real number, returned {value.dtype}; multiply by 1.0, or "
-            "take .real."
-        )
-
-
-def _place(error: Exception, function: Callable) -> str:
-    """The line in the file of the function at which the error was raised; "" if it is unknown."""
-    try:
-        file = inspect.getfile(
-            inspect.unwrap(function) if inspect.isroutine(function) else type(function)
-        )
-    except (TypeError, OSError):
-        return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == file]
-    if not lines:
-        return ""
-    is_file = Path(file).is_file()  # the cell of a notebook has the name of no file
-    return f" on line {lines[-1]}" + (f" of {Path(file).name}" if is_file else "")
-
-
-def _accepts(function: Callable, num_arguments: int) -> bool:
-    """Whether a function can be called with so many positional arguments, as far as is known."""
-    try:
-        inspect.signature(function).bind(*range(num_arguments))
-    except TypeError:
-        return False
-    except ValueError:  # a function without a signature
-        return True
-    return True
