@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from .. import __version__, files
 from ..errors import OutputError
 from ..figures import Picture
-from ..runs import archive
+from ..runs import archive, npz
 from ..runs.trajectory import Trajectory
 
 SEED = "none: nothing is random"
@@ -76,7 +74,7 @@ def pack_runs(runs: Mapping[str, Trajectory], *, command: str) -> bytes:
         }
         parts = {"t": run.t, **run.y._asdict(), "loss": run.loss, "grad_norm": run.grad_norm}
         arrays |= {f"{name}.{part}": value for part, value in parts.items()}
-    return archive.npz({"header": json.dumps(header, allow_nan=False)} | arrays)
+    return npz.pack({"header": json.dumps(header, allow_nan=False)} | arrays)
 
 
 def is_written_by_dynopt(path: Path) -> bool:
@@ -84,11 +82,7 @@ def is_written_by_dynopt(path: Path) -> bool:
     data = path.read_bytes()
     if path.suffix != ".npz":
         return MARKS[path.suffix] in data
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return "dynopt" in json.loads(str(file["header"]))
-    except Exception:
-        return False
+    return archive.is_header(data, "dynopt")
 
 
 def must_be_writable(path: Path, *, force: bool = False) -> None:

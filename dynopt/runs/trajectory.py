@@ -96,8 +96,9 @@ class Trajectory(eqx.Module):
         as your own class or loss or a function of optax, comes back as an `Unrestored`. Containers
         of a position other than dicts, lists and tuples come back as lists of their leaves.
 
-        **Raises:** `CorruptFile` if the file is damaged or something else; `OSError` if it cannot
-        be read.
+        **Raises:** `CorruptFile` if the file is damaged, compressed or something else;
+        `InvalidValue` if it holds float64 and JAX is set to float32; `OSError` if it cannot be
+        read.
         """
         return cls(**archive.unpack(path))
 

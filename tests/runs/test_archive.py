@@ -1,7 +1,13 @@
 """What `save` writes, `load` reads: arrays to the bit, the rest as far as a file can hold it."""
 
+import io
 import json
 import os
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -25,15 +31,18 @@ from dynopt import (
     Problem,
     Schedule,
     Trajectory,
+    files,
     grid,
     integrate,
     iterate,
     problems,
 )
-from dynopt.errors import CorruptFile, OutputError
+from dynopt.errors import CorruptFile, InvalidType, InvalidValue, OutputError
 from dynopt.optimizers import catalogue
+from dynopt.runs.restore import describe, restore
 from dynopt.runs.setup import Unrestored
 
+ROOT = Path(__file__).parents[2]
 bowl = polynomial("bowl", [1.0, -1.0])
 tree = {"w": np.array([[1.0, 2.0], [3.0, 4.0]]), "b": (np.array(0.5),)}
 network = Problem(
@@ -76,17 +85,19 @@ def test_every_dtype_is_saved(dtype, tmp_path):
 # --- optimizers and problems come back
 
 
-def with_optimizer(optimizer):
-    """A run of another optimizer as the one that it holds: what is restored depends on no array."""
-    run = iterate(SGD(0.1), problems.booth(), 1)
-    return eqx.tree_at(lambda run: run.setup[0], run, type(run.setup[0])(optimizer))
+def through_json(optimizer):
+    """What is made again from the JSON and the arrays that stand for an optimizer in a file."""
+    arrays = {}
+    text = json.dumps(describe(optimizer, "", "optimizer", arrays))
+    arrays = {name: jnp.asarray(array) for name, array in arrays.items()}
+    return restore(json.loads(text), AbstractOptimizer, arrays)
 
 
 @pytest.mark.parametrize("name", catalogue)
-def test_every_optimizer_of_the_catalogue_comes_back_to_the_bit(name, tmp_path):
+def test_every_optimizer_of_the_catalogue_comes_back_to_the_bit(name):
     for learning_rate in (0.01, 0.0123456789012345):
         optimizer = catalogue[name](learning_rate)
-        again = reloaded(with_optimizer(optimizer), tmp_path).optimizer
+        again = through_json(optimizer)
         assert repr(again) == repr(optimizer) and eqx.tree_equal(again, optimizer)
 
 
@@ -105,8 +116,8 @@ def test_every_optimizer_of_the_catalogue_comes_back_to_the_bit(name, tmp_path):
     ],
     ids=repr,
 )
-def test_wrappers_and_derived_optimizers_come_back_to_the_bit(optimizer, tmp_path):
-    again = reloaded(with_optimizer(optimizer), tmp_path).optimizer
+def test_wrappers_and_derived_optimizers_come_back_to_the_bit(optimizer):
+    again = through_json(optimizer)
     assert repr(again) == repr(optimizer) and eqx.tree_equal(again, optimizer)
 
 
@@ -222,8 +233,8 @@ def change(path, header=(), **arrays):
             {"header": {"runs": {"booth.sgd.map": {}}}},
             r"holds all runs of a command.*read it with .*\['booth.sgd.map.x'\]",
         ),
-        ({"loss": np.zeros(2)}, r"is not a whole trajectory \(ValueError\)"),
-        ({"position": np.zeros(3)}, r"is not a whole trajectory \(ValueError\)"),
+        ({"loss": np.zeros(2)}, r"is not a whole trajectory \(`loss` has the shape \(2,\)\)"),
+        ({"position": np.zeros(3)}, r"whole trajectory \(its positions have another form\)"),
         ({"header": {"position": {"set": []}}}, r"is not a whole trajectory \(KeyError\)"),
     ],
 )
@@ -265,3 +276,151 @@ def test_a_stranger_whose_repr_fails_can_be_run_printed_and_saved(tmp_path):
     assert isinstance(run.optimizer, AbstractOptimizer)
     assert repr(run) == "Trajectory(map of Shy(...) on bowl, 4 points, float64, ok)"
     assert reloaded(run, tmp_path).optimizer == Unrestored("Shy(...)")
+
+
+# --- the schema: a file that was tampered with is refused, or means the same
+
+WRONG = {
+    "longer": lambda a: np.concatenate([np.atleast_1d(a)] * 2),
+    "another axis": lambda a: np.asarray(a)[..., None],
+    "empty": lambda a: np.ravel(a)[:0],
+    "half precision": lambda a: np.asarray(a, "float16"),
+    "complex": lambda a: np.asarray(a, complex),
+    "text": lambda a: np.asarray(a, str),
+    "dates": lambda a: np.asarray(a, "datetime64[s]"),
+    "negative": lambda a: -1 - np.abs(a),
+    "infinite": lambda a: np.asarray(a, float) + np.inf,
+}
+WRONG_JSON = (None, 3, "x", [], {}, ["y"], {"SGD": {}}, "nan")
+
+
+def is_refused_or_means_the_same(path, original):
+    """Values of x and f do not count: no file says whether they are right."""
+    try:
+        again = Trajectory.load(path)
+    except CorruptFile as error:
+        assert "run.npz' is " in str(error) and str(error).isprintable()
+        return True
+    assert repr(again).count("Trajectory(") == 1 and str(again.status) and again.failure() is None
+    assert again.x.shape == original.x.shape
+    for name in ("t", "grad_norm", "result"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(original, name))
+    return False
+
+
+@pytest.mark.parametrize("run", [iterate, integrate])
+def test_no_array_of_another_shape_type_or_sign_passes_for_that_of_a_run(run, tmp_path):
+    path = tmp_path / "run.npz"
+    original = run(Momentum(0.01), problems.booth(), 3)
+    original.save(path)
+    saved = dict(np.load(path))
+    for member in sorted(saved.keys() - {"header"}):
+        np.savez(path, **{name: array for name, array in saved.items() if name != member})
+        assert is_refused_or_means_the_same(path, original)
+        for name, wrong in WRONG.items():
+            with np.errstate(all="ignore"):
+                np.savez(path, **saved | {member: wrong(saved[member])})
+            refused = is_refused_or_means_the_same(path, original)
+            may_pass = {
+                "position": {"negative", "infinite"},
+                "y.x": {"negative"},
+                "y.p": {"negative", "infinite"},
+                "loss": {"negative"},
+                "stats.rtol": {"infinite", "half precision"},
+                "stats.atol": {"infinite", "half precision"},
+            }
+            assert refused or name in may_pass.get(member, ()), (member, name)
+
+
+def test_no_header_of_another_form_passes_for_that_of_a_run(tmp_path):
+    path, original = tmp_path / "run.npz", integrate(SGD(0.1), bowl, 3)
+    original.save(path)
+    header = json.loads(str(np.load(path)["header"]))
+    for key in header:
+        for wrong in WRONG_JSON:
+            original.save(path)
+            change(path, header={key: wrong})
+            refused = is_refused_or_means_the_same(path, original)
+            assert refused or key in ("optimizer", "problem", "dtypes"), (key, wrong)
+
+
+def test_nothing_is_unpacked_that_is_larger_than_its_file(tmp_path):
+    """217 MiB of zeros are 0.2 MiB when compressed; 10**15 numbers need a header only."""
+    path, original = tmp_path / "run.npz", iterate(SGD(0.1), bowl, 3)
+    original.save(path)
+    saved = dict(np.load(path))
+    np.savez_compressed(path, **saved | {"loss": np.zeros(217 * 2**17)})
+    tracemalloc.start()
+    with pytest.raises(CorruptFile, match="its arrays are compressed"):
+        Trajectory.load(path)
+    endless = npy_header((10**15,)) + bytes(8)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("loss.npy", endless)
+    with pytest.raises(CorruptFile, match=r"`loss` has another size than its shape \(10+,\)"):
+        Trajectory.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+def npy_header(shape):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, dict(descr="<f8", fortran_order=False, shape=shape))
+    return file.getvalue()
+
+
+def test_no_pickle_is_read_and_no_pipe_waited_for(tmp_path):
+    path = tmp_path / "run.npz"
+    iterate(SGD(0.1), bowl, 3).save(path)
+    np.savez(path, **dict(np.load(path)) | {"loss": np.array([print], object)})
+    with pytest.raises(CorruptFile, match="`loss` holds objects of Python"):
+        Trajectory.load(path)
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(CorruptFile, match="is no ordinary file; name one that `save` wrote"):
+        Trajectory.load(tmp_path / "pipe.npz")
+
+
+def test_float64_is_not_rounded_to_float32_in_silence(tmp_path):
+    path = tmp_path / "run.npz"
+    iterate(SGD(0.1), bowl, 3).save(path)
+    with (
+        jax.enable_x64(False),
+        pytest.raises(InvalidValue, match=r"holds float64.*'jax_enable_x64', True\) before you"),
+    ):
+        Trajectory.load(path)
+    iterate(SGD(0.1), bowl, 3, x0=np.ones(2, "float32")).save(path)
+    with jax.enable_x64(False):
+        assert Trajectory.load(path).loss.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    "path, error", [(3, InvalidType), (b"a", InvalidType), ("", InvalidValue), ("a\0", InvalidValue), ("\ud800", InvalidValue)]
+)  # fmt: skip
+def test_what_is_no_path_is_refused(path, error, as_users_see_it):
+    run = iterate(SGD(0.1), bowl, 3)
+    for use in (run.save, Trajectory.load):
+        with pytest.raises(error, match="`path` .*; pass 'run.npz', say."):
+            use(path)
+
+
+def test_a_file_from_a_machine_of_other_byte_order_is_read(tmp_path):
+    path, original = tmp_path / "run.npz", iterate(SGD(0.1), bowl, 3)
+    original.save(path)
+    saved = dict(np.load(path))
+    np.savez(path, **{k: v.astype(v.dtype.newbyteorder(">")) for k, v in saved.items()})
+    np.testing.assert_array_equal(Trajectory.load(path).x, original.x)
+
+
+def test_the_next_to_write_removes_what_a_killed_process_left(tmp_path):
+    code = (
+        "import os, signal, sys; from dynopt import files\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.write(sys.argv[1], b'half')"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.npz"], env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    (scrap,) = tmp_path.iterdir()
+    of_the_living = scrap.with_name(f"{scrap.name.rpartition('-')[0]}-{os.getpid()}")
+    of_the_living.touch()
+    files.write(tmp_path / "b.npz", b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {of_the_living.name, "b.npz"}
