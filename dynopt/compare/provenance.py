@@ -43,7 +43,7 @@ def render(
         "svg": {"Creator": software(), "Date": None, "Source": command, "Keywords": keywords},
         "pdf": {"Creator": software(), "CreationDate": None, "Keywords": "; ".join(keywords)},
     }[format]
-    metadata |= {"Title": title, description: picture.alt}
+    metadata |= {"Title": files.printable(title), description: files.printable(picture.alt)}
     buffer = io.BytesIO()
     picture.savefig(buffer, format=format, dpi=dpi, metadata=metadata)
     return buffer.getvalue()

@@ -2,6 +2,7 @@
 
 import dataclasses
 from io import BytesIO
+from xml.etree import ElementTree
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from scenes import (
 )
 
 from dynopt import SGD, Adam, Problem
+from dynopt.compare.provenance import render
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import global_error, local_error, loss, order, overview, paths, phase
 
@@ -206,3 +208,32 @@ def test_axes_without_a_figure_are_refused(comparisons):
     ax.remove()
     with pytest.raises(InvalidValue, match="belongs to no figure"):
         loss.draw(comparisons["bowl"], ax=ax)
+
+
+UNSAFE = "\x00\x07\x1b[31m\x9b\ud800\ufffe\u202eevil\u2028"
+
+
+@pytest.mark.parametrize("format", ["svg", "png", "pdf"])
+def test_no_name_puts_a_control_character_into_a_file(comparisons, format):
+    """An SVG with a control character is no XML, and half a surrogate pair is no text at all."""
+
+    class Named(SGD):
+        name = property(lambda self: f"Mine{UNSAFE}")
+
+    problem = Problem(scene("bowl").loss, [-2.0, 1.5], name=f"bowl{UNSAFE}")
+    odd = dataclasses.replace(on_problem(comparisons["bowl"][0], problem), optimizer=Named(0.1))
+    for picture in (global_error.draw(odd), loss.draw(odd)):
+        data = render(
+            picture, format, title=problem.name, command="dynopt", dtype="float64", dpi=30.0
+        )
+        if format == "svg":
+            texts = [
+                text
+                for element in ElementTree.fromstring(data).iter()
+                for text in (element.text or "", *element.attrib.values())
+            ]
+            assert any(r"\x00\x07\x1b[31m\x9b\ud800\ufffe\u202eevil" in text for text in texts)
+            assert not any(c in text for text in texts for c in UNSAFE if not c.isprintable())
+        assert not any(c in picture.alt for c in UNSAFE if not c.isprintable())
+        bundle, _ = picture._repr_mimebundle_()
+        assert bundle["text/html"].isprintable()

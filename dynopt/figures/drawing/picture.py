@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
+from ...files import printable
 from . import legends
 from .labels import Label, write_labels
 from .measure import font_size, frame_box, wrap_text
@@ -37,7 +38,7 @@ class Picture(Figure):
 
     def __init__(self, style: str = "notebook", alt: str = "", **options: Any):
         self.style = style
-        self.alt = alt
+        self.alt = printable(alt)
         with context(style):
             super().__init__(layout="constrained", **options)
 

@@ -18,6 +18,7 @@ from matplotlib.typing import ColorType
 
 from ... import optimizers
 from ...errors import unknown_name
+from ...files import printable
 from ...optimizers import AbstractOptimizer
 from ...optimizers.wrappers.base import AbstractWrapper
 
@@ -64,7 +65,7 @@ def look(optimizer: AbstractOptimizer) -> Look:
         return look(base)
     number = optimizers.look_numbers.get(type(optimizer))
     if number is None:
-        number = FIRST_FREE + zlib.crc32(optimizer.name.encode()) % FREE
+        number = FIRST_FREE + zlib.crc32(printable(optimizer.name).encode()) % FREE
     turn = number // len(COLORS)
     color = mix_colors(COLORS[number % len(COLORS)], "black", SHADES[turn % len(SHADES)])
     return Look(color, LINES[(number + turn) % len(LINES)], MARKERS[number % len(MARKERS)])
@@ -92,7 +93,7 @@ def looks(runs: Sequence[AbstractOptimizer]) -> list[Look]:
 def artist_keys(runs: Sequence[AbstractOptimizer]) -> list[str]:
     """The keys of runs in the `gid` of artists: "sgd", "adam", and "sgd 2" for a second one."""
     catalogue = {kind: name for name, kind in optimizers.catalogue.items()}
-    names = [catalogue.get(type(o)) or o.name.lower() for o in runs]
+    names = [catalogue.get(type(o)) or printable(o.name.lower()) for o in runs]
     counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
     return [
         name if count == 1 else f"{name} {count}" for name, count in zip(names, counts, strict=True)

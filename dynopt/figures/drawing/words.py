@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...files import printable
 from ...optimizers import AbstractOptimizer
 from ...runs.status import Status
 from ...runs.trajectory import Trajectory
@@ -71,8 +72,11 @@ def capitalize(sentence: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Text that matplotlib takes literally: on one line, and without dollars of formulas."""
-    return re.sub(r"[^\S\xa0]+", " ", text).strip().replace("$", r"\$")
+    """Text that matplotlib takes literally: on one line, and without dollars of formulas.
+
+    What no file should hold, such as a control character, is spelt out.
+    """
+    return printable(re.sub(r"[^\S\xa0]+", " ", text).strip()).replace("$", r"\$")
 
 
 def power_of_h(slope: float) -> str:
