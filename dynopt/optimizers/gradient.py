@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
@@ -14,6 +15,7 @@ class BatchGradient:
     - `part`: (x, i, k) ↦ the gradient over the i-th of k equal parts of the data; None if the
       loss is no mean over data.
     - `additive`: whether the mean of the gradients over the parts is the gradient over all data.
+    - `loss`: x ↦ f(x), of which it is the gradient; None if that is not known.
     """
 
     def __init__(
@@ -21,10 +23,12 @@ class BatchGradient:
         full: Callable[[Array], Array],
         part: Callable[[Array, ArrayLike, int], Array] | None = None,
         additive: bool = True,
+        loss: Callable[[Array], Array] | None = None,
     ):
         self.full = full
         self.part = part
         self.additive = additive
+        self.loss = loss
 
     def __call__(self, x: Array) -> Array:
         return self.full(x)
@@ -34,3 +38,10 @@ class BatchGradient:
         part: Any = self.part
         transformed_part = part and (lambda x, i, k: transform(part(x, i, k), x))
         return BatchGradient(lambda x: transform(self.full(x), x), transformed_part, additive=False)
+
+
+def frozen_gradient(grad: Callable[[Array], Array], x: Array) -> BatchGradient:
+    """The gradient that is everywhere the one at x, which is that of a linear loss."""
+    g, loss = grad(x), getattr(grad, "loss", None)
+    linear_loss = loss and (lambda z: loss(x) + jnp.vdot(g, z - x))
+    return BatchGradient(lambda _: g, loss=linear_loss)

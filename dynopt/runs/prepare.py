@@ -121,7 +121,8 @@ def flatten_loss(loss: Callable, x0: PyTree):
     def flat_loss(x):
         return loss(unravel(x))
 
-    return x, flat_loss, BatchGradient(jax.grad(flat_loss), part and partial_gradient)
+    grad = BatchGradient(jax.grad(flat_loss), part and partial_gradient, loss=flat_loss)
+    return x, flat_loss, grad
 
 
 def all_finite(tree: PyTree) -> Array:

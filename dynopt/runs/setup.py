@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
@@ -13,9 +14,11 @@ from jaxtyping import Array, PyTree
 
 from ..checks import is_concrete
 from ..optimizers import AbstractOptimizer
+from ..optimizers.gradient import BatchGradient
 from ..problems import Problem
 
 SHORT = 256  # arrays of so many numbers are compared by value, longer ones by identity
+BOWL_GRADIENT = BatchGradient(lambda x: x, loss=lambda x: jnp.vdot(x, x) / 2)
 
 
 @dataclass(frozen=True)
@@ -131,16 +134,14 @@ def keep_setup(
 
 def first_step(optimizer: AbstractOptimizer, x: Array) -> Any:
     """The point of phase space after one step of the map, with the gradient g(x) = x."""
-    return optimizer.step(0 * optimizer.h, optimizer.init(x, _identity), _identity)
+    return optimizer.step(0 * optimizer.h, optimizer.init(x, BOWL_GRADIENT), BOWL_GRADIENT)
 
 
 def first_velocity(optimizer: AbstractOptimizer, x: Array) -> Any:
     """The vector field at the start, with the gradient g(x) = x."""
-    return optimizer.vector_field(0 * optimizer.h, optimizer.init_flow(x, _identity), _identity)
-
-
-def _identity(x: Array) -> Array:
-    return x
+    return optimizer.vector_field(
+        0 * optimizer.h, optimizer.init_flow(x, BOWL_GRADIENT), BOWL_GRADIENT
+    )
 
 
 def _closes_over_traced_values(function: Callable, *arguments: Any) -> bool:

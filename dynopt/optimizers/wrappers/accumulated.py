@@ -74,7 +74,7 @@ class Accumulated(AbstractWrapper):
             total, _ = jax.lax.scan(add, jnp.zeros_like(x), jnp.arange(self.k))
             return total / self.k
 
-        return BatchGradient(mean)
+        return BatchGradient(mean, loss=grad.loss)
 
     def vector_field(self, t, y, grad):
         is_additive = getattr(grad, "additive", True)
