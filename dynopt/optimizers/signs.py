@@ -6,7 +6,7 @@ from jaxtyping import Array
 from ..checks import Scalar, concrete_value
 
 
-def sign(m: Array, smoothing: Scalar) -> Array:
+def sign(m: Array, smoothing: Scalar | Array) -> Array:
     """tanh(m/s) for the `smoothing` s > 0; sign(m), the gradient of |m|, for s = 0."""
     is_smooth = smoothing > 0
     return jnp.where(is_smooth, jnp.tanh(m / jnp.where(is_smooth, smoothing, 1)), jnp.sign(m))
