@@ -1,6 +1,7 @@
 """`integrate` solves the differential equation of an optimizer, and saves it at the map's times."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import diffrax
@@ -13,6 +14,7 @@ from ..checks import Scalar, is_concrete, positive, whole_number
 from ..errors import InvalidType
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
+from .both_modes import in_both_modes
 from .prepare import MAX_STEPS, all_finite, num_saved, prepare_loss, prepare_run
 from .setup import first_velocity, keep_setup
 from .status import Status
@@ -63,12 +65,7 @@ def integrate(
     atol = jnp.asarray(positive("atol", rtol if atol is None else atol), dtype)
 
     def solve(solver):
-        arguments = fitted, problem.loss, start, points, every, solver, rtol, atol, max_steps
-        outcome = None
-        if is_concrete(arguments):  # forward mode is traced faster
-            outcome = _solve(*arguments, diffrax.ForwardMode())
-        if outcome is None or not is_concrete(outcome):  # the loss may close over a traced value
-            outcome = _solve(*arguments, diffrax.RecursiveCheckpointAdjoint())
+        outcome = _solve(fitted, problem.loss, start, points, every, solver, rtol, atol, max_steps)
         t, y, loss, grad_norm, result, first_bad_step, solver_steps = outcome
         stats = {
             "first_bad_step": first_bad_step,
@@ -112,28 +109,18 @@ def _solve(
     rtol,
     atol,
     max_steps: int,
-    adjoint,
 ):
     """The compiled flow: what `run_map` returns, and the number of steps of the solver."""
     x, grad, observe, squared_radius = prepare_loss(loss, x0)
     y = optimizer.init_flow(x, grad)
     t = (jnp.arange(num_saved) * save_every * optimizer.h).astype(x.dtype)
-    adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(jax.jit(lambda t, y, _: optimizer.vector_field(t, y, grad))),
-        solver,
-        t[0],
-        t[-1],
-        dt0=None,
-        y0=y,
-        saveat=diffrax.SaveAt(subs=(diffrax.SubSaveAt(ts=t), diffrax.SubSaveAt(t1=True))),
-        stepsize_controller=diffrax.PIDController(rtol, atol) if adaptive else diffrax.StepTo(ts=t),
-        max_steps=max_steps,
-        throw=False,
-        adjoint=adjoint,
+    vector_field = jax.jit(lambda t, y: optimizer.vector_field(t, y, grad))
+    field = eqx.filter_closure_convert(vector_field, t[0], y)
+    solve = partial(_solve_by_diffrax, solver=solver, max_steps=max_steps)
+    modes = diffrax.ForwardMode(), diffrax.RecursiveCheckpointAdjoint()
+    (ys, last), is_solved, solver_steps = in_both_modes(
+        *(partial(solve, adjoint) for adjoint in modes), field, y, t, rtol, atol
     )
-    assert solution.ys is not None
-    ys, last = solution.ys
     # diffrax gives infinity at the times that it did not reach.
     ys = jax.tree.map(lambda a: jnp.where(jnp.isfinite(a), a, jnp.nan), ys)
     ys = jax.tree.map(lambda a, start: a.at[0].set(start), ys, y)
@@ -144,7 +131,7 @@ def _solve(
     diverged = far | (~reached & (squared_radius(last.x[-1]) > 1))
     failed = diverged | ~reached
     first_failed = jnp.argmax(failed)
-    gave_up = ~diffrax.is_okay(solution.result)
+    gave_up = ~is_solved
     status = jnp.select(
         [
             ~failed.any(),
@@ -165,7 +152,26 @@ def _solve(
     never_moved = (num_saved > 1) & (ys.x == x[None]).all() & (norms[0] > 0)
     status = jnp.where((status == Status.ok) & never_moved, Status.stalled, status)
     first_bad_step = jnp.where(failed.any(), first_failed * save_every, -1)
-    return t, ys, losses, norms, status, first_bad_step, solution.stats["num_steps"]
+    return t, ys, losses, norms, status, first_bad_step, solver_steps
+
+
+def _solve_by_diffrax(adjoint, field: Callable, y: PyTree, t: Array, rtol, atol, solver, max_steps):
+    """The solution at the times `t` and at the last, whether it got there, and its steps."""
+    adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, _: field(t, y)),
+        solver,
+        t[0],
+        t[-1],
+        dt0=None,
+        y0=y,
+        saveat=diffrax.SaveAt(subs=(diffrax.SubSaveAt(ts=t), diffrax.SubSaveAt(t1=True))),
+        stepsize_controller=diffrax.PIDController(rtol, atol) if adaptive else diffrax.StepTo(ts=t),
+        max_steps=max_steps,
+        throw=False,
+        adjoint=adjoint,
+    )
+    return solution.ys, diffrax.is_okay(solution.result), solution.stats["num_steps"]
 
 
 def finest_rtol(dtype, optimizer: AbstractOptimizer) -> float:
