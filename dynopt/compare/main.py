@@ -84,6 +84,7 @@ def _obey(argv: list[str], screen: Screen) -> int:
         return 0
     if options.json and not options.list:
         raise InvalidValue("`--json` belongs to --list; write --list --json.")
+    process.must_be_somewhere()
     process.refuse_impostors()
     process.import_libraries()
     process.answer_signals(process.interrupt, instead_of=process.end)

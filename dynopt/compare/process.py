@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -53,7 +54,17 @@ def run(main: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
-# Libraries
+# Libraries and surroundings
+
+
+def must_be_somewhere() -> None:
+    """**Raises:** `EnvironmentProblem` if the current folder was deleted."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise EnvironmentProblem(
+            "the current folder does not exist any more; go to another one, such as with cd."
+        ) from None
 
 
 def refuse_impostors() -> None:
@@ -81,6 +92,7 @@ def import_libraries() -> None:
 
     **Raises:** `EnvironmentProblem` if JAX does not start as its environment variables ask.
     """
+    _must_be_flags(os.environ.get("XLA_FLAGS", ""))
     try:
         import jax
 
@@ -96,6 +108,21 @@ def import_libraries() -> None:
         raise EnvironmentProblem(f"JAX does not start ({reason}); {remedy}.") from error
     with _without_backend():
         from .. import figures as figures
+
+
+def _must_be_flags(flags: str) -> None:
+    """**Raises:** `EnvironmentProblem` if XLA does not know the flags.
+
+    XLA ends its process then, so another process tries.
+    """
+    if not flags or "jaxlib" in sys.modules:
+        return
+    code = "import jaxlib.xla_client; jaxlib.xla_client.make_cpu_client()"
+    child = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True)
+    if child.returncode and b"Traceback" not in child.stderr:
+        raise EnvironmentProblem(
+            f"JAX does not start (XLA cannot read its flags); unset or change XLA_FLAGS={flags}."
+        )
 
 
 @contextmanager

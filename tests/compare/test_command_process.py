@@ -118,6 +118,13 @@ def test_a_device_that_is_not_there(command, variable):
     assert err.endswith(f"unset or change {variable}.\n")
 
 
+@pytest.mark.parametrize("flags", ["--xla_bogus=1", "no_such_file"])
+def test_flags_that_xla_does_not_know(command, flags):
+    """XLA would end the process in the middle of C++."""
+    sentence = "dynopt: JAX does not start (XLA cannot read its flags); unset or change "
+    assert ended(command(*TINY, XLA_FLAGS=flags)) == (5, "", f"{sentence}XLA_FLAGS={flags}.\n")
+
+
 @pytest.mark.parametrize("name", ["jax.py", "optax/__init__.py", "tqdm.py"])
 def test_a_file_that_hides_a_library(command, tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -125,7 +132,28 @@ def test_a_file_that_hides_a_library(command, tmp_path, name):
     library = name.split("/")[0].removesuffix(".py")
     remedy = "rename it, or work in another folder"
     sentence = f"dynopt: your file {name} hides the library {library}; {remedy}.\n"
-    assert ended(command(*TINY)) == (5, "", sentence)
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    assert ended(command(*TINY, PYTHONPATH=path)) == (5, "", sentence)
+
+
+def test_files_with_the_names_of_modules_hide_none_and_a_problem_beside_them_is_found(
+    command, tmp_path
+):
+    for name in ("copy", "json", "random", "shlex", "jax", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise AssertionError('the wrong file was imported')")
+    (tmp_path / "mine.py").write_text("import random\ndef loss(x): return (x**2).sum()")
+    typed = "--problem mine:loss --x0 1,2 --optimizers sgd --figures global_error --show-code"
+    code, out, err = ended(command(*typed.split()))
+    assert (code, err) == (0, "") and "problem = Problem(mine.loss, [1.0, 2.0])" in out
+
+
+def test_a_folder_that_was_deleted(command, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    deleting = f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); "
+    code = f"{deleting}from dynopt.compare import run; run()"
+    sentence = "the current folder does not exist any more; go to another one, such as with cd"
+    assert ended(command("--list", code=code)) == (5, "", f"dynopt: {sentence}.\n")
 
 
 def test_a_reader_who_hangs_up(command, tmp_path):
