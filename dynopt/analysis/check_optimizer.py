@@ -23,11 +23,11 @@ from ..problems.problem import must_be_problem
 from ..runs.prepare import fit_to_start, flatten_loss, prepare_run
 from ..runs.setup import safe_repr
 from .order import Order, order
+from .slope import SLOPE_TOLERANCE
 
 STEPS = 8  # of the map; the contract is checked at the points that it reaches
 CHECKED_STEPS = (3, 8)
 TOLERANCE = 1e-6  # of differences that are 0 but for round-off, relative to 1 + the size
-SLOPE_TOLERANCE = 0.25  # of a measured order
 ORDER_STEPS, REFINEMENTS = 128, 4  # of the maps whose order is measured
 COARSE, FINE = 2**3, 2**18  # their first time step is h / COARSE, and at a second try h / FINE
 
@@ -364,7 +364,7 @@ def _check_order(case: _Case) -> str | None:
     expected = case.optimizer.regularity.order
     if case.optimizer.regularity.nonsmooth:
         raise _NotChecked("the map is declared nonsmooth.")
-    first_time = 0.0 if expected == 1 else float(settling_time(case.optimizer))
+    first_time = 0.0 if expected <= 1 else float(settling_time(case.optimizer))
     measured = _measure_order(case, COARSE, first_time)
     if measured.window is None:
         raise _NotChecked(f"{measured.reason}.")

@@ -19,13 +19,11 @@ from ..runs.integrate import finest_rtol, integrate
 from ..runs.prepare import MAX_STEPS, flatten_loss
 from ..runs.status import GAVE_UP
 from .round_off import iterate_twice
+from .slope import MIN_POINTS, Verdict, explain, find_window, fit_line, judge
 
 MAX_REFINEMENTS = 20  # the finest map then takes half a million times as many steps as the first
 ROUND_OFF_MARGIN = 10  # an error is clear of round-off if it is larger than so many times that
 SOLVER_MARGIN = {"float64": 1000, "float32": 100}  # the same for the solver's error, by dtype
-MIN_POINTS = 3  # the smallest number of points in a fit
-STEADY = 0.02  # pairwise slopes that differ by less from the finest one belong to one line
-UNSETTLED = 0.1  # a fit whose first and last pairwise slopes differ by more than this is doubtful
 
 
 class Order(eqx.Module):
@@ -39,6 +37,10 @@ class Order(eqx.Module):
       the last of `window`, both included, and its standard error. They are NaN, and `window` is
       None, if there is no fit.
     - `reason`: why there is no fit; "" if there is one.
+    - `verdict`: "agrees" if the slope is the declared order, "differs" if it is another, "still
+      changes" if the pairwise slopes of the fit do, and "no fit". A slope agrees with an order if
+      it lies within 1/4, as orders are multiples of 1/2, or within five standard errors.
+    - `meaning`: what it means that the slope differs, and what to do next; "" if it does not.
     - `floor`: the round-off that the map accumulates at each h, shape `(refinements,)`.
     - `solver_error`: an estimate of the error of the flow itself, the largest over all h.
     - `expected`: the order that the optimizer declares.
@@ -63,6 +65,22 @@ class Order(eqx.Module):
     reason: str = eqx.field(static=True)
     optimizer: AbstractOptimizer
     problem: Problem
+
+    @property
+    def fitted(self) -> np.ndarray:
+        """The pairwise slopes inside the window."""
+        return self.pairwise[slice(0) if self.window is None else slice(*self.window)]
+
+    @property
+    def verdict(self) -> Verdict:
+        return judge(self.slope, self.stderr, self.fitted, self.expected)
+
+    @property
+    def meaning(self) -> str:
+        if self.verdict != "differs":
+            return ""
+        is_corrected = self.optimizer.regularity.flow_depends_on_h
+        return explain(self.slope, self.expected, is_corrected)
 
     def __repr__(self) -> str:
         measured = f"{self.slope:.4f} ± {self.stderr:.4f}, expected {self.expected:g}"
@@ -104,7 +122,8 @@ def order(
       2^(refinements - 1) times as many steps as the first.
     - `x0`: the start, as for `iterate`.
 
-    **Warns:** if fewer than three points are clear of round-off, or their slopes still change.
+    **Warns:** if fewer than three points are clear of round-off, if their slopes still change, or
+    if the slope differs from the declared order.
 
     **Raises:** `SolverFailure` if the flow fails; `InvalidValue` if `time` ends before the map has
     settled on its flow, or takes too many steps.
@@ -136,25 +155,11 @@ def order(
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
-    window, reason = _window(is_clear, pairwise), ""
-    slope = stderr = np.nan
-    if window is None:
-        reason, remedy = _why_no_fit(error, is_clear, str(dtype))
-        warnings.warn(
-            f"no order of {optimizer} on {problem.name} is fitted: {reason}; {remedy}.",
-            stacklevel=2,
-        )
-    else:
-        slope, stderr = _fit_line(np.log(h), np.log(error), slice(window[0], window[1] + 1))
-        coarsest, finest = pairwise[window[0]], pairwise[window[1] - 1]
-        if abs(coarsest - finest) > UNSETTLED:
-            warnings.warn(
-                f"the slopes of {optimizer} on {problem.name} still change, from {coarsest:.3g} to "
-                f"{finest:.3g}, so its order has not settled; use more `refinements` or a smaller "
-                "`learning_rate`.",
-                stacklevel=2,
-            )
-    return Order(
+    window = find_window(is_clear, pairwise)
+    reason, remedy = ("", "") if window else _why_no_fit(error, is_clear, str(dtype))
+    inside = slice(window[0], window[1] + 1) if window else slice(0)
+    slope, stderr = fit_line(np.log(h), np.log(error), inside) if window else (np.nan, np.nan)
+    measured = Order(
         h=h,
         error=error,
         pairwise=pairwise,
@@ -163,7 +168,7 @@ def order(
         window=window,
         floor=floor,
         solver_error=float(solver_error.max()),
-        expected=optimizer.regularity.order,
+        expected=float(optimizer.regularity.order),
         time=float(steps * optimizer.h),
         dtype=str(dtype),
         solver=" and ".join(dict.fromkeys(flow.solver for flow in flows)),
@@ -171,6 +176,27 @@ def order(
         optimizer=optimizer,
         problem=problem,
     )
+    _warn(measured, remedy)
+    return measured
+
+
+def _warn(measured: Order, remedy: str) -> None:
+    who, slopes = f"{measured.optimizer} on {measured.problem.name}", measured.fitted
+    if measured.verdict == "no fit":
+        sentence = f"no order of {who} is fitted: {measured.reason}; {remedy}."
+    elif measured.verdict == "still changes":
+        sentence = (
+            f"the slopes of {who} still change, from {slopes[0]:.3g} to {slopes[-1]:.3g}, so its "
+            "order has not settled; use more `refinements` or a smaller `learning_rate`."
+        )
+    elif measured.verdict == "differs":
+        sentence = (
+            f"the slope of {who} is {measured.slope:.3g} ± {measured.stderr:.1g}, but the declared "
+            f"order is {measured.expected:g}: {measured.meaning}."
+        )
+    else:
+        return
+    warnings.warn(sentence, stacklevel=3)
 
 
 def _saved_steps(
@@ -179,8 +205,8 @@ def _saved_steps(
     """The first step of the coarsest map at which errors count, and the last one."""
     h = float(optimizer.h)
     steps = 50 if time is None else max(1, round(float(positive("time", time)) / h))
-    has_order_one = optimizer.regularity.order == 1
-    first = 0 if has_order_one else math.ceil(float(settling_time(optimizer) / optimizer.h))
+    waits = optimizer.regularity.order > 1  # an initial layer costs an error O(h)
+    first = math.ceil(float(settling_time(optimizer) / optimizer.h)) if waits else 0
     if first >= steps:
         if time is not None:
             raise InvalidValue(
@@ -236,22 +262,6 @@ def _largest(differences: Array) -> float:
     return float(jnp.linalg.norm(differences, axis=-1).max())
 
 
-def _window(is_clear: np.ndarray, pairwise: np.ndarray) -> tuple[int, int] | None:
-    """The first and the last point of the fit; None if fewer than three points serve.
-
-    From the finest clear point it reaches back while points are clear and slopes are steady.
-    """
-    last = int(np.flatnonzero(is_clear)[-1]) if is_clear.any() else 0
-    first = last
-    while (
-        first > 0
-        and is_clear[first - 1]
-        and (last - first < 2 or abs(pairwise[first - 1] - pairwise[last - 1]) < STEADY)
-    ):
-        first -= 1
-    return (first, last) if last - first + 1 >= MIN_POINTS else None
-
-
 def _why_no_fit(error: np.ndarray, is_clear: np.ndarray, dtype: str) -> tuple[str, str]:
     """The reason and a remedy."""
     infinite = int((~np.isfinite(error)).sum())
@@ -266,11 +276,3 @@ def _why_no_fit(error: np.ndarray, is_clear: np.ndarray, dtype: str) -> tuple[st
         return reason, "use a larger `learning_rate` or another start"
     double = "use float64 (jax.config.update('jax_enable_x64', True))"
     return reason, f"{double} or a larger `learning_rate`"
-
-
-def _fit_line(x: np.ndarray, y: np.ndarray, inside: slice) -> tuple[float, float]:
-    """The slope of the straight line through the points inside, and its standard error."""
-    x, y = x[inside] - x[inside].mean(), y[inside] - y[inside].mean()
-    slope = x @ y / (x @ x)
-    residual = y - slope * x
-    return float(slope), float(np.sqrt(residual @ residual / (len(x) - 2) / (x @ x)))

@@ -49,7 +49,8 @@ class Modified(AbstractDerived):
 
     Arguments:
 
-    - `optimizer`: any optimizer whose flow does not divide by the time since its start.
+    - `optimizer`: any optimizer whose flow does not divide by the time since its start, and whose
+      map is the same in every step.
     - `order`: the number of terms, 2 (default) or 3.
 
     **Raises:** `InvalidValue` for other orders, and for optimizers whose modified equation is not
@@ -81,6 +82,12 @@ class Modified(AbstractDerived):
                 f"the flow of {optimizer} divides by the time since its start, so no series in h "
                 "holds there; use its flow as it is, or modify an optimizer without such a start, "
                 "such as dynopt.Nesterov(0.01)."
+            )
+        if regularity.mean_flow:
+            raise InvalidValue(
+                f"the map of {optimizer} changes from step to step, so no series of one step holds "
+                "for all; modify the optimizer that uses the mean in every step, such as "
+                "dynopt.WithGradient(dynopt.SGD(0.1), lambda g: g)."
             )
         if order not in (2, 3):
             raise InvalidValue(
@@ -119,9 +126,9 @@ class Modified(AbstractDerived):
         A start that costs the optimizer an error O(h) once costs the modified flow the same.
         """
         regularity = self.optimizer.regularity
-        loses_order = regularity.order != 1 or regularity.initial_layer
+        loses_order = regularity.order < 1 or regularity.initial_layer
         return regularity._replace(
-            order=regularity.order if loses_order else float(self.order),
+            order=regularity.order if loses_order else max(regularity.order, float(self.order)),
             flow_depends_on_h=True,
             flow_error_ulps=10 ** (self.order - 1) * regularity.flow_error_ulps,
         )

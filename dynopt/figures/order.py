@@ -196,15 +196,20 @@ def title(orders: list[Order]) -> str:
 
 
 def _comment(power: str, members: list[Order]) -> str:
-    """The declared order where it differs, whether the fit can tell, and a memory from 0."""
+    """The declared order where it differs, what the fit says about it, and a memory from 0."""
     declared = sorted({power_of_h(order.expected) for order in members} - {power})
+    verdicts = {order.verdict for order in members}
+    orders = join_words([f"O({other})" for other in declared])
+    if "differs" in verdicts:
+        comment = f"declared {orders}"
+    elif "still changes" in verdicts:
+        comment = f"declared {orders}, but the slopes still change"
+    else:
+        comment = f"in agreement with the declared {orders}"
     from_zero = all(
         order.expected == 0.5
         and getattr(order.optimizer, "initial_scale", None) == 0
         and order.slope < 0.75
         for order in members
     )
-    undecided = all(abs(order.slope - order.expected) <= 2 * order.stderr for order in members)
-    orders = join_words([f"O({other})" for other in declared]) if declared else ""
-    comment = f" (declared {orders}{', within the scatter' * undecided})" * bool(declared)
-    return comment + ", where the memory starts at 0" * from_zero
+    return f" ({comment})" * bool(declared) + ", where the memory starts at 0" * from_zero

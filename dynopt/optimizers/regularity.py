@@ -14,6 +14,7 @@ class Regularity(NamedTuple):
     - `initial_layer`: whether the first steps differ from the later ones at every time step.
     - `singular_start`: whether the vector field divides by the time since the start.
     - `flow_depends_on_h`: whether the vector field depends on `h`, as that of a modified equation.
+    - `mean_flow`: whether the map changes from step to step and the flow follows its mean.
     - `flow_error_ulps`: the error of the computed vector field, in units of machine epsilon; 0 if
       it is exact but for the round-off of its formula.
     """
@@ -24,4 +25,5 @@ class Regularity(NamedTuple):
     initial_layer: bool = False
     singular_start: bool = False
     flow_depends_on_h: bool = False
+    mean_flow: bool = False
     flow_error_ulps: float = 0.0

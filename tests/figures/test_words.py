@@ -21,13 +21,16 @@ def test_the_order_is_named_only_if_it_was_measured():
     assert order_claim((SGD(0.1), 1.0)) == "The global error is O(h) for SGD"
     assert order_claim((SGD(0.1), 1.0), (Adam(0.1), 1.01)) == "The global error is O(h)"
     assert order_claim((SGD(0.1), 1.98)) == "The global error is O(h²) for SGD (declared O(h))"
-    assert order_claim((SGD(0.1), 0.8)) == "The global error is O(h⁰·⁸⁰) for SGD (declared O(h))"
+    assert order_claim((SGD(0.1), 0.7)) == "The global error is O(h⁰·⁷⁰) for SGD (declared O(h))"
+    assert order_claim((SGD(0.1), 0.8)) == (
+        "The global error is O(h⁰·⁸⁰) for SGD (in agreement with the declared O(h))"
+    )
     assert order_claim((SGD(0.1), 1.0), (RMSprop(0.1), 0.5)) == (
         "The global error is O(h) for SGD; O(√h) for RMSprop, where the memory starts at 0"
     )
     assert order_claim((SGD(0.1), 1.0), (RMSprop(0.1), 0.4), (Adam(0.1), 1.0)) == (
-        "The global error is O(h) for SGD and Adam; O(h⁰·⁴⁰) for RMSprop (declared O(√h)), where "
-        "the memory starts at 0"
+        "The global error is O(h) for SGD and Adam; O(h⁰·⁴⁰) for RMSprop (in agreement with the "
+        "declared O(√h)), where the memory starts at 0"
     )
     assert order_claim((RMSprop(0.1), 2.3)) == (
         "The global error is O(h²·³⁰) for RMSprop (declared O(√h))"
@@ -35,6 +38,19 @@ def test_the_order_is_named_only_if_it_was_measured():
     assert order_claim((RMSprop(0.1, initial_scale=1.0), 1.0)) == (
         "The global error is O(h) for RMSprop"
     )
+
+
+def test_the_title_calls_no_scatter_a_disagreement():
+    scattered = make_order(SGD(0.1), scene("bowl"), 1.18)
+    steady = dataclasses.replace(scattered, slope=1.4, stderr=0.1)
+    moving = dataclasses.replace(steady, pairwise=np.linspace(1.7, 1.3, 6))
+    for measured, comment in [
+        (scattered, "(in agreement with the declared O(h))"),
+        (steady, "(in agreement with the declared O(h))"),
+        (dataclasses.replace(steady, stderr=0.07), "(declared O(h))"),
+        (moving, "(declared O(h), but the slopes still change)"),
+    ]:
+        assert title(order.draw(measured)).endswith(f"for SGD {comment}")
 
 
 def test_no_order_is_claimed_where_none_is_fitted_and_the_caption_says_why():

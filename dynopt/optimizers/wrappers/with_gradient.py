@@ -74,6 +74,11 @@ class WithGradient(AbstractWrapper):
             )
         self.optimizer, self.transform, self.mean, self.unravel = optimizer, transform, mean, None
 
+    @property
+    def regularity(self):
+        regularity = self.optimizer.regularity
+        return regularity if self.mean is None else regularity._replace(mean_flow=True)
+
     def for_leaves(self, x0):
         return replace_fields(
             super().for_leaves(x0), unravel=ravel_pytree(jax.tree.map(jnp.zeros_like, x0))[1]
