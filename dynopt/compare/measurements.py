@@ -88,7 +88,7 @@ def _has_modified_flow(optimizer: AbstractOptimizer) -> bool:
     """Whether the error to the modified flow is O(h²): the map is smooth, and so is its start."""
     regularity = optimizer.regularity
     rough = regularity.nonsmooth or regularity.singular_start or regularity.initial_layer
-    return not rough and regularity.order == 1
+    return not rough and regularity.order >= 1
 
 
 def _has_momentum(optimizer: AbstractOptimizer) -> bool:

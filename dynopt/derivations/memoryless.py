@@ -140,9 +140,15 @@ class Memoryless(AbstractOptimizer):
 
 @settling_time.register
 def _(optimizer: Memoryless):
-    """The time until the slowest memory has come within a thousandth of its fixed point."""
+    """The time until the slowest memory has come within a thousandth of its fixed point.
+
+    It is one step if every memory is replaced in each step, and 0 if there is no memory.
+    """
+    if optimizer.fields == ("x",):
+        return 0.0
     decay = optimizer.largest_decay
-    return optimizer.h * math.log(1e-3) / math.log(decay) if decay > 0 else 0.0
+    steps = math.log(1e-3) / math.log(decay) if decay > 0 else 0.0
+    return optimizer.h * max(1.0, steps)
 
 
 @small_step.register
