@@ -59,7 +59,7 @@ class EnvironmentProblem(DynoptError, RuntimeError):
 def unknown_name(
     kind: str, name: str, known: Iterable[str], meant: str | None = None
 ) -> UnknownName:
-    """The error for a mistyped name, which suggests similar names and lists all `known` ones.
+    """The error for a mistyped name, which suggests similar names and lists the `known` ones.
 
     It suggests the name that was `meant`, if that is known, or else up to three similar names.
 
@@ -72,4 +72,5 @@ def unknown_name(
     suggestions = [meant] if meant in known else [by_folded_name[folded] for folded in similar]
     hint = f"; did you mean {' or '.join(suggestions)}?" if suggestions else "."
     short_name = name if len(name) <= 60 else name[:57] + "..."
-    return UnknownName(f"no {kind} {short_name!r}{hint} Known: {', '.join(known)}.")
+    shown = known if len(known) <= 30 else [*known[:20], "..."]
+    return UnknownName(f"no {kind} {short_name!r}{hint} Known: {', '.join(shown)}.")

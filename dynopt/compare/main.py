@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _obey(argv: list[str], screen: Screen) -> int:
     """Answer a question at once, or make ready and compare."""
-    from .options import HELP, read
+    from .arguments import read
+    from .options import HELP
 
     options = read(argv)
     screen.quiet = options.quiet
@@ -180,7 +181,8 @@ def paths(study: "Study", figures: Sequence[str]) -> list[Path]:
 
 def _command(options: "Options", **values: Any) -> str:
     """What to type for these `values`, and for whatever else shapes the pictures."""
-    from .options import Options, as_typed, flag
+    from .options import Options, flag
+    from .values import as_typed
 
     values |= {name: getattr(options, name) for name in SHAPING}
     words = ["dynopt"]

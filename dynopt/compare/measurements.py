@@ -12,8 +12,8 @@ from ..errors import InvalidValue, SolverFailure
 from ..figures import Picture
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from .options import as_typed
 from .user_code import blame
+from .values import as_typed
 
 if TYPE_CHECKING:
     from .studies import Study

@@ -158,7 +158,7 @@ def listing(as_json: bool) -> str:
     from .. import figures, optimizers, problems
     from ..optimizers.base import hyperparameter_defaults
     from ..optimizers.equations import equations
-    from .options import FORMATS, STYLES
+    from .values import FORMATS, STYLES
 
     def about(thing: Any) -> str:
         return (inspect.getdoc(thing) or "").partition("\n")[0]

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from .measurements import MEASUREMENTS, Measurement, shown_in
-from .options import Options, as_typed
+from .options import Options
 from .studies import Study
+from .values import as_typed
 
 NAMES = ("Problem", "SolverFailure", "analysis", "figures", "problems")  # of dynopt, in a script
 

@@ -1,5 +1,6 @@
 """What is compared: a problem, the optimizers that run on it, and the figures that show them."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +16,9 @@ from ..optimizers.base import hyperparameter_defaults
 from ..problems import Problem
 from . import gallery
 from .measurements import needed_for
-from .options import Options, as_typed, find_name, find_names, quoted
+from .options import Options
 from .user_code import Source, blame, import_problem
+from .values import as_typed, find_name, find_names, normalized, quoted
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,12 @@ def _problem(options: Options) -> tuple[str, Problem, Source]:
     if ":" in called:
         x0 = None if options.x0 is None else list(options.x0)
         return called, *import_problem(called, x0)
+    module, _, name = called.partition(".")
+    if normalized(called) not in problems.catalogue and os.path.isfile(f"{module}.py"):
+        raise InvalidValue(
+            f"no problem {quoted(called)}; if it is in your file {module}.py, write "
+            f"--problem {module}:{name or 'loss'}."
+        )
     called = find_name("problem", called, problems.catalogue)
     return called, problems.catalogue[called](), Source(f"problems.{called}()")
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import DynoptError, InvalidValue, ProblemError, unknown_name
 from ..problems import Problem
-from .options import quoted
+from .values import quoted
 
 
 class Source(NamedTuple):
@@ -40,11 +40,17 @@ def import_problem(called: str, x0: list[float] | None) -> tuple[Problem, Source
     with _importable_from_here(module_name):
         with blame(called):
             module = importlib.import_module(module_name)
+        file = getattr(module, "__file__", None) or ""  # what is built into Python has none
+        _must_not_be_hidden(module_name, file)
         if not hasattr(module, name):
-            functions = [n for n, value in vars(module).items() if callable(value)]
+            functions = [
+                function
+                for function, value in vars(module).items()
+                if callable(value) and getattr(value, "__module__", "") == module_name
+            ]
             raise unknown_name(f"function in {module_name}", name, functions)
         value = getattr(module, name)
-        source = Source(f"{module_name}.{name}", module_name, module.__file__ or "")
+        source = Source(f"{module_name}.{name}", module_name, file)
         if isinstance(value, Problem):
             return value, source
         if not callable(value):
@@ -87,7 +93,7 @@ def _importable_name(called: str) -> tuple[str, str]:
             f"{quoted(called)} is in another folder; go there, and write "
             f"--problem {file}.py:{name}."
         )
-    if Path(f"{module}.py").is_file() and not module.isidentifier():
+    if os.path.isfile(f"{module}.py") and not module.isidentifier():
         identifier = re.sub(r"\W|^(?=\d)", "_", module)
         raise InvalidValue(
             f"Python cannot import a file named {quoted(module + '.py')}; rename it, for example "
@@ -98,6 +104,16 @@ def _importable_name(called: str) -> tuple[str, str]:
             f"{quoted(called)} is not module:function; write for example --problem mymodule:loss."
         )
     return module, name
+
+
+def _must_not_be_hidden(module: str, file: str) -> None:
+    """**Raises:** `InvalidValue` if another module has the name of a file in this folder."""
+    here = f"{module}.py"
+    if os.path.isfile(here) and os.path.realpath(here) != os.path.realpath(file):
+        raise InvalidValue(
+            f"your file {here} has the name of a module that Python has imported; rename it, for "
+            f"example to my_{here}."
+        )
 
 
 def _accepts(function: Callable, *arguments: Any) -> bool:
@@ -140,9 +156,9 @@ def blame(called: str, file: str | None = "") -> Iterator[None]:
     """
     try:
         yield
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         place = _place(error, file)
-        if place is None or isinstance(error, DynoptError):
+        if place is None or isinstance(error, KeyboardInterrupt | DynoptError):
             raise
         if isinstance(error, ModuleNotFoundError) and error.name == called.partition(":")[0]:
             raise InvalidValue(

@@ -17,7 +17,7 @@ from matplotlib.image import imread
 
 import dynopt
 from dynopt import analysis, figures, optimizers, problems
-from dynopt.compare import gallery, measurements, options, provenance, studies
+from dynopt.compare import arguments, gallery, measurements, options, provenance, studies
 from dynopt.compare.main import main, paths
 from dynopt.compare.options import Options
 from dynopt.errors import SolverFailure
@@ -290,7 +290,7 @@ def test_help_shows_every_option_and_an_example_of_each_value(tell):
     assert set(examples) == {options.flag(name) for name, read in options.READERS.items() if read}
     Path("talk.toml").write_text("")
     for flag, value in examples.items():
-        options.read([flag, value])
+        arguments.read([flag, value])
     assert "  --problem NAME,NAME" in out
 
 

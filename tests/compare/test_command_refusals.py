@@ -57,7 +57,9 @@ def refusal(capsys):
         ("booth", "'booth' belongs to no option; write lists with commas and no spaces"),
         ("--x0 -1 2", "'2' belongs to no option"),
         ("--json", "`--json` belongs to --list; write --list --json."),
-        ("-q", "'-q' belongs to no option"),
+        ("-q", "no option '-q'; --help shows them all."),
+        ("-steps 5", "no option '-steps'; did you mean --steps or --style?"),
+        ("-1", "'-1' belongs to no option"),
         ("--", "no option '--'"),
         ("--steps=--", "must be a whole number from 1 to 100000, got '--'"),
     ],
@@ -86,9 +88,14 @@ def test_what_is_no_option(refusal, typed, says):
         ("--steps", "many", "`--steps` must be a whole number from 1 to 100000, got 'many'"),
         ("--dpi", "5", "`--dpi` must be from 20 to 600, got '5'"),
         ("--dpi", "1e6", "for a finer print write --format pdf."),
-        ("--x0", "1,two", "`--x0` must be a number, got 'two'"),
-        ("--x0", "1,,2", "`--x0` must be a number, got ''"),
-        ("--x0", "1,nan", "must be a number, got 'nan'"),
+        ("--dpi", "96dpi", "`--dpi` must be from 20 to 600, got '96dpi'"),
+        ("--x0", "1,two", "`--x0` must be numbers below 1.8e308 with single commas between them, got '1,two'; write for example -1.2,1."),
+        ("--x0", "1,,2", "with single commas between them, got '1,,2'"),
+        ("--x0", "(1,2)", "got '(1,2)'"),
+        ("--x0", "1,nan", "got '1,nan'"),
+        ("--x0", "", "got ''"),
+        ("--config", "", "`--config` must be the name of a TOML file, got ''; write for example talk.toml."),
+        ("--save", "a\nb.npz", "`--save` must be the name of an .npz file, got 'a\\nb.npz'; write for example runs.npz."),
         ("--format", "jpg", "no format 'jpg'; did you mean png? Known: png, svg, pdf."),
         ("--style", "papre", "no style 'papre'; did you mean paper? Known: notebook, paper, slides."),
         ("--optimizers", "sgd,", "`--optimizers` must be names with single commas between them, got 'sgd,'."),
@@ -99,8 +106,8 @@ def test_what_is_no_option(refusal, typed, says):
         ("--output", "a\x00b", "`--output` must be a path, got 'a\\x00b'"),
         ("--save", "runs.npy", "`--save` must be the name of an .npz file, got 'runs.npy'; write for example runs.npz."),
         ("--set", "adam.b1", "`--set` must be OPTIMIZER.OPTION=NUMBER, got 'adam.b1'; write for example adam.b1=0.8."),
-        ("--set", "adam.b1=x", "`--set` must be a number, got 'x'"),
-        ("--set", "adam.b1=nan", "must be a number, got 'nan'"),
+        ("--set", "adam.b1=x", "`--set` gives adam.b1 a value that must be a number, got 'x'; write for example 0.01"),
+        ("--set", "sgd.learning_rate=1,adam.eps_root=nan", "`--set` gives adam.eps_root a value that must be a number, got 'nan'"),
         ("--set", "adam.b1=.8,ADAM.b1=.9", "`--set` gives adam.b1 twice; write it once."),
     ],
 )  # fmt: skip
@@ -200,8 +207,35 @@ def test_a_start_that_does_not_fit(refusal, x0, says):
         ("learning-rate = 1\nlearning_rate = 1", "'run.toml' gives `learning_rate` twice"),
         ("steps = 10.5", "`steps` in 'run.toml' must be a whole number"),
         ("learning_rate = nan", "`learning_rate` in 'run.toml' must be a number, got 'nan'"),
-        ("steps = true", "`steps` in 'run.toml' must be a value, not true or false, got 'True'."),
-        ("quiet = 1", "`quiet` in 'run.toml' must be true or false, got '1'."),
+        ("steps = true", "`steps` in 'run.toml' must be a value, not true; --help shows one."),
+        ("quiet = 1", "`quiet` in 'run.toml' must be true or false, got '1'; write quiet = true."),
+        (
+            "strict = 'yes'",
+            "`strict` in 'run.toml' must be true or false, got 'yes'; write strict = true.",
+        ),
+        ("x0 = []", "`x0` in 'run.toml' is empty, or a part of it is; fill it, or leave it out."),
+        ("set = []", "`set` in 'run.toml' is empty, or a part of it is"),
+        (
+            "[set.adam]",
+            "`set` in 'run.toml' is empty, or a part of it is; fill it, or leave it out.",
+        ),
+        (
+            "x0 = [[1, 2]]",
+            "`x0` in 'run.toml' holds a list in a list or in a table; write single values.",
+        ),
+        ("[set.adam]\nb1 = [0.5]", "`set` in 'run.toml' holds a list in a list or in a table"),
+        (
+            f"steps = {'9' * 5000}",
+            "'run.toml' holds a number of thousands of digits or lists without end; write",
+        ),
+        (
+            f"steps = 0x{'f' * 5000}",
+            "`steps` in 'run.toml' must be a whole number from 1 to 100000, got '0xfff",
+        ),
+        (
+            f"x0 = {'[' * 5000}",
+            "'run.toml' holds a number of thousands of digits or lists without end",
+        ),
         ("steps = 1979-05-27", "`steps` in 'run.toml' must be a whole number"),
         (
             "problem = 'mine:loss'",
@@ -215,7 +249,7 @@ def test_a_start_that_does_not_fit(refusal, x0, says):
             "[set]\nlearning_rate = 0.5\nadam = {b1 = 0.5}",
             "`set` in 'run.toml' must be OPTIMIZER.OPTION=NUMBER, got 'learning_rate=0.5'",
         ),
-        ("[set]", "`set` in 'run.toml' must be "),
+        ("[set]", "`set` in 'run.toml' is empty"),
         (
             "[set.adam.b1]\nx = 1",
             "`set` in 'run.toml' must be OPTIMIZER.OPTION=NUMBER, got 'adam.b1.x=1'",
@@ -225,7 +259,10 @@ def test_a_start_that_does_not_fit(refusal, x0, says):
             "`steps` in 'run.toml' must be a value, not a table; only `set` is a table, for example [set.adam] and below it b1 = 0.8.",
         ),
         ("steps = {a = 1}", "`steps` in 'run.toml' must be a value, not a table"),
-        ("steps = 5 # \xff", "is not TOML"),
+        (
+            "steps = 5 # \xff",
+            "'run.toml' is not TOML, as it is not in UTF-8; save it in that encoding.",
+        ),
     ],
 )
 def test_a_configuration_that_cannot_be_meant(refusal, text, says):
@@ -269,6 +306,11 @@ def test_a_configuration_that_cannot_be_read(refusal):
         ("import nothing_like_it", "mine:loss", "mine:loss raised ModuleNotFoundError: No module named 'nothing_like_it'"),
         ("import sys\nsys.exit(0)", "mine:loss", "mine:loss raised SystemExit: 0 (line 2 of mine.py: sys.exit(0))."),
         ("def loss():\n  raise KeyError('why')", "mine:loss", "mine:loss raised KeyError: 'why' (line 2 of mine.py: raise "),
+        ("class Odd(BaseException): pass\nraise Odd('x')", "mine:loss", "mine:loss raised Odd: x (line 2 of mine.py: "),
+        ("", "mine", "no problem 'mine'; if it is in your file mine.py, write --problem mine:loss."),
+        ("", "mine.f", "no problem 'mine.f'; if it is in your file mine.py, write --problem mine:f."),
+        (None, "numpy:foo", "no function in numpy 'foo'"),
+        (None, "builtins:input_", "no function in builtins 'input_'; did you mean input or "),
         ("def loss():\n  raise OSError('\x1b[31m\\n')", "mine:loss", "mine:loss raised OSError: "),
     ],
 )  # fmt: skip
@@ -277,6 +319,16 @@ def test_a_module_that_gives_no_problem(refusal, text, typed, says):
         Path("mine.py").write_text(text)
     code, sentence = refusal("--problem", typed)
     assert code == 2 and says in sentence
+
+
+def test_a_file_that_another_module_hides(refusal):
+    Path("random.py").write_text("def loss(x): return (x**2).sum()")
+    sentence = "your file random.py has the name of a module that Python has imported; rename it, "
+    told = (2, f"{sentence}for example to my_random.py.")
+    assert refusal("--problem", "random:loss", "--x0", "1,2") == told
+    Path("random.py").rename("my_random.py")
+    with pytest.raises(pytest.fail.Exception, match="it was not refused"):
+        refusal("--problem", "my_random:loss", "--x0", "1,2")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import pytest
 
 from dynopt import figures, problems
 from dynopt.compare import gallery
-from dynopt.compare.options import READERS, as_typed
+from dynopt.compare.options import READERS
+from dynopt.compare.values import as_typed
 
 
 @pytest.mark.parametrize("name", gallery.STUDIES)
