@@ -131,9 +131,11 @@ def raise_if_failed(trajectory: Trajectory, problem: Problem, throw: bool) -> Tr
         )
     reached = float(trajectory.t[np.flatnonzero(trajectory.finite)[-1]])
     run = "iterate" if trajectory.kind == "map" else "integrate"
+    advice = status.advice.format(dtype=trajectory.t.dtype)
+    if run == "integrate" and reached == 0 and trajectory.optimizer.regularity.flow_depends_on_h:
+        advice = "its correction is too large there; use an eighth of the `learning_rate`"
     message = (
         f"the {trajectory.kind} of {safe_repr(trajectory.optimizer)} on {problem.name} "
-        f"{trajectory.failure()}: {status.advice.format(dtype=trajectory.t.dtype)}, or keep the "
-        f"run with {run}(..., throw=False)."
+        f"{trajectory.failure()}: {advice}, or keep the run with {run}(..., throw=False)."
     )
     raise SolverFailure(message, partial=trajectory, status=status, t_reached=reached)

@@ -14,22 +14,27 @@ from losses import Bowl
 from dynopt import (
     SGD,
     Adam,
+    Averaged,
     Modified,
     Momentum,
     Optax,
     Problem,
     RMSprop,
+    Status,
+    WithGradient,
     analysis,
     integrate,
     iterate,
+    problems,
 )
 from dynopt.derivations.expansion import accumulated_weight
-from dynopt.errors import InvalidType, InvalidValue
+from dynopt.errors import InvalidType, InvalidValue, SolverFailure
 from dynopt.runs.prepare import with_dtype
 
 f = Bowl(jnp.array([1.0, 4.0]), jnp.array(1.0))
 grad, hessian = jax.jit(jax.grad(f)), jax.jit(jax.hessian(f))
 smooth = Problem(f, [-1.5, 1.0], name="smooth")
+himmelblau = problems.himmelblau()
 optimizers = {
     "sgd": SGD(0.04),
     "momentum": Momentum(0.0016),
@@ -171,6 +176,34 @@ def test_rmsprop_from_zero_keeps_its_half_order():
     words = "order 0.5 because its memory starts at zero, where no series in h converges"
     with pytest.warns(UserWarning, match=words):
         assert Modified(RMSprop(0.01)).regularity.order == 0.5
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda eta: Adam(eta, b1=0.9, b2=0.99),
+        lambda eta: RMSprop(eta / 2, decay=0.9, bias_correction=True),
+    ],
+    ids=["adam", "rmsprop"],
+)
+def test_where_the_correction_is_too_large_at_the_start_an_eighth_of_the_rate_is_advised(make):
+    """There an average that is led back by half a step turns negative under a root."""
+    with pytest.raises(SolverFailure, match="is too large there; use an eighth of the `learning_r"):
+        integrate(Modified(make(0.3)), himmelblau, 10)
+    assert integrate(Modified(make(0.3 / 8)), himmelblau, 10).status == Status.ok
+
+
+def test_a_map_that_changes_from_step_to_step_has_no_modified_equation():
+    """On f = x₀x₁ its first two steps turn; the flow of the mean map does not know it."""
+    mask = jnp.array([[1.0, 0.0], [0.0, -1.0]])
+    mean = jnp.array([0.5, -0.5])
+    in_turns = WithGradient(SGD(0.1), lambda g, x, k: g * mask[k % 2], mean=lambda g: g * mean)
+    with pytest.raises(InvalidValue, match="changes from step to step.*the mean in every step"):
+        Modified(Averaged(in_turns, 1.0))
+    modified = Modified(WithGradient(SGD(0.1), lambda g: g * mean))
+    # F = (-½ x₁, ½ x₀), so that the correction -½ F′F is (x₀, x₁)/8.
+    y = modified.vector_field(0.0, modified.init(jnp.array([1.0, 2.0]), grad), lambda x: x[::-1])
+    np.testing.assert_allclose(y.x, [-1 + 0.1 / 8, 0.5 + 0.2 / 8], rtol=1e-12)
 
 
 def test_the_map_is_unchanged():
