@@ -34,6 +34,7 @@ from dynopt.runs.prepare import with_dtype
 f = Bowl(jnp.array([1.0, 4.0]), jnp.array(1.0))
 smooth = Problem(f, [-1.5, 1.0], name="smooth")
 x, h = jnp.array([-1.1, 0.6]), 0.01
+LATE = 1e9  # so late every memory has filled
 g, H = jax.jit(lambda x: (jax.grad(f)(x), jax.hessian(f)(x)))(x)
 
 
@@ -66,11 +67,11 @@ def corrected(optimizer):
 
 
 @eqx.filter_jit
-def flows(optimizer, loss, x):
+def flows(optimizer, loss, x, t=jnp.asarray(LATE)):
     """The flow without and with its correction."""
     grad = jax.grad(loss)
     y = optimizer.init(x, grad)
-    return optimizer.optimizer.vector_field(0.0, y, grad).x, optimizer.vector_field(0.0, y, grad).x
+    return optimizer.optimizer.vector_field(t, y, grad).x, optimizer.vector_field(t, y, grad).x
 
 
 @eqx.filter_jit
@@ -81,9 +82,9 @@ def starts(optimizer, loss, x):
     ).x
 
 
-def assert_follows(optimizer, velocity, correction):
+def assert_follows(optimizer, velocity, correction, t=LATE):
     optimizer = corrected(optimizer)
-    first, second = flows(optimizer, f, x)
+    first, second = flows(optimizer, f, x, jnp.asarray(t))
     np.testing.assert_allclose(first, velocity, rtol=1e-8)
     np.testing.assert_allclose((second - first) / optimizer.h, correction, rtol=1e-8)
 
@@ -178,7 +179,7 @@ def test_the_global_error_against_the_corrected_flow_is_of_order_h_squared(make)
         times, x0 = np.arange(steps + 1) * float(optimizer.h), starts(fine, f, smooth.start())[1]
 
         def field(t, x, fine=fine):
-            return flows(fine, f, x)[1]
+            return flows(fine, f, x, jnp.asarray(t))[1]
 
         flow = solve_ivp(field, (0, times[-1]), x0, "DOP853", times, rtol=1e-12, atol=1e-14)
         errors.append(np.linalg.norm(path - flow.y.T[first:], axis=1).max())
@@ -290,6 +291,27 @@ def test_the_order_is_measured_once_the_memory_has_filled():
     measured = analysis.order(optimizer, smooth, refinements=3)
     assert measured.time == pytest.approx(738 * 0.0005)
     assert measured.pairwise[-1] == pytest.approx(2, abs=0.2)
+
+
+class OptimisticGradient(eqx.Module):
+    """x ← x - h (2 g - g₋), where g₋ is the gradient of the last step and at first 0."""
+
+    def __call__(self, h):
+        def update(g, last, _):
+            return jax.tree.map(lambda g, last: -h * (2 * g - last), g, last), g
+
+        return optax.GradientTransformation(lambda x: jax.tree.map(jnp.zeros_like, x), update)
+
+
+def test_a_memory_that_is_replaced_in_each_step_settles_in_one_step():
+    """x′ = -g + (h/2) H g follows optimistic gradient descent to O(h²), after its first step 2 h g."""
+    optimizer = made_of_optax(OptimisticGradient)
+    assert_follows(optimizer, -g, H @ g / 2)
+    modified = corrected(optimizer)
+    assert settling_time(modified) == pytest.approx(h)
+    measured = analysis.order(modified, smooth, refinements=4)
+    assert measured.expected == 2 and measured.verdict == "agrees"
+    assert measured.pairwise[-1] == pytest.approx(2, abs=0.05)
 
 
 def test_masks_are_kept():
