@@ -76,6 +76,15 @@ def shaped_for(optimizer, problem):
     return Problem(Column(problem.loss), problem.x0.reshape(-1, 1), name=problem.name)
 
 
+class Rounded(eqx.Module):
+    """A loss that computes in single precision, whatever the position is in."""
+
+    loss: eqx.Module
+
+    def __call__(self, x):
+        return self.loss(x.astype(jnp.float32)).astype(x.dtype)
+
+
 class Bowl(eqx.Module):
     """A quadratic with a term that couples the coordinates; it may be zero."""
 

@@ -16,6 +16,7 @@ from ..runs.integrate import finest_rtol, integrate
 from ..runs.iterate import iterate
 from ..runs.status import GAVE_UP
 from ..runs.trajectory import Trajectory
+from .round_off import iterate_twice, rounds_coarsely
 
 MAX_SOLVER_FRACTION = 1e-3  # of the largest error: the solver's error in a resolved comparison
 
@@ -26,11 +27,13 @@ class Comparison(eqx.Module):
     - `t`: the times, shape `(n+1,)`.
     - `error`: the distance of the two positions at these times, in the unit of x, shape `(n+1,)`;
       NaN from the time at which one of the runs failed.
-    - `solver_error`: an estimate of the error of the flow itself, shape `(n+1,)`.
+    - `solver_error`: an estimate of the error of the flow itself, shape `(n+1,)`: that of the
+      solver, and where the loss computes in a coarser dtype than the runs, that of its round-off.
     - `map`, `flow`: the two trajectories.
     - `optimizer`, `problem`: the optimizer and the problem that were run.
     - `largest`: the largest error.
-    - `resolved`: whether the solver's error is below a thousandth of the largest error.
+    - `resolved`: whether the solver's error is below a thousandth of the largest error. This does
+      not tell of a well of the loss that both the map and the solver step over.
     """
 
     t: Array
@@ -77,9 +80,13 @@ def compare(
     - `x0`, `throw`: as for `iterate`.
     - `solver`, `rtol`, `max_steps`: as for `integrate`.
 
+    How the error changes with h is asked of `order`, which also tells if the flow is not that of
+    the map.
+
     **Warns:** if the solver's error is still too large at the finest tolerance of the dtype, or
-    because the flow is too stiff for a finer one. In float32 it warns only if the solver's error
-    is more than a tenth of the largest error.
+    because the flow is too stiff for a finer one, or because the loss computes in a coarser dtype
+    than the runs. In float32 it warns only if the solver's error is more than a tenth of the
+    largest error.
 
     **Raises:** as `iterate` and `integrate` do.
 
@@ -127,8 +134,13 @@ def compare_with_map(
                 raise
             return failure.partial
 
+    round_off = jnp.zeros_like(map_run.t)
+    if rounds_coarsely(problem, map_run.t.dtype):
+        x, rounded = iterate_twice(optimizer, problem, steps, 1, x0=x0)
+        round_off = jnp.linalg.norm(x - rounded, axis=-1)
+
     def measure(flow, other):
-        error, solver_error = distance(map_run, flow), distance(other, flow)
+        error, solver_error = distance(map_run, flow), distance(other, flow) + round_off
         return Comparison(map_run.t, error, solver_error, map_run, flow, optimizer, problem)
 
     comparison, coarse = None, solve(rtol)
@@ -161,9 +173,13 @@ def _warn(comparison: Comparison) -> None:
     largest, double = comparison.largest, comparison.t.dtype == jnp.float64
     if not largest > 0 or (not double and solver_error <= largest / 10):
         return
-    fraction, remedy = "thousandth", "trust the error only where `solver_error` is small"
-    if not double:
-        fraction, remedy = "tenth", "use float64 (jax.config.update('jax_enable_x64', True))"
+    fraction = "thousandth" if double else "tenth"
+    if rounds_coarsely(comparison.problem, comparison.t.dtype):
+        remedy = f"the loss rounds to {comparison.problem.precision:.1g}; compute it in float64"
+    elif double:
+        remedy = "trust the error only where `solver_error` is small"
+    else:
+        remedy = "use float64 (jax.config.update('jax_enable_x64', True))"
     warnings.warn(
         f"the solver's own error, {float(solver_error):.1g}, is more than a {fraction} of the "
         f"largest error of {comparison.optimizer} on {comparison.problem.name}; {remedy}.",

@@ -18,7 +18,7 @@ from ..problems import Problem
 from ..runs.integrate import finest_rtol, integrate
 from ..runs.prepare import MAX_STEPS, flatten_loss
 from ..runs.status import GAVE_UP
-from .round_off import iterate_twice
+from .round_off import iterate_twice, rounds_coarsely
 from .slope import MIN_POINTS, Verdict, explain, find_window, fit_line, judge
 
 MAX_REFINEMENTS = 20  # the finest map then takes half a million times as many steps as the first
@@ -41,7 +41,8 @@ class Order(eqx.Module):
       changes" if the pairwise slopes of the fit do, and "no fit". A slope agrees with an order if
       it lies within 1/4, as orders are multiples of 1/2, or within five standard errors.
     - `meaning`: what it means that the slope differs, and what to do next; "" if it does not.
-    - `floor`: the round-off that the map accumulates at each h, shape `(refinements,)`.
+    - `floor`: the round-off that the map accumulates at each h, shape `(refinements,)`, with that
+      of a loss that computes in a coarser dtype than the map.
     - `solver_error`: an estimate of the error of the flow itself, the largest over all h.
     - `expected`: the order that the optimizer declares.
     - `time`: the length of the runs, in the unit of h.
@@ -156,7 +157,7 @@ def order(
     with np.errstate(divide="ignore", invalid="ignore"):
         pairwise = np.diff(np.log(error)) / np.diff(np.log(h))
     window = find_window(is_clear, pairwise)
-    reason, remedy = ("", "") if window else _why_no_fit(error, is_clear, str(dtype))
+    reason, remedy = ("", "") if window else _why_no_fit(error, is_clear, dtype, problem)
     inside = slice(window[0], window[1] + 1) if window else slice(0)
     slope, stderr = fit_line(np.log(h), np.log(error), inside) if window else (np.nan, np.nan)
     measured = Order(
@@ -262,7 +263,9 @@ def _largest(differences: Array) -> float:
     return float(jnp.linalg.norm(differences, axis=-1).max())
 
 
-def _why_no_fit(error: np.ndarray, is_clear: np.ndarray, dtype: str) -> tuple[str, str]:
+def _why_no_fit(
+    error: np.ndarray, is_clear: np.ndarray, dtype: Any, problem: Problem
+) -> tuple[str, str]:
     """The reason and a remedy."""
     infinite = int((~np.isfinite(error)).sum())
     if len(error) - infinite < MIN_POINTS:
@@ -272,6 +275,9 @@ def _why_no_fit(error: np.ndarray, is_clear: np.ndarray, dtype: str) -> tuple[st
         f"only {int(is_clear.sum())} of {len(error)} errors are clear of round-off and of the "
         f"solver's own error in {dtype}, which is too few"
     )
+    if rounds_coarsely(problem, dtype):
+        remedy = f"the loss rounds to {problem.precision:.1g}, so compute it in float64"
+        return reason, f"{remedy} or use a larger `learning_rate`"
     if dtype == "float64":
         return reason, "use a larger `learning_rate` or another start"
     double = "use float64 (jax.config.update('jax_enable_x64', True))"

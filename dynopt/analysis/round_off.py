@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from ..optimizers import AbstractOptimizer
@@ -21,40 +22,67 @@ def iterate_twice(
     """The positions of the map after every `every` steps, without and with one more rounding.
 
     The second run rounds once more in every step. In exact arithmetic the two runs are equal, so
-    their difference is round-off. One compilation serves all values of `every`.
+    their difference is round-off. If the loss rounds more coarsely than the run, by its own
+    `precision`, the second run also takes each gradient at a position that is rounded so coarsely.
+    One compilation serves all values of `every`.
     """
     fitted, start, *_ = prepare_run(optimizer, problem, x0)
-    return _run_both(fitted, problem.loss, start, saves, jnp.asarray(every))
+    coarse = problem.precision if rounds_coarsely(problem, jnp.result_type(fitted.h)) else None
+    return _run_both(fitted, problem.loss, start, saves, jnp.asarray(every), coarse)
+
+
+def rounds_coarsely(problem: Problem, dtype: Any) -> bool:
+    """Whether the loss computes in a coarser dtype than a run of this one."""
+    return bool(problem.precision > jnp.finfo(dtype).eps)
 
 
 @eqx.filter_jit
 def _run_both(
-    optimizer: AbstractOptimizer, loss: Callable, start: PyTree, saves: int, every: Array
+    optimizer: AbstractOptimizer,
+    loss: Callable,
+    start: PyTree,
+    saves: int,
+    every: Array,
+    coarse: float | None,
 ) -> Array:
     dtype = jnp.result_type(optimizer.h)
 
-    def run(size):
-        return run_map(_Rounded(optimizer, size), loss, start, saves + 1, every)[1].x
+    def run(sizes):
+        return run_map(_Rounded(optimizer, *sizes), loss, start, saves + 1, every)[1].x
 
-    return jax.vmap(run)(jnp.array([0, jnp.finfo(dtype).eps], dtype))
+    sizes = [jnp.array([0, jnp.finfo(dtype).eps], dtype)]
+    if coarse is not None:
+        sizes.append(jnp.array([0, coarse], dtype))
+    return jax.vmap(run)(sizes)
 
 
 class _Rounded(AbstractDerived):
-    """An optimizer whose position is off by up to `size` times itself after each step."""
+    """An optimizer whose position is off by up to `size` times itself after each step.
+
+    - `coarse`: by how much of itself, in every coordinate, the position is off at which a gradient
+      is taken; None if it is not off.
+    """
 
     optimizer: AbstractOptimizer
     size: Array
+    coarse: Array | None
 
-    def __init__(self, optimizer, size):
-        self.optimizer, self.size = optimizer, size
+    def __init__(self, optimizer, size, coarse=None):
+        self.optimizer, self.size, self.coarse = optimizer, size, coarse
 
     def vector_field(self, t, y, grad):
         return self.optimizer.vector_field(t, y, grad)
 
     def step(self, t, y, grad):
+        if self.coarse is not None:
+            signs = jnp.sign(_hash(0.0, y.x))
+            grad = grad.taken_at(lambda x: x * (1 + self.coarse * signs))
         y = self.optimizer.step(t, y, grad)
-        # This hash, known from shaders, gives numbers without a pattern and without a seed.
-        angle = 12.9898 * (t / self.h) + 78.233 * jnp.arange(y.x.size, dtype=y.x.dtype)
-        hashed = 43758.5453 * jnp.sin(angle)
-        noise = 2 * (hashed - jnp.floor(hashed)) - 1
-        return y._replace(x=y.x + self.size * y.x * noise)
+        return y._replace(x=y.x + self.size * y.x * _hash(t / self.h, y.x))
+
+
+def _hash(k: ArrayLike, x: Array) -> Array:
+    """Numbers from -1 to 1 without a pattern and without a seed; the hash is known from shaders."""
+    angle = 12.9898 * k + 78.233 * jnp.arange(x.size, dtype=x.dtype)
+    hashed = 43758.5453 * jnp.sin(angle)
+    return 2 * (hashed - jnp.floor(hashed)) - 1

@@ -39,6 +39,13 @@ class BatchGradient:
         transformed_part = part and (lambda x, i, k: transform(part(x, i, k), x))
         return BatchGradient(lambda x: transform(self.full(x), x), transformed_part, additive=False)
 
+    def taken_at(self, move: Callable[[Array], Array]) -> "BatchGradient":
+        """Every gradient, and the loss, at move(x) in place of x."""
+        part: Any = self.part
+        moved_part = part and (lambda x, i, k: part(move(x), i, k))
+        loss = self.loss and (lambda x: self.loss(move(x)))  # pyright: ignore
+        return BatchGradient(lambda x: self.full(move(x)), moved_part, self.additive, loss)
+
 
 def frozen_gradient(grad: Callable[[Array], Array], x: Array) -> BatchGradient:
     """The gradient that is everywhere the one at x, which is that of a linear loss."""

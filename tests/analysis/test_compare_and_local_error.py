@@ -6,6 +6,7 @@ import sys
 import warnings
 from functools import partial
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from every_optimizer import smooth_optimizers
 from jax.flatten_util import ravel_pytree
-from losses import mixture, shaped_for
+from losses import Rounded, mixture, polynomial, shaped_for
 
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, analysis, iterate, problems
 from dynopt.analysis.compare import distance
@@ -24,6 +25,8 @@ STEPS = 50
 bowl = mixture("bowl", [1.0, -1.0])
 rosenbrock = mixture("rosenbrock", problems.rosenbrock().x0)
 single = Problem(bowl.loss, np.array([1.0, -1.0], np.float32), name="single")
+coarse = Problem(Rounded(bowl.loss), [1.0, -1.0], name="coarse")
+stiff = polynomial("stiff", [1.0, 1.0])
 line = Problem(lambda x: jnp.sum(x**2) / 2, [1.0], name="line")
 FIRST = ("sgd", "momentum", "rmsprop", "adam")
 warm = smooth_optimizers(0.01, FIRST)
@@ -104,6 +107,50 @@ def velocity(optimizer, loss, start, t, flat):
     x, _, grad = flatten_loss(loss, start)
     _, unravel = ravel_pytree(optimizer.init_flow(x, grad))
     return jnp.concatenate(optimizer.vector_field(t, unravel(flat), grad))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "problem", "curvatures", "options"),
+    [
+        (SGD(0.05), bowl, [1.0, 4.0], {}),
+        (SGD(0.05), bowl, [1.0, 4.0], {"rtol": 1e-2}),
+        (Momentum(0.01), bowl, None, {}),
+        (SGD(1.9e-6), stiff, [1e6, 1.0], {"solver": diffrax.Kvaerno5()}),
+    ],
+    ids=["gradient descent", "loose", "momentum", "stiff"],
+)
+def test_the_estimate_of_the_solvers_error_is_above_the_true_one_by_at_most_a_thousand(
+    optimizer, problem, curvatures, options
+):
+    """It is the error of the solution at a tolerance that is a hundred times as coarse.
+
+    On the curvature 10⁶ Kvaerno5 errs by 30 times its tolerance or more, and the estimate sees it.
+    """
+    comparison = analysis.compare(optimizer, problem, STEPS, **options)
+    if curvatures is None:
+        quadratic, x0 = problems.quadratic([1.0, 4.0]).loss, problem.start()
+        exact = jax.vmap(lambda t: quadratic.oscillator(t, x0, optimizer.friction))(comparison.t)
+    else:
+        exact = problem.x0 * np.exp(-np.outer(comparison.t, curvatures))
+    true = np.linalg.norm(comparison.flow.x - exact, axis=1).max()
+    estimate = comparison.solver_error.max()
+    assert true < estimate < 1000 * true
+    if "solver" in options:
+        assert true > 30 * comparison.flow.stats["rtol"] and comparison.resolved
+
+
+def test_a_loss_in_single_precision_is_not_called_resolved_below_its_round_off():
+    """In double precision the largest error is h t |H g|/2 = 4.008e-12 to first order in h."""
+    with pytest.warns(UserWarning, match="a thousandth .* the loss rounds to 1e-07; compute it in"):
+        tiny = analysis.compare(SGD(1e-7), coarse, STEPS)
+    true = (STEPS * 1e-7 * 1e-7 / 2) * np.linalg.norm([1.0, 16.0])
+    wrong = abs(tiny.largest - true)
+    assert not tiny.resolved and wrong < tiny.solver_error.max() < 100 * wrong
+    large = analysis.compare(SGD(1e-2), coarse, STEPS)
+    assert large.resolved
+    np.testing.assert_allclose(
+        large.error, analysis.compare(SGD(1e-2), bowl, STEPS).error, atol=1e-3 * large.largest
+    )
 
 
 def test_a_loose_tolerance_is_tightened_until_the_error_is_resolved():
