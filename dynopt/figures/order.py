@@ -199,7 +199,7 @@ def _comment(power: str, members: list[Order]) -> str:
     """The declared order where it differs, what the fit says about it, and a memory from 0."""
     declared = sorted({power_of_h(order.expected) for order in members} - {power})
     verdicts = {order.verdict for order in members}
-    orders = join_words([f"O({other})" for other in declared])
+    orders = " and ".join(f"O({other})" for other in declared)
     if "differs" in verdicts:
         comment = f"declared {orders}"
     elif "still changes" in verdicts:
