@@ -4,10 +4,17 @@
   sealed; `check.seal` makes a seal for an exercise of your own.
 - `conventions`: where dynopt, optax, PyTorch and papers use other letters for the same thing, or
   the same letter for other things.
-- `bound`, `precision`, `steepest`: measurements and figures that only one notebook needs.
+- `adam_steps`, `bound`, `precision`, `steepest`: measurements and figures that only one notebook
+  needs.
 
 The notebooks lie in the folder `notebooks/` of the repository.
 """
 
-from . import bound as bound, check as check, precision as precision, steepest as steepest
+from . import (
+    adam_steps as adam_steps,
+    bound as bound,
+    check as check,
+    precision as precision,
+    steepest as steepest,
+)
 from .conventions import conventions as conventions

@@ -3,18 +3,23 @@
 Each exercise has a name such as "01-a". The file `exercises/01.toml` holds what belongs to it: the
 check that it calls, the sealed answer, a hint, and the sealed answers of typical mistakes with a
 hint for each. A right answer prints a tick, and a wrong answer raises an error that ends in a hint.
-A check needs no account and no network, and the files show no answer.
+Where the answer is a function, an optimizer or a measurement, the check runs it itself. A check
+needs no account and no network, and the files show no answer.
 
 Lecturers need no file for their own exercises: they pass the seal and the hint.
 
->>> my_seal = seal("mine", 0.5, relative=0.01)
->>> close("mine", 0.502, seal=my_seal, hint="Halve it.")
-✓ mine: 0.502
->>> close("mine", 0.6, seal=my_seal, hint="Halve it.")
+>>> half = seal("own", 0.5, relative=0.01)
+>>> close("own", 0.502, seal=half, hint="Halve it.")
+✓ own: 0.502
+>>> close("own", 0.6, seal=half, hint="Halve it.")
 Traceback (most recent call last):
-dynopt.course.check.WrongAnswer: mine: 0.6 is not the right answer. Halve it.
+dynopt.course.check.WrongAnswer: own: 0.6 is not the right answer, asked within 1 %. Halve it.
+>>> close("own", 0.51, seal=half, hint="Halve it.")
+Traceback (most recent call last):
+dynopt.course.check.WrongAnswer: own: 0.51 is close: within 3 %, asked within 1 %. Give more digits.
 """
 
+import textwrap
 import tomllib
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -23,23 +28,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..analysis import Order
 from ..checks import number
 from ..errors import DynoptError, InvalidType, InvalidValue, unknown_name
 from . import seals
 
-__all__ = [
-    "NoAnswer",
-    "Unanswered",
-    "WrongAnswer",
-    "below",
-    "close",
-    "not_invariant",
-    "seal",
-    "slope",
-]
+__all__ = ["NoAnswer", "Unanswered", "WrongAnswer", "below", "close", "prediction", "seal", "slope"]
 FOLDER = files("dynopt.course") / "exercises"
 CHECKS_WITH_SEAL = ("close", "slope")
-INVARIANCE_TOLERANCE = 1e-6  # a smaller relative change does not count as a change
+LETTERS = "ABC"  # of the answers to the question that each notebook begins with
 
 
 class _ShownInNotebooks:
@@ -86,134 +83,163 @@ class Exercise(NamedTuple):
 
     def compare_with_seal(self, shown: str, answer: Sequence[float]) -> None:
         """Print a tick for the sealed answer, or raise `WrongAnswer` with the hint that fits."""
-        if not seals.matches(self.seal, self.name, answer):
-            hints = [hint for seal, hint in self.mistakes if seals.matches(seal, self.name, answer)]
-            raise self.wrong_answer(f"{shown} is not the right answer.", *hints[:1])
-        _print_tick(self.name, shown)
+        if seals.matches(self.seal, self.name, answer):
+            return _print_tick(self.name, shown)
+        asked = f"asked within {_tolerance_in_words(self.seal)}"
+        for mistake, hint in self.mistakes:
+            if seals.matches(mistake, self.name, answer):
+                raise self.wrong_answer(f"{shown} is not the right answer, {asked}.", hint)
+        if seals.is_near(self.seal, self.name, answer):
+            near = _tolerance_in_words(self.seal, seals.NEAR)
+            raise self.wrong_answer(
+                f"{shown} is close: within {near}, {asked}.", "Give more digits."
+            )
+        raise self.wrong_answer(f"{shown} is not the right answer, {asked}.")
 
 
-def close(name: str, answer: Any, *, seal: str = "", hint: str = "") -> None:
-    """Check a number, or a row of numbers, against the sealed ones.
+def close(name: str, answer: Any, *at: Any, seal: str = "", hint: str = "") -> None:
+    """Check numbers, or a function that computes them, against the sealed ones.
 
     - `name`: the name of the exercise, such as "01-a".
-    - `answer`: a number, or a list or an array of numbers.
+    - `answer`: a number, or a list or an array of numbers. If `at` is given, a function of one
+      argument that returns such.
+    - `at`: the arguments at which the check calls the function; all its numbers make one row.
     - `seal`, `hint`: for your own exercise; by default those of the course.
 
-    **Raises:** `WrongAnswer`; `Unanswered` for `...`; `NoAnswer` for an answer that is no number;
-    `UnknownName` for an unknown exercise; `InvalidValue` for text that is no seal, for a hint
-    without a seal, and for an exercise that calls another check.
+    A wrong answer within three tolerances of the right one is called close.
+
+    **Raises:** `WrongAnswer`; `Unanswered` for `...`; `NoAnswer` for an answer that is no number,
+    or no function where the check calls one; `UnknownName` for an unknown exercise; `InvalidValue`
+    for text that is no seal, for a hint without a seal, and for an exercise that calls another
+    check. An error inside of the function is raised as it is.
+
+    >>> two_values = seal("square", [4.0, 9.0], relative=0.01)
+    >>> close("square", lambda x: x**2, 2.0, 3.0, seal=two_values)
+    ✓ square: (4, 9)
     """
     exercise = _find_exercise(name, "close", seal, hint, answer)
-    values = _as_numbers(name, answer, "answer")
-    exercise.compare_with_seal(_format_values(values), values)
+    exercise.compare_with_seal(*evaluate(name, answer, *at))
 
 
-def slope(name: str, h: Any, error: Any, *, seal: str = "", hint: str = "") -> None:
+def evaluate(name: str, answer: Any, *at: Any) -> tuple[str, list[float]]:
+    """The text that shows an answer of `close`, and the row of its numbers."""
+    if at and not callable(answer):
+        raise NoAnswer(
+            f"{name}: the check calls your function itself, and got {_in_short(answer)} in its "
+            "place; pass the function, without parentheses."
+        )
+    results = [answer(argument) for argument in at] if at else [answer]
+    what = "the result of your function" if at else "`answer`"
+    values = [value for result in results for value in _as_numbers(name, result, what)]
+    return _format_values(values), values
+
+
+def slope(name: str, measured: Any, at: Any = None, *, seal: str = "", hint: str = "") -> None:
     """Check a measured order: the slope of log(error) against log(h), fitted by least squares.
 
-    - `name`, `seal`, `hint`: as in `close`.
-    - `h`: at least three different time steps.
-    - `error`: as many errors.
+    Rows of numbers are not accepted, since any row has a slope.
 
-    **Raises:** as `close`; `InvalidValue` for fewer than three points, and for numbers that are not
-    positive and finite.
+    - `name`, `hint`: as in `close`.
+    - `measured`: a result of `dynopt.analysis.order`, or a function that returns the error of a
+      time step h.
+    - `at`: for a result, its points to which the slope is fitted, such as `slice(0, 3)` or
+      `[0, 1, 2]`, by default all; for a function, the time steps at which the check calls it.
+    - `seal`: of two numbers, the slope and the natural logarithm of the error at the last time
+      step of the result, or at the last of `at`.
+
+    **Raises:** as `close`; `InvalidValue` for fewer than three different points, and for errors
+    that are not positive and finite.
+
+    >>> quadratic = seal("mine", [2.0, -6.9], absolute=0.1)
+    >>> slope("mine", lambda h: 10 * h**2, [0.04, 0.02, 0.01], seal=quadratic)
+    ✓ mine: a slope of 2 (last error 0.001)
     """
-    exercise = _find_exercise(name, "slope", seal, hint, h, error)
-    h, error = (
-        np.array(_as_numbers(name, h, "h")),
-        np.array(_as_numbers(name, error, "error")),
-    )
+    exercise = _find_exercise(name, "slope", seal, hint, measured, at)
+    exercise.compare_with_seal(*fit(name, measured, at))
+
+
+def fit(name: str, measured: Any, at: Any = None) -> tuple[str, list[float]]:
+    """The text that shows an answer of `slope`, its slope, and the logarithm of its last error."""
+    if isinstance(measured, Order):
+        points = _choose_points(name, at, len(measured.h))
+        h, error, last = measured.h[points], measured.error[points], float(measured.error[-1])
+    elif callable(measured) and at is not None:
+        h = np.array(_as_numbers(name, at, "`at`"))
+        results = [measured(time_step) for time_step in at]
+        error = np.array([v for e in results for v in _as_numbers(name, e, "the error")])
+        last = float(error[-1]) if error.size else np.nan
+    else:
+        raise NoAnswer(
+            f"{name}: a slope is fitted to a result of analysis.order, or to a function that gives "
+            f"the error of a time step, got {_in_short(measured)}; pass one of the two."
+        )
     different = len(np.unique(h))
     if h.shape != error.shape or different < 3:
         raise InvalidValue(
-            "a slope needs at least three different time steps `h` and as many errors, got "
-            f"{different} different time steps and {len(error)} errors; pass more."
+            "a slope needs at least three different time steps `h`, and one error for each, got "
+            f"{different} different time steps and {len(error)} errors; choose more points."
         )
     if not all((np.isfinite(values) & (values > 0)).all() for values in (h, error)):
         raise InvalidValue(
-            "a slope is fitted to logarithms, and some `h` or `error` is not positive and finite; "
-            "leave those out."
+            "a slope is fitted to logarithms, and some `h` or error is not positive and finite; "
+            "choose other time steps."
         )
     fitted = float(np.polyfit(np.log(h), np.log(error), 1)[0])
-    exercise.compare_with_seal(f"a slope of {fitted:.3g}", [fitted])
+    return f"a slope of {fitted:.3g} (last error {last:.2g})", [fitted, float(np.log(last))]
 
 
-def below(name: str, smaller: Any, larger: Any, *, seal: str = "", hint: str = "") -> None:
-    """Check a bound: that each number is smaller than its bound, or equal to it.
-
-    With a seal, the largest ratio smaller / larger must also be the sealed number, so that a
-    looser bound does not pass.
-
-    - `name`, `seal`, `hint`: as in `close`; the seal may be left out.
-    - `smaller`: a number, or a row of numbers.
-    - `larger`: one bound for all of them, or as many bounds.
-
-    **Raises:** as `close`; the message says at which index the bound fails first. `InvalidValue`
-    for rows of different lengths and for empty ones.
-    """
-    exercise = _find_exercise(name, "below", seal, hint, smaller, larger)
-    low = np.array(_as_numbers(name, smaller, "smaller"))
-    high = np.array(_as_numbers(name, larger, "larger"))
-    if len(low) != len(high) and 1 not in (len(low), len(high)):
-        raise InvalidValue(
-            f"there are {len(low)} numbers and {len(high)} bounds; pass as many bounds as numbers, "
-            "or one bound for all."
-        )
-    if not low.size or not high.size:
-        raise InvalidValue("there are no numbers to compare; pass rows that are not empty.")
-    low, high = np.broadcast_arrays(low, high)
-    failures = np.flatnonzero(~(low <= high))
-    if failures.size:
-        first = failures[0]
-        where = f"at index {first}, " * (low.size > 1)
-        order = " Are the two in this order, the smaller first?" * bool((low > high).all())
-        raise exercise.wrong_answer(
-            f"{where}{low[first]:.4g} is not below {high[first]:.4g}.{order}"
-        )
-    if exercise.seal:
-        ratio = float(np.divide(low, high, out=np.zeros(low.size), where=high > 0).max())
-        exercise.compare_with_seal(f"a largest ratio of {ratio:.3g} to the bound", [ratio])
-    else:
-        _print_tick(name, f"{low.size} below")
-
-
-def not_invariant(name: str, f: Callable, transform: Callable, at: Any, *, hint: str = "") -> None:
-    """Check that a transformation changes f: that f(transform(at)) differs from f(at).
-
-    The largest change of a number of f must be more than 1e-6 of its largest number.
+def below(name: str, measure: Callable, answer: Any, bound: float | int, *, hint: str = "") -> None:
+    """Check a bound on what a function measures of the answer: measure(answer) <= bound.
 
     - `name`, `hint`: as in `close`.
-    - `f`: a function that returns a number, or a row of numbers.
-    - `transform`: a function of the argument of f.
-    - `at`: the argument of f at which the two are compared.
+    - `measure`: the function. Its name stands in the message.
+    - `answer`: the argument of the function, such as an optimizer or a step that you have written.
+    - `bound`: the largest number allowed.
 
-    **Raises:** as `close`; `InvalidType` if `f` or `transform` is no function; `InvalidValue` if
-    the two results of f have different lengths.
+    **Raises:** as `close`, and what `measure` raises if it cannot measure the answer.
+
+    >>> below("mine", len, [1, 2], 3, hint="Leave one out.")
+    ✓ mine: len 2
     """
-    exercise = _find_exercise(name, "not_invariant", "", hint, f, transform, at)
-    for argument, function in (("f", f), ("transform", transform)):
-        if not callable(function):
-            raise InvalidType(
-                f"`{argument}` must be a function, got {function!r}; pass lambda x: 2 * x, for "
-                "example."
-            )
-    transformed = transform(at)
-    results = [] if _has_placeholder(transformed) else [f(at), f(transformed)]
-    if not results or any(map(_has_placeholder, results)):
+    exercise = _find_exercise(name, "below", "", hint, answer)
+    result = measure(answer)
+    if _has_placeholder(result):
         raise _unanswered(name)
-    before, after = (np.array(_as_numbers(name, values, "f")) for values in results)
-    if before.shape != after.shape:
-        raise InvalidValue(
-            f"f returns {before.size} numbers at first and {after.size} after the transformation; "
-            "let it return as many both times."
+    (value,) = _as_numbers(name, result, f"`{measure.__name__}`")
+    if not value <= bound:
+        raise exercise.wrong_answer(
+            f"{measure.__name__} is {value:.2g}, and the exercise asks for at most {bound:.2g}."
         )
-    if not (np.isfinite(before).all() and np.isfinite(after).all()):
-        raise exercise.wrong_answer("f returns a number that is not finite.")
-    size = np.abs(before).max(initial=0) or 1
-    change = float(np.abs(after - before).max(initial=0) / size)
-    if not change > INVARIANCE_TOLERANCE:
-        raise exercise.wrong_answer("f does not change under the transformation.")
-    _print_tick(name, f"relative change {change:.3g}")
+    _print_tick(name, f"{measure.__name__} {value:.2g}")
+
+
+def prediction(chapter: str, guess: Any) -> None:
+    """Print what came out, beside what you predicted, and why another answer is tempting.
+
+    It never raises: an open prediction (`...`) is told the answer alone.
+
+    - `chapter`: the number of the notebook, such as "01".
+    - `guess`: "A", "B" or "C", or `...`.
+
+    >>> prediction("01", "none of them")
+    'none of them' is none of A, B and C. It is B. Each step errs a quarter as much, and there are
+    twice as many steps.
+    """
+    entry = _read(chapter)["prediction"]
+    (right,) = [
+        letter
+        for i, letter in enumerate(LETTERS)
+        if seals.matches(entry["seal"], f"{chapter} prediction", [float(i)])
+    ]
+    letter = guess.strip().upper() if isinstance(guess, str) else ""
+    if letter == right:
+        begin = f"✓ You said {right}, and it is {right}"
+    elif letter and letter in LETTERS:
+        begin = f"You said {letter}; it is {right}"
+    else:
+        no_letter = "" if guess is ... else f"{_in_short(guess)} is none of A, B and C. "
+        begin = f"{no_letter}It is {right}"
+    print(textwrap.fill(f"{begin}. {entry[letter if letter in entry else right]}", 96))
 
 
 def seal(
@@ -229,7 +255,7 @@ def seal(
     relative and positive if it is absolute, and unless all numbers are finite, and none is 0 with a
     relative tolerance; `NoAnswer` for an answer that is no number.
     """
-    values = _as_numbers(name, answer, "answer")
+    values = _as_numbers(name, answer, "`answer`")
     tolerance = relative if absolute is None else absolute
     if tolerance is None or None not in (relative, absolute):
         raise InvalidValue(
@@ -254,7 +280,6 @@ def seal(
 @cache
 def exercises(chapter: str) -> dict[str, Exercise]:
     """All exercises of one notebook, by their names; the chapter is a number such as "01"."""
-    table = tomllib.loads((FOLDER / f"{chapter}.toml").read_text("utf-8"))
     return {
         name: Exercise(
             name,
@@ -263,13 +288,19 @@ def exercises(chapter: str) -> dict[str, Exercise]:
             entry["hint"],
             [(mistake["seal"], mistake["hint"]) for mistake in entry.get("mistakes", [])],
         )
-        for name, entry in table.items()
+        for name, entry in _read(chapter).items()
+        if name != "prediction"
     }
 
 
 def chapters() -> list[str]:
     """The numbers of the notebooks that have exercises."""
     return sorted(path.name.removesuffix(".toml") for path in FOLDER.iterdir())
+
+
+@cache
+def _read(chapter: str) -> dict[str, Any]:
+    return tomllib.loads((FOLDER / f"{chapter}.toml").read_text("utf-8"))
 
 
 def _find_exercise(name: str, check: str, seal: str, hint: str, *answers: Any) -> Exercise:
@@ -303,6 +334,17 @@ def _course_exercise(name: str) -> Exercise:
     return table[name]
 
 
+def _choose_points(name: str, at: Any, total: int) -> np.ndarray:
+    """The numbers of the chosen points, out of as many as there are."""
+    try:
+        return np.arange(total)[slice(None) if at is None else at]
+    except (IndexError, TypeError, ValueError):
+        raise NoAnswer(
+            f"{name}: the points are chosen by their numbers 0 to {total - 1}, got "
+            f"{_in_short(at)}; pass slice(0, 3) or [0, 1, 2], for example."
+        ) from None
+
+
 def _has_placeholder(answer: Any) -> bool:
     return answer is ... or (
         isinstance(answer, list | tuple) and any(map(_has_placeholder, answer))
@@ -313,19 +355,30 @@ def _unanswered(name: str) -> Unanswered:
     return Unanswered(f"{name} waits for your answer: put it in place of the dots.")
 
 
-def _as_numbers(name: str, answer: Any, argument: str) -> list[float]:
+def _as_numbers(name: str, answer: Any, what: str) -> list[float]:
     """A number as a list of one, and an array of any shape as a list of all its numbers."""
+    if _has_placeholder(answer):
+        raise _unanswered(name)
     try:
-        if answer is None or np.asarray(answer).dtype.kind in "cSU":
+        if answer is None or np.asarray(answer).dtype.kind in "bcSU":
             raise TypeError
         return [float(value) for value in np.ravel(np.asarray(answer, float))]
     except (TypeError, ValueError):
-        is_row = isinstance(answer, list | tuple | np.ndarray)
-        text = type(answer).__name__ if is_row else repr(answer)
         raise NoAnswer(
-            f"{name}: `{argument}` must be a number, or a row of them, got {text}; pass 0.5, for "
-            "example."
+            f"{name}: {what} must be a number, or a row of them, got {_in_short(answer)}; write a "
+            "number such as 12.34 without quotes."
         ) from None
+
+
+def _in_short(answer: Any) -> str:
+    is_long = callable(answer) or isinstance(answer, list | tuple) or len(repr(answer)) > 40
+    return f"the type {type(answer).__name__}" if is_long else repr(answer)
+
+
+def _tolerance_in_words(seal: str, times: int = 1) -> str:
+    kind, tolerance, *_ = seal.split()
+    size = times * float(tolerance)
+    return f"{100 * size:.3g} %" if kind == "relative" else f"{size:.3g}"
 
 
 def _format_values(values: Sequence[float]) -> str:

@@ -14,9 +14,10 @@ SOLUTIONS = {
         lambda: (time(450),),
         [
             (450, "is the number of steps"),
-            (time(200), "after the 200 steps of the picture"),
+            (0.02, "the time of one step"),
             (450 / 0.02, "do not divide"),
         ],
+        exact=9.0,
         absolute=0.4,
     )
 }

@@ -34,11 +34,21 @@ def steps(optimizer) -> int:
     return int((loss < 1e-4 * loss[0]).argmax())
 
 
+def steps_in_numpy(rate: float, momentum: float = 0.0) -> int:
+    """Until f(x) = x²/4 has fallen to a ten-thousandth, that is, x to a hundredth."""
+    x, p, k = 1.0, 0.0, 0
+    while x**2 >= 1e-4:
+        p = momentum * p - rate * x / 2
+        x, k = x + p, k + 1
+    return k
+
+
 def quotients() -> list[float]:
     slow, heavy, fast = map(steps, (SGD(0.001), Momentum(0.001, 0.9), SGD(0.01)))
     return [slow / heavy, fast / heavy]
 
 
+PREDICTION = "B"
 SOLUTIONS = {
     "05-a": Solution(
         lambda: (speed(0.95),),
@@ -47,11 +57,13 @@ SOLUTIONS = {
             (19.0, "begins with 1"),
             (10.0, "μ = 0.9"),
         ],
+        exact=20.0,
         relative=0.01,
     ),
     "05-b": Solution(
         lambda: (critical_friction(9.0),),
         [(3.0, "without friction"), (36.0, "the square of"), (18.0, "not with the curvature")],
+        exact=6.0,
         relative=0.02,
     ),
     "05-c": Solution(
@@ -61,6 +73,7 @@ SOLUTIONS = {
             ([0.1, 1.0], "not the other way round"),
             ([10.0, 10.0], "a tenth of the steps"),
         ],
+        exact=[steps_in_numpy(rate) / steps_in_numpy(1e-3, 0.9) for rate in (1e-3, 1e-2)],
         relative=0.1,
     ),
 }

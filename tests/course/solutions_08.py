@@ -1,6 +1,5 @@
 """08 · Adam, line by line."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -41,45 +40,28 @@ def counted_from_zero(k, x, m, v, g):
     return x - RATE * (m / (1 - B1 ** (k + 1))) / (jnp.sqrt(v / (1 - B2 ** (k + 1))) + 1e-8), m, v
 
 
-def difference(step) -> list[float]:
-    grad, x = jax.grad(BOWL.loss), jnp.array(BOWL.x0)
-    y, state, differences = (x, jnp.zeros(2), jnp.zeros(2)), optax.adam(RATE).init(x), []
-    for k in range(1, 101):
-        update, state = optax.adam(RATE).update(grad(x), state, x)
-        x, y = optax.apply_updates(x, update), step(k, *y, grad(y[0]))
-        differences.append(float(jnp.abs(x - y[0]).max()))
-    return differences
-
-
-def agreement(optimizer) -> float:
-    run = iterate(optimizer, BOWL, 200)
-    steps, signs = jnp.diff(run.x, axis=0), -jnp.sign(jax.vmap(jax.grad(BOWL.loss))(run.x[:-1]))
-    cosine = (
-        (steps * signs).sum(1) / jnp.linalg.norm(steps, axis=1) / jnp.linalg.norm(signs, axis=1)
-    )
-    return float(cosine.mean())
-
-
+PREDICTION = "C"
 SOLUTIONS = {
     "08-a": Solution(
         lambda: (first_step(0.8, 0.99),),
         [(1.0, "with both corrections"), (20.0, "by the root of v"), (0.5, "upside down")],
+        exact=(1 - 0.8) / (1 - 0.99) ** 0.5,
         relative=0.01,
     ),
     "08-b": Solution(
-        lambda: (difference(step), 0.0),
+        lambda: (step,),
         [
-            (lambda: (difference(uncorrected), 0.0), "compute the powers"),
-            (lambda: (difference(inside_the_root), 0.0), "the whole quotient by η last"),
-            (lambda: (difference(counted_from_zero), 0.0), "begin with k = 1"),
+            (uncorrected, "compute the powers"),
+            (inside_the_root, "the whole quotient by η last"),
+            (counted_from_zero, "begin with k = 1"),
         ],
     ),
     "08-c": Solution(
-        lambda: (0.99, agreement(Adam(0.1, b1=0.0, b2=0.0))),
+        lambda: (Adam(0.1, b1=0.0, b2=0.0),),
         [
-            (lambda: (0.99, agreement(Adam(0.1))), "its memory must be short"),
-            (lambda: (0.99, agreement(Adam(0.1, b1=0.0))), "points along earlier gradients"),
-            (lambda: (0.99, agreement(Adam(1.0, b2=0.0))), "the gradient must not turn"),
+            (Adam(0.1), "its memory must be short"),
+            (Adam(0.1, b1=0.0), "points along earlier gradients"),
+            (Adam(1.0, b2=0.0), "the gradient must not turn"),
         ],
     ),
 }

@@ -1,4 +1,4 @@
-"""13 · Why the gradient at all. The right answers come from searches, not from the formulas."""
+"""13 · Why the gradient at all. The right answers come from searches, the exact ones from the formulas."""
 
 import itertools
 
@@ -33,6 +33,9 @@ def ellipse():
     return d[np.argmin(d @ SLOPE)]
 
 
+U, _, VT = np.linalg.svd(G)
+NEWTON = np.linalg.solve(A, SLOPE)
+PREDICTION = "B"
 SOLUTIONS = {
     "13-a": Solution(
         lambda: (corners(),),
@@ -41,6 +44,7 @@ SOLUTIONS = {
             (-7.0, "in the Euclidean norm"),
             (-6.0, "all coordinates contribute"),
         ],
+        exact=-11.0,
         relative=0.01,
     ),
     "13-b": Solution(
@@ -50,15 +54,17 @@ SOLUTIONS = {
             (steepest.measure(G).direction, "the ratios of the singular values"),
             (steepest.measure(G, "max").direction, "max-norm of the entries"),
         ],
+        exact=-U @ VT,
         absolute=0.01,
     ),
     "13-c": Solution(
         lambda: (ellipse(),),
         [
-            (-np.linalg.solve(A, SLOPE), "its length in the norm of A"),
+            (-NEWTON, "its length in the norm of A"),
             (-SLOPE / np.sqrt(SLOPE @ A @ SLOPE), "another direction"),
-            (np.linalg.solve(A, SLOPE) / np.sqrt(SLOPE @ np.linalg.solve(A, SLOPE)), "uphill"),
+            (NEWTON / np.sqrt(SLOPE @ NEWTON), "uphill"),
         ],
+        exact=-NEWTON / np.sqrt(SLOPE @ NEWTON),
         absolute=0.005,
     ),
 }

@@ -3,11 +3,13 @@
 import math
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynopt.course import check
+from dynopt import SGD, Adam, analysis, problems
+from dynopt.course import adam_steps, check
 from dynopt.errors import DynoptError, InvalidType, InvalidValue, UnknownName
 
 MY_SEAL = check.seal("mine", 0.5, relative=0.02)
@@ -66,85 +68,134 @@ def test_a_seal_does_not_show_the_answer():
     assert len(phases) <= 2  # one, or two neighbours by rounding
 
 
+@pytest.mark.parametrize("kind, tolerance", [("relative", 0.05), ("absolute", 0.3)])
+@pytest.mark.parametrize("value", [0.7, -3.0])
+def test_an_answer_within_three_tolerances_is_called_close(value, kind, tolerance):
+    width = tolerance * (abs(value) if kind == "relative" else 1)
+    seal = check.seal("x", [value, 5.0], **{kind: tolerance})
+    words = "15 %, asked within 5 %" if kind == "relative" else "0.9, asked within 0.3"
+    for fraction in (-2.8, -1.1, 1.1, 2.9):
+        with pytest.raises(check.WrongAnswer, match=f"is close: within {words}. Give more digits."):
+            check.close("x", [value + fraction * width, 5.0], seal=seal, hint="No.")
+    for fraction in (-3.1, 3.1):
+        with pytest.raises(check.WrongAnswer, match="is not the right answer, asked within .*No."):
+            check.close("x", [value + fraction * width, 5.0], seal=seal, hint="No.")
+
+
+def test_no_answer_is_close_with_a_wide_tolerance():
+    seal = check.seal("x", 1.0, relative=0.1)
+    with pytest.raises(check.WrongAnswer, match="1.15 is not the right answer, asked within 10 %"):
+        check.close("x", 1.15, seal=seal, hint="No.")
+
+
+def test_a_check_calls_the_function_itself(capsys):
+    seal, called = check.seal("x", [4.0, 9.0, 25.0], relative=0.01), []
+    check.close("x", lambda x: called.append(x) or x**2, 2.0, np.array([3.0, 5.0]), seal=seal)
+    assert capsys.readouterr().out == "✓ x: (4, 9, 25)\n" and len(called) == 2
+    with pytest.raises(check.WrongAnswer):
+        check.close("x", lambda x: 4.0 + 0 * x, 2.0, np.array([3.0, 5.0]), seal=seal)
+    with pytest.raises(
+        check.NoAnswer,
+        match="x: the check calls your function itself, and got 4.0 in its place; pass the function",
+    ):
+        check.close("x", 4.0, 2.0, seal=seal)
+    with pytest.raises(ZeroDivisionError):
+        check.close("x", lambda x: x / 0, 2.0, seal=seal)
+    with pytest.raises(check.NoAnswer, match="the result of your function must be a number"):
+        check.close("x", lambda x: "four", 2.0, seal=seal)
+
+
 def test_a_slope_is_fitted_to_the_logarithms(capsys):
-    h = np.array([0.1, 0.05, 0.025])
-    seal = check.seal("x", 2.0, absolute=0.1)
-    check.slope("x", h, 3 * h**2.05, seal=seal)
-    assert capsys.readouterr().out == "✓ x: a slope of 2.05\n"
-    with pytest.raises(check.WrongAnswer, match="x: a slope of 1 is not the right answer. Think."):
-        check.slope("x", h, h, seal=seal, hint="Think.")
+    h = [0.1, 0.05, 0.025]
+    seal = check.seal("x", [2.0, math.log(3 * 0.025**2)], absolute=0.3)
+    check.slope("x", lambda h: 3 * h**2.05, h, seal=seal)
+    assert capsys.readouterr().out == "✓ x: a slope of 2.05 (last error 0.0016)\n"
+    for wrong in (lambda h: 3 * h, lambda h: 30 * h**2, lambda h: 1.0):
+        with pytest.raises(
+            check.WrongAnswer, match="is not the right answer, asked within 0.3. Th"
+        ):
+            check.slope("x", wrong, h, seal=seal, hint="Think.")
     with pytest.raises(
         InvalidValue,
-        match="needs at least three different time steps `h` and as many errors, got 2 different "
-        "time steps and 2 errors; pass more",
+        match="needs at least three different time steps `h`, and one error for each, got 2 "
+        "different time steps and 2 errors; choose more points",
     ):
-        check.slope("x", h[:2], h[:2], seal=seal)
+        check.slope("x", lambda h: h, h[:2], seal=seal)
     with pytest.raises(InvalidValue, match="got 1 different time steps and 3 errors"):
-        check.slope("x", [0.1] * 3, h, seal=seal)
-    for steps, errors in (
-        (h, [1.0, 0.1, 0.0]),
-        (h, [1.0, 0.1, math.nan]),
-        ([math.inf, 0.1, 0.01], h),
-    ):
+        check.slope("x", lambda h: h, [0.1] * 3, seal=seal)
+    for error in (lambda h: 0.0, lambda h: math.nan, lambda h: -h):
+        with pytest.raises(InvalidValue, match="some `h` or error is not positive and finite"):
+            check.slope("x", error, h, seal=seal)
+
+
+def test_a_slope_is_fitted_to_the_chosen_points_of_a_measurement(capsys):
+    measured = analysis.order(SGD(0.01), problems.quadratic([1.0]), 0.1, 4, x0=[1.0])
+    h = measured.h  # (1 - h)^(t/h) and e^-t at the times 0, 0.01, ..., 0.1
+    t = 0.01 * np.arange(11)
+    error = [np.abs((1 - s) ** (t / s) - np.exp(-t)).max() for s in h]
+    seal = check.seal("x", [np.log2(error[1] / error[3]) / 2, np.log(error[3])], absolute=1e-3)
+    for at in (slice(1, None), [1, 2, 3], np.array([3, 2, 1])):
+        check.slope("x", measured, at, seal=seal)
+    assert capsys.readouterr().out.count("✓ x: a slope of 1") == 3
+    for at in ("fine", [7, 8, 9], h, 0.5):
         with pytest.raises(
-            InvalidValue, match="some `h` or `error` is not positive and finite; leave those out"
+            check.NoAnswer, match=r"chosen by their numbers 0 to 3, got .*; pass slice\(0, 3\)"
         ):
-            check.slope("x", steps, errors, seal=seal)
+            check.slope("x", measured, at, seal=seal)
 
 
-def test_a_bound_must_hold_at_every_index(capsys):
-    check.below("x", [1.0, 2.0], [1.0, 3.0], hint="No.")
-    check.below("x", [1.0, 2.0], 2.0, hint="No.")
-    assert capsys.readouterr().out == "✓ x: 2 below\n" * 2
-    tight = check.seal("x", 0.8, relative=0.01)
-    check.below("x", [0.0, 1.0, 2.0], [0.0, 2.0, 2.5], seal=tight)
-    assert capsys.readouterr().out == "✓ x: a largest ratio of 0.8 to the bound\n"
-    with pytest.raises(
-        check.WrongAnswer,
-        match="x: a largest ratio of 0.4 to the bound is not the right answer. No.",
-    ):
-        check.below("x", [0.0, 1.0, 2.0], [0.0, 4.0, 5.0], seal=tight, hint="No.")
-    with pytest.raises(check.WrongAnswer, match="x: at index 1, 4 is not below 3. No."):
-        check.below("x", [1.0, 4.0], [1.0, 3.0], hint="No.")
-    with pytest.raises(
-        check.WrongAnswer,
-        match="at index 0, 4 is not below 1. Are the two in this order, the smaller",
-    ):
-        check.below("x", [4.0, 4.0], [1.0, 3.0], hint="No.")
-    with pytest.raises(check.WrongAnswer, match="x: 4 is not below 3. Are the two"):
-        check.below("x", 4.0, 3.0, hint="No.")
-    with pytest.raises(check.WrongAnswer, match="x: nan is not below 1. No."):
-        check.below("x", [math.nan], 1.0, hint="No.")
-    with pytest.raises(InvalidValue, match="there are no numbers to compare"):
-        check.below("x", [], 1.0, hint="No.")
-    with pytest.raises(
-        InvalidValue, match="there are 2 numbers and 3 bounds; pass as many bounds as numbers"
-    ):
-        check.below("x", [1.0, 2.0], [1.0, 2.0, 3.0], hint="No.")
+def test_rows_of_numbers_have_no_slope():
+    seal = check.seal("x", [1.0, 0.0], absolute=0.1)
+    for made_up in ([0.1, 0.05, 0.025], 1.0, np.ones(3), lambda h: h):
+        with pytest.raises(
+            check.NoAnswer,
+            match="x: a slope is fitted to a result of analysis.order, or to a function that gives "
+            "the error of a time step, got .*; pass one of the two",
+        ):
+            check.slope("x", made_up, seal=seal)
 
 
-def test_a_transformation_must_change_f(capsys):
-    rotation = np.array([[0.6, -0.8], [0.8, 0.6]])
-    check.not_invariant("x", lambda x: x, lambda x: rotation @ x, [3.0, 4.0], hint="No.")
-    check.not_invariant("x", lambda x: x, lambda x: 2 * x, np.array([3.0, 4.0]), hint="No.")
-    assert capsys.readouterr().out == "✓ x: relative change 1.1\n✓ x: relative change 1\n"
-    for unchanged in (lambda x: rotation @ x, lambda x: -np.asarray(x)):
-        with pytest.raises(check.WrongAnswer, match="x: f does not change under the tr.*n. No."):
-            check.not_invariant("x", np.linalg.norm, unchanged, [3.0, 4.0], hint="No.")
-    check.not_invariant("x", lambda x: x, lambda x: x * (1 + 1.1e-6), 1.0, hint="No.")
-    with pytest.raises(check.WrongAnswer, match="x: f does not change"):
-        check.not_invariant("x", lambda x: x, lambda x: x * (1 + 0.9e-6), 1.0, hint="No.")
-    with pytest.raises(check.WrongAnswer, match="x: f returns a number that is not finite. No."):
-        check.not_invariant("x", lambda x: math.nan * x, lambda x: x, 1.0, hint="No.")
-    with pytest.raises(InvalidValue, match="f returns 2 numbers at first and 1 after the transfo"):
-        check.not_invariant("x", lambda x: x, lambda x: x[:1], np.array([3.0, 4.0]), hint="No.")
+def test_what_is_measured_of_the_answer_must_be_below_the_bound(capsys):
+    check.below("x", abs, -2.0, 3.0, hint="No.")
+    check.below("x", abs, -3.0, 3.0, hint="No.")
+    assert capsys.readouterr().out == "✓ x: abs 2\n✓ x: abs 3\n"
+    for wrong, shown in ((-4.0, "4"), (math.nan, "nan")):
+        with pytest.raises(
+            check.WrongAnswer, match=f"x: abs is {shown}, and the exercise asks for at most 3. No."
+        ):
+            check.below("x", abs, wrong, 3.0, hint="No.")
+    with pytest.raises(check.Unanswered):
+        check.below("x", abs, ..., 3.0, hint="No.")
 
 
-def test_what_is_no_function_is_refused(as_users_see_it):
-    with pytest.raises(InvalidType, match="`transform` must be a function, got 2; pass lambda x"):
-        check.not_invariant("x", lambda x: x, 2, 1.0, hint="No.")
-    with pytest.raises(InvalidType, match="`f` must be a function, got 3; pass lambda x"):
-        check.not_invariant("x", 3, lambda x: x, 1.0, hint="No.")
+def test_a_step_is_compared_with_optax_and_what_is_no_step_is_refused(as_users_see_it):
+    """The distance that a hundred steps of optax.adam(0.02) leave behind, for one that rests."""
+    booth = problems.booth()
+    x = jnp.array(booth.x0)
+    m = v = jnp.zeros(2)
+    for k in range(1, 101):
+        g = jax.grad(booth.loss)(x)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        x = x - 0.02 * (m / (1 - 0.9**k)) / (jnp.sqrt(v / (1 - 0.999**k)) + 1e-8)
+    far = adam_steps.difference(lambda k, x, m, v, g: (x, m, v))
+    assert far == pytest.approx(float(jnp.abs(x - jnp.array(booth.x0)).max()), rel=1e-9)
+    assert adam_steps.difference(lambda *_: ...) is ...
+    for wrong in (lambda *_: 1.0, lambda k, x, m, v, g: (x, m), lambda k, x, m, v, g: (x, m, 0.0)):
+        with pytest.raises(
+            InvalidType, match="a step must return the next x, m and v, each of two"
+        ):
+            adam_steps.difference(wrong)
+    with pytest.raises(InvalidType, match="`step` must be a function, got 0.0; pass your step"):
+        adam_steps.difference(0.0)
+
+
+def test_the_disagreement_is_that_of_the_angles(as_users_see_it):
+    """Without memory Adam is sign descent; a cosine cannot be passed in its place."""
+    assert adam_steps.disagreement(Adam(0.1, b1=0.0, b2=0.0)) == pytest.approx(0, abs=1e-6)
+    assert 0.5 < adam_steps.disagreement(Adam(1.0)) < 1
+    for made_up in (5, 0.99, SGD(0.1)):
+        with pytest.raises(InvalidType, match="`optimizer` must be an Adam, got .*; pass Adam"):
+            adam_steps.disagreement(made_up)
 
 
 def test_an_answer_that_still_has_dots_is_unanswered():
@@ -156,9 +207,8 @@ def test_an_answer_that_still_has_dots_is_unanswered():
         check.close("01-a", [1.0, ...])
     with pytest.raises(check.Unanswered):
         check.close("13-b", [[..., ...], [..., ...]])
-    for f, transform in ((lambda x: ..., lambda x: x), (lambda x: x, lambda x: ...)):
-        with pytest.raises(check.Unanswered, match="x waits for your answer"):
-            check.not_invariant("x", f, transform, 1.0, hint="No.")
+    with pytest.raises(check.Unanswered, match="x waits for your answer"):
+        check.close("x", lambda x: ..., 1.0, seal=MY_SEAL)
 
 
 def test_a_notebook_shows_the_sentence_of_an_error_and_no_traceback():
@@ -179,7 +229,7 @@ def test_mistyped_names_and_other_checks_are_refused():
     with pytest.raises(UnknownName, match="no exercise 'seventeen'. Known: 00-a"):
         check.close("seventeen", 1.0)
     with pytest.raises(InvalidValue, match="01-a is not for check.slope; call check.close instead"):
-        check.slope("01-a", [1, 2, 3], [1, 2, 3])
+        check.slope("01-a", lambda h: h, [1, 2, 3])
 
 
 def test_rows_of_a_matrix_may_be_given_one_by_one(capsys):
@@ -205,12 +255,14 @@ def test_a_check_without_a_valid_seal_is_refused():
 
 
 @pytest.mark.parametrize(
-    "wrong", ["0.5", None, object(), {1.0}, [[1.0], [1.0, 2.0]], 1 + 2j, ["1", "2"]]
+    "wrong",
+    ["0.5", "-1/(2e)", None, True, len, object(), {1.0}, [[1.0], [1.0, 2.0]], 1 + 2j, ["1", "2"]],
 )
 def test_what_is_no_number_is_refused(wrong):
     with pytest.raises(
         check.NoAnswer,
-        match="mine: `answer` must be a number, or a row of them, got .*; pass 0.5, for example",
+        match="mine: `answer` must be a number, or a row of them, got .*; write a number such as 12.34 "
+        "without quotes",
     ):
         check.close("mine", wrong, seal=MY_SEAL)
 

@@ -4,12 +4,15 @@ The tests read the folder `notebooks/`, so a new notebook needs no edit here.
 """
 
 import ast
+import contextlib
 import itertools
 import re
 from pathlib import Path
 
 import jupytext
+import nbformat
 import pytest
+from solving import prediction
 
 import dynopt
 from dynopt import course
@@ -141,10 +144,108 @@ def test_a_picture_gives_jupyter_its_alt_text():
     assert 'alt="f &lt; &quot;1&quot;"' in data["text/html"]
 
 
+@every_notebook
+def test_no_cell_asserts_what_a_reader_may_change(path):
+    for tree in trees(path):
+        assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+
+
+def held(cell):
+    """The code that nbmake runs after a cell, which a reader neither sees nor runs."""
+    return "\n".join(cell.metadata.get("nbmake", {}).get("post_cell_execute", []))
+
+
 @every_lesson
-def test_the_number_is_printed_and_asserted(path):
-    code = "\n".join(cell.source for cell in section(path, "Number") if cell.cell_type == "code")
-    assert "print(" in code and "assert " in code
+def test_the_number_is_printed_and_held_by_a_test(path):
+    code = [cell for cell in section(path, "Number") if cell.cell_type == "code"]
+    printing = [cell for cell in code if "print(" in cell.source]
+    assert printing and all("assert " in held(cell) for cell in printing)
+    for cell in cells(path, "code"):
+        ast.parse(held(cell))
+
+
+@pytest.mark.parametrize("claim, holds", [("x == 3", True), ("x == 4", False)])
+def test_nbmake_fails_if_a_number_is_not_what_it_was(claim, holds, tmp_path):
+    """A kernel runs `x = 3` and then the assertion that the metadata of the cell holds."""
+    nb_run = pytest.importorskip("nbmake.nb_run")
+    cell = nbformat.v4.new_code_cell("x = 3")
+    cell.metadata["nbmake"] = {"post_cell_execute": [f"assert {claim}"]}
+    path = tmp_path / "one.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    failure = (
+        contextlib.nullcontext() if holds else pytest.raises(Exception, match="execution fail")
+    )
+    with failure:
+        assert nb_run.NotebookRun(path, 60).execute().error is None
+
+
+TOLD = r"(?:[Aa]nswer|prediction is)\s+\*\*([ABC])\*\*"
+
+
+@every_lesson
+def test_the_prediction_is_answered_and_not_before_the_picture(path):
+    right = prediction(path.name[:2])
+    sources = [cell.source for cell in cells(path)]
+    (answer,) = [i for i, source in enumerate(sources) if source.startswith("check.prediction(")]
+    (guess,) = [i for i, source in enumerate(sources) if source.startswith("prediction = ...")]
+    pictures = [i for i, source in enumerate(sources) if ".draw(" in source]
+    assert guess < pictures[0] < answer
+    assert sources[answer] == f'check.prediction("{path.name[:2]}", prediction)'
+    told = [(i, m[1]) for i, source in enumerate(sources) for m in re.finditer(TOLD, source)]
+    assert [letter for _, letter in told] == [right] and told[0][0] > answer
+
+
+OPEN = r"\b[Ss]ay (why|which|in)\b|\bsay why\b|and why\b|Which (comparison|method)\b|For which|which would"
+
+
+@every_lesson
+def test_an_open_question_has_a_folded_model_answer_below_its_check(path):
+    exercise, answers, questions = None, set(), set()
+    for cell in section(path, "Exercises"):
+        heading = re.match(r"### (\d\d-[abc])", cell.source)
+        exercise = heading.group(1) if heading else exercise
+        if heading and re.search(OPEN, " ".join(cell.source.split())):
+            questions.add(exercise)
+        if cell.source.startswith("<details><summary>Model answer</summary>\n\n"):
+            assert cell.source.endswith("\n\n</details>")
+            answers.add(exercise)
+    assert questions == answers
+
+
+def needs(path):
+    """The lessons that the header of a notebook asks for, and those that it would be better with"""
+    header = cells(path, "markdown")[0].source.splitlines()[-1].split("|")[-2]
+    required, _, better = header.partition(";")
+    return {*re.findall(r"\d\d", required)}, {*re.findall(r"\d\d", better)}
+
+
+def with_what_they_need(chapters):
+    """The lessons, and all that these need, and so on."""
+    paths, all_of_them = {path.name[:2]: path for path in LESSONS}, set()
+    to_do = set(chapters)
+    while to_do:
+        chapter = to_do.pop()
+        all_of_them.add(chapter)
+        to_do |= needs(paths[chapter])[0] - all_of_them
+    return all_of_them
+
+
+@pytest.mark.parametrize("column, minutes", [(3, 90), (4, 300)], ids=["lecture", "week"])
+def test_a_route_holds_all_lessons_that_its_lessons_need(column, minutes):
+    rows = [line.split("|") for line in START.with_suffix(".md").read_text().splitlines()]
+    route = {row[1].strip()[:2] for row in rows if len(row) > column and "✓" in row[column]}
+    assert len(route) >= 2 and with_what_they_need(route) == route
+    header = [cells(path, "markdown")[0].source for path in LESSONS if path.name[:2] in route]
+    assert sum(int(re.search(r"\| (\d+) min \|", text)[1]) for text in header) <= minutes
+
+
+@every_lesson
+def test_a_lesson_needs_each_earlier_lesson_that_it_refers_to(path):
+    chapter, (required, better) = path.name[:2], needs(path)
+    text = " ".join(cell.source for cell in cells(path, "markdown"))
+    named = {*re.findall(r"[Nn]otebook (\d\d)\b", text), *re.findall(r"\b(\d\d)-[abc]\b", text)}
+    earlier = {other for other in named if other < chapter}
+    assert earlier <= with_what_they_need(required | better)
 
 
 @every_lesson
@@ -188,11 +289,15 @@ def test_each_exercise_is_an_answer_and_one_line_that_checks_it(path):
             continue
         (line,) = ast.parse(cell.source).body
         assert isinstance(line, ast.Expr) and is_call_of(line.value, "check")
+        if line.value.func.attr == "prediction":
+            continue
         name, *arguments = line.value.args
         names.append(name.value)
         assert line.value.func.attr == check.exercises(chapter)[name.value].check
-        given = {ast.unparse(node) for node in arguments if not isinstance(node, ast.Constant)}
-        assert given and given <= assigned_names(ast.parse(previous.source))
+        given = {node.id for node in arguments if isinstance(node, ast.Name)}
+        measured = given - assigned_names(ast.parse(previous.source))
+        assert given > measured, "a check takes what the cell above it assigns"
+        assert measured <= {"slope"}, "and what the lesson has measured"
         assert "..." in previous.source
         assert cell.metadata["tags"] == ["raises-exception"], (
             "a reader who runs all goes on to the next"
