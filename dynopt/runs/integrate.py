@@ -17,6 +17,7 @@ from ..problems import Problem
 from .both_modes import in_both_modes
 from .prepare import MAX_STEPS, all_finite, num_saved, prepare_loss, prepare_run
 from .setup import first_velocity, keep_setup
+from .sliding import is_sliding
 from .status import Status
 from .trajectory import Trajectory, raise_if_failed
 
@@ -46,6 +47,9 @@ def integrate(
     - `rtol`, `atol`: the tolerances of one step of the solver. `rtol` is 1e-10 by default (1e-3 in
       float32, and coarser where the vector field itself has a larger error), `atol` is `rtol`.
     - `max_steps`: the largest number of steps of the solver, by default 65536.
+
+    Where the vector field jumps and points to the jump from both sides, as that of |x| does at 0,
+    the solution slides along the jump. No solver passes that, and the status is `Status.sliding`.
 
     **Raises:** `SolverFailure`, `ProblemError`, `InvalidValue` and `InvalidType` as `iterate` does;
     `SolverFailure` also if the solver uses up its steps.
@@ -78,9 +82,14 @@ def integrate(
         return Trajectory(t, y, loss, grad_norm, result, stats, "flow", unravel, setup)
 
     trajectory = solve(solver or diffrax.Tsit5())
-    if solver is None and is_concrete(trajectory.result) and trajectory.status == Status.max_steps:
-        implicit = solve(diffrax.Kvaerno5())
-        trajectory = implicit if implicit.status == Status.ok else trajectory
+    if is_concrete(trajectory) and trajectory.status == Status.max_steps:
+        t, y = trajectory.t, trajectory.y
+        if is_sliding(fitted, problem.loss, start, t, y, rtol, atol, max_steps):
+            slides = jnp.full_like(trajectory.result, Status.sliding)
+            trajectory = eqx.tree_at(lambda run: run.result, trajectory, slides)
+        elif solver is None:
+            implicit = solve(diffrax.Kvaerno5())
+            trajectory = implicit if implicit.status == Status.ok else trajectory
     return raise_if_failed(trajectory, problem, throw)
 
 

@@ -76,10 +76,19 @@ class Status(enum.IntEnum):
         "was stopped {where}",
         "run it again",
     )
+    sliding = (
+        # The solver used up its steps where the vector field jumps and points to the jump from
+        # both sides, or where jumps surround a minimizer.
+        8,
+        "slides",
+        "slides along a jump of its vector field from t = {t}",
+        "solvers cannot pass that; run fewer steps, or smooth the jump, in the loss or by a "
+        "`smoothing` of the size of the gradient in Signum and Lion",
+    )
 
     def __str__(self) -> str:
         return self.name
 
 
 # Runs that ended with one of these may be solved with a looser tolerance or an implicit solver.
-GAVE_UP = (Status.max_steps, Status.tolerance_unreachable)
+GAVE_UP = (Status.max_steps, Status.tolerance_unreachable, Status.sliding)
