@@ -10,6 +10,8 @@ from jaxtyping import Array, Float, PyTree
 
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
+from ..problems.probe import must_be_gradient
+from ..problems.problem import must_be_problem
 from ..runs.integrate import integrate
 from ..runs.iterate import iterate
 from ..runs.prepare import flatten_loss, prepare_run
@@ -70,8 +72,8 @@ def lyapunov(
 
     - `steps`, `x0`, `throw`: as for `iterate`.
 
-    **Raises:** `InvalidValue` if the optimizer declares no Lyapunov function; and as `iterate` and
-    `integrate` do.
+    **Raises:** `InvalidValue` if the optimizer declares no Lyapunov function; `ProblemError` if the
+    field of the problem is no gradient, as in a game; and as `iterate` and `integrate` do.
 
     >>> import jax
     >>> from dynopt import SGD, Problem
@@ -87,6 +89,8 @@ def lyapunov(
     >>> jax.vmap(lambda t, y: SGD(0.5).lyapunov(t, y, bowl.loss))(run.t, run.y).tolist()
     [0.5, 0.125, 0.03125]
     """
+    must_be_problem(problem)
+    must_be_gradient(problem, "lyapunov")
     fitted, start, _, _ = prepare_run(optimizer, problem, x0)
     jax.eval_shape(lambda: _value_at_start(fitted, problem.loss, start))  # raises if none is known
     map_run, flow_run = (

@@ -76,7 +76,7 @@ def sensitivity(
     minimizers the flattest counts, because beyond its boundary none attracts the map. For the
     heavy ball it is η = (2 + 2μ)/λ. It says nothing about a run far from a minimizer. There is no
     boundary for optimizers whose steps are not proportional to the gradient, because they
-    oscillate about the minimizer at any learning rate.
+    oscillate about the minimizer at any learning rate, nor for a game, whose field is no gradient.
 
     - `option`: an argument of the optimizer's constructor, such as "momentum" or "b1".
     - `learning_rates`: a rising row; by default 96 of them, evenly spaced in the logarithm, up to
@@ -150,8 +150,12 @@ def _boundary(
 
 
 def _flattest_curvature(problem: Problem) -> float:
-    """The largest curvature at the flattest of the known minimizers; NaN if none is known."""
-    if problem.minimizers is None or not len(problem.minimizers):
+    """The largest curvature at the flattest of the known minimizers.
+
+    NaN if no minimizer is known, or if the field is no gradient, as in a game.
+    """
+    is_gradient = problem.derivable and problem.conservative
+    if problem.minimizers is None or not len(problem.minimizers) or not is_gradient:
         return float("nan")
     start, _, grad = flatten_loss(problem.loss, problem.start())
     minimizers = jnp.asarray(problem.minimizers, start.dtype)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..problems import Problem
+from ..problems.probe import must_be_gradient
 from ..problems.problem import must_be_problem
 from ..runs.prepare import flatten_loss
 
@@ -31,7 +32,8 @@ def sharpness(problem: Problem, x: Any = None) -> Float[Array, ""]:
     - `x`: the position, by default the start of the problem. Along a run, use
       `jax.vmap(lambda x: sharpness(problem, x))` over its `x`.
 
-    **Raises:** as `Problem.start` does, if `x` is not a position of the problem.
+    **Raises:** as `Problem.start` does, if `x` is not a position of the problem; `ProblemError` if
+    its field is no gradient, as in a game, or JAX differentiates it wrongly.
 
     >>> from dynopt import problems
     >>> print(f"{sharpness(problems.quadratic(eigenvalues=[1.0, 10.0], rotation=0.3)):.6f}")
@@ -41,6 +43,7 @@ def sharpness(problem: Problem, x: Any = None) -> Float[Array, ""]:
     stability" (2021), abstract.
     """
     must_be_problem(problem)
+    must_be_gradient(problem, "sharpness")
     return _sharpness(problem.loss, problem.start(x))
 
 

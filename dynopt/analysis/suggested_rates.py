@@ -12,6 +12,7 @@ from jaxtyping import Array, PyTree
 from ..errors import ProblemError
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
+from ..problems.probe import must_be_gradient
 from ..problems.problem import must_be_problem
 from ..runs.prepare import flatten_loss
 from .sharpness import largest_curvature
@@ -44,13 +45,15 @@ def suggested_rates(
 
     Returns a dict with the names of `optimizers`.
 
-    **Raises:** `ProblemError` if the loss or its gradient is not finite at the start.
+    **Raises:** `ProblemError` if the loss or its gradient is not finite at the start, or if the
+    field of the problem is no gradient, as in a game.
 
     >>> from dynopt import SGD, Adam, problems
     >>> suggested_rates(problems.quadratic([2.0, 50.0]), {"sgd": SGD, "adam": Adam}, steps=80)
     {'sgd': 0.01, 'adam': 0.05}
     """
     must_be_problem(problem)
+    must_be_gradient(problem, "suggested_rates")
     start = problem.start(x0)
     x = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(start)])
     minimizers = np.zeros((0, x.size)) if problem.minimizers is None else problem.minimizers

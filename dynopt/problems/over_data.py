@@ -99,8 +99,10 @@ def as_data(data: Any) -> PyTree[Array]:
     return jax.tree.unflatten(structure, map(jnp.asarray, arrays.values()))
 
 
-def must_be_mean(loss: MeanLoss, x0: PyTree, name: str) -> None:
+def must_be_mean(loss: MeanLoss, x0: PyTree, name: str, epsilon: float) -> None:
     """Compare the loss over a few examples with the mean of the losses over their two halves.
+
+    - `epsilon`: the machine epsilon with which the loss is computed.
 
     **Raises:** `ProblemError` if they differ, as they do for a sum: then the steps over parts of
     the data would not descend the loss over all of them.
@@ -109,11 +111,10 @@ def must_be_mean(loss: MeanLoss, x0: PyTree, name: str) -> None:
     sample = jax.tree.map(lambda leaf: leaf[jnp.arange(2 * half) % loss.examples], loss.data)
     small = MeanLoss(loss.loss, sample)
     values = small(x0), small.part(x0, 0, 2), small.part(x0, 1, 2)
-    if not is_concrete(values) or not np.isfinite(values).all():
+    if not is_concrete(values) or not np.isfinite(np.stack(values)).all():
         return
-    whole, parts = float(values[0]), float(values[1] + values[2]) / 2
-    tolerance = np.sqrt(jnp.finfo(values[0].dtype).eps)
-    if abs(whole - parts) > tolerance * max(abs(float(value)) for value in values):
+    whole, parts = float(values[0]), (float(values[1]) + float(values[2])) / 2
+    if abs(whole - parts) > np.sqrt(epsilon) * max(abs(float(value)) for value in values):
         raise ProblemError(
             f"the loss of {name} must be a mean over its examples: over {2 * half} of them it is "
             f"{whole:.4g}, but the mean over their halves is {parts:.4g}; divide it by their "

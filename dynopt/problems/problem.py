@@ -14,7 +14,8 @@ from ..checks import number
 from ..errors import InvalidType, InvalidValue
 from .arrays import is_plain, real_array
 from .over_data import MeanLoss, as_data, must_be_mean
-from .probe import precision, trace_loss
+from .probe import findings, first_order, warn_of
+from .program import precision, trace_loss
 
 Window = tuple[tuple[float, float], tuple[float, float]]
 Shape = tuple[int, ...]
@@ -23,8 +24,8 @@ Shape = tuple[int, ...]
 class Problem(eqx.Module):
     """A loss that JAX can differentiate, and a position to start from.
 
-    - `loss`: a function of the position that returns one real number. Random numbers, prints and
-      counters inside it happen once, when it is traced.
+    - `loss`: a function of the position that returns one real number. It must be the same function
+      each time: it is traced twice, and refused if it has drawn other random numbers.
     - `x0`: the start, an array of any shape or a PyTree of arrays. Lists and tuples of numbers are
       arrays, integers become floats, and the numbers are copied. A start given elsewhere
       (`iterate(..., x0=...)`) must have the same structure and shapes.
@@ -37,9 +38,24 @@ class Problem(eqx.Module):
     - `window`: `((x_low, x_high), (y_low, y_high))`, the part of a plane that a picture shows.
     - `source`: where the problem comes from.
 
-    **Raises:** `ProblemError` if the loss cannot be traced, does not return one real number, or is
-    no mean over the data; `InvalidType` and `InvalidValue` for a start or data that are not finite
-    numbers or do not fit.
+    Three attributes tell what is known of the field of the loss. `jax.lax.stop_gradient`, roundings
+    and rules of the user may change a derivative; only where the loss uses them, numbers near the
+    start are compared with differences, as far as no traced value hides them.
+
+    - `derivable`: JAX differentiates the gradient rightly. Where it does not, as behind
+      `jax.lax.stop_gradient`, runs are right, and the gradient of `loss` refuses to be
+      differentiated.
+    - `conservative`: the field is the gradient of a function, so that its Jacobian is symmetric. It
+      is not in a game.
+    - `precision`: the machine epsilon of the coarsest dtype through which the loss depends on the
+      position; 2.2e-16 in double precision.
+
+    **Raises:** `ProblemError` if the loss cannot be traced or differentiated, does not return one
+    real number, is another function each time, or is no mean over the data; `InvalidType` and
+    `InvalidValue` for a start or data that are not finite numbers or do not fit.
+
+    **Warns:** if the gradient near the start is not the derivative of the loss, as with a wrong
+    rule, or is 0 although the loss changes, as behind `round`.
 
     >>> bowl = Problem(
     ...     lambda x: (x**2).sum(), [3.0, 4.0], name="bowl", minimizers=[0.0, 0.0], minimum=0.0
@@ -89,9 +105,13 @@ class Problem(eqx.Module):
         self.source = _as_text("source", source)
         program = trace_loss(self.loss, self.start(), self.name)
         self.precision = precision(program)
-        self.derivable = self.conservative = True
         if isinstance(self.loss, MeanLoss):
-            must_be_mean(self.loss, self.start(), self.name)
+            must_be_mean(self.loss, self.start(), self.name, self.precision)
+        found = findings(self.loss, self.start(), program, self.precision)
+        self.derivable, self.conservative = found.derivable, found.conservative
+        warn_of(found, self.loss, self.name)
+        if not self.derivable:
+            self.loss = first_order(self.loss, self.name)
 
     @property
     def dim(self) -> int:

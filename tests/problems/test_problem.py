@@ -139,7 +139,7 @@ def test_many_starts_go_through_vmap():
     assert starts.shape == (5, 2)
 
 
-def test_the_loss_is_traced_once_and_never_run():
+def test_the_loss_is_traced_twice_and_never_run():
     is_traced = []
 
     def loss(x):
@@ -147,7 +147,7 @@ def test_the_loss_is_traced_once_and_never_run():
         return bowl(x)
 
     Problem(loss, [1.0, 2.0])
-    assert is_traced == [True]
+    assert is_traced == [True, True]
 
 
 # starts that are refused
