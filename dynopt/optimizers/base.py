@@ -111,8 +111,8 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         **Raises:** `InvalidValue` if the optimizer has none.
         """
         raise InvalidValue(
-            f"no optax transformation is known for {self!r}; define its method `optax`, or use "
-            "dynopt.iterate to run it."
+            f"no optax transformation is known for {AbstractOptimizer.__repr__(self)}; define "
+            "its method `optax`, or use dynopt.iterate to run it."
         )
 
     def lyapunov(self, t: ArrayLike, y: State, loss: Loss) -> Array:
@@ -123,8 +123,8 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         **Raises:** `InvalidValue` if none is known.
         """
         raise InvalidValue(
-            f"no Lyapunov function is known for {self!r}; use an optimizer that defines one, such "
-            "as dynopt.SGD(0.1)."
+            f"no Lyapunov function is known for {AbstractOptimizer.__repr__(self)}; use an "
+            "optimizer that defines one, such as dynopt.SGD(0.1)."
         )
 
     regularity = property(
@@ -168,7 +168,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
         It is that of the map, unless a flow of this `order` needs another one.
         """
-        return self.init(x, grad)
+        return must_be_point(self.init(x, grad))
 
     def for_leaves(self: Optimizer, x0: PyTree) -> Optimizer:
         """The optimizer for positions that are the leaves of `x0` in one vector."""
@@ -252,3 +252,24 @@ def must_be_optimizer(value: Any, example: str = "dynopt.SGD(0.1)") -> None:
         raise InvalidType(
             f"`optimizer` must be an optimizer of dynopt such as {example}, got {value!r}."
         )
+
+
+def point_fault(y: Any) -> str | None:
+    """What is wrong with the form of a point of phase space; None if nothing is."""
+    if getattr(y, "_fields", ())[:1] == ("x",):  # only a NamedTuple has them
+        return None
+    return (
+        f"`init` returns {type(y).__name__}, but a point of phase space must be a NamedTuple whose "
+        "first field is `x`."
+    )
+
+
+def must_be_point(y: Any) -> Any:
+    """`y`, unless it is no point of phase space.
+
+    **Raises:** `InvalidType`.
+    """
+    fault = point_fault(y)
+    if fault:
+        raise InvalidType(f"{fault} dynopt.check_optimizer tells all that an optimizer needs.")
+    return y

@@ -20,6 +20,7 @@ from jaxtyping import PyTree
 
 from ..errors import EnvironmentProblem, InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_point
 from . import lanes
 from .batches import is_key
 from .iterate import decode_failure
@@ -339,7 +340,7 @@ def _run_shapes(task: SweepTask) -> RunState:
 
     def begin(numbers, x0):
         optimizer, x, grad = _prepare(numbers, task.optimizer, x0, task.loss)
-        return optimizer.init(x, grad)
+        return must_be_point(optimizer.init(x, grad))
 
     y = jax.eval_shape(begin, numbers, x0)
     failure, moved = jax.ShapeDtypeStruct((), np.int32), jax.ShapeDtypeStruct((), bool)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_point
 from ..problems import Problem
 from .prepare import all_finite, num_saved, prepare_loss, prepare_run
 from .setup import first_step, keep_setup
@@ -72,7 +73,7 @@ def run_map(
     longer be differentiated in reverse mode.
     """
     x, grad, observe, squared_radius = prepare_loss(loss, x0)
-    y = optimizer.init(x, grad)
+    y = must_be_point(optimizer.init(x, grad))
 
     def one_step(_, carry):
         k, y, failure = carry
