@@ -11,6 +11,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import PyTree
@@ -18,28 +19,41 @@ from jaxtyping import PyTree
 Function = Callable[..., list[Any]]  # from arrays to a list of arrays
 
 
-def in_both_modes(forward: Callable, reverse: Callable, *arguments: PyTree) -> PyTree:
-    """`forward(*arguments)`, a PyTree of arrays.
+def in_both_modes(forward: Callable, pull_back: Callable, *arguments: PyTree) -> PyTree:
+    """`forward(*arguments)`, a PyTree of arrays, with derivatives in both modes.
 
-    It has derivatives in both modes, and forward derivatives of either. A reverse derivative of a
-    derivative raises JAX's error for loops.
+    The derivatives have forward derivatives again. A reverse derivative of a derivative raises
+    JAX's error for loops.
 
-    - `forward`: differentiable in forward mode. It alone runs if no reverse derivative is asked.
-    - `reverse`: the same function, differentiable in reverse mode; it is traced only for that.
+    - `forward`: differentiable in forward mode.
+    - `pull_back`: called as `pull_back(varied, fixed, cotangents)`. The arguments are `varied` and
+      `fixed` combined, each with None where the other has an array, and the cotangents are those of
+      the outputs, None for whole numbers. It returns the cotangents of `varied`.
     - `arguments`: all that the functions depend on; they may close over no traced value.
     """
     arrays, static = eqx.partition(arguments, eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
 
-    def of_leaves(function: Callable) -> Callable:
-        def call(*leaves):
-            return function(*eqx.combine(jax.tree.unflatten(structure, leaves), static))
+    @jax.jit  # so that it is traced once
+    def call(*leaves):
+        return forward(*eqx.combine(jax.tree.unflatten(structure, leaves), static))
 
-        return jax.jit(call)  # a compiled function is traced once
+    shapes, result = jax.tree.flatten(jax.eval_shape(call, *leaves))
 
-    functions = of_leaves(forward), of_leaves(reverse)
-    outputs = function_p.bind(*leaves, functions=functions)
-    return jax.tree.unflatten(jax.tree.structure(jax.eval_shape(functions[0], *leaves)), outputs)
+    def pull(which, leaves, cotangents):
+        varied = [leaf if i in which else None for i, leaf in enumerate(leaves)]
+        fixed = [None if i in which else leaf for i, leaf in enumerate(leaves)]
+        fixed = eqx.combine(jax.tree.unflatten(structure, fixed), static)
+        of_real = iter(cotangents)
+        of_outputs = [
+            next(of_real) if eqx.is_inexact_array(s) else None for s in map(jnp.empty_like, shapes)
+        ]
+        pulled = pull_back(
+            jax.tree.unflatten(structure, varied), fixed, jax.tree.unflatten(result, of_outputs)
+        )
+        return jax.tree.leaves(pulled)
+
+    return jax.tree.unflatten(result, function_p.bind(*leaves, functions=(call, pull)))
 
 
 def _call(*leaves, functions: tuple[Callable, Callable]) -> list[Any]:
@@ -96,12 +110,12 @@ def _jvp_of_tangent(leaves, directions, *, functions, which):
 
 def _transpose(cotangents, *leaves, functions, which):
     primals = leaves[: -len(which)]
-    of_some, some = _function_of_some(functions[1], primals, which)
-    _, pull = jax.vjp(of_some, *some)
-    return [None] * len(primals) + list(pull(list(map(ad.instantiate_zeros, cotangents))))
+    pulled = functions[1](which, primals, list(map(ad.instantiate_zeros, cotangents)))
+    return [None] * len(primals) + pulled
 
 
-def _batch(primitive: Primitive, leaves, axes, *, functions, which=()):
+def _batch(primitive: Primitive, leaves, axes, *, functions, **more):
+    which = more.get("which", ())
     n = len(leaves) - len(which)
     size = next(v.shape[axis] for v, axis in zip(leaves, axes, strict=True) if axis is not None)
     batched = [axis is not None for axis in axes]
@@ -112,8 +126,14 @@ def _batch(primitive: Primitive, leaves, axes, *, functions, which=()):
         for leaf, axis, is_batch in zip(leaves, axes, batched, strict=True)
     ]
     in_axes = tuple(0 if is_batch else None for is_batch in batched[:n])
-    functions = tuple(jax.jit(jax.vmap(function, in_axes)) for function in functions)
-    outputs = primitive.bind(*leaves, functions=functions, **({"which": which} if which else {}))
+    call, pull = functions
+
+    def pull_all(which, leaves, cotangents):
+        pulled = jax.vmap(partial(pull, which), (in_axes, 0))(tuple(leaves), cotangents)
+        return [v if batched[i] else v.sum(0) for i, v in zip(which, pulled, strict=True)]
+
+    functions = jax.jit(jax.vmap(call, in_axes)), pull_all
+    outputs = primitive.bind(*leaves, functions=functions, **more)
     return outputs, [0] * len(outputs)
 
 

@@ -1,7 +1,6 @@
 """`integrate` solves the differential equation of an optimizer, and saves it at the map's times."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import diffrax
@@ -14,10 +13,10 @@ from ..checks import Scalar, is_concrete, positive, whole_number
 from ..errors import InvalidType
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from .both_modes import in_both_modes
 from .prepare import MAX_STEPS, all_finite, num_saved, prepare_loss, prepare_run
 from .setup import first_velocity, keep_setup
 from .sliding import is_sliding
+from .solve import solve
 from .status import Status
 from .trajectory import Trajectory, raise_if_failed
 
@@ -68,7 +67,7 @@ def integrate(
     rtol = jnp.asarray(positive("rtol", rtol), dtype)
     atol = jnp.asarray(positive("atol", rtol if atol is None else atol), dtype)
 
-    def solve(solver):
+    def run(solver):
         outcome = _solve(fitted, problem.loss, start, points, every, solver, rtol, atol, max_steps)
         t, y, loss, grad_norm, result, first_bad_step, solver_steps = outcome
         stats = {
@@ -81,14 +80,14 @@ def integrate(
         setup = keep_setup(optimizer, problem, first_velocity, fitted, start, outcome)
         return Trajectory(t, y, loss, grad_norm, result, stats, "flow", unravel, setup)
 
-    trajectory = solve(solver or diffrax.Tsit5())
+    trajectory = run(solver or diffrax.Tsit5())
     if is_concrete(trajectory) and trajectory.status == Status.max_steps:
         t, y = trajectory.t, trajectory.y
         if is_sliding(fitted, problem.loss, start, t, y, rtol, atol, max_steps):
             slides = jnp.full_like(trajectory.result, Status.sliding)
             trajectory = eqx.tree_at(lambda run: run.result, trajectory, slides)
         elif solver is None:
-            implicit = solve(diffrax.Kvaerno5())
+            implicit = run(diffrax.Kvaerno5())
             trajectory = implicit if implicit.status == Status.ok else trajectory
     return raise_if_failed(trajectory, problem, throw)
 
@@ -123,12 +122,8 @@ def _solve(
     x, grad, observe, squared_radius = prepare_loss(loss, x0)
     y = optimizer.init_flow(x, grad)
     t = (jnp.arange(num_saved) * save_every * optimizer.h).astype(x.dtype)
-    vector_field = jax.jit(lambda t, y: optimizer.vector_field(t, y, grad))
-    field = eqx.filter_closure_convert(vector_field, t[0], y)
-    solve = partial(_solve_by_diffrax, solver=solver, max_steps=max_steps)
-    modes = diffrax.ForwardMode(), diffrax.RecursiveCheckpointAdjoint()
-    (ys, last), is_solved, solver_steps = in_both_modes(
-        *(partial(solve, adjoint) for adjoint in modes), field, y, t, rtol, atol
+    ys, last, is_solved, solver_steps = solve(
+        lambda t, y: optimizer.vector_field(t, y, grad), y, t, rtol, atol, solver, max_steps
     )
     # diffrax gives infinity at the times that it did not reach.
     ys = jax.tree.map(lambda a: jnp.where(jnp.isfinite(a), a, jnp.nan), ys)
@@ -162,25 +157,6 @@ def _solve(
     status = jnp.where((status == Status.ok) & never_moved, Status.stalled, status)
     first_bad_step = jnp.where(failed.any(), first_failed * save_every, -1)
     return t, ys, losses, norms, status, first_bad_step, solver_steps
-
-
-def _solve_by_diffrax(adjoint, field: Callable, y: PyTree, t: Array, rtol, atol, solver, max_steps):
-    """The solution at the times `t` and at the last, whether it got there, and its steps."""
-    adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, y, _: field(t, y)),
-        solver,
-        t[0],
-        t[-1],
-        dt0=None,
-        y0=y,
-        saveat=diffrax.SaveAt(subs=(diffrax.SubSaveAt(ts=t), diffrax.SubSaveAt(t1=True))),
-        stepsize_controller=diffrax.PIDController(rtol, atol) if adaptive else diffrax.StepTo(ts=t),
-        max_steps=max_steps,
-        throw=False,
-        adjoint=adjoint,
-    )
-    return solution.ys, diffrax.is_okay(solution.result), solution.stats["num_steps"]
 
 
 def finest_rtol(dtype, optimizer: AbstractOptimizer) -> float:
