@@ -12,11 +12,11 @@ from ..checks import Scalar, is_concrete, positive
 from ..errors import SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..runs.integrate import finest_rtol, integrate
+from ..runs.integrate import integrate
 from ..runs.iterate import iterate
 from ..runs.status import GAVE_UP
 from ..runs.trajectory import Trajectory
-from .round_off import iterate_twice, rounds_coarsely
+from .round_off import finest_tolerance, iterate_twice, rounds_coarsely
 
 MAX_SOLVER_FRACTION = 1e-3  # of the largest error: the solver's error in a resolved comparison
 
@@ -111,7 +111,7 @@ def compare_with_map(
     max_steps: int = 2**16,
 ) -> Comparison:
     """The comparison of a map that has been run with the flow of `optimizer`."""
-    finest = finest_rtol(map_run.t.dtype, optimizer)
+    finest = finest_tolerance(optimizer, problem, map_run.t.dtype)
     rtol = 1e4 * finest if rtol is None else positive("rtol", rtol)
 
     def solve(rtol):

@@ -15,10 +15,10 @@ from ..derivations.expansion import settling_time
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..runs.integrate import finest_rtol, integrate
+from ..runs.integrate import integrate
 from ..runs.prepare import MAX_STEPS, flatten_loss
 from ..runs.status import GAVE_UP
-from .round_off import iterate_twice, rounds_coarsely
+from .round_off import finest_tolerance, iterate_twice, rounds_coarsely
 from .slope import MIN_POINTS, Verdict, explain, find_window, fit_line, judge
 
 MAX_REFINEMENTS = 20  # the finest map then takes half a million times as many steps as the first
@@ -138,7 +138,7 @@ def order(
     dtype = jnp.result_type(*jax.tree.leaves(problem.start(x0)))
     optimizers = [optimizer.refine(2**i) for i in range(refinements)]
     solved = optimizers if flows_differ(optimizers, problem, x0) else optimizers[:1]
-    rtol = finest_rtol(dtype, optimizer)
+    rtol = finest_tolerance(optimizer, problem, dtype)
     flows = [
         _solve(refined, problem, steps, 2**i, rtol, x0) for i, refined in enumerate(solved)
     ] * (refinements // len(solved))

@@ -12,6 +12,7 @@ from jaxtyping import Array, PyTree
 from ..optimizers import AbstractOptimizer
 from ..optimizers.wrappers.base import AbstractDerived
 from ..problems import Problem
+from ..runs.integrate import finest_rtol
 from ..runs.iterate import run_map
 from ..runs.prepare import prepare_run
 
@@ -34,6 +35,11 @@ def iterate_twice(
 def rounds_coarsely(problem: Problem, dtype: Any) -> bool:
     """Whether the loss computes in a coarser dtype than a run of this one."""
     return bool(problem.precision > jnp.finfo(dtype).eps)
+
+
+def finest_tolerance(optimizer: AbstractOptimizer, problem: Problem, dtype: Any) -> float:
+    """The finest relative tolerance of the solver that the round-off of the loss does not hide."""
+    return max(finest_rtol(dtype, optimizer), problem.precision / 100)
 
 
 @eqx.filter_jit
@@ -73,10 +79,10 @@ class _Rounded(AbstractDerived):
     def vector_field(self, t, y, grad):
         return self.optimizer.vector_field(t, y, grad)
 
-    def step(self, t, y, grad):
+    def step(self, t, y, grad: Any):
         if self.coarse is not None:
-            signs = jnp.sign(_hash(0.0, y.x))
-            grad = grad.taken_at(lambda x: x * (1 + self.coarse * signs))
+            factor = 1 + self.coarse * jnp.sign(_hash(0.0, y.x))
+            grad = grad.taken_at(lambda x: factor * x)
         y = self.optimizer.step(t, y, grad)
         return y._replace(x=y.x + self.size * y.x * _hash(t / self.h, y.x))
 

@@ -19,6 +19,7 @@ from losses import Rounded, mixture, polynomial, shaped_for
 from dynopt import SGD, Adam, Momentum, Problem, RMSprop, Status, analysis, iterate, problems
 from dynopt.analysis.compare import distance
 from dynopt.errors import InvalidValue, SolverFailure
+from dynopt.optimizers.base import Regularity
 from dynopt.runs.prepare import fit_to_start, flatten_loss
 
 STEPS = 50
@@ -265,6 +266,21 @@ def test_the_local_error_of_gradient_descent_on_a_quadratic():
         wide.error[:5], (np.exp(-0.5) - 0.5) * 0.5 ** np.arange(5), rtol=1e-10
     )
     assert (wide.solver_error > 0).any()
+
+
+class Inexact(SGD):
+    """Its flow is declared to be known to a relative error of 1e-8, and so coarsely it is solved."""
+
+    regularity = property(lambda self: Regularity(flow_error_ulps=1e-8 / np.finfo(float).eps))
+
+
+@pytest.mark.parametrize("h", [0.1, 0.45], ids=["one step of the solver", "several"])
+def test_the_solvers_error_in_the_local_error_is_above_the_true_one_by_at_most_a_thousand(h):
+    """The difference from |e^(-hλ) - (1 - hλ)| |xₖ|."""
+    local, curvatures = analysis.local_error(Inexact(h), bowl, 5), np.array([1.0, 4.0])
+    factors = np.exp(-h * curvatures) - (1 - h * curvatures)
+    true = abs(local.error - np.linalg.norm(factors * np.asarray(local.map.x)[:-1], axis=1))
+    assert (true < local.solver_error).all() and (local.solver_error < 1000 * true).all()
 
 
 def test_each_flow_starts_at_the_time_of_its_step():
