@@ -79,5 +79,5 @@ def _optax_path() -> list[jax.Array]:
     state = transformation.init(path[0])
     for _ in range(100):
         update, state = transformation.update(grad(path[-1]), state)
-        path.append(optax.apply_updates(path[-1], update))
+        path.append(jnp.asarray(optax.apply_updates(path[-1], update)))
     return path

@@ -35,7 +35,7 @@ class _Bins(NamedTuple):
     relative: bool
     phase: int = 0
 
-    def index(self, value: float) -> int | float:
+    def bin_of(self, value: float) -> int | float:
         """The index of the bin that holds a number, or an infinity."""
         position = self.position(value) - self.phase / PHASES
         return math.floor(position) if math.isfinite(position) else position
@@ -64,7 +64,7 @@ def make_seal(name: str, answer: Sequence[float], tolerance: float, relative: bo
     for i, value in enumerate(answer):
         low = value * (1 - tolerance) if relative else value - tolerance
         phase = round(PHASES * (bins.position(low) % 1)) % PHASES
-        index = bins._replace(phase=phase).index(value)
+        index = bins._replace(phase=phase).bin_of(value)
         pairs.append(f"{phase:05d}:{_hash(name, i, index, bool(relative and value < 0))}")
     return f"{'relative' if relative else 'absolute'} {tolerance!r} {' '.join(pairs)}"
 
@@ -93,7 +93,7 @@ def _matches_one(
 ) -> bool:
     phase, digest = pair.split(":")
     bins, is_minus = _Bins(tolerance, relative, int(phase)), bool(relative and value < 0)
-    index = bins.index(value) if math.isfinite(value) else math.nan
+    index = bins.bin_of(value) if math.isfinite(value) else math.nan
     if not math.isfinite(index) or tolerances == 1:
         return math.isfinite(value) and digest == _hash(name, i, index, is_minus)
     return any(

@@ -124,6 +124,8 @@ def test_made_up_answers_are_refused(name):
     powers = [lambda h, p=p: h**p for p in (1, 2, 3)] if exercise(name).check == "slope" else []
     functions = [lambda *_, value=value: value for value in MADE_UP[:6]]
     for made_up in (*MADE_UP, *functions, *powers):
+        if np.array_equal(made_up, solution(name).exact):
+            continue  # the right number
         with pytest.raises((check.WrongAnswer, InvalidType, InvalidValue)) as raised:
             ask(name, *given, made_up)
         assert not isinstance(raised.value, check.Unanswered)
