@@ -66,11 +66,11 @@ def test_the_global_error_stays_below_the_textbook_bound():
     ("name", "problem"), CASES, ids=[f"{name}-{problem.name}" for name, problem in CASES]
 )
 def test_the_solvers_error_is_below_a_thousandth_of_the_global_error(name, problem):
-    """And its estimate is honest: an independent solver at its own tightest tolerance agrees to a few times it."""
+    """And an independent solver at its own tightest tolerance differs by less than the estimate, but not by far."""
     optimizer = warm[name].refine(10) if problem.name == "rosenbrock" else warm[name]
     problem = shaped_for(optimizer, problem)
-    comparison = analysis.compare(optimizer, problem, STEPS)
-    assert comparison.resolved and np.max(comparison.solver_error) <= 1e-3 * comparison.largest
+    comparison = analysis.compare(optimizer, problem, STEPS, rtol=1e-5)
+    assert comparison.resolved
 
     from scipy.integrate import solve_ivp
 
@@ -92,9 +92,9 @@ def test_the_solvers_error_is_below_a_thousandth_of_the_global_error(name, probl
         rtol=1e-12,
         atol=1e-14,
     )
-    assert (
-        np.linalg.norm(reference.y[:2, -1] - comparison.flow.y.x[-1]) <= 1e-3 * comparison.largest
-    )
+    true = np.linalg.norm(reference.y[:2, -1] - comparison.flow.y.x[-1].ravel())
+    estimate = float(comparison.solver_error.max())
+    assert true < estimate <= 1e-3 * comparison.largest and estimate < 3000 * true
 
 
 @eqx.filter_jit
