@@ -14,10 +14,10 @@ def real_array(name: str, value: Any) -> Any:
     """`value` as a read-only copy in finite floats; a traced array stays as it is.
 
     **Raises:** `InvalidType` for text, booleans, complex numbers and ragged lists; `InvalidValue`
-    for NaN and infinity.
+    for NaN, infinity and masked entries.
     """
     array = _to_array(name, value)
-    if jnp.issubdtype(array.dtype, jnp.integer):
+    if is_discrete(array) and array.dtype != bool:
         array = array.astype(float)
     return _checked_floats(name, array, value)
 
@@ -25,12 +25,16 @@ def real_array(name: str, value: Any) -> Any:
 def number_array(name: str, value: Any) -> Any:
     """Like `real_array`, but whole numbers and booleans (labels, masks) keep their dtype."""
     array = _to_array(name, value)
-    is_discrete = jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool
-    if not is_discrete:
+    if not is_discrete(array):
         return _checked_floats(name, array, value)
     if not isinstance(array, Tracer):
         array.flags.writeable = False
     return array
+
+
+def is_discrete(array: Any) -> bool:
+    """Whether an array holds whole numbers or booleans."""
+    return jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool
 
 
 def is_plain(value: Any) -> bool:
@@ -44,6 +48,10 @@ def is_plain(value: Any) -> bool:
 
 
 def _to_array(name: str, value: Any) -> Any:
+    if np.ma.is_masked(value):
+        raise InvalidValue(
+            f"`{name}` has masked entries; fill them, for example with `.filled(0.0)`."
+        )
     try:
         array: Any = value if isinstance(value, Tracer) else np.array(value)
     except (TypeError, ValueError):

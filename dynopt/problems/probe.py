@@ -132,6 +132,7 @@ def findings(loss: Callable, x0: PyTree, program: core.ClosedJaxpr, epsilon: flo
     return found
 
 
+@np.errstate(all="ignore")  # where the loss is not finite
 def compare_with_differences(
     loss: Callable, x0: PyTree, epsilon: float, distance: float
 ) -> Findings:

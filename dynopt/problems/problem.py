@@ -12,8 +12,9 @@ from jaxtyping import Array, PyTree
 
 from ..checks import number
 from ..errors import InvalidType, InvalidValue
-from .arrays import is_plain, real_array
+from .arrays import real_array
 from .over_data import MeanLoss, as_data, must_be_mean
+from .position import Completed, as_position, must_be_the_constants
 from .probe import findings, first_order, warn_of
 from .program import precision, trace_loss
 
@@ -27,8 +28,12 @@ class Problem(eqx.Module):
     - `loss`: a function of the position that returns one real number. It must be the same function
       each time: it is traced twice, and refused if it has drawn other random numbers.
     - `x0`: the start, an array of any shape or a PyTree of arrays. Lists and tuples of numbers are
-      arrays, integers become floats, and the numbers are copied. A start given elsewhere
-      (`iterate(..., x0=...)`) must have the same structure and shapes.
+      arrays, whole numbers become floats, and all are copied. Floats must have one dtype, which
+      that of the run is; numbers of Python take the dtype of the arrays beside them. A start given
+      elsewhere (`iterate(..., x0=...)`) must have the same structure and shapes. In a PyTree,
+      arrays of whole numbers or booleans, such as permutations, counters and masks, are constants:
+      the loss and the positions of results have them, but they are no coordinates, and `start()`
+      and gradients have None in their place.
     - `data`: arrays with one common first axis, the examples, or a PyTree of such arrays; by
       default there are none. With data the loss is called as `loss(x, data)`, must be a mean over
       the examples, and becomes a `MeanLoss`: again a function of x alone.
@@ -71,6 +76,7 @@ class Problem(eqx.Module):
 
     loss: Callable[[Any], Any]
     x0: PyTree
+    constants: PyTree
     name: str = eqx.field(static=True)
     minimizers: np.ndarray | None
     minimum: float | None
@@ -96,9 +102,10 @@ class Problem(eqx.Module):
             raise InvalidType(
                 f"`loss` must be a function of the position, got {loss!r}; pass a callable."
             )
-        self.loss = loss if data is None else MeanLoss(loss, as_data(data))
-        self.x0 = _as_position(x0)
         self.name = _as_text("name", name if name is not None else _function_name(loss))
+        self.x0, self.constants = as_position(x0)
+        loss = loss if self.constants is None else Completed(loss, self.constants)
+        self.loss = loss if data is None else MeanLoss(loss, as_data(data))
         self.minimizers = None if minimizers is None else _as_points(minimizers, self.dim)
         self.minimum = None if minimum is None else float(number("minimum", minimum))
         self.window = None if window is None else as_window(window)
@@ -158,7 +165,11 @@ class Problem(eqx.Module):
 
     def _with_shapes(self, x0: Any) -> tuple[PyTree, list[tuple[str, Shape, Shape]]]:
         """`x0` as a tree of arrays, and for each leaf its name, its shape and that of the start."""
-        x0 = self.x0 if x0 is None else _as_position(x0)
+        if x0 is None:
+            x0 = self.x0
+        else:
+            x0, constants = as_position(x0, eqx.combine(self.x0, self.constants))
+            must_be_the_constants(constants, self.constants, self.name)
         structure, expected = jax.tree.structure(x0), jax.tree.structure(self.x0)
         if structure != expected:
             raise InvalidValue(
@@ -189,22 +200,6 @@ def source_in_docstring(constructor: Callable) -> str:
     """The source of a problem, as the last paragraph of its docstring gives it."""
     _, _, source = (inspect.getdoc(constructor) or "").partition("Source: ")
     return " ".join(source.split()).rstrip(".")
-
-
-def _as_position(x0: Any) -> PyTree:
-    if x0 is None or isinstance(x0, str | bytes):
-        raise InvalidType(f"`x0` must be numbers, got {x0!r}; pass for example [1.0, 2.0].")
-    if is_plain(x0):
-        return _nonempty(real_array("x0", x0))
-    leaves, structure = jax.tree_util.tree_flatten_with_path(x0)
-    leaves = [real_array("x0" + jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
-    return _nonempty(jax.tree.unflatten(structure, leaves))
-
-
-def _nonempty(x0: PyTree) -> PyTree:
-    if not jax.tree.leaves(x0) or any(np.size(leaf) == 0 for leaf in jax.tree.leaves(x0)):
-        raise InvalidValue("`x0` is empty; pass at least one number.")
-    return x0
 
 
 def _as_points(minimizers: Any, dim: int) -> np.ndarray:

@@ -1,0 +1,137 @@
+"""Positions: floats of one dtype in a PyTree, and arrays of whole numbers beside them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import PyTree
+
+from ..errors import InvalidType, InvalidValue
+from .arrays import is_discrete, is_plain, number_array, real_array
+
+
+class Completed(eqx.Module):
+    """A loss of whole positions as a function of their floats alone.
+
+    - `loss`: called as `loss(x)`, or with data as `loss(x, data)`.
+    - `constants`: the arrays of whole numbers, in a PyTree with None in place of each float.
+    """
+
+    loss: Callable
+    constants: PyTree
+
+    def __call__(self, x, *data):
+        return self.loss(eqx.combine(x, self.constants), *data)
+
+
+def as_position(x0: Any, own: PyTree = None) -> tuple[PyTree, PyTree]:
+    """The floats of a position, all of one dtype, and its constants; each with None for the other.
+
+    - `own`: the start of the problem, which tells what the constants are. Without it they are the
+      arrays of whole numbers and booleans in a PyTree.
+
+    **Raises:** `InvalidValue` and `InvalidType` if it holds anything else, floats of several
+    dtypes, or no floats.
+    """
+    if x0 is None or isinstance(x0, str | bytes):
+        raise InvalidType(f"`x0` must be numbers, got {x0!r}; pass for example [1.0, 2.0].")
+    is_like_own = own is not None and jax.tree.structure(x0) == jax.tree.structure(own)
+    is_leaf = None if is_like_own else _is_list_of_numbers
+    leaves, structure = jax.tree_util.tree_flatten_with_path(x0, is_leaf=is_leaf)
+    if is_plain(x0) or [path for path, _ in leaves] == [()]:
+        return _nonempty(real_array("x0", x0)), None
+    leaves = {_name(path): leaf for path, leaf in leaves}
+    arrays = {
+        name: (number_array if _is_array(leaf) else real_array)(name, leaf)
+        for name, leaf in leaves.items()
+    }
+    if own is None:
+        constant = {name for name, array in arrays.items() if is_discrete(array)}
+    else:
+        of_own, _ = jax.tree_util.tree_flatten_with_path(own)
+        constant = {_name(path) for path, leaf in of_own if is_discrete(leaf)}
+    floats = {name: array for name, array in arrays.items() if name not in constant}
+    if arrays and not floats:
+        raise InvalidValue(
+            "`x0` holds no floats, and arrays of whole numbers in a PyTree are constants; pass "
+            "floats, such as jax.numpy.array([1.0, 2.0])."
+        )
+    dtype = _common_dtype({k: v for k, v in floats.items() if _has_float_dtype(leaves[k])})
+    floats = {name: _cast(name, array, dtype) for name, array in floats.items()}
+    constants = [array if name in constant else None for name, array in arrays.items()]
+    return (
+        _nonempty(jax.tree.unflatten(structure, map(floats.get, arrays))),
+        jax.tree.unflatten(structure, constants) if constant else None,
+    )
+
+
+def must_be_the_constants(given: PyTree, own: PyTree, name: str) -> None:
+    """**Raises:** `InvalidValue` if the constants of a start are not those of the problem `name`."""
+    of_own = {_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(own)[0]}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(given)[0]:
+        value, expected = map(_primal, (leaf, of_own[_name(path)]))
+        is_traced = isinstance(value, Tracer) and value is not expected
+        if is_traced or not (value is expected or np.array_equal(value, expected)):
+            raise InvalidValue(
+                f"`{_name(path)}` {'is traced' if is_traced else 'differs'}, but whole numbers "
+                f"beside floats are constants of {name}; put None in their place, or make another "
+                "dynopt.Problem."
+            )
+
+
+def _name(path: Any) -> str:
+    return "x0" + jax.tree_util.keystr(path)
+
+
+def _primal(leaf: Any) -> Any:
+    """The value of an array to which `jax.grad(..., allow_int=True)` gave a tangent."""
+    while isinstance(leaf, Tracer) and hasattr(leaf, "primal"):
+        leaf = leaf.primal
+    return leaf
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray | jax.Array)
+
+
+def _has_float_dtype(leaf: Any) -> bool:
+    """Whether a leaf has chosen its dtype, as no number and no list of numbers of Python has."""
+    return isinstance(leaf, np.ndarray | np.generic | jax.Array) and not is_discrete(leaf)
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    if type(value) not in (list, tuple) or len(value) == 0:
+        return False
+    return all(isinstance(v, int | float | np.generic) or _is_list_of_numbers(v) for v in value)
+
+
+def _common_dtype(arrays: dict[str, Any]) -> Any:
+    """The dtype of floats that have chosen one; float64 if none has.
+
+    **Raises:** `InvalidValue` if they have chosen several.
+    """
+    for name, array in arrays.items():
+        first_name, first = next(iter(arrays.items()))
+        if jnp.result_type(array) != jnp.result_type(first):
+            raise InvalidValue(
+                f"`{first_name}` is in {first.dtype} and `{name}` in {array.dtype}, but a position "
+                "has one dtype; convert all leaves to one."
+            )
+    return next((array.dtype for array in arrays.values()), np.dtype(float))
+
+
+def _cast(name: str, array: Any, dtype: Any) -> Any:
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        return real_array(name, array.astype(dtype))
+
+
+def _nonempty(x0: PyTree) -> PyTree:
+    if not jax.tree.leaves(x0) or any(np.size(leaf) == 0 for leaf in jax.tree.leaves(x0)):
+        raise InvalidValue("`x0` is empty; pass at least one number.")
+    return x0
