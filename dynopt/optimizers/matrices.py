@@ -8,20 +8,41 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..errors import InvalidValue
+from .averages import safe_divide, safe_sqrt
 
 Matrix = Float[Array, "rows columns"]
 QUINTIC = (3.4445, -4.7750, 2.0315), 5  # the coefficients of optax, and the number of steps
 CONVERGENT = (15 / 8, -10 / 8, 3 / 8), 20  # coefficients for which the iteration converges
 
 
+@jax.custom_jvp
 def polar_factor(matrix: Matrix) -> Matrix:
     """U Vᵀ of the singular value decomposition U Σ Vᵀ.
 
-    Directions whose singular value is 0, up to round-off, are left out.
+    Directions whose singular value is 0, up to round-off, are left out. The derivative is finite
+    where singular values are equal, though that of U and V is not; in the directions left out it
+    counts as 0.
     """
+    u, _, v = _nonzero_singular_values(matrix)
+    return jnp.matmul(u, v, precision="highest")
+
+
+@polar_factor.defjvp
+def _tangent_of_polar_factor(primals, tangents):
+    u, sigma, v = _nonzero_singular_values(*primals)
+    (tangent,) = tangents
+    inside = u.T @ tangent @ v.T
+    turned = u @ safe_divide(inside - inside.T, sigma[:, None] + sigma[None]) @ v
+    left = safe_divide(tangent @ v.T - u @ inside, sigma[None]) @ v
+    right = u @ safe_divide(u.T @ tangent - inside @ v, sigma[:, None])
+    return polar_factor(*primals), turned + left + right
+
+
+def _nonzero_singular_values(matrix: Matrix) -> tuple[Array, Array, Array]:
+    """U, the diagonal of Σ, and Vᵀ, with zeros in the place of what belongs to σ = 0."""
     u, sigma, v = jnp.linalg.svd(matrix, full_matrices=False)
-    round_off = jnp.finfo(matrix.dtype).eps * max(matrix.shape) * sigma[0]
-    return jnp.matmul(u * (sigma > round_off)[None], v, precision="highest")
+    is_nonzero = sigma > jnp.finfo(matrix.dtype).eps * max(matrix.shape) * sigma[0]
+    return u * is_nonzero[None], sigma * is_nonzero, v * is_nonzero[:, None]
 
 
 def newton_schulz(matrix: Matrix, coefficients=QUINTIC[0], steps: int = QUINTIC[1]) -> Matrix:
@@ -33,7 +54,7 @@ def newton_schulz(matrix: Matrix, coefficients=QUINTIC[0], steps: int = QUINTIC[
     a, b, c = coefficients
     is_wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix if is_wide else matrix.T
-    x = x / (jnp.linalg.norm(x) + 1e-8)
+    x = x / (safe_sqrt(jnp.sum(x**2)) + 1e-8)
     for _ in range(steps):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x

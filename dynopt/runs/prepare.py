@@ -18,6 +18,7 @@ from jaxtyping import Array, PyTree
 from ..checks import is_concrete, whole_number
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.averages import safe_sqrt
 from ..optimizers.base import must_be_optimizer
 from ..optimizers.gradient import BatchGradient
 from ..problems import Problem
@@ -101,7 +102,7 @@ def prepare_loss(loss: Callable, x0: PyTree):
 
     def observe(x):
         value, g = jax.value_and_grad(flat_loss)(x)
-        return jnp.asarray(value, x.dtype), jnp.linalg.norm(g)
+        return jnp.asarray(value, x.dtype), safe_sqrt(jnp.sum(g**2))
 
     inverse_radius = jnp.sqrt(jnp.finfo(x.dtype).eps) / (1 + jnp.linalg.norm(x))
     return x, grad, observe, lambda x: jnp.sum((inverse_radius * x) ** 2)
