@@ -62,7 +62,7 @@ def shuffled_epochs():
         optimizer = SGD(h)
 
         def epoch(order):
-            y = optimizer.init(start, batch_gradient)
+            y = optimizer.init(start, jnp.zeros_like)
             for k in order:
                 y = optimizer.step(0.0, y, lambda x, k=k: batch_gradient(x, k))
             return y.x
