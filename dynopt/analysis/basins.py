@@ -104,7 +104,8 @@ def basins(
     grid = jnp.asarray(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2), start.dtype)
     radius = _capture_radius(minimizers, float(np.hypot(np.ptp(across), np.ptp(up))))
     ends = sweep(optimizer, problem, steps, x0=jax.vmap(unravel)(grid))
-    map_ends = np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(ends.x))
+    floats = eqx.filter(ends.x, eqx.is_inexact_array)
+    map_ends = np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(floats))
     failed = np.isin(np.asarray(ends.result), (Status.diverged, Status.nonfinite))
     reached_by_map = np.where(failed, -1, _nearest(map_ends, minimizers, radius))
     if flow is None:

@@ -62,35 +62,49 @@ def as_position(x0: Any, own: PyTree = None) -> tuple[PyTree, PyTree]:
         )
     dtype = _common_dtype({k: v for k, v in floats.items() if _has_float_dtype(leaves[k])})
     floats = {name: _cast(name, array, dtype) for name, array in floats.items()}
-    constants = [array if name in constant else None for name, array in arrays.items()]
+    constants = [_known(name, arrays[name]) if name in constant else None for name in arrays]
     return (
         _nonempty(jax.tree.unflatten(structure, map(floats.get, arrays))),
-        jax.tree.unflatten(structure, constants) if constant else None,
+        jax.tree.unflatten(structure, constants),
     )
 
 
 def must_be_the_constants(given: PyTree, own: PyTree, name: str) -> None:
-    """**Raises:** `InvalidValue` if the constants of a start are not those of the problem `name`."""
+    """**Raises:** `InvalidValue` if the constants of a start are not those of a problem."""
     of_own = {_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(own)[0]}
     for path, leaf in jax.tree_util.tree_flatten_with_path(given)[0]:
-        value, expected = map(_primal, (leaf, of_own[_name(path)]))
-        is_traced = isinstance(value, Tracer) and value is not expected
-        if is_traced or not (value is expected or np.array_equal(value, expected)):
+        expected = of_own[_name(path)]  # a batch of starts may have it once or for each start
+        is_same = leaf.shape[leaf.ndim - expected.ndim :] == expected.shape
+        if not (is_same and np.all(leaf == expected)):
             raise InvalidValue(
-                f"`{_name(path)}` {'is traced' if is_traced else 'differs'}, but whole numbers "
-                f"beside floats are constants of {name}; put None in their place, or make another "
-                "dynopt.Problem."
+                f"`{_name(path)}` differs from that of {name}, whose whole numbers beside floats "
+                "are constants; put None in its place, or make another dynopt.Problem."
             )
+
+
+def with_constants(x: PyTree, constants: PyTree, axes: tuple[int, ...]) -> PyTree:
+    """Positions with leading `axes`, their constants filled in."""
+    filled = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*axes, *leaf.shape)), constants)
+    return eqx.combine(x, filled)
 
 
 def _name(path: Any) -> str:
     return "x0" + jax.tree_util.keystr(path)
 
 
-def _primal(leaf: Any) -> Any:
-    """The value of an array to which `jax.grad(..., allow_int=True)` gave a tangent."""
+def _known(name: str, leaf: Any) -> Any:
+    """The value of a constant, which may have a tangent, as in `jax.grad(..., allow_int=True)`.
+
+    **Raises:** `InvalidValue` if it is traced otherwise.
+    """
     while isinstance(leaf, Tracer) and hasattr(leaf, "primal"):
         leaf = leaf.primal
+    if isinstance(leaf, Tracer):
+        raise InvalidValue(
+            f"`{name}` is traced, but whole numbers beside floats are constants, which must be "
+            "known; make the dynopt.Problem with them outside of jax.jit and jax.vmap, and put "
+            "None in their place in an `x0`."
+        )
     return leaf
 
 
@@ -104,9 +118,11 @@ def _has_float_dtype(leaf: Any) -> bool:
 
 
 def _is_list_of_numbers(value: Any) -> bool:
-    if type(value) not in (list, tuple) or len(value) == 0:
-        return False
-    return all(isinstance(v, int | float | np.generic) or _is_list_of_numbers(v) for v in value)
+    return (
+        type(value) is list
+        and bool(value)
+        and all(isinstance(v, int | float | np.generic) or _is_list_of_numbers(v) for v in value)
+    )
 
 
 def _common_dtype(arrays: dict[str, Any]) -> Any:

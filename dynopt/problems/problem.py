@@ -27,13 +27,14 @@ class Problem(eqx.Module):
 
     - `loss`: a function of the position that returns one real number. It must be the same function
       each time: it is traced twice, and refused if it has drawn other random numbers.
-    - `x0`: the start, an array of any shape or a PyTree of arrays. Lists and tuples of numbers are
-      arrays, whole numbers become floats, and all are copied. Floats must have one dtype, which
-      that of the run is; numbers of Python take the dtype of the arrays beside them. A start given
-      elsewhere (`iterate(..., x0=...)`) must have the same structure and shapes. In a PyTree,
-      arrays of whole numbers or booleans, such as permutations, counters and masks, are constants:
-      the loss and the positions of results have them, but they are no coordinates, and `start()`
-      and gradients have None in their place.
+    - `x0`: the start, an array of any shape or a PyTree of arrays. A list or tuple of numbers is
+      one array, and so is a list of numbers in a PyTree. Whole numbers become floats, and all
+      numbers are copied. The floats have one dtype, which is that of the runs; numbers of Python
+      take the dtype of the arrays beside them. A start given elsewhere (`iterate(..., x0=...)`)
+      must have the same structure and shapes.
+      In a PyTree, arrays of whole numbers or booleans (a permutation, a counter, a mask) stay what
+      they are. They are `constants` and no coordinates: the loss and the positions `x` of results
+      have them, but `start()` and gradients have None in their place.
     - `data`: arrays with one common first axis, the examples, or a PyTree of such arrays; by
       default there are none. With data the loss is called as `loss(x, data)`, must be a mean over
       the examples, and becomes a `MeanLoss`: again a function of x alone.
@@ -104,7 +105,8 @@ class Problem(eqx.Module):
             )
         self.name = _as_text("name", name if name is not None else _function_name(loss))
         self.x0, self.constants = as_position(x0)
-        loss = loss if self.constants is None else Completed(loss, self.constants)
+        if jax.tree.leaves(self.constants):
+            loss = Completed(loss, self.constants)
         self.loss = loss if data is None else MeanLoss(loss, as_data(data))
         self.minimizers = None if minimizers is None else _as_points(minimizers, self.dim)
         self.minimum = None if minimum is None else float(number("minimum", minimum))

@@ -16,6 +16,7 @@ from ..errors import EnvironmentProblem, InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
+from ..problems.position import with_constants
 from ..problems.problem import must_be_problem
 from . import lanes
 from .batches import batched_leaves, must_be_buildable
@@ -159,9 +160,10 @@ def sweep(
         outcome, k = outcome._replace(loss=outcome.loss[:, -1]), jnp.asarray(steps)
     outcome = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), outcome)
     x = jax.vmap(unravel)(outcome.x.reshape(-1, position.size))
-    x = jax.tree.map(lambda leaf: leaf.reshape(*outcome.x.shape[:-1], *leaf.shape[1:]), x)
+    axes = outcome.x.shape[:-1]
+    x = jax.tree.map(lambda leaf: leaf.reshape(*axes, *leaf.shape[1:]), x)
     return Sweep(
-        x,
+        with_constants(x, problem.constants, axes),
         outcome.loss,
         outcome.grad_norm,
         outcome.result,

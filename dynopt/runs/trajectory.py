@@ -13,6 +13,7 @@ from .. import files
 from ..checks import is_concrete
 from ..errors import ProblemError, SolverFailure
 from ..problems import Problem
+from ..problems.position import with_constants
 from . import archive
 from .setup import Setup, safe_repr
 from .status import Status
@@ -54,7 +55,8 @@ class Trajectory(eqx.Module):
     def x(self) -> PyTree[Array]:
         batch = self.y.x.shape[:-1]
         flat = jax.vmap(self.unravel)(self.y.x.reshape(-1, self.y.x.shape[-1]))
-        return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), flat)
+        x = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), flat)
+        return with_constants(x, getattr(self.problem, "constants", None), batch)
 
     @property
     def status(self) -> Status:
