@@ -1,14 +1,17 @@
 """The slow manifold of an optax transformation: the memory as a function of the position.
 
 With y = (x, s), one step is s ← Σ(x, s), x ← x + h ξ(x, s); J = ∂Σ/∂s. While x stands still, the
-memory s goes to S₀(x), the fixed point of Σ(x, ·).
+memory s goes to S₀(x), the fixed point of Σ(x, ·). While x moves, the memory is a mean over the
+past of the path, and lags behind.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from ..checks import Scalar
@@ -17,6 +20,7 @@ from ..optimizers.base import Gradient
 from .transformation import Point, Transformation
 
 LATE_COUNT = 1e30  # so many steps after the start every bias correction is over
+MAX_COUNT = 2.0**39  # the largest number of steps whose power of a matrix is computed
 NEWTON_STEPS = 3
 MAX_LAYER_STEPS = 10**6  # the longest initial layer, until the memory has filled
 
@@ -36,7 +40,7 @@ def slow_manifold(transformation: Transformation, y: Point, grad: Gradient) -> P
     """
 
     def newton(s, g):
-        after = transformation.update(0.0, LATE_COUNT, s, lambda _: g)
+        after = transformation.update(0.0, LATE_COUNT, s, lambda _: g)._replace(x=s.x)
         residual = jax.tree.map(jnp.subtract, after, s)
         return jax.tree.map(jnp.add, s, solve_memory(transformation, s, lambda _: g, residual))
 
@@ -46,17 +50,36 @@ def slow_manifold(transformation: Transformation, y: Point, grad: Gradient) -> P
     return newton(s._replace(x=y.x), g)
 
 
-def expand_manifold(
-    transformation: Transformation, y: Point, grad: Gradient
+def memory_after(
+    transformation: Transformation, y: Point, grad: Gradient, count: ArrayLike
 ) -> tuple[Point, Point]:
-    """(x, S₀) and (0, S₁): the manifold of the map is S₀ + h S₁ + O(h²), (1 - J) S₁ = -S₀′ ξ."""
-    zeroth = slow_manifold(transformation, y, grad)
-    speed = velocity(transformation, zeroth, grad)
+    """(x, s⁰) and (0, s¹): after n = `count` steps on the path x - j h ξ, the memory is s⁰ + h s¹.
+
+    With the memory s at the start, with c = -S₀′ ξ, and up to O(h²),
+
+        s⁰ = S₀ + Jⁿ (s - S₀)        s¹ = (1 - J)⁻¹ (1 - Jⁿ) c - n Jⁿ c
+
+    if J is constant, as for running means. As n → ∞ this is the slow manifold S₀ + h S₁ of the map,
+    (1 - J) S₁ = c, whatever J is.
+    """
+    limit = slow_manifold(transformation, y, grad)
+    speed = velocity(transformation, limit, grad)
     _, change = jax.jvp(
-        lambda x: slow_manifold(transformation, y._replace(x=x), grad), (y.x,), (speed,)
+        lambda x: slow_manifold(transformation, y._replace(x=x), grad), (y.x,), (-speed,)
     )
-    right = jax.tree.map(jnp.negative, change)._replace(x=jnp.zeros_like(y.x))
-    return zeroth, solve_memory(transformation, zeroth, grad, right)
+    departure = jax.tree.map(jnp.subtract, transformation.start(0.0, y.x), limit)
+    jacobians = memory_jacobians(transformation, limit, grad)
+
+    def remaining(jacobian, departure):
+        return matrix_power(jacobian, count) @ departure
+
+    def lag(jacobian, change):
+        power = matrix_power(jacobian, count)
+        filled = jnp.linalg.solve(identity_minus(jacobian), identity_minus(power) @ change)
+        return filled - count * (power @ change)
+
+    zeroth = jax.tree.map(jnp.add, limit, on_memories(jacobians, remaining, departure))
+    return zeroth, on_memories(jacobians, lag, change)._replace(x=jnp.zeros_like(y.x))
 
 
 def initial_layer_shift(transformation: Transformation, y: Point, grad: Gradient) -> Array:
@@ -81,14 +104,26 @@ def initial_layer_shift(transformation: Transformation, y: Point, grad: Gradient
 
 
 def solve_memory(transformation: Transformation, y: Point, grad: Gradient, right: Point) -> Point:
-    """(1 - J)⁻¹ applied to the memories of `right`; the x of `right` stays as it is.
+    """(1 - J)⁻¹ applied to the memories of `right`; the x of `right` stays as it is."""
+    return on_memories(
+        memory_jacobians(transformation, y, grad),
+        lambda jacobian, column: jnp.linalg.solve(identity_minus(jacobian), column),
+        right,
+    )
+
+
+def memory_jacobians(
+    transformation: Transformation, y: Point, grad: Gradient
+) -> dict[tuple[str, ...], Array]:
+    """J at the point y, a matrix for each place in the leaves with these names.
 
     Memories are elementwise: J couples entries at one place of leaves of one shape, and no others.
     """
     names_by_shape: dict[tuple[int, ...], list[str]] = {}
     for name in transformation.fields[1:]:
         names_by_shape.setdefault(getattr(y, name).shape, []).append(name)
-    for names in names_by_shape.values():
+    jacobians = {}
+    for names in map(tuple, names_by_shape.values()):
 
         def sigma(memories, names=names):
             point = y._replace(**dict(zip(names, memories, strict=True)))
@@ -100,16 +135,51 @@ def solve_memory(transformation: Transformation, y: Point, grad: Gradient, right
             tuple(jnp.full_like(memory, i == j) for j, memory in enumerate(memories))
             for i in range(len(names))
         ]
-        jacobian = jnp.stack([jax.jvp(sigma, (memories,), (unit,))[1] for unit in units], -1)
-        identity = jnp.broadcast_to(jnp.eye(len(names), dtype=jacobian.dtype), jacobian.shape)
-        vector = jnp.stack([getattr(right, name) for name in names], -1)
-        solution = jnp.linalg.solve(identity - jacobian, vector[..., None])[..., 0]
-        right = right._replace(**{name: solution[..., i] for i, name in enumerate(names)})
+        columns = [jax.jvp(sigma, (memories,), (unit,))[1] for unit in units]
+        jacobians[names] = jnp.stack(columns, -1)
+    return jacobians
+
+
+def on_memories(
+    jacobians: dict[tuple[str, ...], Array], function: Callable[[Array, Array], Array], right: Point
+) -> Point:
+    """`function(J, s)` of J and the memories s of `right`, at each place; x stays as it is."""
+    for names, jacobian in jacobians.items():
+        column = jnp.stack([getattr(right, name) for name in names], -1)[..., None]
+        image = function(jacobian, column)[..., 0]
+        right = right._replace(**{name: image[..., i] for i, name in enumerate(names)})
     return right
+
+
+def identity_minus(matrices: Array) -> Array:
+    """1 - A for each matrix A."""
+    identity = jnp.eye(matrices.shape[-1], dtype=matrices.dtype)
+    return jnp.broadcast_to(identity, matrices.shape) - matrices
+
+
+def matrix_power(matrices: Array, exponent: ArrayLike) -> Array:
+    """Each matrix to a power: a whole number up to `MAX_COUNT`, which may be traced."""
+
+    def one_bit(_, carry):
+        power, square, rest = carry
+        power = jnp.where(rest % 2 == 1, power @ square, power)
+        return power, square @ square, jnp.floor(rest / 2)
+
+    identity = identity_minus(jnp.zeros_like(matrices))
+    rest = jnp.asarray(exponent, matrices.dtype)
+    return jax.lax.fori_loop(0, 40, one_bit, (identity, matrices, rest))[0]
+
+
+def away_from_zero(g: Array) -> Array:
+    """g, with a tiny number where it is 0: roots of g² have a derivative there, by continuity."""
+    tiny = jnp.finfo(g.dtype).tiny ** 0.4
+    return g + jax.lax.stop_gradient(jnp.where(g == 0, tiny, jnp.zeros_like(g)))
 
 
 def largest_decay(transformation: Transformation, h: Scalar, name: str) -> float:
     """The largest fraction of itself that a memory keeps in one step, at a sample point.
+
+    It is 0 where a bias correction makes the first steps as long as the later ones.
 
     **Raises:** `InvalidValue` if a memory never forgets or mixes its entries, or if the steps
     depend on their count for ever.
@@ -139,6 +209,8 @@ def largest_decay(transformation: Transformation, h: Scalar, name: str) -> float
                 f"the state leaf `{leaf.path}` of {name} reaches no fixed point while x stands "
                 "still, or mixes its entries; use elementwise averages."
             )
+    if measured.filled_at_start:
+        return 0.0
     return max((float(decay) for decay in measured.decay.values()), default=0.0)
 
 
@@ -150,6 +222,7 @@ class Measurements(NamedTuple):
     - `independent_of_count`: whether ξ there is the same at any late step count.
     - `bounded`: whether ξ there is comparable with ξ in the first steps.
     - `residual`: for each memory, the relative error of its fixed point.
+    - `filled_at_start`: whether ξ is the same in the first steps, while x stands still.
     """
 
     decay: dict[str, Any]
@@ -157,6 +230,7 @@ class Measurements(NamedTuple):
     independent_of_count: Any
     bounded: Any
     residual: dict[str, Any]
+    filled_at_start: Any
 
 
 def _measure(transformation: Transformation, h: Array, y: Point, grad: Gradient) -> Measurements:
@@ -180,6 +254,11 @@ def _measure(transformation: Transformation, h: Array, y: Point, grad: Gradient)
         difference = jnp.abs(getattr(after, name) - fixed)
         return (difference / (jnp.abs(fixed) + 1e-9)).max()
 
+    def first_step(s, k):
+        is_late = jnp.allclose(velocity(transformation, s, grad, k), late, rtol=1e-6, atol=0)
+        return transformation.update(0.0, k, s, grad), is_late
+
+    first = transformation.start(h, y.x)
     first_speed = jnp.abs(velocity(transformation, y, grad, 3)).max()
     return Measurements(
         decay=decay,
@@ -187,4 +266,5 @@ def _measure(transformation: Transformation, h: Array, y: Point, grad: Gradient)
         independent_of_count=same_at(filled) & same_at(LATE_COUNT / 3),
         bounded=jnp.abs(late).max() < 1e6 * first_speed,
         residual={name: residual(name) for name in transformation.fields[1:]},
+        filled_at_start=jax.lax.scan(first_step, first, jnp.arange(3))[1].all(),
     )
