@@ -403,6 +403,12 @@ def test_a_wrong_rule_is_told(name):
     assert problem.derivable and problem.conservative
 
 
+def test_a_wrong_rule_at_the_edge_of_a_domain_is_told():
+    wrong = rule(lambda x: -jnp.log(x).sum(), lambda x: -2 / x)
+    with pytest.warns(UserWarning, match="is not the derivative of its value"):
+        Problem(wrong, [0.005, 3.0])
+
+
 def test_a_gradient_by_a_callback_runs_and_refuses_to_be_differentiated():
     def slope(x):
         return jax.pure_callback(lambda x: 2 * np.asarray(x), x, x)
@@ -454,6 +460,8 @@ def test_a_game_made_of_traced_numbers_is_found_out():
     starts = jnp.stack([arguments[0], 2 * arguments[0]])
     ends = jax.vmap(outcome, (0, None))(starts, arguments[1])
     np.testing.assert_allclose(ends, after(4, 0.1) * np.array([1, 2]))
+    with pytest.raises(ProblemError, match="cannot be differentiated"):
+        jax.grad(lambda data: quietly(game_over_data, data=data).loss(arguments[0]))(jnp.ones(4))
     for argument in (0, 1):
         with pytest.raises(ProblemError, match="cannot be differentiated"):
             jax.jit(jax.grad(outcome, argument))(*arguments)
