@@ -68,8 +68,9 @@ def explain(slope: float, expected: float, is_corrected: bool) -> str:
         )
     if is_corrected and abs(slope - max(1, round(slope))) <= SLOPE_TOLERANCE:
         return (
-            f"the correction of the flow is not that of this map, which follows it to order "
-            f"{slope:.0f} only; compare the map with the flow of the inner optimizer"
+            "the correction of the flow is not that of this map, which follows it to order "
+            f"{slope:.0f} only, unless a smaller `learning_rate` gives another slope; compare the "
+            "map with the flow of the inner optimizer"
         )
     return (
         "a memory that starts near 0, a corner in the map or noise can lower the order; use a "
