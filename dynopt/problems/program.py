@@ -143,9 +143,11 @@ def _refuse_what_cannot_be_traced(error: Exception, subject: str, function: Call
         raise ProblemError(f"{subject} {what}{_place(error, function)}; {remedy}.") from error
 
 
-def _function(loss: Callable) -> Callable:
-    """What the user wrote."""
-    return loss.loss if isinstance(loss, MeanLoss) else loss
+def _function(loss: Any) -> Callable:
+    """What the user wrote, inside the modules of this folder that call it."""
+    while type(loss).__module__.startswith(f"{__package__}.") and hasattr(loss, "loss"):
+        loss = loss.loss
+    return loss
 
 
 def _place(error: BaseException, function: Callable) -> str:

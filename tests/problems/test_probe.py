@@ -151,6 +151,14 @@ def test_a_loss_without_a_gradient_is_refused_at_its_line(loss, words):
     one_sentence(caught)
 
 
+def test_the_line_is_found_behind_data_and_constants():
+    def loop(x, data):
+        return (data * loops(x["w"])).mean()
+
+    with pytest.raises(ProblemError, match=r"repeats a loop .* on line \d+ of test_probe.py"):
+        Problem(loop, {"w": np.ones(2), "order": np.arange(2)}, data=np.ones(3))
+
+
 def test_the_remedies_for_a_loss_without_a_gradient_work():
     repeated = Problem(lambda x: jax.lax.fori_loop(0, 3, lambda i, x: 2 * x, x).sum(), [1.0, 2.0])
     assert jax.grad(repeated.loss)(repeated.start()).tolist() == [8, 8]
@@ -406,7 +414,7 @@ def test_a_wrong_rule_is_told(name):
 def test_a_wrong_rule_at_the_edge_of_a_domain_is_told():
     wrong = rule(lambda x: -jnp.log(x).sum(), lambda x: -2 / x)
     with pytest.warns(UserWarning, match="is not the derivative of its value"):
-        Problem(wrong, [0.005, 3.0])
+        Problem(wrong, [0.005, 0.005, 0.005, 3.0])
 
 
 def test_a_gradient_by_a_callback_runs_and_refuses_to_be_differentiated():
