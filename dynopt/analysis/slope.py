@@ -63,8 +63,9 @@ def explain(slope: float, expected: float, is_corrected: bool) -> str:
         )
     if slope > expected:
         return (
-            "the map is nearer to its flow than declared; if it is so on other problems, too, let "
-            f"its `regularity` declare order={round(2 * slope) / 2:g}"
+            "the map is nearer to its flow here than declared, which is no fault; if it is so on "
+            "other problems, too, an optimizer of your own may declare "
+            f"order={round(2 * slope) / 2:g} in its `regularity`"
         )
     if is_corrected and abs(slope - max(1, round(slope))) <= SLOPE_TOLERANCE:
         return (

@@ -205,7 +205,11 @@ def test_the_lyapunov_function_of_rmsprop_falls_at_the_rate_of_its_docstring(cor
 def test_rmsprop_from_zero_has_order_one_once_h_is_far_below_eps_tau_over_g_squared():
     optimizer = RMSprop(0.01, eps=1.0)
     assert optimizer.h < optimizer.eps * optimizer.tau / np.max(numpy_grad(start) ** 2)
-    assert abs(analysis.order(optimizer, problem).pairwise[-1] - 1) < 0.02
+    with pytest.warns(
+        UserWarning, match="nearer to its flow here than declared, which is no fault"
+    ):
+        measured = analysis.order(optimizer, problem)
+    assert abs(measured.pairwise[-1] - 1) < 0.02
 
 
 # --- Adam
