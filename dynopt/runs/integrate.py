@@ -44,7 +44,9 @@ def integrate(
       because the flow is stiff. A solver without an error estimate takes one step per time h:
       `diffrax.Euler()` on the flow of `SGD` is `SGD`.
     - `rtol`, `atol`: the tolerances of one step of the solver. `rtol` is 1e-10 by default (1e-3 in
-      float32, and coarser where the vector field itself has a larger error), `atol` is `rtol`.
+      float32, and coarser where the vector field itself has a larger error), `atol` is `rtol`. The
+      unit of `atol` is 1; for a position or a memory that starts smaller and has too small a
+      velocity to become so large, it is that size.
     - `max_steps`: the largest number of steps of the solver, by default 65536.
 
     Where the vector field jumps and points to the jump from both sides, as that of |x| does at 0,
@@ -122,9 +124,17 @@ def _solve(
     x, grad, observe, squared_radius = prepare_loss(loss, x0)
     y = optimizer.init_flow(x, grad)
     t = (jnp.arange(num_saved) * save_every * optimizer.h).astype(x.dtype)
-    ys, last, is_solved, solver_steps = solve(
-        lambda t, y: optimizer.vector_field(t, y, grad), y, t, rtol, atol, solver, max_steps
-    )
+    starts = jax.tree.map(lambda a: jnp.stack([a, 1.001 * a]), y)  # a start may be stationary
+    velocities = jax.lax.map(lambda y: optimizer.vector_field(t[0], y, grad), starts)
+    units = jax.tree.map(lambda a, v: _unit(a, v * t[-1]), y, velocities)
+
+    def vector_field(t, y):
+        velocity = optimizer.vector_field(t, jax.tree.map(jnp.multiply, y, units), grad)
+        return jax.tree.map(jnp.divide, velocity, units)
+
+    begin = jax.tree.map(jnp.divide, y, units)
+    ys, last, is_solved, solver_steps = solve(vector_field, begin, t, rtol, atol, solver, max_steps)
+    ys, last = (jax.tree.map(jnp.multiply, points, units) for points in (ys, last))
     # diffrax gives infinity at the times that it did not reach.
     ys = jax.tree.map(lambda a: jnp.where(jnp.isfinite(a), a, jnp.nan), ys)
     ys = jax.tree.map(lambda a, start: a.at[0].set(start), ys, y)
@@ -139,7 +149,7 @@ def _solve(
     status = jnp.select(
         [
             ~failed.any(),
-            ~all_finite(optimizer.vector_field(t[0], y, grad)),
+            ~all_finite(jax.tree.map(lambda v: v[0], velocities)),
             diverged[first_failed],
             gave_up & (rtol < 10 * jnp.finfo(x.dtype).eps),
             gave_up,
@@ -157,6 +167,16 @@ def _solve(
     status = jnp.where((status == Status.ok) & never_moved, Status.stalled, status)
     first_bad_step = jnp.where(failed.any(), first_failed * save_every, -1)
     return t, ys, losses, norms, status, first_bad_step, solver_steps
+
+
+def _unit(start: Array, change: Array) -> Array:
+    """The unit of an absolute tolerance: how large a part of phase space is, but at most 1.
+
+    The memories of an optimizer are as small as the loss. If they were below the tolerance, an
+    optimizer that divides by them, or takes their sign, would be solved wrongly in silence.
+    """
+    size = jax.lax.stop_gradient(jnp.abs(start).max() + jnp.abs(change).max())
+    return jnp.where((size > 0) & (size < 1), size, 1)
 
 
 def finest_rtol(dtype, optimizer: AbstractOptimizer) -> float:
