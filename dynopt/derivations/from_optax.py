@@ -11,12 +11,14 @@ from jaxtyping import PyTree
 from ..checks import Scalar, is_concrete, positive
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import Regularity, format_hyperparameter
+from ..optimizers.base import Regularity, format_hyperparameter, replace_fields
+from .derivation import Derivation
 from .expansion import accumulated_weight, small_step, taylor
 from .extrapolation import MAX_H, MAX_H_OVER_T, MAX_H_WITH_COUNTER, NODES, extrapolated_taylor
-from .limit import Limit, detect_limit, limit_under_tracing
+from .limit import Limit, limit_under_tracing
+from .memoryless import Memoryless
 from .series import taylor_coefficients
-from .transformation import Transformation
+from .transformation import SAMPLE_GRADIENT, Transformation
 
 
 class Optax(AbstractOptimizer):
@@ -75,7 +77,7 @@ class Optax(AbstractOptimizer):
     transformation: Transformation
     h: Scalar
     first_h: Scalar
-    limit: Limit = eqx.field(static=True)
+    derivation: Derivation | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -87,10 +89,25 @@ class Optax(AbstractOptimizer):
         self.h = positive("h", h)
         self.first_h = self.h  # the unit of the small time steps, so that the flow never reads h
         self.transformation = Transformation(family, self.h, scale, like)
+        self.derivation = None
         if is_concrete((family, self.h)):
-            self.limit = detect_limit(self.transformation, self.h)
-        else:
-            self.limit = limit_under_tracing(self.transformation)
+            self.transformation.must_be_a_map(self.h)
+            self.derivation = Derivation(self.transformation, self.h)
+
+    def for_leaves(self, x0):
+        """The optimizer for positions with the leaves of `x0`, unless it was made `like` others."""
+        is_vector = jax.tree.structure(x0) == jax.tree.structure(0) and jnp.ndim(x0) == 1
+        if is_vector or self.transformation.unravel is not None:
+            return self
+        if self.derivation is None:
+            transformation = self.transformation
+            scale = dict(transformation.scale)
+            return Optax(transformation.family, self.h, scale, like=x0)
+        derivation = self.derivation.of_leaves(x0)
+        transformation = eqx.tree_at(
+            lambda t: t.family, derivation.transformation, self.transformation.family
+        )
+        return replace_fields(self, transformation=transformation, derivation=derivation)
 
     @property
     def name(self):
@@ -114,8 +131,15 @@ class Optax(AbstractOptimizer):
 
     @property
     def fault(self) -> str:
-        """Why there is no flow; "" if there is one."""
-        return self.limit.fault
+        """Why there is no flow and what was seen to help; "" if there is one."""
+        return self.derivation.fault(_memoryless) if self.derivation else ""
+
+    @property
+    def limit(self) -> Limit:
+        """The limit of the map, measured when it is first asked for."""
+        if self.derivation is None:
+            return limit_under_tracing(self.transformation)
+        return self.derivation.limit
 
     def limit_error(self, t, y, grad) -> Any:
         """The estimated error of the vector field: its change if two time steps are left out."""
@@ -167,12 +191,16 @@ class Optax(AbstractOptimizer):
         return f"Optax({self.transformation.name}, h={format_hyperparameter(self.h)}{scale})"
 
 
+def _memoryless(transformation: Transformation, h: float) -> Memoryless:
+    family, scale = transformation.family, dict(transformation.scale)
+    return Memoryless(Optax(family, h, scale, transformation.like))
+
+
 @small_step.register
 def _(optimizer: Optax, h, t, y, grad):
     if optimizer.fault:
         raise InvalidValue(optimizer.fault)
-    transformation = optimizer.transformation
-    return transformation.update(h, t / h if transformation.layout.has_counter else 0, y, grad)
+    return optimizer.transformation.update_at_time(h, t, y, grad)
 
 
 @taylor.register
@@ -188,7 +216,7 @@ def _(optimizer: Optax, t, h):
     x = jnp.asarray(transformation.sample_position, jnp.result_type(h))
     y = transformation.start(h, x)
     decays = {
-        name: transformation.decay(name, h, 1, y, lambda x: x).ravel()[0]
+        name: transformation.decay(name, h, 1, y, SAMPLE_GRADIENT).ravel()[0]
         for name in optimizer.regularity.bias_corrected
     }
     return {name: 1 - decay ** (t / h) for name, decay in decays.items()}

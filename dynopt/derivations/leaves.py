@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 from jaxtyping import PyTree
 
@@ -25,8 +27,8 @@ class Leaf(NamedTuple):
     - `name`: the name of its field in phase space.
     - `path`: its place in the state of optax.
     - `role`: "memory", a coordinate of phase space; "counter", the number of steps, which is t/h;
-      "constant", whatever happens (injected hyperparameters); or "unused", if the position never
-      depends on it.
+      "flag", a boolean or a whole number that is set by the first step and stays; "constant",
+      whatever happens (injected hyperparameters); or "unused", if the position never depends on it.
     - `power`: the leaf is h^power times its field.
     """
 
@@ -37,10 +39,17 @@ class Leaf(NamedTuple):
 
 
 class StateLayout(NamedTuple):
-    """The leaves of a state, and the nonsmooth operations between them and the next position."""
+    """The leaves of a state, and what one update does with them.
+
+    - `nonsmooth`: the nonsmooth operations between them and the next position.
+    - `extra`: what the update is given besides the gradient, the state and the position.
+    - `needs_loss`: whether it cannot do without the loss.
+    """
 
     leaves: tuple[Leaf, ...]
     nonsmooth: tuple[str, ...]
+    extra: tuple[str, ...] = ()
+    needs_loss: bool = False
 
     @property
     def memories(self) -> tuple[Leaf, ...]:
@@ -68,24 +77,42 @@ def state_layout(transform: Any, x: PyTree, scale: Mapping[str, float | int]) ->
         )
     try:
         state = transform.init(x)
-    except (TypeError, ValueError, AttributeError) as error:
+    except Exception as error:
         raise InvalidType(
-            f"`family(h)` cannot be initialised at such a position ({_first_line(error)}); for "
+            f"`family(h)` cannot be initialised at such a position ({first_line(error)}); for "
             "masks and labels pass the problem's own start as `like`."
         ) from error
+    _must_take_steps_of_its_own(state)
     values, structure = jax.tree.flatten(state)
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(state)]
+    transform = optax.with_extra_args_support(transform)
 
-    def update(values, x):
-        updates, state = transform.update(x, jax.tree.unflatten(structure, values), x)
+    def update(values, x, extra):
+        arguments = {
+            "value": _half_square(x),
+            "grad": x,
+            "value_fn": _half_square,
+            "grad_fn": lambda x, *_: x,
+        }
+        state = jax.tree.unflatten(structure, values)
+        given = {name: arguments[name] for name in extra}
+        updates, state = transform.update(x, state, x, **given)
         return jax.tree.leaves(updates), jax.tree.leaves(state)
 
+    def is_enough(extra):
+        try:
+            jax.eval_shape(partial(update, extra=extra), values, x)
+        except Exception:
+            return False
+        return True
+
+    extra = next(filter(is_enough, EXTRA_CHOICES), EXTRA_CHOICES[0])
     try:
-        program = jax.make_jaxpr(update)(values, x).jaxpr
-    except (TypeError, ValueError, AttributeError) as error:
+        program = jax.make_jaxpr(partial(update, extra=extra))(values, x).jaxpr
+    except Exception as error:
         raise InvalidType(
-            "`family(h)` cannot be updated by gradients, state and parameters alone "
-            f"({_first_line(error)}); use a transformation that needs nothing else."
+            "`family(h)` cannot be updated by the gradient, the state, the parameters and the loss "
+            f"({first_line(error)}); use a transformation that needs nothing else."
         ) from error
     num_updates = len(program.outvars) - len(values)
     used, nonsmooth = _outputs_in_use(program, num_updates)
@@ -93,13 +120,18 @@ def state_layout(transform: Any, x: PyTree, scale: Mapping[str, float | int]) ->
     start = jax.make_jaxpr(lambda x: jax.tree.leaves(transform.init(x)))(x).jaxpr
     roles = []
     for i, value in enumerate(values):
-        output = program.outvars[num_updates + i]
+        inputs, _ = _inputs_reaching(program, {num_updates + i})
         if num_updates + i not in used:
             roles.append("unused")
-        elif output is program.invars[i] and not _inputs_reaching(start, {i})[0]:
+        elif (
+            program.outvars[num_updates + i] is program.invars[i]
+            and not (_inputs_reaching(start, {i})[0])
+        ):
             roles.append("constant")
+        elif jnp.issubdtype(value.dtype, jnp.floating):
+            roles.append("memory")
         else:
-            roles.append(_role_by_dtype(value.dtype, jax.tree_util.keystr(paths[i])))
+            roles.append(_discrete_role(value.dtype, inputs == {i}, not inputs, paths[i]))
     names = _field_names(paths)
     memories = [name for name, role in zip(names, roles, strict=True) if role == "memory"]
     for key in scale:
@@ -112,7 +144,8 @@ def state_layout(transform: Any, x: PyTree, scale: Mapping[str, float | int]) ->
     ]
     texts = [jax.tree_util.keystr(path) for path in paths]
     leaves = tuple(Leaf(*columns) for columns in zip(names, texts, roles, powers, strict=True))
-    return StateLayout(leaves, tuple(sorted(nonsmooth)))
+    without_loss = tuple(name for name in extra if name in ("grad", "grad_fn"))
+    return StateLayout(leaves, tuple(sorted(nonsmooth)), extra, not is_enough(without_loss))
 
 
 def _outputs_in_use(program: Jaxpr, num_updates: int) -> tuple[set[int], set[str]]:
@@ -131,13 +164,62 @@ def _outputs_in_use(program: Jaxpr, num_updates: int) -> tuple[set[int], set[str
         used = more
 
 
-def _role_by_dtype(dtype: Any, path: str) -> str:
+def _discrete_role(dtype: Any, feeds_itself: bool, is_set: bool, path: Any) -> str:
+    """The role of a leaf that is no real number.
+
+    - `feeds_itself`: whether its next value depends on itself and on nothing else.
+    - `is_set`: whether its next value depends on nothing.
+
+    **Raises:** `InvalidValue` if it is none that depends on the number of steps alone.
+    """
+    place = jax.tree_util.keystr(path)
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         raise InvalidValue(
-            f"the state leaf `{path}` is a random key, and a random update follows no differential "
-            "equation; use the transformation without its noise."
+            f"the state leaf `{place}` is a random key, and a random update follows no "
+            "differential equation; use the transformation without its noise."
         )
-    return "memory" if jnp.issubdtype(dtype, jnp.floating) else "counter"
+    if is_set:
+        return "flag"
+    if jnp.issubdtype(dtype, jnp.integer) and feeds_itself:
+        return "counter"
+    raise InvalidValue(
+        f"the state leaf `{place}` is no real number and depends on more than the number of steps, "
+        "so it is no coordinate of phase space; use a transformation whose whole numbers count "
+        "steps."
+    )
+
+
+# What every optax.GradientTransformationExtraArgs is given; a few ask for more or refuse it.
+EXTRA_CHOICES = (
+    ("value", "grad", "value_fn"),
+    ("value", "grad", "value_fn", "grad_fn"),
+    ("grad_fn",),
+    (),
+)
+
+
+def _half_square(x: PyTree) -> Any:
+    return sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(x)) / 2
+
+
+OTHER_STEPS = {
+    optax.MultiStepsState: (
+        "optax.MultiSteps moves in every k-th update only",
+        "wrap the optimizer inside it, dynopt.Accumulated(dynopt.Optax(family, h), k)",
+    ),
+    optax.LookaheadState: (
+        "optax.lookahead moves two positions, and a problem has one",
+        "use its fast optimizer alone",
+    ),
+}
+
+
+def _must_take_steps_of_its_own(state: Any) -> None:
+    """**Raises:** `InvalidType` if a state belongs to a transformation known to have no step."""
+    for kind, (fault, remedy) in OTHER_STEPS.items():
+        nodes = jax.tree.leaves(state, is_leaf=lambda node, kind=kind: isinstance(node, kind))
+        if any(isinstance(node, kind) for node in nodes):
+            raise InvalidType(f"{fault}; {remedy}.")
 
 
 def _inputs_reaching(program: Jaxpr, outputs: set[int]) -> tuple[set[int], set[str]]:
@@ -209,5 +291,5 @@ def _is_or_lies_in(name: str, key: str) -> bool:
     return name == key or name.startswith(f"{key}_")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..checks import Scalar, tracing_fault
-from ..errors import InvalidType, InvalidValue
+from ..checks import Scalar
+from ..errors import InvalidValue
 from ..optimizers.base import Gradient
+from ..optimizers.gradient import frozen_gradient
 from .extrapolation import MAX_H_WITH_COUNTER, NODES, extrapolated_taylor
 from .series import taylor_coefficients
-from .transformation import Point, Transformation
+from .transformation import LATE_COUNT, Point, Transformation
 
 # Both are in units of the optimizer's own h. At the short time step a map must almost stand still;
 # at the tiny ones its steps must agree with its derivative.
@@ -25,6 +26,9 @@ TINY_H = (1e-4, 1e-6, 1e-8)
 # A step that is linear in h is at the short time step 1/300 of what it is at the long one; a step
 # proportional to √h is 1/18. Steps above this ratio do not vanish with h.
 MAX_STEP_RATIO = 0.02
+MAX_TINY_RATIO = 0.03  # of a step to one of a hundred times its time: 1/100 if linear, 1/10 if √h
+MIN_LEAP_RATIO = 0.5  # a first step of x above this ratio is a leap; from v = 0 it may be ∝ √h
+MIN_STEP_RATIO = SHORT_H / MAX_H_WITH_COUNTER / 10  # below this ratio x stands still as h → 0
 MAX_EXTRAPOLATION_ERROR = 1e-3  # relative change of the derivative if two nodes are left out
 MAX_DERIVATIVE_MISMATCH = 0.05  # relative to the derivative
 VANISHED = 1e-6  # of the longest first step: below this, a schedule that counts steps has ended
@@ -35,14 +39,16 @@ class Limit(NamedTuple):
     """Properties of the limit of (step - identity) / h as h → 0.
 
     - `smooth`: whether the map can be differentiated at h = 0.
-    - `fault`: why there is no limit; "" if there is one.
+    - `faults`: why there is no limit: for each cause, a key of `CAUSES`, the fields it concerns.
+    - `obstacle`: why the map cannot even be evaluated between two steps; "" if it can.
     - `bias_corrected`: memories that start at 0 and forget at one rate.
     - `initial_layer`: whether the first steps differ from the others at every time step.
     - `order`: of the error that such an initial layer leaves.
     """
 
     smooth: bool
-    fault: str = ""
+    faults: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    obstacle: str = ""
     bias_corrected: tuple[str, ...] = ()
     initial_layer: bool = False
     order: float = 1.0
@@ -60,28 +66,34 @@ class Measurements(NamedTuple):
 
     A dictionary has one entry for each field of phase space, unless its line says otherwise.
 
-    - `counts_steps`: for each integer leaf, whether every step raises it by one.
     - `smooth`: whether the map has a finite derivative at h = 0.
     - `short_step`, `long_step`: how far one step of short and of long time moves.
+    - `tiny_step`: how far a step of a hundredth of the short time moves.
     - `extrapolation_error`: relative change of the derivative if two nodes are left out.
     - `derivative_mismatch`: relative difference of tiny steps, divided by h, and the derivative.
     - `first_short_step`, `first_long_step`: how far the first step moves.
-    - `decay`: for each memory, the fraction that a short step keeps.
-    - `is_average`: for each memory, whether it starts at 0 and forgets at one rate below 1.
+    - `short_decay`, `long_decay`: for each memory, the fraction that a step keeps.
+    - `is_fading`: for each memory, whether it forgets at one rate, which is above 0 and below 1.
+    - `starts_at_zero`: for each memory, whether it does.
+    - `has_schedule`: whether the step of x still depends on the count after very many steps, when
+      every bias correction is over.
     - `speed`: how far a long step moves x, per unit of time.
     - `first_speeds`: the same for the first short steps under a constant gradient.
     """
 
-    counts_steps: dict[str, Any]
     smooth: Any
     short_step: dict[str, Any]
     long_step: dict[str, Any]
+    tiny_step: dict[str, Any]
     extrapolation_error: dict[str, Any]
     derivative_mismatch: dict[str, Any]
     first_short_step: dict[str, Any]
     first_long_step: dict[str, Any]
-    decay: dict[str, Any]
-    is_average: dict[str, Any]
+    short_decay: dict[str, Any]
+    long_decay: dict[str, Any]
+    is_fading: dict[str, Any]
+    starts_at_zero: dict[str, Any]
+    has_schedule: Any
     speed: Any
     first_speeds: Any
 
@@ -92,59 +104,43 @@ def limit_under_tracing(transformation: Transformation) -> Limit:
     return Limit(smooth=not layout.has_counter and not layout.has_powers)
 
 
-def detect_limit(transformation: Transformation, h: Scalar) -> Limit:
+def detect_limit(transformation: Transformation, h: Scalar) -> tuple[Limit, Measurements | None]:
     """Evaluate a few numbers of a map, and tell from them whether it has a limit.
 
-    **Raises:** `InvalidValue` if an integer leaf counts anything but steps; `InvalidType` if the
-    family cannot be traced in h.
+    The numbers are returned, too; None if the map cannot be evaluated between two steps.
     """
-    name = transformation.name_in_sentence
     try:
         measured = transformation.evaluate_at_sample(_measure, h)
-    except Exception as error:
-        if (fault := tracing_fault(error, "the traced h")) is None:
-            raise
-        raise InvalidType(
-            f"{name} {fault[0]}; use jax.numpy, in schedules too, such as "
-            "lambda k: h * jnp.exp(-k * h)."
-        ) from error
-    for path, counts in measured.counts_steps.items():
-        if not counts:
-            raise InvalidValue(
-                f"the state leaf `{path}` of {name} is no real number and does not count steps, so "
-                "it is no function of the time; use a transformation whose whole numbers count "
-                "steps."
-            )
-    if fault := _fault(transformation, measured):
-        return Limit(smooth=False, fault=fault)
+    except InvalidValue as error:
+        return Limit(smooth=False, obstacle=str(error)), None
+    if faults := _faults(transformation, measured):
+        return Limit(smooth=False, faults=tuple(faults)), measured
     bias_corrected = tuple(
         field
         for field in transformation.fields[1:]
-        if transformation.layout.has_counter and measured.is_average[field]
+        if transformation.layout.has_counter
+        and measured.is_fading[field]
+        and measured.starts_at_zero[field]
     )
-    return Limit(bool(measured.smooth), "", bias_corrected, *_initial_layer(measured))
+    layer = _initial_layer(measured)
+    return Limit(bool(measured.smooth), (), "", bias_corrected, *layer), measured
 
 
 def _measure(transformation: Transformation, h: Array, y: Point, grad: Gradient) -> Measurements:
     layout, memories = transformation.layout, transformation.fields[1:]
-    short, long, t = SHORT_H * h, MAX_H_WITH_COUNTER * h, 3 * h
+    long, short, t = MAX_H_WITH_COUNTER * h, SHORT_H * h, 3 * h
     x, start = y.x, transformation.start(h, y.x)
 
-    def count(h):
-        return t / h if layout.has_counter else 0
-
     def curve(h):
-        return transformation.update(h, count(h), y, grad)
+        return transformation.update_at_time(h, t, y, grad)
 
-    def step_length(h):
-        return max_difference(curve(h), y)
-
-    def first_step_length(h):
+    def first_step_length(h, x):
         first = transformation.start(h, x)
         return max_difference(transformation.update(h, 0, first, grad), first)
 
     def decays(h, y):
-        return {name: transformation.decay(name, h, count(h), y, grad) for name in memories}
+        count = t / h if layout.has_counter else LATE_COUNT
+        return {name: transformation.decay(name, h, count, y, grad) for name in memories}
 
     differentiable = not layout.has_counter and not layout.has_powers
     at_zero = taylor_coefficients(curve, 1, x.dtype)[0] if differentiable else y
@@ -154,42 +150,63 @@ def _measure(transformation: Transformation, h: Array, y: Point, grad: Gradient)
         derivative,
         coarser,
     )
-    mismatches = [derivative_mismatch(curve(tiny * h), y, derivative, tiny * h) for tiny in TINY_H]
-    decay, first_decay = decays(long, y), decays(long, start)
+    steps = h * jnp.array([MAX_H_WITH_COUNTER, *TINY_H])
+    after = jax.vmap(curve)(steps)
+    lengths = jax.vmap(lambda after: max_difference(after, y))(after)
+    mismatches = jax.vmap(derivative_mismatch, (0, None, None, 0))(after, y, derivative, steps)
+    # The first step from this point, and from the sample from which three steps have led to it.
+    starts = jnp.stack([x, jnp.asarray(transformation.sample_position, x.dtype)])
+    first_lengths = jax.vmap(jax.vmap(first_step_length, (None, 0)), (0, None))(steps[:2], starts)
+    decay = jax.vmap(decays)(
+        jnp.stack([long, long, short]), jax.tree.map(lambda *a: jnp.stack(a), y, start, y)
+    )
+    count = jnp.stack([t / h, jnp.asarray(1e12), jnp.asarray(1e15)])
+    at_count = jax.vmap(lambda count: transformation.update(h, count, y, grad).x - x)(count)
+    early, late, change_of_late = map(
+        max_abs, (at_count[0], at_count[1], at_count[2] - at_count[1])
+    )
+    frozen = frozen_gradient(grad, x)
+
+    def is_fading(name):
+        rates = decay[name][:2]
+        rate = rates.ravel()[0]
+        return (jnp.abs(rates - rate).max() < 1e-9) & (rate > 0) & (rate < 1)
 
     def first_step(y, k):
-        after = transformation.update(short, k, y, lambda _: grad(x))
+        after = transformation.update(short, k, y, frozen)
         return after, jnp.linalg.norm(after.x - y.x) / short
 
+    def of_step(i):
+        return {name: length[i] for name, length in lengths.items()}
+
     return Measurements(
-        counts_steps=transformation.counts_steps(h, x, grad),
         smooth=differentiable
         & jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(at_zero)]).all(),
-        short_step=step_length(short),
-        long_step=step_length(long),
+        long_step=of_step(0),
+        short_step=of_step(1),
+        tiny_step=of_step(2),
         extrapolation_error=change._asdict(),
-        derivative_mismatch={
-            name: jnp.stack([mismatch[name] for mismatch in mismatches]).max()
-            for name in transformation.fields
-        },
-        first_short_step=first_step_length(short),
-        first_long_step=first_step_length(long),
-        decay={name: rate.mean() for name, rate in decays(short, y).items()},
-        is_average={
-            name: (jnp.abs(jnp.stack([rate, first_decay[name]]) - rate.ravel()[0]).max() < 1e-9)
-            & (rate.ravel()[0] < 1)
-            & (getattr(start, name) == 0).all()
-            for name, rate in decay.items()
-        },
-        speed=step_length(long)["x"] / long,
+        derivative_mismatch={name: mismatch[1:].max() for name, mismatch in mismatches.items()},
+        first_long_step={name: length[0].max() for name, length in first_lengths.items()},
+        first_short_step={name: length[1].max() for name, length in first_lengths.items()},
+        long_decay={name: rates[0].mean() for name, rates in decay.items()},
+        short_decay={name: rates[2].mean() for name, rates in decay.items()},
+        is_fading={name: is_fading(name) for name in memories},
+        starts_at_zero={name: (getattr(start, name) == 0).all() for name in memories},
+        has_schedule=(change_of_late > VANISHED * early) | (late < VANISHED * early),
+        speed=lengths["x"][0] / long,
         first_speeds=jax.lax.scan(
             first_step, transformation.start(short, x), jnp.arange(FIRST_STEPS)
         )[1],
     )
 
 
+def max_abs(a: Array) -> Array:
+    return jnp.abs(a).max()
+
+
 def max_difference(a: Point, b: Point) -> dict[str, Array]:
-    return jax.tree.map(lambda a, b: jnp.abs(a - b).max(), a, b)._asdict()
+    return jax.tree.map(lambda a, b: max_abs(a - b), a, b)._asdict()
 
 
 def derivative_mismatch(after: Point, before: Point, derivative: Point, h) -> dict[str, Array]:
@@ -218,73 +235,64 @@ def _initial_layer(measured: Measurements) -> tuple[bool, float]:
     return True, min(1.0, 1 + round(2 * exponent) / 2)
 
 
-FAULTS = {
+CAUSES = {
     "not finite": "{leaves} {is} not finite as h → 0",
-    "grows": (
-        "{leaves} grow{s} without bound as h → 0; declare {its} power of h, such as "
-        "scale={{'{name}': -1}}"
-    ),
-    "forgets": (
-        "{leaves} forget{s} as much in each step however short the step is; make {its} decay "
-        "1 - h/tau{or_memoryless}"
-    ),
-    "moves": (
-        "{leaves} move{s} by a step that does not shrink like h; make the learning rate "
-        "proportional to h"
-    ),
+    "grows": "{leaves} grow{s} without bound as h → 0",
+    "forgets": "{leaves} forget{s} as much in each step however short the step is",
+    "moves": "{leaves} move{s} by a step that does not shrink like h",
     "jumps": (
         "{leaves} jump{s} in the first step, however short it is, so no smooth flow starts there"
     ),
-    "no velocity": "the velocity of {leaves} does not converge as h → 0{schedules}",
+    "no velocity": "the velocity of {leaves} does not converge as h → 0",
 }
 
 
-def _fault(transformation: Transformation, measured: Measurements) -> str:
-    """A sentence that says why a map has no flow and names the leaves; "" if it has one."""
-    layout = transformation.layout
-    fields_by_kind: dict[str, list[str]] = {}
-    if layout.has_counter and measured.first_speeds[-1] < VANISHED * measured.first_speeds.max():
-        fields_by_kind["no velocity"] = ["x"]
+def clause(transformation: Transformation, cause: str, fields: tuple[str, ...]) -> str:
+    """A cause of `CAUSES`, in words that name the leaves of the state."""
+    paths = [f"`{leaf.path}`" for leaf in transformation.layout.leaves if leaf.name in fields]
+    noun = "the state leaves" if len(paths) > 1 else "the state leaf"
+    verb_forms = {"is": "are", "s": ""} if len(paths) > 1 else {"is": "is", "s": "s"}
+    leaves = f"{noun} {' and '.join(paths)}" if paths else "the position"
+    return CAUSES[cause].format(leaves=leaves, **verb_forms)
+
+
+def _faults(
+    transformation: Transformation, measured: Measurements
+) -> list[tuple[str, tuple[str, ...]]]:
+    """The causes why a map has no flow, each with its fields; none if it has one."""
+    fields_by_cause: dict[str, list[str]] = {}
+    ends = measured.first_speeds[-1] < VANISHED * measured.first_speeds.max()
+    if transformation.layout.has_counter and ends:
+        fields_by_cause["no velocity"] = ["x"]
     else:
         for field in transformation.fields[::-1]:
-            if kind := _fault_kind(field, measured):
-                fields_by_kind.setdefault(kind, []).append(field)
-    if fields_by_kind.get("no velocity") == ["x"] and len(fields_by_kind) > 1:
-        del fields_by_kind["no velocity"]  # it follows from the faults of the memories
-    if not fields_by_kind:
-        return ""
-    schedules = "; write schedules in the time k*h, not in the count k"
-    or_memoryless = ", or wrap the optimizer in dynopt.Memoryless"
-    clauses = []
-    for kind, fields in fields_by_kind.items():
-        paths = [f"`{leaf.path}`" for leaf in layout.leaves if leaf.name in fields]
-        noun = "the state leaves" if len(paths) > 1 else "the state leaf"
-        plural = {"is": "are", "s": "", "its": "their"}
-        singular = {"is": "is", "s": "s", "its": "its"}
-        clause = FAULTS[kind].format(
-            leaves=f"{noun} {' and '.join(paths)}" if paths else "the position",
-            name=fields[0],
-            schedules=schedules if layout.has_counter else "",
-            or_memoryless="" if "moves" in fields_by_kind else or_memoryless,
-            **(plural if len(paths) > 1 else singular),
-        )
-        clauses.append(clause)
-    return f"{transformation.name_in_sentence} has no flow: {'; '.join(clauses)}."
+            if cause := _cause(field, measured):
+                fields_by_cause.setdefault(cause, []).append(field)
+    if fields_by_cause.get("no velocity") == ["x"] and len(fields_by_cause) > 1:
+        del fields_by_cause["no velocity"]  # it follows from the faults of the memories
+    return [(cause, tuple(fields)) for cause, fields in fields_by_cause.items()]
 
 
-def _fault_kind(field: str, measured: Measurements) -> str:
+def _cause(field: str, measured: Measurements) -> str:
     """Why one coordinate of phase space has no velocity; "" if it has one."""
     short, long = float(measured.short_step[field]), float(measured.long_step[field])
     first_short = float(measured.first_short_step[field])
     first_long = float(measured.first_long_step[field])
     if not np.isfinite([short, long]).all():
         return "not finite"
-    if short > MAX_STEP_RATIO * long:
+    shrinks = float(measured.tiny_step[field]) <= MAX_TINY_RATIO * short
+    if short > MAX_STEP_RATIO * long and not (field == "x" and shrinks):
         if field == "x":
             return "moves"
-        return "grows" if abs(float(measured.decay[field]) - 1) < 1e-3 else "forgets"
-    if field != "x" and first_short > MAX_STEP_RATIO * first_long:
+        lost = [abs(1 - float(d[field])) for d in (measured.short_decay, measured.long_decay)]
+        return "grows" if lost[0] <= MAX_STEP_RATIO * lost[1] + 1e-12 else "forgets"
+    if first_short > (MIN_LEAP_RATIO if field == "x" else MAX_STEP_RATIO) * first_long:
         return "jumps"
     converged = float(measured.extrapolation_error[field]) < MAX_EXTRAPOLATION_ERROR
     mismatched = float(measured.derivative_mismatch[field]) > MAX_DERIVATIVE_MISMATCH
     return "" if (converged and not mismatched) or long == 0 else "no velocity"
+
+
+def is_standing_still(measured: Measurements) -> bool:
+    """Whether x moves by less than a multiple of h as h → 0."""
+    return not measured.short_step["x"] > MIN_STEP_RATIO * measured.long_step["x"]

@@ -356,6 +356,7 @@ def test_nonsmooth_operations_are_named_and_modified_flows_warn_of_them():
 
 
 NOT_IN_COUNTS = "does not converge as h → 0; write schedules in the time"
+MAP_ONLY = "use dynopt.iterate, which runs its map all the same"
 WITHOUT_FLOW = {
     "fixed decays": (
         optax.adam,
@@ -366,7 +367,7 @@ WITHOUT_FLOW = {
     "adadelta": (
         lambda h: optax.adadelta(),
         r"`\[1\].e_g` and `\[1\].e_x` forget as much.*the position moves by a step that does not "
-        "shrink like h; make the learning rate proportional to h",
+        f"shrink like h; {MAP_ONLY}",
     ),
     "rprop": (
         optax.rprop,
@@ -374,16 +375,17 @@ WITHOUT_FLOW = {
     ),
     "trace": (
         lambda h: optax.sgd(h**2, momentum=1 - 2 * h),
-        r"the state leaf `\[0\].trace` grows without bound as h → 0; declare its power of h, such "
-        r"as scale=\{'trace': -1\}",
+        r"the state leaf `\[0\].trace` grows without bound as h → 0; declare its power of h, "
+        r"scale=\{'trace': -1\}",
     ),
     "root": (
         lambda h: optax.sgd(jnp.sqrt(h)),
-        "the position moves by a step that does not shrink like h",
+        "the position moves by a step that does not shrink like h; multiply the updates as in "
+        r"optax.chain\(family\(h\), optax.scale\(h\*\*0.5\)\)",
     ),
     "logarithm": (
         lambda h: optax.sgd(h * jnp.log(h) ** 2),
-        "the velocity of the position does not converge as h → 0",
+        f"the velocity of the position does not converge as h → 0; {MAP_ONLY}",
     ),
     "line in counts": (
         lambda h: optax.sgd(optax.linear_schedule(h, 0.0, 10**4)),
@@ -404,7 +406,8 @@ WITHOUT_FLOW = {
     ),
     "adamax": (
         lambda h: optax.adamax(h, b1=1 - h / 0.1, b2=1 - h),
-        r"`\[0\].nu` jumps in the first step, however short it is, so no smooth flow starts there",
+        r"`\[0\].nu` jumps in the first step, however short it is, so no smooth flow starts there; "
+        f"{MAP_ONLY}",
     ),
 }
 
@@ -436,17 +439,19 @@ REFUSED = {
         InvalidType,
         r"`family\(h\)` must be an optax.GradientTransformation, got 0.01",
     ),
-    "needs the loss": (
-        optax.polyak_sgd,
+    "needs the batch": (
+        lambda h: optax.GradientTransformationExtraArgs(
+            lambda x: (), lambda g, s, x, *, batch, **extra: (g, s)
+        ),
         {},
         InvalidType,
-        r"cannot be updated by gradients, state and parameters alone .*'value'",
+        "cannot be updated by the gradient, the state, the parameters and the loss .*'batch'",
     ),
     "lookahead": (
         lambda h: optax.lookahead(optax.sgd(h), 5, 0.5),
         {},
         InvalidType,
-        "cannot be ",
+        "optax.lookahead moves two positions, and a problem has one; use its fast optimizer alone",
     ),
     "mask": (
         lambda h: optax.masked(optax.sgd(h), {"w": True, "b": False}),
@@ -485,8 +490,15 @@ REFUSED = {
         InvalidValue,
         "`.*key` is a random key, and a random update follows no differential equation",
     ),
-    "other counts": (
+    "several steps": (
         lambda h: optax.MultiSteps(optax.sgd(h), 3).gradient_transformation(),
+        {},
+        InvalidType,
+        "moves in every k-th update only; wrap the optimizer inside it, "
+        r"dynopt.Accumulated\(dynopt.Optax\(family, h\), k\)",
+    ),
+    "other counts": (
+        lambda h: optax.chain(optax.apply_every(3), optax.sgd(h)),
         {},
         InvalidValue,
         "is no real number and does not count steps, so it is no function of the time",
