@@ -90,6 +90,9 @@ class _Static:
     def __hash__(self) -> int:
         return hash(self.key)
 
+    def __repr__(self) -> str:  # the errors of JAX print it, such as that of `jax.lax.cond`
+        return "another optimizer or problem" if self.tree is None else safe_repr(self.tree)
+
     def __reduce__(self):  # a structure of JAX is no pickle, and a copy has objects of its own
         is_whole = self.tree is not None
         tree = self.tree if is_whole else jax.tree.unflatten(self.structure, self.leaves)

@@ -1,6 +1,7 @@
 """`sweep` runs the map for many starts and hyperparameters at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import equinox as eqx
@@ -22,7 +23,7 @@ from . import lanes
 from .batches import batched_leaves, must_be_buildable
 from .chunks import Chunks, Outcome, SweepTask
 from .iterate import run_map
-from .prepare import MAX_BYTES, MAX_STEPS, fit_to_start, with_dtype
+from .prepare import MAX_BYTES, MAX_STEPS, fit_to_start, flatten_loss, with_dtype
 from .setup import Kept, Setup, first_step, keep_setup
 from .status import Status
 
@@ -146,14 +147,14 @@ def sweep(
         keep_points=keep not in ("last", "loss"),
     )
     _must_fit_in_memory(task)
-    closed_over = jax.make_jaxpr(problem.loss)(zeros).consts
+    first = jax.tree.map(lambda leaf: leaf[(0,) * leaf.ndim], numbers)
+    fitted = fit_to_start(eqx.combine(first, shared), zeros, position.dtype)
+    closed_over = jax.make_jaxpr(partial(_first_step, fitted, problem.loss))(zeros).consts
     if is_concrete((numbers, shared, starts, problem.loss, closed_over)):
         outcome = Outcome(*map(jnp.asarray, Chunks(task, mesh, memory).run()))
         setup = Kept(optimizer), Kept(problem)
     else:
         outcome = _run_in_one_piece(task)
-        first = jax.tree.map(lambda leaf: leaf[(0,) * leaf.ndim], numbers)
-        fitted = fit_to_start(eqx.combine(first, shared), zeros, position.dtype)
         setup = keep_setup(optimizer, problem, first_step, fitted, zeros, outcome)
     k = jnp.arange(task.num_saved) * save_every
     if keep == "last":
@@ -256,6 +257,12 @@ def _must_fit_in_memory(task: SweepTask) -> None:
             f"the result of the sweep would take {size / 2**30:.0f} GiB, more than "
             f'{MAX_BYTES >> 30}; keep less of each run with keep="last", or sweep in parts.'
         )
+
+
+def _first_step(optimizer: AbstractOptimizer, loss: Callable, x0: PyTree) -> tuple[Any, Array]:
+    """The loss and the point of phase space after one step."""
+    x, flat_loss, grad = flatten_loss(loss, x0)
+    return optimizer.step(0 * optimizer.h, optimizer.init(x, grad), grad), flat_loss(x)
 
 
 def _run_in_one_piece(task: SweepTask) -> Outcome:

@@ -11,12 +11,21 @@ from jaxtyping import Array, Int, PyTree
 
 from .. import files
 from ..checks import is_concrete
-from ..errors import ProblemError, SolverFailure
+from ..errors import InvalidType, ProblemError, SolverFailure
 from ..problems import Problem
 from ..problems.position import with_constants
 from . import archive
 from .setup import Setup, safe_repr
 from .status import Status
+
+
+@jax.tree_util.register_static
+class StaticText(str):
+    """A text that is no leaf of a PyTree, so that `jax.jit` returns what holds it."""
+
+
+def _without_texts(stats: dict[str, Any]) -> dict[str, Any]:
+    return {k: StaticText(v) if isinstance(v, str) else v for k, v in stats.items()}
 
 
 class Trajectory(eqx.Module):
@@ -43,7 +52,7 @@ class Trajectory(eqx.Module):
     loss: Array
     grad_norm: Array
     result: Int[Array, "..."]
-    stats: dict[str, Any]
+    stats: dict[str, Any] = eqx.field(converter=_without_texts)
     kind: str = eqx.field(static=True)
     unravel: Callable[[Array], PyTree] = eqx.field(static=True)
     setup: Setup
@@ -60,7 +69,18 @@ class Trajectory(eqx.Module):
 
     @property
     def status(self) -> Status:
-        return Status(int(self.result))
+        """How the run ended.
+
+        **Raises:** `InvalidType` for a batch of runs, and for a run inside a transformation.
+        """
+        if is_concrete(self.result) and not np.ndim(self.result):
+            return Status(int(self.result))
+        runs = " x ".join(map(str, self.result.shape))
+        given = f"a batch of {runs} runs" if runs else "a run inside a transformation"
+        raise InvalidType(
+            f"`status` is that of one run, got {given}; read `result`, for example "
+            "result == dynopt.Status.ok."
+        )
 
     @property
     def finite(self) -> np.ndarray:
@@ -72,6 +92,8 @@ class Trajectory(eqx.Module):
         """What went wrong and where, such as "diverged at step 37"; None if nothing did.
 
         - `number`: how the time of a flow is printed.
+
+        **Raises:** `InvalidType` for a batch of runs, and for a run inside a transformation.
         """
         if self.status == Status.ok:
             return None

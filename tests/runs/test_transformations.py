@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from dynopt import (
     problems,
     sweep,
 )
+from dynopt.errors import InvalidType
 from dynopt.runs.setup import Unrestored
 
 bowl = polynomial("bowl", [1.0, -1.0])
@@ -49,29 +51,28 @@ def test_a_diverged_run_changes_no_other_of_its_batch():
     np.testing.assert_allclose(batch.x[0], iterate(SGD(0.1), bowl, 50).x, rtol=1e-13)
 
 
-@pytest.mark.parametrize("run", [iterate, integrate])
-def test_the_outcome_is_differentiable_in_rate_and_start(run):
-    def outcome(rate, x0, **more):
-        return run(SGD(rate), bowl, 50, x0=x0, **more).loss[-1]
-
-    rate, x0, d = 0.01, jnp.array([1.0, -1.0]), 1e-5
-    more = {} if run is iterate else {"max_steps": 64}
-    slope, pull = jax.grad(outcome, argnums=(0, 1))(rate, x0, **more)
-    np.testing.assert_allclose(
-        slope, (outcome(rate + d, x0) - outcome(rate - d, x0)) / (2 * d), rtol=1e-5
-    )
-    step = jnp.array([d, 0.0])
-    np.testing.assert_allclose(
-        pull[0], (outcome(rate, x0 + step) - outcome(rate, x0 - step)) / (2 * d), rtol=1e-5
-    )
-
-
-def test_what_a_loss_closes_over_is_differentiable_too():
+@pytest.mark.parametrize("solver", [diffrax.Tsit5(), diffrax.Kvaerno5()], ids=["Tsit5", "Kvaerno5"])
+def test_what_a_loss_closes_over_is_differentiable_too(solver):
     def outcome(stiffness):
         problem = Problem(lambda x: stiffness * jnp.sum(x**2) / 2, [1.0], name="closed")
-        return integrate(SGD(0.1), problem, 6, max_steps=64).x[-1, 0]
+        return integrate(SGD(0.1), problem, 6, solver=solver).x[-1, 0]
 
     np.testing.assert_allclose(jax.grad(outcome)(1.0), -0.6 * np.exp(-0.6), rtol=1e-7)
+
+
+def test_what_jax_compiles_may_return_a_flow():
+    flow = jax.jit(lambda rate: integrate(SGD(rate), bowl, 3))(0.1)
+    assert flow.stats["solver"] == "Tsit5" and flow.status == Status.ok
+    assert flow.stats["solver_steps"] == integrate(SGD(0.1), bowl, 3).stats["solver_steps"]
+
+
+def test_a_batch_has_results_and_one_run_a_status():
+    batch = jax.vmap(map_of_adam)(rates)
+    with pytest.raises(InvalidType, match="one run, got a batch of 2 runs; read `result`"):
+        batch.failure()
+    assert (batch.result == Status.ok).all()
+    with pytest.raises(InvalidType, match="got a run inside a transformation; read `result`"):
+        jax.jit(lambda rate: map_of_adam(rate).status)(0.1)
 
 
 # --- optimizer and problem are kept
