@@ -63,6 +63,12 @@ def _to_array(name: str, value: Any) -> Any:
 
 
 def _checked_floats(name: str, array: Any, value: Any) -> Any:
+    if callable(value):
+        raise InvalidType(
+            f"`{name}` must hold real numbers, got a function, as models have in them; pass the "
+            "arrays of model alone, arrays, rest = eqx.partition(model, eqx.is_array), and call "
+            "eqx.combine(arrays, rest) in the loss."
+        )
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise InvalidType(
             f"`{name}` must hold real numbers, got {array.dtype} in {reprlib.repr(value)}; pass "

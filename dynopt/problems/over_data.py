@@ -104,8 +104,8 @@ def must_be_mean(loss: MeanLoss, x0: PyTree, name: str, epsilon: float) -> None:
 
     - `epsilon`: the machine epsilon with which the loss is computed.
 
-    **Raises:** `ProblemError` if they differ, as they do for a sum: then the steps over parts of
-    the data would not descend the loss over all of them.
+    **Raises:** `ProblemError` if they differ, as they do for a sum, and for examples that act on
+    one another: then the steps over parts of the data would not descend the loss over all of them.
     """
     half = max(1, min(loss.examples // 2, 32))
     sample = jax.tree.map(lambda leaf: leaf[jnp.arange(2 * half) % loss.examples], loss.data)
@@ -114,11 +114,21 @@ def must_be_mean(loss: MeanLoss, x0: PyTree, name: str, epsilon: float) -> None:
     if not is_concrete(values) or not np.isfinite(np.stack(values)).all():
         return
     whole, parts = float(values[0]), (float(values[1]) + float(values[2])) / 2
-    if abs(whole - parts) > np.sqrt(epsilon) * max(abs(float(value)) for value in values):
+    tolerance = np.sqrt(epsilon) * max(abs(float(value)) for value in values)
+    if abs(whole - parts) > tolerance:
+        twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), sample)
+        is_sum = abs(float(MeanLoss(loss.loss, twice)(x0)) - whole) > tolerance
+        what, remedy = (
+            ("", "divide it by their number, `.mean()` in place of `.sum()`")
+            if is_sum
+            else (
+                ", which act on one another, as in batch normalisation",
+                "pass it as a loss of x alone, dynopt.Problem(lambda x: loss(x, data), x0)",
+            )
+        )
         raise ProblemError(
-            f"the loss of {name} must be a mean over its examples: over {2 * half} of them it is "
-            f"{whole:.4g}, but the mean over their halves is {parts:.4g}; divide it by their "
-            "number, `.mean()` in place of `.sum()`."
+            f"the loss of {name} must be a mean over its examples{what}: over {2 * half} of them "
+            f"it is {whole:.4g}, but the mean over their halves is {parts:.4g}; {remedy}."
         )
 
 

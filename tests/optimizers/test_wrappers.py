@@ -389,6 +389,14 @@ def test_every_layer_moves_at_its_rate_and_the_longest_label_takes_precedence():
         np.testing.assert_allclose(step_layerwise, factor * step, rtol=1e-12)
 
 
+@pytest.mark.parametrize("run", [iterate, integrate])
+def test_a_part_with_the_factor_0_stays_where_it_is(run):
+    frozen = run(Layerwise(Adam(0.01), {"a": 0.0}), net, 5).x
+    for part in ("w", "b"):
+        np.testing.assert_array_equal(np.diff(frozen["a"][part], axis=0), 0)
+    assert (np.diff(frozen["c"], axis=0) != 0).all()
+
+
 def test_the_layerwise_flow_is_preconditioned_by_a_block_diagonal_matrix():
     optimizer = Layerwise(Adam(0.01), {"a": 3.0, "c": 0.5}).for_leaves(net.start())
     y = jax.tree.map(lambda a: a + 0.5, optimizer.init(flat, slope))
@@ -413,7 +421,6 @@ def test_the_stable_learning_rate_depends_on_factor_times_curvature():
 @pytest.mark.parametrize(
     ("factors", "error", "words"),
     [
-        ({"a": 0.0}, InvalidValue, r"`factors\['a'\]` is 0: nothing would move"),
         ({"a": -1.0}, InvalidValue, r"`factors\['a'\]` is -1, which climbs the loss"),
         ({"a": "2"}, InvalidType, r"`factors\['a'\]` must be a number, got the text '2'"),
         ([2.0], InvalidType, r"`factors` must be a dict of labels, got \[2.0\]"),

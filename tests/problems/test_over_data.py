@@ -104,18 +104,36 @@ def test_a_number_of_parts_that_is_no_count_is_refused(k, kind):
         fit().loss.part(np.ones(3), 0, k)
 
 
+def normalized(r):
+    """The mean fourth power of the residuals after batch normalisation."""
+    return ((r - r.mean()) ** 4 / (r.var() + 0.1) ** 2).mean()
+
+
+A_SUM = r"must be a mean over its examples: .* in place of `.sum\(\)`\."
+COUPLED = (
+    "must be a mean over its examples, which act on one another, as in batch normalisation: .*; "
+    r"pass it as a loss of x alone, dynopt.Problem\(lambda x: loss\(x, data\), x0\)"
+)
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 1000])
 @pytest.mark.parametrize(
-    "fault", [lambda r: (r**2).sum(), lambda r: (r**2).max(), lambda r: (r**2).mean() ** 0.5]
+    ("fault", "words"),
+    [
+        (lambda r: (r**2).sum(), A_SUM),
+        (lambda r: (r**2).sum() + 3.0, A_SUM),
+        (lambda r: (r**2).max(), COUPLED),
+        (lambda r: (r**2).mean() ** 0.5, COUPLED),
+        (normalized, COUPLED),
+    ],
 )
-def test_a_loss_over_data_that_is_no_mean_is_refused(fault, n):
+def test_a_loss_over_data_that_is_no_mean_is_refused(fault, words, n):
     data = np.exp(np.arange(n) / n)
     if n == 1 and float(fault(np.ones(2))) == float(fault(np.ones(1))):
         return  # over one example they are the same
-    with pytest.raises(
-        ProblemError, match=r"must be a mean over its examples: .* in place of `.sum\(\)`\."
-    ):
+    with pytest.raises(ProblemError, match=words):
         Problem(lambda x, data: fault(data - x), 0.0, data=data)
+    Problem(lambda x: fault(data - x), 0.0)  # what the advice says
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 1000])

@@ -398,3 +398,13 @@ def test_every_refusal_is_one_sentence_and_a_dynopt_error():
             attempt()
         words = str(caught.value)
         assert "\n" not in words and ". " not in words and "; " in words
+
+
+def test_a_model_is_told_to_be_partitioned_and_its_arrays_are_a_start():
+    model = eqx.nn.MLP(1, "scalar", 2, 1, key=jax.random.key(0))
+    with pytest.raises(InvalidType, match=r"got a function, .* = eqx.partition\(model, eqx.is_arr"):
+        Problem(lambda model: model(jnp.ones(1)) ** 2, model)
+    arrays, rest = eqx.partition(model, eqx.is_array)
+    partitioned = Problem(lambda arrays: eqx.combine(arrays, rest)(jnp.ones(1)) ** 2, arrays)
+    assert partitioned.dim == 7
+    assert float(partitioned.loss(partitioned.start())) == float(model(jnp.ones(1)) ** 2)

@@ -6,7 +6,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from ...checks import Scalar, positive
+from ...checks import Scalar, concrete_value, number, positive
 from ...errors import InvalidType, InvalidValue
 from ..base import AbstractOptimizer, replace_fields
 from .factor import AbstractFactor, must_move_x_alone
@@ -34,17 +34,18 @@ class Layerwise(AbstractFactor):
     Lyapunov function: the loss, if the inner optimizer is `SGD`. For an optimizer with a memory
     none is known.
 
-    Elsewhere: in optax `optax.multi_transform`, with an optimizer for each label.
+    Elsewhere: in optax `optax.multi_transform`, with an optimizer for each label, such as
+    `optax.set_to_zero()` for a part that is frozen.
 
     Arguments:
 
     - `optimizer`: the inner optimizer, whose memory must hold no positions.
-    - `factors`: {label: factor > 0}. A label is a key of the position, such as "layer1", or a path
+    - `factors`: {label: factor ≥ 0}. A label is a key of the position, such as "layer1", or a path
       of keys, such as "layer1.w", which takes precedence over "layer1". All other parts have the
-      factor 1.
+      factor 1. The factor 0 freezes a part.
 
     **Raises:** `UnknownName` if the optimizer is run at a position that has no such part;
-    `InvalidValue` if the memory of `optimizer` holds a position, or a factor is not positive;
+    `InvalidValue` if the memory of `optimizer` holds a position, or a factor is negative;
     `InvalidType` if `factors` is no such dict.
 
     >>> from dynopt import Problem, SGD, iterate
@@ -71,7 +72,7 @@ class Layerwise(AbstractFactor):
             )
         self.optimizer = optimizer
         self.factors = {
-            label: positive(f"factors[{label!r}]", factor) for label, factor in factors.items()
+            label: _factor(f"factors[{label!r}]", factor) for label, factor in factors.items()
         }
         self.factor_of_coordinate = None  # `for_leaves` sets it
 
@@ -98,3 +99,8 @@ class Layerwise(AbstractFactor):
             return jax.tree.map(lambda u, c: c * u, updates, self._factor_of_leaf(updates))
 
         return optax.chain(self.optimizer.optax(), optax.stateless(scale))
+
+
+def _factor(name, value) -> Scalar:
+    value = number(name, value)
+    return value if concrete_value(value) == 0 else positive(name, value)
