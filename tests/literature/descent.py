@@ -1,6 +1,7 @@
 """Gradient descent, its flow and its modified equations."""
 
 import itertools
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ def principal_flow():
 def _batch_losses(x):
     """Four losses of two coordinates, none of them quadratic."""
     targets = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.5, -1.0]])
-    return jnp.log(jnp.cosh((x - targets) @ jnp.array([[1.0, 0.5], [0.3, 2.0]]))).sum(-1)
+    return jnp.log(jnp.cosh((x[None] - targets) @ jnp.array([[1.0, 0.5], [0.3, 2.0]]))).sum(-1)
 
 
 @chapter.claim(
@@ -234,7 +235,9 @@ def separable_data():
 )
 def simsiam():
     hold = jax.lax.stop_gradient
-    problem = Problem(lambda x: (x[0] * x[1] - hold(x[1])) ** 2 / 2, [0.0, 1.0])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the gradient of .* is not the derivative")
+        problem = Problem(lambda x: (x[0] * x[1] - hold(x[1])) ** 2 / 2, [0.0, 1.0])
     return float(integrate(SGD(0.1), problem, 300, save_every=300).x[-1, 1])
 
 

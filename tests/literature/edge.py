@@ -14,9 +14,9 @@ ADAPTIVE = "J. Cohen et al., Adaptive gradient methods at the edge of stability 
 
 
 def late_sharpness(optimizer, steps):
-    """The mean sharpness at ten late points of a run on the network, over the critical one."""
+    """The mean sharpness at four late points of a run on the network, over the critical one."""
     run = iterate(optimizer, tanh_network(), steps, save_every=steps // 40)
-    late = jax.tree.map(lambda leaf: leaf[-10:], run.x)
+    late = jax.tree.map(lambda leaf: leaf[-4:], run.x)
     sharpness = jax.lax.map(lambda x: analysis.sharpness(tanh_network(), x), late)
     return float(sharpness.mean() / analysis.critical_curvature(optimizer))
 
@@ -44,7 +44,7 @@ def nesterov():
 
 
 def late_preconditioned_sharpness(optimizer, steps):
-    """The mean largest eigenvalue of P⁻¹ ∇²f at ten late points, where P = √v + ε."""
+    """The mean largest eigenvalue of P⁻¹ ∇²f at four late points, where P = √v + ε."""
     run = iterate(optimizer, tanh_network(), steps, save_every=steps // 40)
     loss, unravel = tanh_network().loss, run.unravel
 
@@ -54,7 +54,7 @@ def late_preconditioned_sharpness(optimizer, steps):
         scaled = Problem(lambda z: loss(unravel(x + scale * z)), jnp.zeros_like(x))
         return analysis.sharpness(scaled)
 
-    return float(jnp.mean(jax.lax.map(lambda y: sharpness(*y), (run.y.x[-10:], run.y.v[-10:]))))
+    return float(jnp.mean(jax.lax.map(lambda y: sharpness(*y), (run.y.x[-4:], run.y.v[-4:]))))
 
 
 @chapter.claim(
