@@ -6,10 +6,19 @@ import numpy as np
 
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from .spectral_radius import spectral_radius
+from .spectral_radius import MANY_STEPS, radii_at, spectral_radius
 
 UNSTABLE = 1 + 1e-12  # a radius above this; 1 itself, up to round-off, is still stable
 GRID = np.geomspace(1e-30, 1e30, 601)  # curvatures, ten per power of ten
+TOLERANCE = 1e-4  # of a radius that is computed next to a minimizer, and not at it
+CHECKS = (  # the number of steps before, the minimizer and a gradient there, at which to linearise
+    (
+        (MANY_STEPS, 1.0, 1e-3),
+        "takes steps that do not shrink with the gradient, or that depend on the size of the "
+        "position, as with a trust ratio",
+    ),
+    ((MANY_STEPS / 4, 0.0, 0.0), "takes other steps the more steps came before"),
+)
 SECTIONS = 33  # points in each round of the search, which divides an interval into 32
 ROUNDS = 11  # of the search
 
@@ -17,19 +26,28 @@ ROUNDS = 11  # of the search
 def critical_curvature(optimizer: AbstractOptimizer) -> float:
     """The curvature λ of a quadratic mode up to which the map, linearised at rest, is stable.
 
-    There its spectral radius is 1. (`spectral_radius` says how the map is linearised, and that λ
-    is relative to a preconditioner.) On a loss that is sharper, oscillations grow until something
+    There its spectral radius is 1. On a loss that is sharper, oscillations grow until something
     else stops them. With η = `learning_rate`, some values are
 
         SGD, RMSprop   2/η                        heavy ball     (2+2μ)/η
         Adam           (2+2β₁)/((1-β₁)η)          Nesterov       (2+2μ)/((1+2μ)η)
+        AdaGrad        2/η                        ScheduleFree   2/((1-β)η)
+
+    The unit is that of a curvature. For RMSprop and Adam it is relative to the preconditioner, an
+    eigenvalue of P⁻¹∇²f with P = √v, and for AdaGrad with P = √S, where S is the sum of g² in the
+    units of optax; `spectral_radius` says how they are frozen. So AdaGrad is stable at a curvature
+    λ once √S > ηλ/2, and as S only grows, no curvature makes it diverge.
 
     The result is the first λ above 0 at which the radius exceeds 1. It is found on a geometric
     grid and refined to a relative precision of 1e-12. It is infinity if the map is stable at every
-    curvature.
+    curvature. Ten percent below and above the result, the map is linearised once more next to a
+    minimizer at 1 and after fewer steps; there it must be stable and unstable, too.
 
-    **Raises:** `InvalidValue` if no curvature is critical, because the map steps by the sign of
-    the gradient, or climbs; if the map has no derivative at rest; and as `spectral_radius` does.
+    **Raises:** `InvalidValue` if no curvature is critical, because the map steps by the sign of the
+    gradient, or climbs; because a step does not shrink with the gradient, or depends on the size of
+    the position, as with a trust ratio, or on the number of steps before; because a memory that
+    scales the steps does not grow with the gradient, or depends on the position; if the map has no
+    derivative at rest; and as `spectral_radius` does.
 
     >>> from dynopt import SGD, Adam
     >>> print(f"{critical_curvature(SGD(0.1)):.9f} {critical_curvature(Adam(0.1, eps=0.0)):.9f}")
@@ -43,7 +61,8 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
     if np.isnan(radius).any():
         raise InvalidValue(
             f"the map of {optimizer!r} has no derivative at rest with its memory of g² frozen at 1,"
-            " so no curvature is critical; use a decay above 0, and a smooth step."
+            " or a memory that scales its steps measures no gradient, so no curvature is critical; "
+            "use a decay above 0, and a smooth step."
         )
     if np.ptp(radius) < 1e-12:
         raise InvalidValue(
@@ -60,7 +79,15 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
             "none is the first; plot spectral_radius."
         )
     crossings = first_crossing(lambda c: spectral_radius(optimizer, c), GRID[None], radius[None])
-    return float(crossings[0])
+    critical = float(crossings[0])
+    for options, reason in CHECKS:
+        below, above = radii_at(optimizer, np.array([0.9, 1.1]) * critical, *options)
+        if not below < 1 + TOLERANCE < above:
+            raise InvalidValue(
+                f"the map of {optimizer!r} {reason}, so no curvature is critical; watch it with "
+                "dynopt.iterate."
+            )
+    return critical
 
 
 def first_crossing(radius: Callable, points: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..checks import Scalar, is_concrete
-from ..errors import InvalidType, InvalidValue
+from ..derivations.leaves import first_line
+from ..errors import DynoptError, InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
 from ..runs.prepare import with_dtype
@@ -29,17 +30,19 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     J is `jax.jacfwd` of the optimizer's own `step`, long after any cold start, with respect to the
     position and to those memories that change sign with the gradient, such as p, m or a trace.
     Memories that do not change sign, such as means and sums of g², are a preconditioner P. They
-    are frozen, each so that its next value is 1. Where P = √v, as for RMSprop and Adam, λ is
-    therefore relative to P, an eigenvalue of P⁻¹∇²f; with ε, P = 1 + ε or √(1 + ε). Everything is
-    computed in float64, whatever JAX is set to.
+    are frozen, each so that its next value is 1, or for a sum what one gradient of 1 adds to it.
+    Where P = √v, as for RMSprop and Adam, or √S, as for AdaGrad, λ is therefore relative to P, an
+    eigenvalue of P⁻¹∇²f; with ε, P = 1 + ε or √(1 + ε). Everything is computed in float64, whatever
+    JAX is set to.
 
     - `curvature`: λ, one number or an array, in units of 1/learning_rate.
 
     Returns a float, or an array of the shape of `curvature`; NaN where the map has no derivative
-    at rest.
+    at rest, or where its preconditioner does not grow with the gradient or depends on the position.
 
     **Raises:** `InvalidType` or `InvalidValue` for wrong input, also inside `jit` or `vmap`,
-    because eigenvalues need numbers.
+    because eigenvalues need numbers; `InvalidValue` if the optimizer is made for positions with
+    labels, and not for one number.
 
     >>> from dynopt import SGD
     >>> spectral_radius(SGD(0.1), [5.0, 10.0, 20.0, 30.0]).round(6).tolist()  # |1 - η λ|
@@ -70,11 +73,24 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
         raise InvalidValue(
             "`curvature` must be finite, got NaN or infinity; pass for example 10.0."
         )
+    radii = radii_at(optimizer, values.ravel()).reshape(values.shape)
+    return radii if radii.ndim else float(radii)
+
+
+def radii_at(optimizer: AbstractOptimizer, curvatures: np.ndarray, *options: float) -> np.ndarray:
+    """The spectral radius at each curvature; `options` are those of `jacobian`."""
     with jax.enable_x64(True):
         double = with_dtype(optimizer, jnp.float64)
-        radii = radii_in_batches(lambda batch: _jacobians(double, batch), values.ravel())
-    radii = radii.reshape(values.shape)
-    return radii if radii.ndim else float(radii)
+        numbers = [jnp.asarray(option) for option in options or (MANY_STEPS, 0.0, 0.0)]
+        try:
+            return radii_in_batches(lambda rows: _jacobians(double, rows, *numbers), curvatures)
+        except DynoptError:
+            raise
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise InvalidValue(
+                f"the map of {optimizer!r} cannot step a position of one number "
+                f"({first_line(error)}); pass an optimizer for positions of any length."
+            ) from error
 
 
 def radii_in_batches(jacobians: Callable, *columns: np.ndarray) -> np.ndarray:
@@ -97,19 +113,29 @@ def radii_in_batches(jacobians: Callable, *columns: np.ndarray) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _jacobians(optimizer: AbstractOptimizer, curvatures: Array) -> Array:
-    return jax.vmap(lambda curvature: jacobian(optimizer, curvature))(curvatures)
+def _jacobians(optimizer: AbstractOptimizer, curvatures: Array, *options: Array) -> Array:
+    return jax.vmap(lambda curvature: jacobian(optimizer, curvature, *options))(curvatures)
 
 
-def jacobian(optimizer: AbstractOptimizer, curvature: Scalar) -> Float[Array, "n n"]:
-    """J over all coordinates of phase space.
+def jacobian(
+    optimizer: AbstractOptimizer,
+    curvature: Scalar,
+    steps: Scalar = MANY_STEPS,
+    minimizer: Scalar = 0.0,
+    slope: Scalar = 0.0,
+) -> Float[Array, "n n"]:
+    """J over all coordinates of phase space, at the minimizer of a quadratic plus a slope.
 
-    Rows and columns of frozen coordinates are 0, which changes no radius.
+    Rows and columns of frozen coordinates are 0, which changes no radius. A memory of neither kind
+    is what `steps` steps at 0 make of it, so that it may know of the start at 0. NaN where a memory
+    that does not change sign is no preconditioner, because it does not grow with the gradient, or
+    depends on the position.
     """
     start, unravel = ravel_pytree(optimizer.init(jnp.zeros(1), jnp.zeros_like))
+    moved, _ = ravel_pytree(optimizer.init(jnp.full(1, minimizer), jnp.zeros_like))
 
     def step(z, grad, k=0):
-        return ravel_pytree(optimizer.step((MANY_STEPS + k) * optimizer.h, unravel(z), grad))[0]
+        return ravel_pytree(optimizer.step((steps + k) * optimizer.h, unravel(z), grad))[0]
 
     def after_probes(scale):
         """The point after three steps under the probe gradients, times `scale`."""
@@ -121,30 +147,42 @@ def jacobian(optimizer: AbstractOptimizer, curvature: Scalar) -> Float[Array, "n
         probes = jnp.arange(len(PROBE_GRADIENTS)), jnp.asarray(PROBE_GRADIENTS)
         return jax.lax.scan(one_step, start, probes)[0]
 
-    plus, minus, twice_plus, twice_minus = jax.vmap(after_probes)(jnp.array([1.0, -1.0, 2.0, -2.0]))
+    still, plus, minus, twice_plus, twice_minus = jax.vmap(after_probes)(
+        jnp.array([0.0, 1.0, -1.0, 2.0, -2.0])
+    )
     odd = jnp.abs(plus - minus)
     even = jnp.abs(twice_plus + twice_minus - plus - minus)
     changes_sign = (odd > even).at[0].set(True)  # the position counts as such, whatever it does
     is_preconditioner = ~changes_sign & (even > 0)
+    grows = even > 0.4 * jnp.abs(plus + minus - 2 * still)  # at least like the root of |g|
 
     def next_and_fraction(z):
         """At rest, the next point, and how much each coordinate keeps of itself."""
         return step(z, jnp.zeros_like), jnp.diagonal(jax.jacfwd(step)(z, jnp.zeros_like))
 
+    # A sum keeps all of itself and grows, however large it is and whatever the gradient is.
+    after, fraction = next_and_fraction(start)
+    larger = jnp.where(is_preconditioner, start + 2, start)
+    after_one, at_one = step(start, jnp.ones_like), jax.jacfwd(step)(start, jnp.ones_like)
+    keeps_all = (fraction == 1) & (jnp.diagonal(at_one) == 1)
+    is_sum = keeps_all & (step(larger, jnp.ones_like) > larger)
+    target = jnp.where(is_sum, after_one - start, 1.0)
+    measures_gradients = grows & (at_one[:, 0] == 0)  # and not the position
+
     def newton(_, z):
-        """Newton's method for next = 1, each coordinate by itself.
+        """Newton's method for next = target, each coordinate by itself.
 
         It is exact for a mean, a sum or a maximum, and for means of such.
         """
         after, fraction = next_and_fraction(z)
-        solved = z + (1 - after) / jnp.where(fraction > 1e-6, fraction, jnp.nan)
+        solved = z + (target - after) / jnp.where(fraction > 1e-6, fraction, jnp.nan)
         return jnp.where(is_preconditioner, solved, z)
 
     # Coordinates of neither kind grow by themselves, as a sum of learning rates does.
-    after, fraction = next_and_fraction(start)
-    total = jnp.where(fraction == 1, MANY_STEPS, (1 - fraction**MANY_STEPS) / (1 - fraction))
+    total = jnp.where(fraction == 1, steps, (1 - fraction**steps) / (1 - fraction))
     late = start + (after - start) * total
-    equilibrium = jnp.where(changes_sign, 0.0, jnp.where(is_preconditioner, 1.0, late))
+    at_rest = jnp.where(is_preconditioner, jnp.where(measures_gradients, 1.0, jnp.nan), late)
+    equilibrium = jnp.where(changes_sign, moved - start, at_rest)
     equilibrium = jax.lax.fori_loop(0, 4, newton, equilibrium)
-    matrix = jax.jacfwd(step)(equilibrium, lambda x: curvature * x)
+    matrix = jax.jacfwd(step)(equilibrium, lambda x: curvature * (x - minimizer) + slope)
     return jnp.where(changes_sign[:, None] & changes_sign[None], matrix, 0.0)

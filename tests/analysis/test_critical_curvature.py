@@ -4,9 +4,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 
-from dynopt import SGD, Adam, Modified, Momentum, Optax, Problem, RMSprop, iterate
+from dynopt import (
+    SGD,
+    AdaGrad,
+    Adam,
+    Modified,
+    Momentum,
+    Optax,
+    Problem,
+    RMSprop,
+    ScheduleFree,
+    WithGradient,
+    iterate,
+)
 from dynopt.analysis import critical_curvature, spectral_radius
 from dynopt.errors import InvalidType, InvalidValue
 
@@ -91,6 +104,33 @@ def test_runs_die_out_below_the_critical_curvature_and_grow_above(optimizer, fra
     bowl = Problem(lambda x: curvature * (x**2).sum() / 2, [1.0], name="bowl")
     loss = np.asarray(iterate(optimizer, bowl, 3000, throw=False).loss)
     assert (loss[-1] < 1e-6 * loss[0]) if shrinks else not loss[-1] < 1e6 * loss[0]
+
+
+@pytest.mark.parametrize("eta", [0.1, 0.01])
+def test_adagrad_is_stable_up_to_two_over_eta_at_a_sum_of_one_in_the_units_of_optax(eta):
+    """2 √(1+ε)/η, whether the sum is kept in units of optax or of its flow."""
+    expected = pytest.approx(2 * np.sqrt(1 + 1e-7) / eta, rel=1e-11)
+    assert critical_curvature(AdaGrad(eta)) == expected
+    assert critical_curvature(Optax(optax.adagrad, eta)) == expected
+
+
+@pytest.mark.parametrize(("fraction", "shrinks"), [(0.95, True), (1.05, False)])
+def test_runs_of_adagrad_from_a_sum_of_one_shrink_below_that_curvature_and_grow_above(
+    fraction, shrinks
+):
+    """They are so short and so small that the sum stays 1."""
+    optimizer = AdaGrad(0.1, initial_accumulator_value=1.0)
+    curvature = fraction * critical_curvature(optimizer)
+    bowl = Problem(lambda x: curvature * ((x - 1) ** 2).sum() / 2, [1 + 1e-6], name="bowl")
+    far = np.abs(np.asarray(iterate(optimizer, bowl, 60).x)[:, 0] - 1)
+    assert (far[-1] < far[0] / 100) if shrinks else (far[-1] > 100 * far[0])
+
+
+def test_schedule_free_is_stable_up_to_two_over_one_minus_beta_eta():
+    """2/((1-β)η): after many steps x stands still, and z moves by (1-β) of its distance."""
+    for b1 in (0.0, 0.5, 0.9):
+        expected = 2 / ((1 - b1) * H)
+        assert critical_curvature(ScheduleFree(H, b1)) == pytest.approx(expected, rel=1e-7)
 
 
 def test_a_map_that_is_stable_everywhere_has_an_infinite_critical_curvature():
@@ -212,6 +252,37 @@ class Normalised(SGD):
 def test_where_no_curvature_is_critical_one_sentence_says_why(optimizer, sentence):
     with pytest.raises(InvalidValue, match=sentence):
         critical_curvature(optimizer)
+
+
+SIZE = "takes steps that do not shrink with the gradient, or that depend on the size of the pos"
+NO_CURVATURE = {
+    "lars": (lambda h: optax.lars(h, momentum=0.0), SIZE),
+    "lamb": (optax.lamb, SIZE),
+    "fromage": (optax.fromage, SIZE),
+    "trust ratio": (lambda h: optax.chain(optax.scale_by_trust_ratio(), optax.scale(-h)), SIZE),
+    "dowg": (optax.contrib.dowg, SIZE),
+    "madgrad": (optax.contrib.madgrad, "takes other steps the more steps came before"),
+    "cocob": (optax.contrib.cocob, "or a memory that scales its steps measures no gradient"),
+    "adadelta": (optax.adadelta, "or a memory that scales its steps measures no gradient"),
+}
+
+
+@pytest.mark.parametrize(("family", "sentence"), NO_CURVATURE.values(), ids=NO_CURVATURE)
+def test_steps_of_another_scale_than_the_gradient_have_no_critical_curvature(family, sentence):
+    with pytest.raises(InvalidValue, match=f"{sentence}.*, so no curvature is critical; "):
+        critical_curvature(Optax(family, H))
+
+
+def test_a_memory_with_a_summand_of_its_own_still_measures_gradients():
+    """AdaBelief adds ε₀ to its memory in each step; frozen at 1, it is stable up to 38/η."""
+    optimizer = Optax(lambda h: optax.adabelief(h, eps=0.0, eps_root=0.1), H)
+    assert critical_curvature(optimizer) == pytest.approx(38 / H, rel=1e-7)
+
+
+def test_a_map_of_labelled_positions_has_none():
+    flipped = WithGradient(SGD(H), lambda g: {"d": -g["d"], "g": g["g"]})
+    with pytest.raises(InvalidValue, match="cannot step a position of one number .*; pass an opt"):
+        critical_curvature(flipped)
 
 
 def test_wrong_input_is_refused(as_users_see_it):
