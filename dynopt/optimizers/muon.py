@@ -35,7 +35,8 @@ class Muon(AbstractOptimizer[MuonState]):
 
     msign(U Σ Vᵀ) = U Vᵀ is the polar factor, if `exact`. Otherwise it is, as in optax, the result
     of five steps of Newton and Schulz's iteration, which keep U and V but map σ/|m̂| from [0.01, 1]
-    into [0.68, 1.14] only.
+    into [0.68, 1.14] only. They divide by |m̂| + 10⁻⁸, so gradients must be far above 10⁻⁸; with
+    `exact` the scale of the loss does not matter.
 
     The time step: one step takes the time h = η, and β = 1 - h/τ. With τ held fixed the global
     error is O(h) as long as no singular value of m̂ passes through 0. If `exact` and τ → 0, on

@@ -1,13 +1,15 @@
 """Signum, Lion and Muon: steps along the gradient of a norm, inclusions, Lyapunov functions."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 from losses import QUARTIC_START as start, quartic as f, quartic_gradient as numpy_grad
 from reference_runs import run_map, solve_flow
 
-from dynopt import Lion, Muon, Problem, Signum, analysis, integrate
+from dynopt import Lion, Muon, Problem, Signum, analysis, integrate, iterate, problems
 from dynopt.errors import InvalidValue
 from dynopt.optimizers import signs
 from dynopt.optimizers.lion import LionState
@@ -125,14 +127,69 @@ def test_lion_map_and_flow(smoothing):
     np.testing.assert_allclose(dy.m, (numpy_grad(start) - m) / (0.01 / 0.05), rtol=1e-13)
 
 
-def test_the_flow_of_lion_slides_along_the_jump_and_tanh_follows_it():
-    """Near a minimum the mixture turns back at once; a tanh ten times as wide changes little."""
-    bowl = Problem(lambda x: jnp.sum(jnp.array([1.0, 10.0]) * x**2) / 2, [-2.0, 1.5], name="bowl")
-    sliding = integrate(Lion(0.05), bowl, 100)
-    mixture = 0.9 * sliding.y.m[-1] + 0.1 * jnp.array([1.0, 10.0]) * sliding.x[-1]
-    assert np.abs(mixture).max() < 1e-3
-    smoother = integrate(Lion(0.05, smoothing=1e-3), bowl, 100)
-    assert 0 < np.abs(sliding.x[-1] - smoother.x[-1]).max() < 2e-3
+def test_where_the_flow_of_lion_slides_its_memory_fades_in_the_time_1_minus_b1_times_tau():
+    """β₁ m + (1-β₁) g = 0 makes τ m′ = g - m = -m/(1-β₁), and x is proportional to m in a bowl."""
+    bowl = Problem(lambda x: jnp.sum(10 * x**2) / 2, [1.5], name="bowl")
+    sliding, time = integrate(Lion(0.05), bowl, 80), (1 - 0.9) * 0.05 / (1 - 0.99)
+    mixture = 0.9 * sliding.y.m[-1] + 0.1 * 10 * sliding.x[-1]
+    assert np.abs(mixture) < 1e-3 * np.abs(sliding.y.m[-1])
+    expected = np.exp(-(sliding.t[-1] - sliding.t[-11]) / time)
+    np.testing.assert_allclose(sliding.x[-1] / sliding.x[-11], expected, rtol=2e-3)
+
+
+SCALES = [1.0, 1e-6, 1e-12]
+
+
+class Booth(eqx.Module):
+    """The loss of Booth times a factor."""
+
+    factor: Array
+
+    def __call__(self, x):
+        return self.factor * BOOTH.loss(x)
+
+
+BOOTH = problems.booth()
+
+
+def booth(factor):
+    return Problem(Booth(jnp.asarray(factor)), BOOTH.x0, name="booth")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_flow_of_lion_is_the_limit_of_its_map_at_every_scale_of_the_loss(scale):
+    """Until a sign changes x′ = -s - λx, so x = (x₀ + s/λ) e^(-λt) - s/λ; the map has (1-hλ)^k."""
+    h, decay, steps = 0.01, 1e-3, 200
+    signs_at_start = np.sign(jax.grad(BOOTH.loss)(jnp.asarray(BOOTH.x0)))
+    factors = np.abs(
+        np.exp(-h * decay * np.arange(steps + 1)) - (1 - h * decay) ** np.arange(steps + 1)
+    )
+    distance = np.linalg.norm(BOOTH.x0 + signs_at_start / decay)
+    comparison = analysis.compare(Lion(h), booth(scale), steps)
+    np.testing.assert_allclose(comparison.error, distance * factors, atol=1e-9)
+    assert comparison.resolved and comparison.largest > 1e-5
+    measured = analysis.order(Lion(0.02), booth(scale), time=1.0, refinements=3)
+    assert measured.slope == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", [Lion, Signum])
+def test_where_a_flow_with_signs_ends_does_not_depend_on_the_scale_of_the_loss(kind):
+    """Even where the memory is far below the tolerance of the solver in the units of the loss."""
+    whole, tiny = (integrate(kind(0.01), booth(scale), 450).x[-1] for scale in (1.0, 1e-12))
+    np.testing.assert_allclose(tiny, whole, atol=1e-7)
+
+
+def test_the_map_of_lion_approaches_its_flow_where_gradients_are_small():
+    """The largest error falls with the time step on a network with gradients down to 1e-7."""
+    network, steps = problems.tanh_network(), 10
+    flow = integrate(Lion(1e-3), network, steps)
+    coarse, fine = (
+        np.linalg.norm(
+            iterate(Lion(1e-3).refine(n), network, n * steps, save_every=n).y.x - flow.y.x, axis=1
+        ).max()
+        for n in (1, 16)
+    )
+    assert 1e-3 < coarse < 1e-1 and fine < coarse / 6
 
 
 @pytest.mark.parametrize(("decay", "smoothing"), [(0.0, 0.3), (0.3, 0.3), (0.3, 0.0)])
@@ -257,6 +314,18 @@ def test_five_steps_of_newton_and_schulz_map_singular_values_near_one_only():
     np.testing.assert_allclose(newton_schulz(M), u @ np.diag(mapped) @ v, atol=1e-6)
     np.testing.assert_allclose(newton_schulz(M.T), np.asarray(newton_schulz(M)).T, atol=1e-14)
     np.testing.assert_allclose(newton_schulz(M, *CONVERGENT), polar_factor(M), atol=1e-9)
+
+
+def test_newton_and_schulz_follow_gradients_far_above_1e_8_and_the_polar_factor_all():
+    """The iteration divides by |m| + 1e-8; where |m| = 1e-8, it starts from half of m/|m|."""
+    M = jnp.asarray(A) / np.linalg.norm(A)
+    np.testing.assert_allclose(newton_schulz(1e-2 * M), newton_schulz(M), atol=1e-4)
+    u, s, v = np.linalg.svd(M / 2, full_matrices=False)
+    a, b, c = QUINTIC[0]
+    for _ in range(QUINTIC[1]):
+        s = a * s + b * s**3 + c * s**5
+    np.testing.assert_allclose(newton_schulz(1e-8 * M), u @ np.diag(s) @ v, atol=1e-6)
+    np.testing.assert_allclose(polar_factor(1e-100 * M), polar_factor(M), atol=1e-13)
 
 
 def test_the_polar_factor_leaves_out_directions_whose_singular_value_is_zero():
