@@ -46,6 +46,9 @@ class Adam(AbstractOptimizer[AdamState]):
         -(m m̂/D) (1 + τ₁/2 (w₁′/w₁ + D′/D)),    D = √(v̂ + ε₀) + ε,    w₁ = 1 - e^(-t/τ₁),
 
     where D′/D is at least -1/(2 τ₂ (1 - e^(-t/τ₂))), since τ₂ (1 - e^(-t/τ₂)) v̂′ = g² - v̂ ≥ -v̂.
+    With s = t/τ₁ and r = τ₁/τ₂, the bracket is at least 1 + 1/(2(eˢ - 1)) - (r/4)/(1 - e^(-rs)).
+    The last term rises in r; at r = 4 this is 1/(2(eˢ - 1)) - 1/(e⁴ˢ - 1) > 0. The condition is
+    sharp: where ε = ε₀ = 0 and g stays 0 for long, the bracket tends to 1 - r/4.
 
     Elsewhere: ε stands outside the root, as in optax and PyTorch; RMSprop has it inside. ε₀ stands
     inside, as in optax; PyTorch has none. Derivatives through the map of optax are NaN where a

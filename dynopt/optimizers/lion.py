@@ -44,7 +44,8 @@ class Lion(AbstractOptimizer[LionState]):
 
     Lyapunov function: f + K*(λx)/λ + τ β₁/(1 + (1-β₁)τλ) (K*(λx) + K(m) + λ<m, x>), which never
     rises along the flow. Here K(m) = Σ |m|, or Σ s log cosh(m/s) if smoothed, and K* is its convex
-    conjugate. Lion minimises f + K*(λx)/λ, which is the loss inside the box |x| ≤ 1/λ.
+    conjugate. The equilibria are the stationary points of f + K*(λx)/λ, which is the loss inside
+    the box |x| ≤ 1/λ if not smoothed; for convex f, they are its minimizers.
 
     Elsewhere: m is a running mean of gradients, as in optax; L. Chen et al. store its negative.
 

@@ -34,7 +34,9 @@ class ScheduleFree(AbstractOptimizer[ScheduleFreeState]):
 
     The time step: one step takes the time h = η, and the global error is O(h); x is the mean of z
     over all time so far. On f = λx²/2 with β = 1 the flow is x = x₀ J₁(2√(λt))/√(λt), with the
-    Bessel function J₁. With β = 0, z is gradient descent and x its Polyak-Ruppert average.
+    Bessel function J₁. With β = 0, z is gradient descent and x its Polyak-Ruppert average. After
+    many steps x hardly moves, so that z makes steps of (1-β)η∇f; on a quadratic the map is then
+    stable for curvatures up to 2/((1-β)η), which for β = 0.9 is ten times that of gradient descent.
 
     No Lyapunov function is known.
 

@@ -28,8 +28,10 @@ class SGD(AbstractOptimizer[SGDState]):
     exactly the explicit Euler step of the flow. The error of one step is, to leading order,
     (h²/2) |x″| = (h²/2) |∇²f ∇f|, and the global error over a fixed time is O(h).
 
-    Lyapunov function: the loss f itself, with d/dt f = -|∇f|² along the flow. The map lowers it
-    only while h λ < 2 for every curvature λ.
+    Lyapunov function: the loss f itself, with d/dt f = -|∇f|² along the flow. On a quadratic, one
+    step changes it by -h Σ (1 - hλ/2) gᵢ², where gᵢ is the gradient along the eigenvector of the
+    curvature λ. So the map lowers it from every start if hλ < 2 for every λ, and raises it along an
+    eigenvector with hλ > 2.
 
     Elsewhere: the S stands for stochastic; here, as in `optax.sgd`, the gradient is the one that
     the problem gives, with noise or without.

@@ -56,6 +56,18 @@ def test_the_error_of_one_step_of_sgd_is_half_h_squared_times_the_acceleration()
     np.testing.assert_allclose(error, h**2 / 2 * acceleration, rtol=2e-3)
 
 
+@pytest.mark.parametrize("h", [0.1, 0.9])
+def test_one_step_of_sgd_on_a_quadratic_changes_the_loss_by_each_eigenvector_in_its_own_way(h):
+    """-h Σ (1 - hλ/2) gᵢ²; at hλ = 2.7 a start off the flat axis rises, and one on it falls."""
+    curvatures = np.array([1.0, 3.0])
+    for x in ([2.0, 1.0], [2.0, 0.0], [0.0, 1.0]):
+        bowl = Problem(lambda x: jnp.asarray(curvatures) @ x**2 / 2, x, name="bowl")
+        change = float(np.diff(iterate(SGD(h), bowl, 1).loss)[0])
+        g = curvatures * x
+        assert change == pytest.approx(-h * np.sum((1 - h * curvatures / 2) * g**2), rel=1e-12)
+        assert (change > 0) == (h == 0.9 and x != [2.0, 0.0] and x[1] > 0)
+
+
 def test_the_loss_falls_at_the_squared_gradient_along_the_flow_of_sgd():
     optimizer = SGD(0.1)
     np.testing.assert_allclose(
@@ -317,6 +329,22 @@ def test_the_lyapunov_function_of_adam_never_rises_while_tau1_is_at_most_four_ta
     values = jax.vmap(lambda t, y: optimizer.lyapunov(t, y, f))(jnp.asarray(t), flow)
     assert (np.diff(values) < 1e-9).all()
     assert (np.diff(jax.vmap(f)(flow.x)) > 1e-6).any()
+
+
+def test_that_condition_is_enough_at_every_time():
+    """1 + 1/(2(eˢ - 1)) > (r/4)/(1 - e^(-rs)) for r ≤ 4, and the last term rises in r."""
+    s, r = np.meshgrid(np.geomspace(1e-6, 30, 200), np.linspace(0.01, 4, 100))
+    last = r / 4 / -np.expm1(-r * s)
+    assert (1 + 1 / (2 * np.expm1(s)) > last).all() and (np.diff(last, axis=0) > -1e-12).all()
+
+
+@pytest.mark.parametrize("ratio", [3.96, 4.04])
+def test_that_condition_is_sharp_where_the_gradient_stays_zero(ratio):
+    """Late, at ε = 0, the rate tends to -(m²/√v) (1 - r/4) with r = τ₁/τ₂."""
+    optimizer = Adam(0.001, b1=1 - 0.01 / ratio, b2=0.99, eps=0.0)
+    y = AdamState(jnp.zeros(2), jnp.array([1.0, -2.0]), jnp.array([1.0, 4.0]))
+    rate = float(lyapunov_rate(optimizer, 50.0, y))
+    assert rate == pytest.approx(-(1 + 2) * (1 - ratio / 4), rel=1e-9)
 
 
 def test_the_lyapunov_function_of_adam_may_rise_beyond_that_condition():

@@ -12,6 +12,7 @@ from dynopt import (
     SGD,
     Accumulated,
     Adam,
+    AdamW,
     Averaged,
     Layerwise,
     Memoryless,
@@ -408,6 +409,35 @@ def test_the_layerwise_flow_is_preconditioned_by_a_block_diagonal_matrix():
     )
 
 
+def coupled(x):
+    return 4 * x["a"] ** 2 + x["b"] ** 2 + jnp.sin(x["a"] * x["b"])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "power", "is_change_of_units"),
+    [
+        (SGD(0.01), 1 / 2, True),
+        (Momentum(0.01), 1 / 2, True),
+        (Adam(0.01, eps=0.0), 1, True),
+        (Adam(0.01, eps=1.0), 1, False),
+        (AdamW(0.01, eps=0.0, weight_decay=0.5), 1, False),
+    ],
+    ids=["sgd", "momentum", "adam", "adam with eps", "adamw"],
+)
+def test_a_factor_acts_as_a_change_of_units_unless_steps_have_a_scale_of_their_own(
+    optimizer, power, is_change_of_units, c=9.0
+):
+    """x = √c z for steps that are linear in the gradient, x = c z for steps that ignore its size."""
+    scale, start = c**power, {"a": 1.0, "b": 0.5}
+    in_units = Problem(
+        lambda z: coupled({"a": z["a"], "b": scale * z["b"]}), {"a": 1.0, "b": 0.5 / scale}
+    )
+    x = iterate(Layerwise(optimizer, {"b": c}), Problem(coupled, start), 20).x["b"]
+    z = iterate(optimizer, in_units, 20).x["b"]
+    difference = np.abs(np.asarray(x) - scale * np.asarray(z)).max()
+    assert (difference < 1e-12) if is_change_of_units else (difference > 1e-3)
+
+
 def test_the_stable_learning_rate_depends_on_factor_times_curvature():
     """f = λ₁x²/2 + λ₂y²/2 with factors c: stable up to h = 2/max(cλ)."""
     bowl = Problem(
@@ -479,6 +509,14 @@ def test_centralised_gradients_have_no_mean_over_the_inputs_of_a_matrix():
     np.testing.assert_allclose(
         centred["a"]["b"], jax.grad(layers)(net.start())["a"]["b"], rtol=1e-12
     )
+
+
+def test_a_transform_in_double_precision_leaves_a_run_in_its_own_dtype():
+    halved = WithGradient(SGD(0.5), lambda g: g * jnp.array([0.5, 0.5], jnp.float64))
+    bowl = Problem(lambda x: jnp.sum(x**2) / 2, np.array([1.0, 4.0], np.float32))
+    for run in (iterate(halved, bowl, 2), integrate(halved, bowl, 2)):
+        assert run.x.dtype == jnp.float32
+    np.testing.assert_allclose(iterate(halved, bowl, 2).x[-1], [0.5625, 2.25])
 
 
 def test_a_penalty_adds_its_gradient():

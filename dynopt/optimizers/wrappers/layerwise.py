@@ -27,9 +27,11 @@ class Layerwise(AbstractFactor):
         x′ = C F(x)
 
     The time step: it is that of the inner optimizer, and the global error has the same order.
-    Equilibria stay where they are, but the paths change, and so do the stable learning rates: they
-    now depend on the largest eigenvalue of C^½ ∇²f C^½. A change of units does the same: see
-    `analysis.rescaling`.
+    Equilibria stay where they are, unless a factor is 0, but the paths change. If the steps are
+    linear in the gradient, as for `SGD` and `Momentum`, so do the stable learning rates: they now
+    depend on the largest eigenvalue of C^½ ∇²f C^½, and a factor c acts as the change of units
+    x = √c z does. With `Adam` it acts as x = c z, if ε = ε₀ = 0, and with `AdamW` as no change of
+    units, because c multiplies the decay, too. See `analysis.rescaling`.
 
     Lyapunov function: the loss, if the inner optimizer is `SGD`. For an optimizer with a memory
     none is known.
