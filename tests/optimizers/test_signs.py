@@ -219,6 +219,15 @@ def test_lion_minimises_the_loss_within_its_box():
     assert np.diff(values).max() < 1e-8
 
 
+def test_the_equilibria_of_lion_are_the_stationary_points_of_the_loss_in_its_box():
+    """∇f + s artanh(λx) = 0 at m = ∇f, whatever the curvature of f is."""
+    decay, s, x = 0.5, 0.2, np.array([1.2, -0.7])
+    g = jnp.asarray(-s * np.arctanh(decay * x))
+    rate = Lion(0.05, 0.9, 0.95, decay, s).vector_field(0.0, LionState(x, g), lambda _: g)
+    np.testing.assert_allclose(rate.x, 0, atol=1e-14)
+    np.testing.assert_allclose(rate.m, 0, atol=1e-14)
+
+
 def test_lion_enters_its_box_at_the_rate_of_its_decay():
     decay = 0.5
     t = np.linspace(0, 4, 30)
