@@ -35,7 +35,7 @@ def argument_count(name: str, transform: Any) -> int:
 
 
 def apply_transform(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
-    """T(g, x, k).
+    """T(g, x, k), in the dtype of g.
 
     **Raises:** `InvalidValue` if the transform has a state, or returns something that is not like
     a gradient; `InvalidType` if JAX cannot trace it.
@@ -52,7 +52,7 @@ def apply_transform(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
             f"{eqx.tree_pformat(transformed, width=10**6)} for a gradient "
             f"{eqx.tree_pformat(g, width=10**6)}; return one like it."
         )
-    return transformed
+    return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), transformed, g)
 
 
 def _apply(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:
