@@ -21,8 +21,12 @@ ROUND_OFF = 1e3  # a new direction is round-off if it is shorter than so many ul
 def sharpness(problem: Problem, x: Any = None) -> Float[Array, ""]:
     """The largest eigenvalue of the Hessian, λ(x) = max over |u| = 1 of u · ∇²f(x) u.
 
-    An optimizer is stable at rest while the sharpness is below its `critical_curvature`. Gradient
-    descent on a network raises the sharpness to 2/η and keeps it there.
+    An optimizer whose steps are linear in the gradient, such as `SGD` or `Momentum`, is stable at
+    rest while the sharpness is below its `critical_curvature`; for RMSprop and Adam that is
+    compared with the largest eigenvalue of P⁻¹∇²f. Gradient descent on a network tends to raise the
+    sharpness until 2/η, and then keeps it near there. On `problems.tanh_network` this takes less
+    than 2000 steps at η = 0.2; at smaller rates it may never happen: at η = 0.02 it has come to
+    0.42 of 2/η after 15 000 steps.
 
     In up to 1000 coordinates the whole Hessian is computed, and the eigenvalue is exact up to
     round-off. In more coordinates it is u · ∇²f u for the best u that Lanczos's method finds with

@@ -77,6 +77,17 @@ def test_gradient_descent_converges_while_the_sharpness_is_below_the_critical_cu
         assert bool(run.loss[-1] < run.loss[0]) == converges
 
 
+@pytest.mark.parametrize(
+    ("eta", "steps", "least", "most"), [(0.2, 2000, 1.0, 1.06), (0.02, 15000, 0.4, 0.45)]
+)
+def test_gradient_descent_raises_the_sharpness_of_a_network_to_its_edge_if_the_rate_is_large(
+    eta, steps, least, most
+):
+    network = problems.tanh_network()
+    end = jax.tree.map(lambda x: x[-1], iterate(SGD(eta), network, steps, save_every=steps).x)
+    assert least < float(sharpness(network, end)) * eta / 2 < most
+
+
 def test_it_is_computed_along_a_run_and_differentiated():
     well = problems.himmelblau()
     run = iterate(SGD(0.01), well, 3)
