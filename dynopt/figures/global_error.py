@@ -38,7 +38,9 @@ def describe(results: Comparison | list[Comparison]) -> str:
         last = error[np.isfinite(error)][-1:]
         end = f"{format_number(last[0])} at the end" if last.size else "nowhere finite"
         most = f"at most {format_number(largest_finite(error))}"
-        parts.append(f"for {name} it {failure(comparison.map) or f'is {most}, {end}'}")
+        lost = failure(comparison.flow)
+        known = f"is {most} until its flow {lost}" if lost and last.size else f"is {most}, {end}"
+        parts.append(f"for {name} it {failure(comparison.map) or known}")
     solver_error = format_number(largest_solver_error(comparisons))
     return (
         "The picture shows the global error of the map against its flow along the run on "

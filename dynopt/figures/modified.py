@@ -21,6 +21,7 @@ from .drawing.captions import (
     largest_finite,
     problem_name,
     solver_sentence,
+    starts,
 )
 from .drawing.picture import Panel, Picture, draw_picture
 from .drawing.results import result_list
@@ -111,7 +112,7 @@ def describe(results: ModifiedComparison | list[ModifiedComparison]) -> str:
         )
         what = failure(map) or ", ".join([where, *(failed or [errors])])
         parts.append(f"the map of {member.name} {what}")
-    start = format_point(np.asarray(results[0].map.y.x[0], float))
+    start = starts([result.comparison for result in results])
     return (
         f"The picture shows contours of {problem_name(results[0])} with map (dots), flow (thin "
         f"dashed lines) and modified flow (full lines) from {start}: {'; '.join(parts)}."

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from ..analysis import Comparison
 from ..errors import InvalidValue
 from .drawing import legends, runs
-from .drawing.captions import claim, conditions, dot_sentences, largest_finite, problem_name
+from .drawing.captions import claim, conditions, dot_sentences, largest_finite, problem_name, starts
 from .drawing.picture import Panel, Picture, draw_picture
 from .drawing.results import result_list
 from .drawing.style import background
@@ -76,13 +76,12 @@ def describe(
 
 
 def _describe(comparisons: list[Comparison], plane: Plane | None, off_plane: list[Residual]) -> str:
-    start = format_point(np.asarray(comparisons[0].map.y.x[0], float))
     name = problem_name(comparisons[0])
     if plane is None:
         parts = [_path(comparison, who) for comparison, _, who, _ in runs.entries(comparisons)]
         return (
             f"The picture shows contours of {name} with the paths of map (dots) and flow (lines) "
-            f"from {start}: {'; '.join(parts)}."
+            f"from {starts(comparisons)}: {'; '.join(parts)}."
         )
     flat = all_in_plane(off_plane)
     parts = [
@@ -91,9 +90,9 @@ def _describe(comparisons: list[Comparison], plane: Plane | None, off_plane: lis
     ]
     differ = f"differ from the losses on the paths{loss_difference(off_plane)}"
     return (
-        f"The picture shows the paths of map (dots) and flow (lines) on {name} from {start}, "
-        f"projected on the plane {plane_name(plane)}; {'; '.join(parts)}; the contours "
-        f"{'are the losses on the paths' if flat else differ}."
+        f"The picture shows the paths of map (dots) and flow (lines) on {name} from "
+        f"{starts(comparisons)}, projected on the plane {plane_name(plane)}; {'; '.join(parts)}; "
+        f"the contours {'are the losses on the paths' if flat else differ}."
     )
 
 
@@ -101,8 +100,14 @@ def _path(comparison: Comparison, name: str) -> str:
     """How one path in the plane ends, for the alt text."""
     end = np.stack(runs.view_points(comparison.map, PLANE), 1)[-1:]
     where = f"ends at {format_point(end[0])}" if len(end) else "has no finite start"
-    error = f"at most {format_number(largest_finite(comparison.error))} from its flow"
-    return f"the map of {name} {failure(comparison.map) or f'{where}, {error}'}"
+    return f"the map of {name} {failure(comparison.map) or f'{where}, {_distance(comparison)}'}"
+
+
+def _distance(comparison: Comparison) -> str:
+    """How far the map is from its flow, for the alt text."""
+    lost = failure(comparison.flow)
+    most = f"at most {format_number(largest_finite(comparison.error))} from its flow"
+    return f"its flow {lost}" if lost else most
 
 
 def _projected_path(comparison: Comparison, residual: Residual, flat: bool) -> str:
@@ -111,7 +116,7 @@ def _projected_path(comparison: Comparison, residual: Residual, flat: bool) -> s
     if len(residual.loss):
         loss, below = (format_number(v[-1]) for v in (residual.loss, residual.plane_loss))
         where = f"ends at a loss of {loss} over {below} in the plane"
-    error = f"at most {format_number(largest_finite(comparison.error))} from its flow"
+    error = _distance(comparison)
     error += "" if flat else f" and {format_number(residual.distance)} off the plane"
     return f"the map of {residual.name} {failure(comparison.map) or f'{where}, {error}'}"
 

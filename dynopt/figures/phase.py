@@ -12,7 +12,7 @@ from ..runs.status import Status
 from ..runs.trajectory import Trajectory
 from .drawing import legends, runs
 from .drawing.axes import linear_limits, mark_exit, set_linear_ticks
-from .drawing.captions import claim, conditions, dot_sentences, problem_name
+from .drawing.captions import claim, conditions, dot_sentences, failures, problem_name
 from .drawing.picture import Panel, Picture, draw_picture
 from .drawing.results import result_list
 from .drawing.style import background, ink, mix_colors
@@ -62,6 +62,8 @@ def describe(results: Comparison | list[Comparison], coordinate: int = 0) -> str
             f"for {name} its sign changes {count_noun(_sign_changes(map), 'time')}, along the flow "
             f"{count_noun(_sign_changes(flow), 'time')}, and it reaches {fastest}"
         )
+    lost = failures(comparisons)
+    parts += [lost] if lost else []
     i = subscript(coordinate + 1)
     return (
         f"The picture shows position x{i} against velocity p{i} on {problem_name(comparisons[0])}, "

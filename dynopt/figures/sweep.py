@@ -5,7 +5,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.lines import Line2D
 
 from ..analysis import Sensitivity
@@ -82,15 +82,19 @@ def _draw_losses(ax: Axes, result: Sensitivity) -> None:
     heights = _heights(result)
     if not np.isfinite(heights).any():
         return
-    start = float(_above_minimum(result, result.start))
-    low = max(float(np.nanmin(heights)), start / 10**DECADES)
-    high = max(start, 2 * low)
-    style: dict[str, Any] = {"cmap": contour_colors(), "norm": LogNorm(low, high)}
+    start, least = float(_height(result, result.start)), float(np.nanmin(heights))
+    positive = min(start, least) > 0
+    low = max(least, start / 10**DECADES) if positive else least
+    high = max(start, low + max(abs(low), SMALLEST))
+    norm = LogNorm(low, high) if positive else Normalize(low, high)
+    style: dict[str, Any] = {"cmap": contour_colors(), "norm": norm}
     style |= {"shading": "nearest", "rasterized": True, "zorder": 1}
     cells = np.ma.masked_invalid(np.clip(heights, low, high))
     mesh = ax.pcolormesh(result.learning_rate, result.value, cells, gid="loss", **style)
-    exponents = range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(high))) + 1)
-    decades = [10.0**e for e in exponents if low < 10.0**e < high]
+    decades = []
+    if positive:
+        exponents = range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(high))) + 1)
+        decades = [10.0**e for e in exponents if low < 10.0**e < high]
     above = " above minimum" * (result.problem.minimum is not None)
     draw_scale(ax, mesh, [low, *decades, high], f"loss{above} after {result.steps} steps")
 
@@ -124,13 +128,18 @@ def _failed(result: Sensitivity) -> np.ndarray:
 
 
 def _heights(result: Sensitivity) -> np.ndarray:
-    """The losses above the known minimum; NaN for runs that failed."""
-    return np.where(_failed(result), np.nan, _above_minimum(result, result.loss))
+    """The losses, above the minimum if that is known; NaN for runs that failed."""
+    return np.where(_failed(result), np.nan, _height(result, result.loss))
 
 
-def _above_minimum(result: Sensitivity, loss: Any) -> Any:
-    """The height above the known minimum, at least the spacing of floating-point numbers there."""
-    minimum, eps = float(result.problem.minimum or 0.0), np.finfo(result.loss.dtype).eps
+def _height(result: Sensitivity, loss: Any) -> Any:
+    """The height above the known minimum, at least the spacing of floating-point numbers there.
+
+    The loss itself if no minimum is known.
+    """
+    if result.problem.minimum is None:
+        return np.asarray(loss, float)
+    minimum, eps = float(result.problem.minimum), np.finfo(result.loss.dtype).eps
     with np.errstate(all="ignore"):
         spacing = float(eps) * abs(minimum) or SMALLEST
         return np.maximum(np.asarray(loss, float) - minimum, spacing)
@@ -152,13 +161,16 @@ def _claim(result: Sensitivity) -> str:
     if not np.isfinite(heights).any():
         return f"no run of {_subject(result)} reaches its end"
     i, j = _lowest(result)
-    loss = max(result.loss[i, j] - (result.problem.minimum or 0), 0.0)
+    loss = result.loss[i, j]
+    if result.problem.minimum is not None:
+        loss = max(loss - result.problem.minimum, 0.0)
+    symbol = "" if result.problem.minimum is None else "f\xa0−\xa0f*\xa0=\xa0"
     rate, value = format_number(result.learning_rate[j]), format_number(result.value[i])
     others = int((heights == heights[i, j]).sum()) - 1
     reach = "other run reaches" if others == 1 else "other runs reach"
     return (
-        f"the loss of {_subject(result)} is lowest, {format_number(loss)}, with learning rate "
-        f"{rate} and {result.option} {value}" + f"; {others} {reach} it, too" * (others > 0)
+        f"the loss of {_subject(result)} is lowest, {symbol}{format_number(loss)}, with learning "
+        f"rate {rate} and {result.option} {value}" + f"; {others} {reach} it, too" * (others > 0)
     )
 
 

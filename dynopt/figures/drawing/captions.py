@@ -46,13 +46,18 @@ def conditions(results: Sequence[Any]) -> list[str]:
     steps = join_words([count_noun(n, "step") for n in sorted(counts)])
     each = " each" * (len(results) > 1 and len(counts) == 1)
     dtypes = join_words(sorted({str(run.t.dtype) for run in runs}))
-    start = format_point(runs[0].y.x[0])
     settings = "; ".join(setting(result.optimizer) for result in results)
     return [
-        f"The runs start at x\xa0=\xa0{start} on {literal(problem_name(results[0]))} and take "
-        f"{steps}{each}, in {dtypes}: {settings}.",
+        f"The runs start at x\xa0=\xa0{starts(results)} on {literal(problem_name(results[0]))} and "
+        f"take {steps}{each}, in {dtypes}: {settings}.",
         *solver_sentence(results),
     ]
+
+
+def starts(results: Sequence[Any]) -> str:
+    """The points where the runs start, each once."""
+    points = [format_point(np.asarray(leading_run(r).y.x[0], float)) for r in results]
+    return join_words(list(dict.fromkeys(points)))
 
 
 def solver_sentence(results: Sequence[Any], subject: str = "the flow") -> list[str]:

@@ -130,7 +130,7 @@ def draw_scale(ax: Axes, colored: Any, levels: list[float], label: str) -> None:
     ticks = levels[:: 1 + len(levels) // 8]
     bar_axes = ax.inset_axes((1.02, 0, 0.022, 1), gid="scale")
     bar = figure_of(ax).colorbar(colored, cax=bar_axes)
-    bar_axes.set_ylim(levels[0] / 2, levels[-1])
+    bar_axes.set_ylim(levels[0] / 2 if levels[0] > 0 else levels[0], levels[-1])
     bar_axes.set_yticks(ticks, [format_number(level) for level in ticks])
     bar_axes.set_yticks([], minor=True)
     bar_axes.tick_params(length=0)

@@ -1,0 +1,554 @@
+"""Every number in the words of a figure is recomputed from its results, in the order of reading.
+
+Names that hold digits, such as x₁ and Tsit5, are read, too. Numbers of settings are written out.
+"""
+
+import dataclasses
+import re
+from functools import partial
+from types import SimpleNamespace
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scenes import (
+    OPTIMIZERS,
+    artist,
+    caption,
+    legend_texts,
+    make_basins,
+    make_local_error,
+    make_lyapunov,
+    make_modified,
+    make_order,
+    make_rescaling,
+    make_sensitivity,
+    make_stability,
+    on_problem,
+    one_line,
+    scene,
+    three_stars,
+    with_rises,
+)
+
+from dynopt import SGD, Momentum, Problem, Status, figures
+from dynopt.analysis import Comparison, Inside
+from dynopt.compare.screen import table
+
+SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+FORMULAS = re.compile(r"f = λ x²/2|of g² are")
+WORD = r"[^\W\d]\w*(?:·\w+)?"  # of letters and digits: x₁, h⁰·⁷², Tsit5
+NUMBER = r"−?-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?:×?10[⁻⁰-⁹¹²³]+|/\d+|⁻?[⁰-⁹¹²³]+)?"
+F_MIN = -0.7  # the minimum of the loss, as the problem states it
+
+# What stands for each optimizer in a caption: its hyperparameters and its time step.
+SETTINGS = {
+    "SGD": [0.01, 0.01],
+    "Momentum": [0.01, 0.9, 0.1],
+    "RMSprop": [0.02, 0.9, 1e-8, 0, 0.02],
+    "Adam": [0.05, "b1", 0.9, "b2", 0.999, 1e-8, 0, 0.05],
+}
+NAMES = list(SETTINGS)
+ALPHABETICALLY = [3, 1, 2, 0]
+
+
+def tokens(text: str) -> list[str]:
+    """The numbers and the words with digits."""
+    text = FORMULAS.sub("", one_line(text))
+    found = re.findall(rf"{WORD}|{NUMBER}", text)
+    return [token for token in found if re.search(r"[\d⁰-⁹¹²³₀-₉]", token)]
+
+
+def value(token: str) -> float:
+    """The number that a token is, such as −1.5×10⁻⁷, 1e-08 or 1/9."""
+    token = token.replace("−", "-")
+    if power := re.fullmatch(r"(-?[\d.]*)×?10([⁻⁰-⁹¹²³]+)", token):
+        return float(f"{power[1] or 1}e{power[2].translate(SUPERSCRIPTS)}")
+    above, _, below = token.partition("/")
+    return float(above) / float(below or 1)
+
+
+def reads(token: str, expected: float | str) -> bool:
+    """Whether the token is the word, or a rounding of the number to the digits that it has."""
+    if isinstance(expected, str):
+        return token == expected
+    if not re.match(r"[−-]?\d", token):
+        return False
+    decimals = len(token.partition(".")[2])
+    roundings = [float(f"{expected:.{digits}e}") for digits in (1, 2, 3)]
+    return value(token) in (*roundings, expected) or bool(
+        decimals and token == f"{expected:.{decimals}f}"
+    )
+
+
+def must_read(where: str, text: str, expected: list) -> None:
+    read = tokens(text)
+    pairs = list(zip(read, expected, strict=False))
+    wrong = [(token, number) for token, number in pairs if not reads(token, number)]
+    assert not wrong and len(read) == len(expected), (where, wrong, read, expected, text)
+
+
+def finite(values) -> np.ndarray:
+    values = np.asarray(values, float)
+    return values[np.isfinite(values)]
+
+
+def settings(*names: str) -> list:
+    return [number for name in names for number in SETTINGS[name]]
+
+
+def conditions(results, *solver) -> list:
+    """Start, steps, dtype, settings; then solver, tolerance and its error."""
+    names = [type(r.optimizer).__name__ for r in results]
+    return [-2, 1.5, 40, "float64", *settings(*names), *solver]
+
+
+def with_minimum(problem: Problem) -> Problem:
+    return eqx.tree_at(lambda problem: problem.minimum, problem, F_MIN)
+
+
+@pytest.fixture(scope="session")
+def runs(comparisons) -> list[Comparison]:
+    """The optimizers on the bowl with a minimum below 0, and with solver's errors of their own."""
+    bowl = with_minimum(scene("bowl"))
+    return [
+        dataclasses.replace(
+            on_problem(comparison, bowl),
+            solver_error=jnp.linspace(1, 2.3, 41) * 10.0 ** -(9 + i),
+            error=comparison.error.at[17].multiply(1.31),
+        )
+        for i, comparison in enumerate(comparisons["bowl"])
+    ]
+
+
+SOLVED = ["Tsit5", 1e-11, 2.3e-9]
+
+
+def of_paths(runs):
+    errors = [finite(r.error).max() for r in runs]
+    ends = [[*np.asarray(r.map.y.x)[-1], e] for r, e in zip(runs, errors, strict=True)]
+    return partial(figures.paths.draw, runs), {
+        "title": [max(errors[i] for i in (0, 2, 3)), errors[1]],
+        "caption": conditions(runs, *SOLVED),
+        "alt": [-2, 1.5, *np.concatenate(ends)],
+    }
+
+
+def of_loss(runs):
+    ends = [[np.asarray(run.loss)[-1] - F_MIN for run in (r.map, r.flow)] for r in runs]
+    return partial(figures.loss.draw, runs), {
+        "title": [40, min(end for end, _ in ends)],
+        "caption": [*conditions(runs, *SOLVED), 2],
+        "alt": [(4 + 10 * 2.25) / 2 - F_MIN, *np.concatenate(ends)],
+    }
+
+
+def of_one_loss(runs):
+    (end, flow_end) = (np.asarray(run.loss)[-1] - F_MIN for run in (runs[0].map, runs[0].flow))
+    return partial(figures.loss.draw, runs[0]), {
+        "title": [13.25 - F_MIN, end, flow_end],
+        "caption": [*conditions(runs[:1], *SOLVED), 2],
+        "alt": [13.25 - F_MIN, end, flow_end],
+    }
+
+
+def of_global_error(runs):
+    errors = [finite(r.error) for r in runs]
+    largest = [error.max() for error in errors]
+    return partial(figures.global_error.draw, runs), {
+        "title": [max(largest), min(largest)],
+        "caption": [*conditions(runs, *SOLVED), 2],
+        "alt": [number for e in errors for number in (e.max(), e[-1])] + [2.3e-9],
+    }
+
+
+def local_errors(runs):
+    return [
+        dataclasses.replace(
+            make_local_error(comparison),
+            solver_error=jnp.linspace(1, 3.1, 40) * 10.0 ** -(14 - i),
+        )
+        for i, comparison in enumerate(runs)
+    ]
+
+
+def of_local_error(runs):
+    results = local_errors(runs)
+    largest = [finite(r.error).max() for r in results]
+    return partial(figures.local_error.draw, results), {
+        "title": [max(largest), min(largest)],
+        "caption": [*conditions(runs), 3.1e-11, 2],
+        "alt": [*largest, 3.1e-11],
+    }
+
+
+def orders(runs):
+    lines = zip(OPTIMIZERS, (2.02, 1.01, 0.5, 0.72), (3, 1, 0.5, 0.1), strict=True)
+    return [
+        dataclasses.replace(
+            make_order(optimizer, runs[0].problem, slope, size),
+            stderr=0.0123 * (i + 1),
+            solver_error=(i + 1) * 1e-13,
+        )
+        for i, (optimizer, slope, size) in enumerate(lines)
+    ]
+
+
+# The title of the orders: each power of h, with the power that is declared where it differs.
+ORDER_TITLE = ["h²", 0, "h⁰·⁷²"]
+
+
+def slopes(results, *more):
+    return [
+        number
+        for r in results
+        for number in (r.slope, r.stderr, *(getattr(r, field) for field in more))
+    ]
+
+
+def refinements(results):
+    return [n for r in results for n in (r.h[0] / 64, 50 * r.h[0])] + ["Tsit5", 4e-13]
+
+
+def of_order(runs):
+    results = orders(runs)
+    return partial(figures.order.draw, results), {
+        "title": ORDER_TITLE,
+        "legend": slopes([results[i] for i in ALPHABETICALLY]),
+        "caption": ["float64", *settings(*NAMES), *refinements(results), 6.4e-12 / 1.0],
+        "alt": slopes(results, "expected"),
+    }
+
+
+def sign_changes(p) -> int:
+    return int((np.diff(np.sign(p[p != 0])) != 0).sum())
+
+
+def of_phase(runs):
+    momentum = runs[1]
+    flow = momentum.flow
+    calm = dataclasses.replace(flow, y=flow.y._replace(p=jnp.abs(flow.y.p) + 1))
+    p = np.asarray(momentum.map.y.p)[:, 1]
+    result = dataclasses.replace(momentum, flow=calm)
+    return partial(figures.phase.draw, result, coordinate=1), {
+        "title": ["p₂", sign_changes(p), 0],
+        "caption": conditions(runs[1:2], "Tsit5", 1e-11, 2.3e-10),
+        "alt": ["x₂", "p₂", sign_changes(p), 0, abs(p).max()],
+    }
+
+
+def of_modified(runs):
+    fractions = (0.11, 0.07, 0.05, 0.13)
+    results = [make_modified(r, fraction) for r, fraction in zip(runs, fractions, strict=True)]
+    far = [finite(r.error).max() for r in runs]
+    near = [fraction * error for fraction, error in zip(fractions, far, strict=True)]
+    alt = [[*np.asarray(r.map.y.x)[-1], n, f] for r, n, f in zip(runs, near, far, strict=True)]
+    return partial(figures.modified.draw, results), {
+        "title": [*near, *far],
+        "caption": [*conditions(runs), "f₁", 2, "f₁", "f₂", *SOLVED],
+        "alt": [-2, 1.5, *np.concatenate(alt)],
+    }
+
+
+def of_lyapunov(runs):
+    rising = with_rises(make_lyapunov(runs[0]), map=(0.5, 0.2), flow=(0.03,))
+    falling = with_rises(make_lyapunov(runs[3]))
+    ends = 1.7 * 0.9**38 - F_MIN, 1.03 * 0.9**39 - F_MIN, 0.9**40 - F_MIN
+    return partial(figures.lyapunov.draw, [rising, falling]), {
+        "title": [2, 40, 0.5, 1, 40, 0.03],
+        "caption": [*conditions([runs[0], runs[3]], "Tsit5", 1e-11), 2, 0.5, 1, 0.03],
+        "alt": [ends[0], 2, 0.5, ends[1], 1, 0.03, ends[2], ends[2]],
+    }
+
+
+def of_stability(runs):
+    result = make_stability(n=41, m=31, reach=4.2, curvature=4.0)
+    i, j = np.unravel_index(result.radius.argmin(), result.radius.shape)
+    fastest = [result.radius.min(), 4.2 * (j + 1) / 41, i / 31]
+    claim = [2, 0, 2 + 60 / 31, 30 / 31]
+    return partial(figures.stability.draw, result), {
+        "title": claim,
+        "legend": [1, 1],
+        "caption": [4, 0.01, 0.9, 41, 31, "float64", *fastest],
+        "alt": [4.2 / 41, 4.2, 0, 30 / 31, *claim, *fastest],
+    }
+
+
+def of_basins(runs):
+    first = make_basins(SGD(0.1), three_stars(), 0.5, failing=True)
+    second = dataclasses.replace(make_basins(Momentum(0.2), three_stars(), 0.3), steps=200)
+    shares = [100 * np.mean((b.map != b.flow) | b.failed) for b in (first, second)]
+    each = [shares[0], 100 * first.failed.mean(), shares[1]]
+    window = [21, 21, -3, 3, -2, 2]
+    return partial(figures.basins.draw, [first, second]), {
+        "title": [*shares, *shares],
+        "caption": [
+            *window, 200, 300, 0.1, 0.1, 0.2, 0.9, 0.2**0.5, "Tsit5", "Kvaerno5", 1e-6, *each,
+        ],
+        "alt": [3, 21, 21, *each],
+    }  # fmt: skip
+
+
+def of_sweep(runs):
+    problem = with_minimum(three_stars())
+    result = make_sensitivity(Momentum(0.1), problem)
+    status = result.result.copy()
+    status[:, :3] = Status.diverged
+    status[:2, -1] = Status.ok
+    loss = np.where(status == Status.ok, np.where(np.isinf(result.loss), 9.0, result.loss), np.inf)
+    result = dataclasses.replace(result, result=status, loss=loss)
+    failed, beyond = status != Status.ok, result.learning_rate > (2 + 2 * result.value[:, None]) / 4
+    diverged = [100 * failed[beyond].mean(), 100 * failed[~beyond].mean()]
+    i, j = np.unravel_index(loss.argmin(), loss.shape)
+    claim = [loss.min() - F_MIN, result.learning_rate[j], result.value[i]]
+    return partial(figures.sweep.draw, result), {
+        "title": claim,
+        "caption": [31, 21, 50, "float64", 0.1, 0.9, 4, *map(round, diverged)],
+        "alt": [50, 0.001, 2, 0, 0.95, *claim, *map(round, diverged)],
+    }
+
+
+def of_rescaling(runs):
+    sgd, adam = runs[0], runs[3]
+    results = [
+        make_rescaling(sgd, scale=3.0, distance=2e-15),
+        make_rescaling(adam, scale=3.0, power=0.0, distance=0.0123),
+    ]
+    far = [finite(r.error).max() for r in (sgd, adam)]
+    ends = [np.asarray(r.map.loss)[-1] - F_MIN for r in (sgd, adam)]
+    return partial(figures.rescaling.draw, results), {
+        "title": [3, 1 / 9, 1 / 3, 0.0123],
+        "caption": [*conditions([sgd, adam]), "λ²", 2e-15, 0.0123, *far, 2],
+        "alt": [3, ends[0], 1 / 9, 2e-15, far[0], ends[1], 1 / 3, 0.0123, far[1]],
+    }
+
+
+def of_inside(runs):
+    memory = np.array([[0.8, 0.2], [0.3, 0.9]])
+    gradient = np.array([[-0.3, 0.8], [0.1, 0.1]])
+    downhill = np.array([[-1.0, 1.0], [0.5, 0.0]])
+    parts = memory, gradient, downhill
+    result = Inside(np.array([6, 7]), np.eye(2), *parts, Momentum(0.01), scene("bowl"))
+    sizes = np.hypot(*memory.T), np.hypot(*gradient.T)
+    share, step = 100 * sizes[0] / sum(sizes), memory + gradient
+    cosine = (step * downhill).sum(1) / np.hypot(*step.T) / np.hypot(*downhill.T)
+    turn = np.degrees(np.arccos(cosine))
+    return partial(figures.inside.draw, result), {
+        "title": [7, share[1], turn[1]],
+        "caption": [6, 7, "float64", *settings("Momentum")],
+        "alt": [2, 6, share[0], turn[0], 7, share[1], turn[1]],
+    }
+
+
+def of_panels(runs):
+    """The words of both figures, with one sentence on the conditions."""
+    loss, error = of_loss(runs), of_global_error(runs)
+    expected = {where: loss[1][where] + error[1][where] for where in ("title", "alt")}
+    both = [*conditions(runs), 2, *SOLVED]
+    panels = [(figures.loss, runs), (figures.global_error, runs)]
+    return partial(figures.panels.draw, panels), expected | {"caption": both}
+
+
+def of_overview(runs):
+    errors, measured = local_errors(runs), orders(runs)
+    p = np.asarray(runs[1].map.y.p)[:, 0]
+    assert sign_changes(p) == sign_changes(np.asarray(runs[1].flow.y.p)[:, 0]), "as often"
+    largest = [finite(r.error).max() for r in (*runs, *errors)]
+    titles = [of(runs)[1]["title"] for of in (of_paths, of_loss)]
+    titles += [["p₁", sign_changes(p)], *(f(runs)[1]["title"] for f in (of_global_error,))]
+    titles += [of_local_error(runs)[1]["title"], ORDER_TITLE]
+    all_slopes = slopes(measured, "expected")
+    return partial(figures.overview.draw, runs, errors, measured), {
+        "title": [number for title in titles for number in title],
+        "caption": [
+            *conditions(runs, *SOLVED), 3.1e-11, 2, *refinements(measured), *all_slopes,
+        ],
+        "alt": [*largest, *all_slopes],
+    }  # fmt: skip
+
+
+def of_projection(runs):
+    """Paths in three coordinates: the loss is the sum of i x_i², i = 1, 2, 3, over 2."""
+    weights = np.arange(1.0, 4.0)
+
+    def loss(x):
+        return (weights * x**2).sum(-1) / 2
+
+    problem = Problem(loss, [-2.0, 1.5, 0.7], name="three", minimizers=[[0.0] * 3], minimum=0.0)
+    decay = np.exp(-np.linspace(0, 1, 41))[:, None] ** weights
+    paths = np.array([-2.0, 1.5, 0.7]) * decay, np.array([-2.0, 1.5, 0.7]) * decay**1.1
+    both = [
+        dataclasses.replace(
+            run, y=run.y._replace(x=jnp.array(x)), loss=jnp.array(loss(x)), unravel=jnp.asarray
+        )
+        for run, x in zip((runs[0].map, runs[0].flow), paths, strict=True)
+    ]
+    result = dataclasses.replace(runs[0], map=both[0], flow=both[1], problem=problem)
+    x = np.concatenate(paths)
+    mean = x.mean(0)
+    _, sizes, vectors = np.linalg.svd(x - mean, full_matrices=False)
+    shares, basis = 100 * sizes**2 / (sizes**2).sum(), vectors[:2]
+    below = mean + (x - mean) @ basis.T @ basis
+    off = np.linalg.norm(x - below, axis=1).max()
+    star = np.linalg.norm(mean - mean @ basis.T @ basis)
+    difference = abs(loss(x) - loss(below)).max()
+    variance = [shares[0], shares[1], shares[0] + shares[1]]
+    return partial(figures.paths.draw, result), {
+        "title": [finite(result.error).max()],
+        "caption": [
+            -2, 1.5, 0.7, 40, "float64", *settings("SGD"), *SOLVED, *variance, off, star,
+            difference,
+        ],
+        "alt": [
+            -2, 1.5, 0.7, *variance, loss(paths[0][-1]), loss(below[40]),
+            finite(result.error).max(), off, difference,
+        ],
+    }  # fmt: skip
+
+
+ORACLES = [
+    of_paths, of_loss, of_one_loss, of_global_error, of_local_error, of_order, of_phase,
+    of_modified, of_lyapunov, of_stability, of_basins, of_sweep, of_rescaling, of_inside,
+    of_panels, of_overview, of_projection,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda oracle: oracle.__name__[3:])
+def test_every_number_is_that_of_the_results(oracle, runs):
+    draw, expected = oracle(runs)
+    picture = draw()
+    titles = [picture.get_suptitle(), *(ax.get_title() for ax in picture.axes)]
+    legends = [text for ax in picture.axes for text in legend_texts(ax)]
+    must_read("title", "; ".join(titles), expected["title"])
+    must_read("legend", "; ".join(sorted(legends)), expected.get("legend", []))
+    must_read("caption", caption(picture), expected["caption"])
+    must_read("alt", picture.alt, expected["alt"])
+
+
+def test_every_figure_has_its_numbers_read():
+    names = {oracle.__name__[3:] for oracle in ORACLES}
+    assert {*figures.catalogue, "inside", "panels"} <= names
+
+
+# --- runs that fail
+
+NAN = float("nan")
+FAILURES = {
+    "map": {
+        Status.diverged: "diverged at step 7",
+        Status.nonfinite: "met NaN or infinity at step 7",
+    },
+    "flow": {
+        Status.max_steps: "could not be solved beyond t = 0.6",
+        Status.sliding: "slides along a jump of its vector field from t = 0.6",
+    },
+}
+
+
+def fail(comparison: Comparison, kind: str, status: Status) -> Comparison:
+    """The comparison with a map or flow that ends with point 6, at the time 6 h."""
+    run = getattr(comparison, kind)
+    y = run.y._replace(x=run.y.x.at[7:].set(NAN), p=run.y.p.at[7:].set(NAN))
+    run = dataclasses.replace(
+        run,
+        y=y,
+        loss=run.loss.at[7:].set(NAN),
+        result=jnp.asarray(int(status)),
+        stats=run.stats | {"first_bad_step": 7},
+    )
+    error = comparison.error.at[7:].set(NAN)
+    return dataclasses.replace(comparison, **{kind: run}, error=error)
+
+
+@pytest.mark.parametrize("kind, status", [(k, s) for k, many in FAILURES.items() for s in many])
+def test_a_cross_marks_the_last_finite_point_of_a_run_and_words_say_where_it_is(kind, status, runs):
+    failed = fail(runs[1], kind, status)
+    run, sentence = getattr(runs[1], kind), FAILURES[kind][status]
+    x, p = np.asarray(run.y.x)[6], np.asarray(run.y.p)[6]
+    time_and_loss = 6 * 0.1, float(run.loss[6]) - F_MIN
+    whole_flow = kind == "map" and make_modified(runs[1])
+    for figure, results, point in (
+        (figures.paths, failed, x),
+        (figures.loss, failed, time_and_loss),
+        (figures.lyapunov, make_lyapunov(failed), time_and_loss),
+        (figures.phase, failed, (x[0], p[0])),
+        (figures.global_error, failed, None),
+        (figures.modified, whole_flow and dataclasses.replace(
+            whole_flow,
+            comparison=failed,
+            modified=dataclasses.replace(whole_flow.modified, map=failed.map, error=failed.error),
+        ), x),
+    ):  # fmt: skip
+        if not results:
+            continue
+        picture = figure.draw(results)
+        ax = picture.axes[0]
+        assert sentence in one_line(ax.get_title()) and sentence in one_line(picture.alt)
+        if point is not None:
+            crosses = [a for a in ax.lines if str(a.get_gid()).startswith("end of ")]
+            assert [cross.get_gid() for cross in crosses] == [f"end of {kind} momentum"]
+            assert crosses[0].get_marker() == "x"
+            np.testing.assert_allclose(crosses[0].get_xydata(), [point], rtol=1e-12)
+
+
+def test_a_map_that_diverges_does_so_where_its_closed_form_is_farther_than_the_limit(diverged):
+    """Along the steeper axis x_k = 1.5 (1 - 0.4 * 10)^k; the limit is (1 + 2.5)/√ε."""
+    size = 1.5 * 3.0 ** np.arange(41)
+    first = int(np.argmax(size > 3.5 / np.finfo(float).eps ** 0.5))
+    picture = figures.paths.draw(diverged)
+    assert one_line(picture.axes[0].get_title()) == f"SGD diverged at step {first}"
+    must_read("alt", picture.alt, [-2, 1.5, first])
+    ((_, height),) = artist(picture.axes[0], "end of map sgd").get_xydata()
+    assert height == pytest.approx(1.5 * 3.0**40)  # the last point, which is still finite
+
+
+# --- what else is true of several runs
+
+
+def test_runs_from_several_points_are_said_to_start_there(runs):
+    x = runs[0].map.y.x.at[0].set(jnp.array([0.25, -1.0]))
+    moved = dataclasses.replace(
+        runs[0], map=dataclasses.replace(runs[0].map, y=runs[0].map.y._replace(x=x))
+    )
+    for figure, results in (
+        (figures.paths, [runs[1], moved]),
+        (figures.modified, [make_modified(runs[1]), make_modified(moved)]),
+    ):
+        picture = figure.draw(results)
+        assert "from (−2, 1.5) and (0.25, −1)" in picture.alt
+        assert "start at x = (−2, 1.5) and (0.25, −1) on bowl" in caption(picture)
+
+
+def test_the_lowest_loss_below_0_is_named_and_marked_where_no_minimum_is_known():
+    problem = eqx.tree_at(lambda problem: problem.minimum, three_stars(), None)
+    result = make_sensitivity(Momentum(0.1), problem)
+    result.loss[3, 5], result.loss[4, 7] = -2.5, -6.25
+    picture, where = figures.sweep.draw(result), [result.learning_rate[7], result.value[4]]
+    must_read("title", picture.axes[0].get_title(), [-6.25, *where])
+    np.testing.assert_array_equal(artist(picture.axes[0], "lowest").get_xydata(), [where])
+    shown = artist(picture.axes[0], "loss")
+    assert shown.norm.vmin == -6.25 and shown.norm.vmax == result.start
+
+
+def test_every_number_of_the_command_is_that_of_the_results(runs):
+    study = SimpleNamespace(
+        problem=runs[0].problem,
+        steps=40,
+        start=np.array([-1.23456, 2.0]),
+        optimizers=dict(zip(NAMES, OPTIMIZERS, strict=True)),
+    )
+    failed = fail(runs[1], "flow", Status.max_steps)
+    results = {
+        name: {"comparisons": [r], "orders": [order]}
+        for name, r, order in zip(NAMES, [runs[0], failed, *runs[2:]], orders(runs), strict=True)
+    }
+    expected = [40, -1.23456, 2]
+    for name, result, order in zip(NAMES, runs, orders(runs), strict=True):
+        losses = [float(run.loss[-1]) for run in (result.map, result.flow)]
+        error = finite(result.error).max()
+        if name == "Momentum":  # its flow ends early, with the error at its last point
+            losses, error = losses[:1], finite(failed.error).max()
+        expected += [SETTINGS[name][-1], *losses, error, order.slope, order.stderr]
+        expected += [0.6] * (name == "Momentum")
+    must_read("table", table(study, results), expected)
