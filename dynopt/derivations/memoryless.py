@@ -107,7 +107,10 @@ class Memoryless(AbstractOptimizer):
         if like is None and _is_for_trees(optimizer):
             inner = optimizer.transformation  # pyright: ignore
             like = inner.to_tree(jnp.zeros(inner.size))
-        self.transformation = Transformation(FixedDecays(optimizer, self.h), self.h, like=like)
+        twin_of = optimizer
+        if _is_derived_from_optax(optimizer):  # its map counts, and not how its flow is derived
+            twin_of = replace_fields(optimizer, derivation=None)
+        self.transformation = Transformation(FixedDecays(twin_of, self.h), self.h, like=like)
         self.largest_decay = (
             largest_decay(self.transformation, self.h, optimizer.name)
             if is_concrete(optimizer)
@@ -225,10 +228,13 @@ def _(optimizer: AbstractFactor, h, t, y, grad):
     return small_step.dispatch(AbstractWrapper)(optimizer, h, t, y, grad)
 
 
+def _is_derived_from_optax(optimizer: Any) -> bool:
+    return hasattr(optimizer, "derivation")
+
+
 def _is_for_trees(optimizer: Any) -> bool:
     """Whether an optimizer is derived from an optax transformation of trees, and not of vectors."""
-    transformation = getattr(optimizer, "transformation", None)
-    return transformation is not None and transformation.unravel is not None
+    return _is_derived_from_optax(optimizer) and optimizer.transformation.unravel is not None
 
 
 class FixedDecays(eqx.Module):

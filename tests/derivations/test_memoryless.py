@@ -384,6 +384,12 @@ def test_matrices_are_seen_as_matrices():
     assert fitted.h == 0.001 and fitted.for_leaves(start) == fitted and not fitted.elementwise
 
 
+def test_of_one_kind_many_may_be_made():
+    """The second is measured by the program that was compiled for the first."""
+    decays = [Memoryless(made_of_optax(Averaged, b)).largest_decay for b in (0.5, 0.9)]
+    np.testing.assert_allclose(decays, [0.5, 0.9], rtol=1e-9)
+
+
 def test_muon_without_memory_refuses_vectors():
     with pytest.raises(InvalidValue, match="Muon moves matrices, but the position has shape"):
         iterate(Memoryless(Muon(0.002)), smooth, 1)
