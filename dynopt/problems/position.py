@@ -61,7 +61,7 @@ def as_position(x0: Any, own: PyTree = None) -> tuple[PyTree, PyTree]:
             "floats, such as jax.numpy.array([1.0, 2.0])."
         )
     dtype = _common_dtype({k: v for k, v in floats.items() if _has_float_dtype(leaves[k])})
-    floats = {name: _cast(name, array, dtype) for name, array in floats.items()}
+    floats = {name: _in_dtype(name, array, dtype) for name, array in floats.items()}
     constants = [_known(name, arrays[name]) if name in constant else None for name in arrays]
     return (
         _nonempty(jax.tree.unflatten(structure, map(floats.get, arrays))),
@@ -83,7 +83,9 @@ def must_be_the_constants(given: PyTree, own: PyTree, name: str) -> None:
 
 
 def with_constants(x: PyTree, constants: PyTree, axes: tuple[int, ...]) -> PyTree:
-    """Positions with leading `axes`, their constants filled in."""
+    """Positions with leading `axes`, their constants filled in as far as there are any."""
+    if not jax.tree.leaves(constants):
+        return x
     filled = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*axes, *leaf.shape)), constants)
     return eqx.combine(x, filled)
 
@@ -140,7 +142,7 @@ def _common_dtype(arrays: dict[str, Any]) -> Any:
     return next((array.dtype for array in arrays.values()), np.dtype(float))
 
 
-def _cast(name: str, array: Any, dtype: Any) -> Any:
+def _in_dtype(name: str, array: Any, dtype: Any) -> Any:
     if array.dtype == dtype:
         return array
     with np.errstate(over="ignore"):

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from reference_runs import run_map
 
-from dynopt import SGD, Adam, Momentum, Problem, RMSprop
+from dynopt import Adam, Momentum, Muon, Problem, RMSprop
 from dynopt.optimizers import catalogue
 from dynopt.runs.iterate import iterate
 
@@ -83,17 +84,43 @@ def test_translating_the_problem_translates_the_path(name, x, s):
     )
 
 
-@pytest.mark.parametrize("name", ["rmsprop", "adam"])
-@given(x=starts, k=st.integers(-20, 20))
+WITHOUT_A_SCALE = {
+    "rmsprop": {"eps": 0.0},
+    "adagrad": {"eps": 0.0, "initial_accumulator_value": 0.0},
+    "adam": {"eps": 0.0},
+    "adamw": {"eps": 0.0},
+    "nadam": {"eps": 0.0},
+    "adabelief": {"eps": 0.0, "eps_root": 0.0},
+    "signum": {},
+    "lion": {},
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_SCALE)
+@given(x=starts, k=st.integers(-60, 20))
 def test_without_eps_the_scale_of_the_loss_does_not_matter_bit_by_bit(name, x, k):
-    np.testing.assert_array_equal(
-        path(make(name, eps=0.0), x, c=2.0**k), path(make(name, eps=0.0), x)
-    )
+    optimizer = catalogue[name](0.01, **WITHOUT_A_SCALE[name])
+    np.testing.assert_array_equal(path(optimizer, x, c=2.0**k), path(optimizer, x))
 
 
-@given(x=starts, k=st.integers(-20, 20))
-def test_sgd_trades_the_scale_of_the_loss_for_its_rate_bit_by_bit(x, k):
-    np.testing.assert_array_equal(path(SGD(0.01 / 2.0**k), x, c=2.0**k), path(SGD(0.01), x))
+def test_the_scale_of_the_loss_does_not_matter_to_exact_muon():
+    start, target = np.eye(2) + 0.1, jnp.arange(4.0).reshape(2, 2)
+
+    def ends(c):
+        return run_map(Muon(0.01, exact=True), lambda x: c * (x - target), start, STEPS).x
+
+    np.testing.assert_allclose(ends(2.0**-60), ends(1.0), atol=1e-14)
+
+
+LINEAR = ["sgd", "momentum", "nesterov", "nesterov_convex", "schedule_free"]
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@given(x=starts, k=st.integers(-10, 10))
+def test_linear_optimizers_trade_the_scale_of_the_loss_for_their_rate(name, x, k):
+    """With learning rate η/c on c f the path is that with η on f."""
+    kind, c = catalogue[name], 4.0**k
+    np.testing.assert_allclose(path(kind(0.01 / c), x, c=c), path(kind(0.01), x), rtol=1e-12)
 
 
 def rotation(angle):

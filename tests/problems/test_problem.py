@@ -6,9 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.core import Tracer
 
+from dynopt import SGD, Layerwise, Optax, Trajectory, WithGradient, iterate, sweep
 from dynopt.errors import DynoptError, InvalidType, InvalidValue, ProblemError
 from dynopt.problems import Problem, rosenbrock
 
@@ -83,6 +85,118 @@ def test_a_tree_keeps_its_structure(x0):
         for leaf in jax.tree.leaves(problem.start())
     )
     np.testing.assert_allclose(problem.loss(problem.start()), problem.loss(problem.start(x0)))
+
+
+def test_a_list_of_numbers_in_a_tree_is_one_array_and_numbers_take_the_dtype_of_the_arrays():
+    start = Problem(bowl, {"w": np.ones(2, np.float32), "a": [[1, 2]], "b": (0.5, [3])}).start()
+    assert start["a"].tolist() == [[1, 2]] and [leaf.tolist() for leaf in start["b"]] == [0.5, [3]]
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(start))
+    assert Problem(bowl, {"w": [1, 2]}).start()["w"].dtype == jnp.float64
+
+
+def test_a_masked_array_without_masked_entries_is_an_array():
+    assert Problem(bowl, np.ma.array([1.0, 2.0], mask=[False, False])).start().tolist() == [1, 2]
+
+
+# whole numbers beside floats are constants
+
+
+def permuted(p):
+    """f = Σ i w[perm[i]]²/2 + count Σ mask w, whose gradient is i w at perm[i], plus the mask."""
+    weighted = jnp.array([1.0, 2.0, 3.0]) @ p["w"][p["perm"]] ** 2 / 2
+    return weighted + p["count"] * jnp.sum(jnp.where(p["mask"], p["w"], 0))
+
+
+CONSTANTS = {
+    "perm": np.array([2, 0, 1]),
+    "mask": np.array([True, False, True]),
+    "count": jnp.array(3, jnp.uint8),
+}
+START = CONSTANTS | {"w": np.array([1.0, 2.0, 3.0])}
+PERMUTED = Problem(permuted, START)
+AFTER_A_STEP = [1 - 0.1 * (2 * 1 + 3), 2 - 0.1 * 3 * 2, 3 - 0.1 * (1 * 3 + 3)]
+
+
+def test_whole_numbers_beside_floats_are_constants_and_no_coordinates():
+    assert PERMUTED.dim == 3
+    gradient = jax.grad(PERMUTED.loss)(PERMUTED.start())
+    np.testing.assert_allclose(gradient["w"], [5, 6, 6])
+    assert gradient["perm"] is None and PERMUTED.start()["mask"] is None
+    at_start = 1 * 3**2 / 2 + 2 * 1**2 / 2 + 3 * 2**2 / 2 + 3 * (1 + 3)
+    assert PERMUTED.loss(PERMUTED.start()) == PERMUTED.loss(jax.tree.map(jnp.asarray, START))
+    assert PERMUTED.loss(PERMUTED.start()) == at_start
+
+
+@pytest.mark.parametrize("x0", [None, START, START | dict.fromkeys(CONSTANTS)])
+def test_runs_move_the_floats_and_give_the_constants_back(x0):
+    run, many = iterate(SGD(0.1), PERMUTED, 1, x0=x0), sweep(SGD(0.1), PERMUTED, 1, x0=x0)
+    for x in (jax.tree.map(lambda leaf: leaf[-1], run.x), many.x):
+        np.testing.assert_allclose(x["w"], AFTER_A_STEP, rtol=1e-14)
+        for name, constant in CONSTANTS.items():
+            np.testing.assert_array_equal(x[name], constant)
+            assert x[name].dtype == constant.dtype
+    np.testing.assert_allclose(jax.vmap(PERMUTED.loss)(run.x), run.loss)
+
+
+def test_a_file_keeps_the_floats_alone(tmp_path):
+    run = iterate(SGD(0.1), PERMUTED, 1)
+    run.save(tmp_path / "run.npz")
+    x = Trajectory.load(tmp_path / "run.npz").x
+    np.testing.assert_array_equal(x["w"], run.x["w"])
+    assert x["perm"] is None
+
+
+def test_every_saved_position_is_a_start_again():
+    x = iterate(SGD(0.1), PERMUTED, 2).x
+    ends = sweep(SGD(0.1), PERMUTED, 1, x0=x).x
+    np.testing.assert_allclose(ends["w"][:2], x["w"][1:], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        Layerwise(SGD(0.1), {"w": 1.0}),
+        WithGradient(SGD(0.1), lambda g: jax.tree.map(lambda leaf: leaf, g)),
+        Optax(optax.sgd, 0.1),
+    ],
+)
+def test_wrappers_know_the_floats_alone(optimizer):
+    run = iterate(optimizer, PERMUTED, 1)
+    np.testing.assert_allclose(run.x["w"][-1], AFTER_A_STEP, rtol=1e-14)
+
+
+def test_derivatives_with_respect_to_a_start_are_those_of_its_floats():
+    """x₁ = x - 0.1 ∇f, and the loss is quadratic: its derivative is (1 - 0.1 i) ∇f(x₁)."""
+    start = jax.tree.map(jnp.asarray, START)
+
+    def outcome(x0):
+        return iterate(SGD(0.1), PERMUTED, 1, x0=x0).loss[-1]
+
+    curvatures = np.array([2.0, 3.0, 1.0])
+    expected = (1 - 0.1 * curvatures) * (curvatures * AFTER_A_STEP + np.array([3, 0, 3]))
+    for gradient in (
+        jax.grad(outcome, allow_int=True)(start),
+        jax.grad(outcome)(start | dict.fromkeys(CONSTANTS)),
+    ):
+        np.testing.assert_allclose(gradient["w"], expected, rtol=1e-13)
+
+
+def test_constants_cannot_differ_from_run_to_run():
+    with pytest.raises(
+        InvalidValue, match=r"`x0\['perm'\]` differs from that of permuted, .* None"
+    ):
+        PERMUTED.start(START | {"perm": [0, 1, 2]})
+    assert PERMUTED.start(START | {"perm": [2, 0, 1]})["perm"] is None
+    with pytest.raises(InvalidValue, match=r"`x0\['perm'\]` is traced, .* put None in their place"):
+        jax.vmap(lambda perm: PERMUTED.start(START | {"perm": perm})["w"])(jnp.array([[2, 0, 1]]))
+
+
+def test_a_start_of_whole_numbers_alone_is_one_of_floats():
+    assert Problem(bowl, np.array([1, 2])).start().dtype == jnp.float64
+    assert PERMUTED.start({**START, "w": np.array([1, 2, 3])})["w"].dtype == jnp.float64
+
+
+# what else is accepted
 
 
 def test_a_stationary_or_enormous_start_is_legal():
@@ -186,13 +300,31 @@ def test_the_loss_is_traced_twice_and_never_run():
         ),
         ([[1.0, 2.0], [3.0]], InvalidType, "`x0` must be one array of numbers"),
         ({1.0, 2.0}, InvalidType, "`x0` must hold real numbers, got object"),
-        ({"f": bowl}, InvalidType, r"`x0\['f'\]` must hold real numbers, got object"),
+        (
+            {"f": bowl},
+            InvalidType,
+            r"`x0\['f'\]` must hold real numbers, got a function, .*eqx.partition",
+        ),
         (
             jax.random.key(0),
             InvalidType,
             "`x0` must be one array of numbers|`x0` must hold real numbers",
         ),
         ([10**400, 1], InvalidType, "`x0` must hold real numbers, got object"),
+        ({"a": [[1.0, 2.0], [3.0]]}, InvalidType, r"`x0\['a'\]` must be one array of numbers"),
+        ({"a": np.array([1j])}, InvalidType, r"`x0\['a'\]` must hold real numbers, got complex128"),
+        ({"a": True, "b": 1.0}, InvalidType, r"`x0\['a'\]` must hold real numbers, got bool"),
+        (
+            {"w": jnp.ones(1, jnp.bfloat16), "b": jnp.ones(1, jnp.float32)},
+            InvalidValue,
+            r"`x0\['b'\]` is in float32 and `x0\['w'\]` in bfloat16, but .*; convert all leaves",
+        ),
+        ({"w": np.ones(1, np.float32), "b": 1e300}, InvalidValue, r"`x0\['b'\]` is inf"),
+        (
+            np.ma.array([1.0, 2.0], mask=[False, True]),
+            InvalidValue,
+            r"`x0` has masked entries; .*`.filled\(0.0\)`",
+        ),
     ],
 )
 def test_a_start_that_is_no_position_is_refused(x0, kind, words):
@@ -200,6 +332,11 @@ def test_a_start_that_is_no_position_is_refused(x0, kind, words):
         Problem(bowl, x0)
     with pytest.raises(kind, match=words):
         Problem(bowl, [1.0, 2.0]).start(x0)
+
+
+def test_a_start_without_floats_is_refused():
+    with pytest.raises(InvalidValue, match="`x0` holds no floats, .* are constants; pass floats"):
+        Problem(bowl, {"perm": np.array([1, 0])})
 
 
 def test_a_problem_without_a_start_is_refused():

@@ -32,7 +32,7 @@ def test_gradient_descent_slides_from_the_time_at_which_its_path_meets_a_kink(
     assert run.status == Status.sliding
     reached = run.t[np.flatnonzero(run.finite)[-1]]
     assert begin - 0.01 < reached < begin + 0.01
-    assert f"slides along a jump of its vector field from t = {reached:.4g}" in run.failure()
+    assert f"slides along a jump of its vector field from t = {reached:.4g}" in str(run.failure())
 
 
 @pytest.mark.parametrize(
