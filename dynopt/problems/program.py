@@ -59,10 +59,10 @@ def trace_loss(loss: Callable[[Any], Any], x0: PyTree, name: str) -> core.Closed
     """
     program = _value_program(loss, x0, name)
     again = _value_program(loss, x0, name)
-    is_same = _is_same(program, again)
+    is_same = is_same_program(program, again)
     if is_same and any(_is_doubtful(equation) for equation, _ in _equations(program)):
         gradients = (_gradient_program(p, loss, name) for p in (program, again))
-        is_same = _is_same(*gradients)
+        is_same = is_same_program(*gradients)
     if not is_same:
         raise ProblemError(
             f"the loss of {name} is another function each time it is traced, as with numpy's "
@@ -179,16 +179,16 @@ def _accepts(function: Callable, num_arguments: int) -> bool:
     return True
 
 
-def _is_same(a: Any, b: Any) -> bool:
+def is_same_program(a: Any, b: Any) -> bool:
     """Whether two programs, or parts of them, are equal; functions inside them count as equal."""
     if a is b or isinstance(a, Tracer) or isinstance(b, Tracer):
         return True
     if isinstance(a, core.ClosedJaxpr):
-        return _is_same(a.consts, b.consts) and _is_same(a.jaxpr, b.jaxpr)
+        return is_same_program(a.consts, b.consts) and is_same_program(a.jaxpr, b.jaxpr)
     if isinstance(a, core.Jaxpr):
-        return _is_same(_contents(a), _contents(b))
+        return is_same_program(_contents(a), _contents(b))
     if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(_is_same, a, b))
+        return len(a) == len(b) and all(map(is_same_program, a, b))
     if isinstance(a, str | bool | int | float | complex | None):
         return a == b or (a != a and b != b)  # NaN is the same as NaN
     if not hasattr(a, "dtype") or jnp.issubdtype(a.dtype, jax.dtypes.extended):

@@ -276,6 +276,11 @@ def test_the_loss_is_the_lyapunov_function_of_scheduled_gradient_descent_only():
             InvalidType,
             "must take the step and return one real number; at step 0: .* got the text '1'",
         ),
+        (
+            lambda k: np.random.uniform(),
+            InvalidValue,
+            "`schedule` .* is another function each time it is traced, .*; draw the numbers once",
+        ),
         (lambda k: None, InvalidType, "must take the step and return one real number"),
         (lambda k: 1 / (k - 10), InvalidValue, "is -0.1 at step 0"),
         (lambda k: jnp.nan * k, InvalidType, "must be finite, got nan"),
@@ -559,6 +564,10 @@ def test_noise_has_the_step_as_its_seed_and_the_flow_uses_its_mean():
     )
 
 
+def jittered(g):
+    return jax.tree.map(lambda leaf: leaf * (1 + np.random.normal()), g)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -616,6 +625,16 @@ def test_noise_has_the_step_as_its_seed_and_the_flow_uses_its_mean():
             lambda: iterate(WithGradient(SGD(0.1), lambda g: np.clip(g["c"], -1, 1)), net, 1),
             InvalidType,
             "`transform` .* uses numpy on a traced value; use jax.numpy instead",
+        ),
+        (
+            lambda: iterate(WithGradient(SGD(0.1), jittered), net, 1),
+            InvalidValue,
+            "`transform` jittered is another function each time it is traced, .*; draw the numbers",
+        ),
+        (
+            lambda: integrate(WithGradient(SGD(0.1), lambda g, x, k: g, mean=jittered), net, 1),
+            InvalidValue,
+            "`mean` jittered is another function each time it is traced",
         ),
         (
             lambda: iterate(WithGradient(SGD(0.1), lambda g: g["a"]), net, 1),

@@ -12,6 +12,7 @@ from ...errors import DynoptError, InvalidType, InvalidValue
 from ..base import AbstractOptimizer, replace_fields
 from .base import function_name
 from .factor import AbstractFactor, must_move_x_alone
+from .transforms import must_repeat
 
 CHECKED_STEPS = (0, 1, 10, 100, 1000, 10_000)
 ROUND_OFF = 1e-4  # a time this close to a whole step, in units of a step, belongs to that step
@@ -52,7 +53,8 @@ class Schedule(AbstractFactor):
     - `schedule`: a function k ↦ cₖ ≥ 0, such as those of optax; it is also evaluated at real k.
 
     **Raises:** `InvalidValue` if the memory of `optimizer` holds a position, or if the schedule is
-    negative; `InvalidType` if the schedule is no function of the step that JAX can trace.
+    negative, or another function at each call, as with numpy's random numbers; `InvalidType` if it
+    is no function of the step that JAX can trace.
 
     >>> from dynopt import SGD
     >>> Schedule(SGD(0.1), optax.cosine_decay_schedule(1.0, 100))
@@ -110,7 +112,7 @@ def _check(schedule: Any) -> None:
                 f"`schedule` {name} is {factor:g} at step {k}; return factors of at least 0."
             )
     try:
-        jax.eval_shape(schedule, 0.0)
+        must_repeat("schedule", schedule, schedule, 0.0)
     except Exception as error:
         if (fault := tracing_fault(error, "the traced step")) is None:
             raise

@@ -1,6 +1,7 @@
 """Functions that change a gradient: of g, (g, x) or (g, x, k), or transformations of optax."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +11,7 @@ import optax
 
 from ...checks import tracing_fault
 from ...errors import InvalidType, InvalidValue
+from ...problems.program import is_same_program
 from .base import function_name
 
 
@@ -32,6 +34,21 @@ def argument_count(name: str, transform: Any) -> int:
             return 1
         return count
     raise InvalidType(f"`{name}` {function_name(transform)} takes other arguments; {remedy}.")
+
+
+def must_repeat(name: str, function: Any, call: Callable, *arguments: Any) -> None:
+    """Trace `call(*arguments)` twice, where `call` calls `function`, the argument called `name`.
+
+    **Raises:** `InvalidValue` if the two programs differ, as with random numbers of numpy; what
+    tracing raises is passed on.
+    """
+    program, again = (jax.make_jaxpr(lambda *a: call(*a))(*arguments) for _ in range(2))
+    if not is_same_program(program, again):
+        raise InvalidValue(
+            f"`{name}` {function_name(function)} is another function each time it is traced, as "
+            "with numpy's random numbers or a counter inside it; draw the numbers once outside of "
+            "it, or use jax.random with a fixed key."
+        )
 
 
 def apply_transform(name: str, transform: Any, g: Any, x: Any, k: Any) -> Any:

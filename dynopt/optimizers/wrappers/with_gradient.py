@@ -1,6 +1,7 @@
 """Gradient surgery: the gradient is changed before the optimizer uses it."""
 
 from collections.abc import Callable
+from functools import partial as bind
 
 import equinox as eqx
 import jax
@@ -8,11 +9,12 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+from ...checks import is_concrete
 from ...errors import InvalidValue
 from ..base import AbstractOptimizer, replace_fields
 from ..gradient import BatchGradient
 from .base import AbstractWrapper, function_name, must_be_wrappable
-from .transforms import apply_transform, argument_count, as_transformation
+from .transforms import apply_transform, argument_count, as_transformation, must_repeat
 
 
 class WithGradient(AbstractWrapper):
@@ -45,7 +47,8 @@ class WithGradient(AbstractWrapper):
 
     **Raises:** `InvalidValue` for an optax transformation with a state, which is a map of its own,
     see `Optax`; for a T(g, x, k) without a `mean`; for a T that does not return something like a
-    gradient. `InvalidType` for anything else that is no such function, or that JAX cannot trace.
+    gradient, or that is another function at each call, as with numpy's random numbers.
+    `InvalidType` for anything else that is no such function, or that JAX cannot trace.
 
     >>> from dynopt import SGD
     >>> WithGradient(SGD(0.1), optax.clip_by_global_norm(1.0))
@@ -80,6 +83,9 @@ class WithGradient(AbstractWrapper):
         return regularity if self.mean is None else regularity._replace(mean_flow=True)
 
     def for_leaves(self, x0):
+        for name in ("transform", "mean") if is_concrete((self, x0)) else ():
+            if (transform := getattr(self, name)) is not None:
+                must_repeat(name, transform, bind(apply_transform, name, transform), x0, x0, 0)
         return replace_fields(
             super().for_leaves(x0), unravel=ravel_pytree(jax.tree.map(jnp.zeros_like, x0))[1]
         )
