@@ -32,11 +32,11 @@ class ImplicitBias(eqx.Module):
 
     - `correction`: h f₂, of the shape of a position.
     - `norm`: K(∇f), the convex function of the gradient with ∇K = φ.
-    - `strength`: κ, in the unit of time.
+    - `strength`: κ, in the unit of time; NaN where P ∇ₓK = 0, as any κ would do there.
     - `scalar`: κ K(∇f(x)), what the optimizer minimizes in addition to f; if it is negative, what
-      the optimizer maximizes.
+      the optimizer maximizes. It is NaN where κ is.
     - `gradient`: -κ P ∇ₓK(∇f(x)), the descent of `scalar`, scaled by P = φ(g)/g as the descent of f
-      is.
+      is; 0 where κ is NaN.
     - `remainder`: the part of the correction that no multiple of K explains.
     - `optimizer`, `problem`: the optimizer and the problem that were analyzed.
     """
@@ -90,6 +90,9 @@ def implicit_bias(
 
     Where the field g is no gradient, as in a game, ∇ₓK(g) is the transposed Jacobian of g times φ.
     So simultaneous gradient descent on f = x₀x₁ against x₁ maximizes (h/4)|g|².
+
+    Where ∇ₓK is 0, as on a linear loss and at a minimizer, no κ is better than another: `strength`
+    and `scalar` are NaN, and the remainder is all of the correction.
 
     - `optimizer`: an optimizer with a memory is made `Memoryless` first; h is then its learning
       rate.
@@ -189,8 +192,8 @@ def _split(modified: Modified, loss: Callable, start: PyTree, time: Array) -> di
 
     correction = modified.vector_field(time, y, grad).x - optimizer.vector_field(time, y, grad).x
     size = jnp.vdot(norm_gradient, direction)
-    strength = -jnp.vdot(norm_gradient, correction) / jnp.where(size == 0, 1, size)
-    gradient = -strength * direction
+    strength = -jnp.vdot(norm_gradient, correction) / jnp.where(size == 0, jnp.nan, size)
+    gradient = jnp.where(size == 0, 0, -strength * direction)
     jump = jnp.abs(at_nearby - at_g).max()  # where g has a 0
     return {
         "correction": correction,

@@ -214,6 +214,15 @@ def test_positions_may_be_pytrees():
     np.testing.assert_allclose(bias.correction["b"], [[-8 * h]], rtol=1e-12)  # -(h/2) 4 · 4
 
 
+@pytest.mark.parametrize(("loss", "at"), [(jnp.sum, [1.0, 2.0]), (squares, [0.0, 0.0])])
+def test_where_the_norm_of_the_gradient_is_stationary_its_strength_is_undetermined(loss, at):
+    """On a linear loss, where the Hessian is 0, and at a minimizer, where the gradient is."""
+    bias = implicit_bias(SGD(h), Problem(loss, at))
+    assert np.isnan(bias.strength) and np.isnan(bias.scalar)
+    for part in (bias.gradient, bias.correction, bias.remainder):
+        np.testing.assert_array_equal(part, [0.0, 0.0])
+
+
 def test_of_a_modified_optimizer_the_inner_one_is_analyzed():
     assert (
         implicit_bias(Modified(SGD(h)), rosenbrock, x).scalar
