@@ -48,6 +48,24 @@ class SolverFailure(DynoptError, RuntimeError):
         return bind(type(self), **fields), self.args
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a run. It ends the program, too, unless this is caught.
+
+    - `partial`: the `Trajectory` of full length; it is NaN from where it was stopped.
+    """
+
+    def __init__(self, *args, message: str, partial):
+        super().__init__(*args)
+        self.message = message
+        self.partial = partial
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self):
+        return bind(type(self), message=self.message, partial=self.partial), self.args
+
+
 class OutputError(DynoptError, OSError):
     """A file cannot be written."""
 

@@ -23,13 +23,12 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_point
 from . import lanes
 from .batches import is_key
+from .calls import TARGET_SECONDS_PER_CALL
 from .iterate import decode_failure
 from .lanes import CallPlan, RunState
 from .prepare import fit_to_start, flatten_loss
 from .status import Status
 
-# Nothing can interrupt a call of compiled code, so it should take this many seconds.
-TARGET_SECONDS_PER_CALL = 0.25
 # The floating-point operations of a device in the first call, when its speed is not yet known.
 FIRST_CALL_FLOPS = 10**8
 MAX_SAVES_PER_CALL = 64  # saved points that a call may return

@@ -1,7 +1,6 @@
 """`sweep` runs the map for many starts and hyperparameters at once."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import equinox as eqx
@@ -149,7 +148,7 @@ def sweep(
     _must_fit_in_memory(task)
     first = jax.tree.map(lambda leaf: leaf[(0,) * leaf.ndim], numbers)
     fitted = fit_to_start(eqx.combine(first, shared), zeros, position.dtype)
-    closed_over = jax.make_jaxpr(partial(_first_step, fitted, problem.loss))(zeros).consts
+    closed_over = jax.make_jaxpr(lambda: _first_step(fitted, problem.loss, zeros))().consts
     if is_concrete((numbers, shared, starts, problem.loss, closed_over)):
         outcome = Outcome(*map(jnp.asarray, Chunks(task, mesh, memory).run()))
         setup = Kept(optimizer), Kept(problem)
@@ -259,6 +258,7 @@ def _must_fit_in_memory(task: SweepTask) -> None:
         )
 
 
+@eqx.filter_jit  # so that it is traced once
 def _first_step(optimizer: AbstractOptimizer, loss: Callable, x0: PyTree) -> tuple[Any, Array]:
     """The loss and the point of phase space after one step."""
     x, flat_loss, grad = flatten_loss(loss, x0)

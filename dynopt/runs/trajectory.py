@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, PyTree
 
 from .. import files
 from ..checks import is_concrete
-from ..errors import InvalidType, ProblemError, SolverFailure
+from ..errors import Interrupted, InvalidType, ProblemError, SolverFailure
 from ..problems import Problem
 from ..problems.position import with_constants
 from . import archive
@@ -132,6 +132,18 @@ class Trajectory(eqx.Module):
         ended = f", {self.status}" if single and is_concrete(self.result) else ""
         optimizer, problem = safe_repr(self.optimizer), getattr(self.problem, "name", "...")
         return f"Trajectory({self.kind} of {optimizer} on {problem}, {points}{ended})"
+
+
+def raise_if_interrupted(
+    trajectory: Trajectory, problem: Problem, interrupt: KeyboardInterrupt | None
+) -> None:
+    """**Raises:** `Interrupted`, if Ctrl-C ended the run."""
+    if interrupt is not None:
+        message = (
+            f"the {trajectory.kind} of {safe_repr(trajectory.optimizer)} on {problem.name} "
+            f"{trajectory.failure()}; `partial` of this exception is the run up to there."
+        )
+        raise Interrupted(*interrupt.args, message=message, partial=trajectory) from interrupt
 
 
 def raise_if_failed(trajectory: Trajectory, problem: Problem, throw: bool) -> Trajectory:
