@@ -74,7 +74,8 @@ def compare(
     coordinates. The flow is solved at two tolerances, which differ by a factor of 100. Their
     difference is the solver's own error, and the finer solution is the flow. Both tolerances are
     tightened until that error is below a thousandth of the largest error, or until the dtype
-    allows no finer one.
+    allows no finer one. A solver without tolerances, such as `diffrax.Euler()`, takes one step per
+    time h; its own error is then the distance to the solution of the default solver.
 
     - `steps`: the number of steps of the map.
     - `x0`, `throw`: as for `iterate`.
@@ -84,9 +85,9 @@ def compare(
     the map.
 
     **Warns:** if the solver's error is still too large at the finest tolerance of the dtype, or
-    because the flow is too stiff for a finer one, or because the loss computes in a coarser dtype
-    than the runs. In float32 it warns only if the solver's error is more than a tenth of the
-    largest error.
+    because the solver has no tolerance, the flow is too stiff for a finer one, or the loss computes
+    in a coarser dtype than the runs. In float32 it warns only if the solver's error is more than a
+    tenth of the largest error.
 
     **Raises:** as `iterate` and `integrate` do.
 
@@ -144,6 +145,12 @@ def compare_with_map(
         return Comparison(map_run.t, error, solver_error, map_run, flow, optimizer, problem)
 
     comparison, coarse = None, solve(rtol)
+    if not isinstance(solver, diffrax.AbstractAdaptiveSolver | None):  # it knows no tolerance
+        flow = integrate(optimizer, problem, steps, x0=x0, max_steps=max_steps, throw=throw)
+        comparison = measure(coarse, flow)
+        if is_concrete(comparison.error) and comparison.error.ndim == 1 and not comparison.resolved:
+            _warn(comparison, solver)
+        return comparison
     while True:
         rtol = max(rtol / 100, finest)
         fine = solve_as_far_as_possible(rtol)
@@ -163,18 +170,24 @@ def compare_with_map(
         ):
             return comparison
         if rtol <= finest or gave_up:
-            _warn(comparison)
+            _warn(comparison, solver)
             return comparison
         coarse = fine
 
 
-def _warn(comparison: Comparison) -> None:
+def _warn(comparison: Comparison, solver: diffrax.AbstractSolver | None) -> None:
     solver_error = jnp.nan_to_num(jnp.nanmax(comparison.solver_error), nan=jnp.inf)
     largest, double = comparison.largest, comparison.t.dtype == jnp.float64
-    if not largest > 0 or (not double and solver_error <= largest / 10):
+    round_off = jnp.sqrt(jnp.finfo(comparison.t.dtype).eps) * jnp.nanmax(
+        jnp.abs(comparison.map.y.x)
+    )
+    is_negligible = not largest > 0 and solver_error <= round_off
+    if is_negligible or (not double and solver_error <= largest / 10):
         return
     fraction = "thousandth" if double else "tenth"
-    if rounds_coarsely(comparison.problem, comparison.t.dtype):
+    if not isinstance(solver, diffrax.AbstractAdaptiveSolver | None):
+        remedy = f"{type(solver).__name__} has no tolerance; leave `solver` out for the flow itself"
+    elif rounds_coarsely(comparison.problem, comparison.t.dtype):
         remedy = f"the loss rounds to {comparison.problem.precision:.1g}; compute it in float64"
     elif double:
         remedy = "trust the error only where `solver_error` is small"

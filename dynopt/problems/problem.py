@@ -211,6 +211,8 @@ def _as_points(minimizers: Any, dim: int) -> np.ndarray:
             f"`minimizers` have shape {np.shape(minimizers)}; pass (number, {dim}), one row for "
             "each."
         )
+    if len(np.unique(points, axis=0)) < len(points):
+        raise InvalidValue("`minimizers` holds one point twice; pass each of them once.")
     return points
 
 

@@ -359,3 +359,14 @@ def test_float32_works_and_nothing_warns():
         )
     assert comparison.error.dtype == local.error.dtype == jnp.float32
     assert float(comparison.error[-1]) == pytest.approx(0.01920, abs=1e-4)
+
+
+@pytest.mark.parametrize("solver", [diffrax.Euler(), diffrax.LeapfrogMidpoint()])
+def test_a_solver_without_tolerance_is_measured_against_the_flow(solver):
+    bowl = Problem(lambda x: jnp.sum(x**2) / 2, [1.0], name="bowl")
+    with pytest.warns(UserWarning, match=f"{type(solver).__name__} has no tolerance"):
+        comparison = analysis.compare(SGD(0.5), bowl, 4, solver=solver)
+    exact = np.exp(-0.5 * np.arange(5))
+    solver_error = np.abs(comparison.flow.x[:, 0] - exact)
+    np.testing.assert_allclose(comparison.solver_error, solver_error, rtol=1e-6, atol=1e-9)
+    assert not comparison.resolved

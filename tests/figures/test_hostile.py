@@ -109,6 +109,9 @@ def test_wrong_results_are_named(comparisons, orders, as_users_see_it):
         paths.draw([bowl[0], comparisons["valley"][0]])
     with pytest.raises(InvalidValue, match="of several problems"):
         overview.draw(bowl, [], orders["valley"])
+    tripled = dataclasses.replace(bowl[0].map, loss=3 * bowl[0].map.loss)
+    with pytest.raises(InvalidValue, match="several problems that are named bowl; draw one"):
+        global_error.draw([bowl[0], dataclasses.replace(bowl[0], map=tripled)])
     with pytest.raises(InvalidType, match="`ax` must be a matplotlib Axes, got 3"):
         loss.draw(bowl, ax=3)  # pyright: ignore
     with pytest.raises(InvalidValue, match="holds a batch"):
@@ -237,3 +240,10 @@ def test_no_name_puts_a_control_character_into_a_file(comparisons, format):
         assert not any(c in picture.alt for c in UNSAFE if not c.isprintable())
         bundle, _ = picture._repr_mimebundle_()
         assert bundle["text/html"].isprintable()
+
+
+def test_a_run_below_the_stated_minimum_is_refused(comparisons):
+    (first, *_) = comparisons["bowl"]
+    false = on_problem(first, Problem(first.problem.loss, [-2.0, 1.5], name="bowl", minimum=3.0))
+    with pytest.raises(InvalidValue, match="`minimum` of bowl is 3, but a run reaches"):
+        loss.draw(false)

@@ -497,6 +497,7 @@ def test_what_the_loss_itself_raises_is_kept_with_a_note(error):
             r"`minimizers` have shape \(3,\); pass \(number, 2\)",
         ),
         ({"minimizers": [[np.inf, 0.0]]}, InvalidValue, "`minimizers` is inf at coordinate"),
+        ({"minimizers": [[1.0, 0.0]] * 2}, InvalidValue, "`minimizers` holds one point twice"),
         ({"minimizers": "origin"}, InvalidType, "`minimizers` must hold real numbers"),
         ({"window": 3}, InvalidValue, "`window` is 3; pass"),
         (

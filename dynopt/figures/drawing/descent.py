@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
+from ...errors import InvalidValue
 from ...optimizers import AbstractOptimizer
 from ...problems import Problem
 from ...runs.trajectory import Trajectory
@@ -114,9 +115,24 @@ def _end_together(ax: Axes, descent: Descent) -> bool:
 
 
 def finite_heights(run: Trajectory, values, minimum: float | None) -> np.ndarray:
-    """The values along the finite beginning of a run, above the minimum if that is known."""
-    with np.errstate(over="ignore"):
-        return np.asarray(values, float)[run.finite] - (minimum or 0.0)
+    """The values along the finite beginning of a run, above the minimum if that is known.
+
+    **Raises:** `InvalidValue` if they fall below the minimum by more than round-off and more than a
+    thousandth of the way that they fall.
+    """
+    values = np.asarray(values, float)[run.finite]
+    if minimum is None or not values.size:
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):
+        heights = values - minimum
+        round_off = np.finfo(run.loss.dtype).eps + 1e-5 * (np.abs(values) + abs(minimum))
+        tolerance = round_off + 1e-3 * (values[0] - values)
+    if (heights < -tolerance).any():
+        raise InvalidValue(
+            f"`minimum` of {run.problem.name} is {minimum:.6g}, but a run reaches "
+            f"{values.min():.6g}; make the problem with the right `minimum`."
+        )
+    return heights
 
 
 def _times(label: str, descent: Descent, run: Trajectory) -> np.ndarray:

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from ...errors import InvalidType, InvalidValue
+from ...runs.trajectory import Trajectory
 from .words import join_words
 
 Result = TypeVar("Result")
@@ -60,13 +62,24 @@ def one_result(result: Any, kind: type[Result], function: str) -> Result:
 
 
 def must_share_problem(results: Sequence[Any]) -> None:
-    """**Raises:** `InvalidValue` if the results are of several problems."""
+    """**Raises:** `InvalidValue` if the results are of several problems.
+
+    Problems of one name are several if their losses differ at one start.
+    """
     problems = sorted({f"{r.problem.name} in {r.problem.dim} coordinates" for r in results})
     if len(problems) > 1:
         raise InvalidValue(
             f"the results are of several problems, {join_words(problems)}; draw one picture for "
             "each."
         )
+    losses: dict[bytes, float] = {}  # at each start
+    for run in (r.map for r in results if isinstance(getattr(r, "map", None), Trajectory)):
+        start, loss = np.asarray(run.y.x[0]), float(run.loss[0])
+        if not np.isclose(losses.setdefault(start.tobytes(), loss), loss, equal_nan=True):
+            raise InvalidValue(
+                f"the results are of several problems that are named {results[0].problem.name}; "
+                "draw one picture for each, or give them a `name`."
+            )
 
 
 def must_be_axes(ax: Any) -> None:
