@@ -77,6 +77,21 @@ def test_after_one_step_the_averages_of_the_flow_are_those_of_the_map():
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.2)
 
 
+def test_the_modified_field_at_the_start_is_its_limit_at_short_times():
+    """There m and v are their weights times q - (h/2) q′, with q = g for m and q = g² for v."""
+    optimizer, t = with_dtype(Modified(Adam(0.01, eps=0.1)), jnp.float64), 1e-9
+    x = smooth.start()
+    g, change = jax.jvp(grad, (x,), (-grad(x) / (abs(grad(x)) + 0.1),))
+    weights = (-np.expm1(t / 0.01 * np.log(b)) for b in (0.9, 0.999))
+    m, v = (
+        w * (q - 0.005 * dq)
+        for w, q, dq in zip(weights, (g, g**2), (change, 2 * g * change), strict=True)
+    )
+    at = eqx.filter_jit(lambda t, y: optimizer.vector_field(t, y, grad).x)
+    y = optimizer.init(x, grad)
+    np.testing.assert_allclose(at(0.0, y), at(t, y._replace(m=m, v=v)), rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["sgd", "rmsprop warm"])
 def test_with_three_terms_the_global_error_is_of_order_h_cubed(name):
     measured = analysis.order(Modified(optimizers[name], order=3), smooth, refinements=5)

@@ -49,6 +49,14 @@ def test_the_map_of_sgd_on_a_quadratic():
     np.testing.assert_array_equal(run.t, k[:, 0] * 0.1)
 
 
+@pytest.mark.parametrize("steps", [20, 300], ids=["one call", "several"])
+def test_each_step_is_given_the_time_at_which_it_begins(steps):
+    """Where the gradient is constant, the bias corrections of Adam make each step η long."""
+    slope = Problem(lambda x: 3.0 * jnp.sum(x), [1.0], name="slope")
+    run = iterate(Adam(0.1, eps=0.0), slope, steps)
+    np.testing.assert_allclose(run.x[:, 0], 1 - 0.1 * np.arange(steps + 1), rtol=1e-11, atol=1e-12)
+
+
 def test_the_flow_of_sgd_on_a_quadratic():
     run = integrate(SGD(0.1), bowl, 50)
     exact = np.exp(-np.outer(run.t, [1.0, 4.0])) * np.array([1.0, -1.0])
