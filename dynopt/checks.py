@@ -99,6 +99,15 @@ def is_concrete(tree: Any) -> bool:
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
+def must_be_concrete(analysis: str, *values: Any) -> None:
+    """**Raises:** `InvalidValue` if a number among the `values` is traced."""
+    if not is_concrete(values):
+        raise InvalidValue(
+            f"{analysis} needs numbers, got values inside a jax transformation; call it outside of "
+            "jax.jit, jax.grad and jax.vmap."
+        )
+
+
 def concrete_value(value: Scalar) -> float | None:
     """The Python float, or None if `value` is traced.
 

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..errors import ProblemError
+from ..checks import must_be_concrete, whole_number
+from ..errors import InvalidType, ProblemError
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import hyperparameter_defaults
 from ..problems import Problem
 from ..problems.probe import must_be_gradient
 from ..problems.problem import must_be_problem
@@ -45,15 +47,26 @@ def suggested_rates(
 
     Returns a dict with the names of `optimizers`.
 
-    **Raises:** `ProblemError` if the loss or its gradient is not finite at the start, or if the
-    field of the problem is no gradient, as in a game.
+    **Raises:** `InvalidType` if `optimizers` holds anything but such classes; `InvalidValue` if
+    `steps` is below 1, and inside a JAX transformation, because rates are rounded; `ProblemError`
+    if the loss or its gradient is not finite at the start, or if the field of the problem is no
+    gradient, as in a game.
 
     >>> from dynopt import SGD, Adam, problems
     >>> suggested_rates(problems.quadratic([2.0, 50.0]), {"sgd": SGD, "adam": Adam}, steps=80)
     {'sgd': 0.01, 'adam': 0.05}
     """
+    must_be_concrete("suggested_rates", problem, x0)
     must_be_problem(problem)
     must_be_gradient(problem, "suggested_rates")
+    steps = whole_number("steps", steps, least=1, like=100)
+    for name, kind in optimizers.items():
+        is_kind = isinstance(kind, type) and issubclass(kind, AbstractOptimizer)
+        if not (is_kind and "learning_rate" in hyperparameter_defaults(kind)):
+            raise InvalidType(
+                "`optimizers` must map names to classes that are made from a `learning_rate`, got "
+                f"{name!r}: {kind!r}; pass for example {{'sgd': dynopt.SGD}}."
+            )
     start = problem.start(x0)
     x = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(start)])
     minimizers = np.zeros((0, x.size)) if problem.minimizers is None else problem.minimizers

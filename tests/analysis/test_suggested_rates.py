@@ -8,7 +8,7 @@ import pytest
 
 from dynopt import Problem, analysis, iterate, optimizers, problems
 from dynopt.analysis.sharpness import largest_curvature
-from dynopt.errors import InvalidType, ProblemError
+from dynopt.errors import InvalidType, InvalidValue, ProblemError
 
 LINEAR, NORMALIZED = ("sgd", "momentum"), ("rmsprop", "adam")
 OPTIMIZERS = {name: optimizers.catalogue[name] for name in (*LINEAR, *NORMALIZED)}
@@ -111,6 +111,20 @@ def test_a_start_where_nothing_is_finite_is_refused():
         match="log starts where its loss is -inf and the norm of its gradient inf; start where",
     ):
         rates(Problem(lambda x: jnp.log(x).sum(), [0.0], name="log"))
+
+
+@pytest.mark.parametrize("kind", [optimizers.SGD(0.1), optimizers.Schedule, "sgd"])
+def test_rates_are_suggested_for_classes_that_are_made_from_one(kind, as_users_see_it):
+    with pytest.raises(
+        InvalidType, match="`optimizers` must map .*, got 'a': .*; pass for example"
+    ):
+        analysis.suggested_rates(problems.booth(), {"a": kind}, STEPS)
+
+
+def test_the_number_of_steps_is_at_least_one():
+    for steps in (0, -5):
+        with pytest.raises(InvalidValue, match="`steps` must be a whole number of at least 1"):
+            rates(problems.booth(), steps)
 
 
 def test_rates_are_suggested_for_a_problem_only(as_users_see_it):
