@@ -1,5 +1,6 @@
 """Rescaling: an optimizer in other units of the position, and the corrected learning rate."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -90,8 +91,9 @@ def rescaling(
     - `scale`: λ > 0.
     - `steps`, `x0`, `throw`: as for `iterate`, with `x0` in x.
 
-    **Raises:** `InvalidValue` if the optimizer is not made from a learning rate, or if its first
-    step does not move; and as `iterate` does, for each of the three runs.
+    **Raises:** `InvalidValue` if the optimizer is not made from a learning rate, if its first step
+    does not move, or if the dtype of the start has no number for λ^(1+p) or for the corrected rate;
+    and as `iterate` does, for each of the three runs.
 
     >>> from dynopt import SGD
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
@@ -131,6 +133,7 @@ def rescaling(
             "how the learning rate should change; start where the gradient is not 0, or pass an "
             "optimizer that moves at once."
         )
+    _must_be_representable(scale, power, rate, jnp.result_type(*jax.tree.leaves(start)))
     factor = scale ** (1 + power)
     corrected_optimizer = _with_learning_rate(optimizer, rate / factor)
     same_rate, corrected = run(optimizer, scale), run(corrected_optimizer, scale)
@@ -184,6 +187,20 @@ def gradient_power(optimizer: AbstractOptimizer, loss: Callable, start: PyTree) 
         return jnp.linalg.norm(optimizer.step(jnp.zeros((), x.dtype), y, scaled_grad).x - x)
 
     return jnp.round(jnp.log2(step_length(2.0) / step_length(1.0)), 1)
+
+
+def _must_be_representable(scale: Scalar, power: Scalar, rate: Scalar, dtype: Any) -> None:
+    """**Raises:** `InvalidValue` if `dtype` has no number for λ, λ^(1+p) or the new rate."""
+    if not is_concrete((scale, power, rate)):
+        return
+    scale, power, rate = float(scale), float(power), float(rate)
+    log_factor = (1 + power) * math.log(scale)
+    exponents = math.log(scale), log_factor, math.log(rate) - log_factor
+    if max(map(abs, exponents)) > -math.log(float(jnp.finfo(dtype).tiny)):
+        raise InvalidValue(
+            f"`scale` is {scale:g}, so the corrected learning rate {rate:g}/{scale:g}^{1 + power:g}"
+            f" cannot be computed in {dtype}; use a `scale` nearer to 1."
+        )
 
 
 def learning_rate_of(optimizer: AbstractOptimizer) -> Scalar:

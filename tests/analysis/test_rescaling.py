@@ -171,6 +171,11 @@ def test_it_prints_both_distances():
 def test_what_cannot_be_rescaled_is_refused_in_one_sentence(as_users_see_it):
     with pytest.raises(InvalidValue, match="`scale` is 0; use a positive number"):
         analysis.rescaling(SGD(0.1), valley, STEPS, 0.0)
+    for scale in (1e-200, 1e200):
+        with pytest.raises(
+            InvalidValue, match="`scale` is 1e.*/1e.*\\^2 cannot be computed in .*; use a `scale` n"
+        ):
+            analysis.rescaling(SGD(0.1), valley, STEPS, scale, throw=False)
     with pytest.raises(InvalidType, match="`optimizer` must be an optimizer"):
         analysis.rescaling("sgd", valley, STEPS, 3.0)  # pyright: ignore
     with pytest.raises(
