@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..checks import must_be_concrete
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from .spectral_radius import MANY_STEPS, radii_at, spectral_radius
@@ -19,6 +20,7 @@ CHECKS = (  # the number of steps before, the minimizer and a gradient there, at
     ),
     ((MANY_STEPS / 4, 0.0, 0.0), "takes other steps the more steps came before"),
 )
+EARLY_STEPS = 1.0, 100.0  # at which a schedule that decays to 0 is not yet small
 SECTIONS = 33  # points in each round of the search, which divides an interval into 32
 ROUNDS = 11  # of the search
 
@@ -43,11 +45,13 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
     curvature. Ten percent below and above the result, the map is linearised once more next to a
     minimizer at 1 and after fewer steps; there it must be stable and unstable, too.
 
-    **Raises:** `InvalidValue` if no curvature is critical, because the map steps by the sign of the
-    gradient, or climbs; because a step does not shrink with the gradient, or depends on the size of
-    the position, as with a trust ratio, or on the number of steps before; because a memory that
-    scales the steps does not grow with the gradient, or depends on the position; if the map has no
-    derivative at rest; and as `spectral_radius` does.
+    **Raises:** `InvalidValue` if no curvature is critical, because no part of a step is
+    proportional to a small gradient, as where the map steps by its sign or its cube; because steps
+    vanish after many steps, as under a schedule that decays to 0; because the map climbs; because a
+    step does not shrink with the gradient, or depends on the size of the position, as with a trust
+    ratio, or on the number of steps before; because a memory that scales the steps does not grow
+    with the gradient, or depends on the position; if the map has no derivative at rest; and as
+    `spectral_radius` does.
 
     >>> from dynopt import SGD, Adam
     >>> print(f"{critical_curvature(SGD(0.1)):.9f} {critical_curvature(Adam(0.1, eps=0.0)):.9f}")
@@ -57,6 +61,7 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
     stability" (2021), Appendix B; "Adaptive gradient methods at the edge of stability" (2022), for
     Adam.
     """
+    must_be_concrete("critical_curvature", optimizer)
     radius = np.asarray(spectral_radius(optimizer, GRID))
     if np.isnan(radius).any():
         raise InvalidValue(
@@ -65,9 +70,16 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
             "use a decay above 0, and a smooth step."
         )
     if np.ptp(radius) < 1e-12:
+        if any(np.ptp(radii_at(optimizer, GRID, k, 0.0, 0.0)) > 1e-12 for k in EARLY_STEPS):
+            raise InvalidValue(
+                f"the map of {optimizer!r} takes steps that vanish after many steps, as under a "
+                "schedule that decays to 0, so no curvature is critical; use a schedule whose last "
+                "factor is positive."
+            )
         raise InvalidValue(
-            f"the map of {optimizer!r} does not depend on the size of a small gradient, as when it "
-            "steps by the sign alone, so no curvature is critical; use a smooth step."
+            f"the map of {optimizer!r} takes steps of which no part is proportional to a small "
+            "gradient, as under its sign, its cube or a dead zone, so no curvature is critical; "
+            "use a step that is."
         )
     is_unstable = radius > UNSTABLE
     if not is_unstable.any():

@@ -9,11 +9,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..checks import Scalar, is_concrete
+from ..checks import Scalar, must_be_concrete
 from ..derivations.leaves import first_line
-from ..errors import DynoptError, InvalidType, InvalidValue
+from ..errors import DynoptError, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
+from ..problems.arrays import real_array
+from ..runs.batches import must_be_single
 from ..runs.prepare import with_dtype
 
 MANY_STEPS = 1e9  # after so many steps every cold start is forgotten
@@ -40,9 +42,9 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     Returns a float, or an array of the shape of `curvature`; NaN where the map has no derivative
     at rest, or where its preconditioner does not grow with the gradient or depends on the position.
 
-    **Raises:** `InvalidType` or `InvalidValue` for wrong input, also inside `jit` or `vmap`,
-    because eigenvalues need numbers; `InvalidValue` if the optimizer is made for positions with
-    labels, and not for one number.
+    **Raises:** `InvalidType` or `InvalidValue` for wrong input, as a batch of optimizers is, also
+    inside `jit` or `vmap`, because eigenvalues need numbers; `InvalidValue` if the optimizer is
+    made for positions with labels, and not for one number.
 
     >>> from dynopt import SGD
     >>> spectral_radius(SGD(0.1), [5.0, 10.0, 20.0, 30.0]).round(6).tolist()  # |1 - η λ|
@@ -53,26 +55,14 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     stability" (2022), for the frozen preconditioner.
     """
     must_be_optimizer(optimizer)
-    if not is_concrete((optimizer, curvature)):
-        raise InvalidValue(
-            "eigenvalues need numbers, got values inside a jax transformation; call this outside "
-            "of it."
-        )
+    must_be_single(optimizer)
+    must_be_concrete("spectral_radius", optimizer, curvature)
     if getattr(getattr(optimizer, "transformation", None), "unravel", None) is not None:
         raise InvalidValue(
             f"the position of a mode is one number, but {optimizer!r} is made for PyTrees; make it "
             "without `like`."
         )
-    try:
-        values = np.asarray(curvature, float)
-    except (TypeError, ValueError):
-        raise InvalidType(
-            f"`curvature` must be numbers, got {curvature!r}; pass for example 10.0."
-        ) from None
-    if not np.isfinite(values).all():
-        raise InvalidValue(
-            "`curvature` must be finite, got NaN or infinity; pass for example 10.0."
-        )
+    values = np.asarray(real_array("curvature", curvature), float)
     radii = radii_at(optimizer, values.ravel()).reshape(values.shape)
     return radii if radii.ndim else float(radii)
 

@@ -16,8 +16,10 @@ from dynopt import (
     Optax,
     Problem,
     RMSprop,
+    Schedule,
     ScheduleFree,
     WithGradient,
+    grid,
     iterate,
 )
 from dynopt.analysis import critical_curvature, spectral_radius
@@ -215,6 +217,13 @@ def test_other_values_of_the_hyperparameters_do_not_recompile():
 # --- where there is none
 
 
+def cube(g):
+    return g**3
+
+
+cosine = optax.cosine_decay_schedule(1.0, 100)
+
+
 class Sign(SGD):
     def step(self, t, y, grad):
         return type(y)(y.x - self.h * jnp.sign(grad(y.x)))
@@ -235,8 +244,10 @@ class Normalised(SGD):
     [
         (
             Sign(H),
-            r"the map of Sign\(learning_rate=0.01\) does not depend on the size of a small gradient, .* use a smooth step",
+            r"the map of Sign\(learning_rate=0.01\) takes steps of which no part is proportional to a small",
         ),
+        (WithGradient(SGD(H), cube), "takes steps of which no part is proportional .* its cube"),
+        (Schedule(SGD(H), cosine), "takes steps that vanish .*; use a schedule whose last factor"),
         (
             Climbing(H),
             r"the map of Climbing\(.*\) is unstable at every curvature near 0, as if it climbed, so none is the first; plot",
@@ -247,11 +258,17 @@ class Normalised(SGD):
             r"the map of Adam\(.*\) has no derivative at rest .* use a decay above 0",
         ),
     ],
-    ids=["sign", "climbing", "normalised", "no memory"],
+    ids=["sign", "cube", "cosine", "climbing", "normalised", "no memory"],
 )
 def test_where_no_curvature_is_critical_one_sentence_says_why(optimizer, sentence):
     with pytest.raises(InvalidValue, match=sentence):
         critical_curvature(optimizer)
+
+
+def test_a_schedule_counts_with_its_last_factor():
+    assert critical_curvature(
+        Schedule(SGD(H), optax.cosine_decay_schedule(1.0, 100, alpha=0.1))
+    ) == (pytest.approx(20 / H, rel=1e-9))
 
 
 SIZE = "takes steps that do not shrink with the gradient, or that depend on the size of the pos"
@@ -290,13 +307,18 @@ def test_wrong_input_is_refused(as_users_see_it):
         InvalidType, match="`optimizer` must be an optimizer of dynopt such as dynopt.SGD"
     ):
         critical_curvature(optax.adam(0.1))  # pyright: ignore
-    with pytest.raises(
-        InvalidType, match="`curvature` must be numbers, got 'sharp'; pass for example 10.0"
-    ):
-        spectral_radius(SGD(H), "sharp")
-    with pytest.raises(InvalidValue, match="`curvature` must be finite"):
+    for text in ("sharp", "5"):
+        with pytest.raises(
+            InvalidType, match=f"`curvature` must hold real numbers, .*'{text}'; pa"
+        ):
+            spectral_radius(SGD(H), text)
+    with pytest.raises(InvalidType, match="`optimizer` is a batch of 2 optimizers; run them"):
+        spectral_radius(grid(SGD, learning_rate=[0.1, 0.2]), 5.0)
+    with pytest.raises(InvalidValue, match="`curvature` is nan at coordinate 1; pass finite numb"):
         spectral_radius(SGD(H), [1.0, np.nan])
-    with pytest.raises(InvalidValue, match="eigenvalues need numbers, .* call this outside of it"):
+    with pytest.raises(
+        InvalidValue, match="spectral_radius needs numbers, .* call it outside of jax.jit"
+    ):
         jax.jit(lambda curvature: spectral_radius(SGD(H), curvature))(1.0)
 
 
