@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ..checks import whole_number
+from ..checks import must_be_concrete, whole_number
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
@@ -84,7 +84,8 @@ def basins(
       being solved again.
 
     **Raises:** `InvalidValue` if the problem does not have two coordinates, if it knows no
-    minimizers or no window, or if `flow` has another grid; `InvalidType` for wrong types.
+    minimizers or no window, if `flow` has another grid, or inside a JAX transformation;
+    `InvalidType` for wrong types.
 
     >>> from dynopt import SGD, problems
     >>> square = ((-5, 5), (-5, 5))
@@ -94,6 +95,7 @@ def basins(
     >>> result.map[0].tolist()
     [3, 3, 3, 3, 2, 2, 0, 0, 0, 0, 0]
     """
+    must_be_concrete("basins", optimizer, problem, window)
     must_be_optimizer(optimizer)
     must_be_single(optimizer)
     must_be_problem(problem)

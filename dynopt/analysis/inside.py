@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..checks import whole_number
+from ..checks import must_be_concrete, whole_number
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
@@ -76,14 +76,15 @@ def inside(
     - `steps`: how many steps are split, 3 by default.
     - `x0`: the start, as for `iterate`.
 
-    **Raises:** `InvalidValue` if `steps` is 0, or if a step divides 0 by 0 without a gradient; and
-    as `iterate` does.
+    **Raises:** `InvalidValue` if `steps` is 0, if a step divides 0 by 0 without a gradient, or
+    inside a JAX transformation; and as `iterate` does.
 
     >>> from dynopt import Momentum, problems
     >>> result = inside(Momentum(0.01, 0.9), problems.booth(), first=4, steps=2)
     >>> print(result.memory[1].round(4), (0.9 * result.step[0]).round(4))
     [1.4523 0.8433] [1.4523 0.8433]
     """
+    must_be_concrete("inside", optimizer, problem, x0)
     first = whole_number("first", first, least=0)
     steps = whole_number("steps", steps, least=1, like=3)
     run = iterate(optimizer, problem, first + steps, x0=x0)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..checks import Scalar, positive, whole_number
+from ..checks import Scalar, must_be_concrete, positive, whole_number
 from ..derivations.expansion import settling_time
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
@@ -127,12 +127,13 @@ def order(
     if the slope differs from the declared order.
 
     **Raises:** `SolverFailure` if the flow fails; `InvalidValue` if `time` ends before the map has
-    settled on its flow, or takes too many steps.
+    settled on its flow, or takes too many steps, and inside a JAX transformation.
 
     >>> from dynopt import SGD, problems
     >>> print(f"{order(SGD(0.01), problems.booth(), refinements=4).slope:.2f}")
     1.02
     """
+    must_be_concrete("order", optimizer, problem, time, x0)
     refinements = whole_number("refinements", refinements, least=3, most=MAX_REFINEMENTS, like=8)
     first, steps = _saved_steps(optimizer, time, refinements)
     dtype = jnp.result_type(*jax.tree.leaves(problem.start(x0)))

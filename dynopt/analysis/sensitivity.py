@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..checks import must_be_concrete
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
@@ -85,8 +86,8 @@ def sensitivity(
     - `values`: a rising row; by default 64 values from 0 to almost 1.
     - `steps`, `x0`: as for `iterate`.
 
-    **Raises:** `InvalidValue` if the optimizer has no such option or no learning rate, or if an
-    axis does not rise; `InvalidType` for axes that are no numbers.
+    **Raises:** `InvalidValue` if the optimizer has no such option or no learning rate, if an
+    axis does not rise, or inside a JAX transformation; `InvalidType` for axes that are no numbers.
 
     >>> from dynopt import Momentum, problems
     >>> bowl, rates = problems.quadratic([1.0, 4.0]), [0.45, 0.55, 0.8]
@@ -99,6 +100,7 @@ def sensitivity(
     Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods"
     (1964), section 2, for the boundary.
     """
+    must_be_concrete("sensitivity", optimizer, problem, learning_rates, values, x0)
     must_be_problem(problem)
     kind, others = varied_constructor(optimizer, option)
     fitted, start, _, _ = prepare_run(optimizer, problem, x0)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..checks import positive
+from ..checks import must_be_concrete, positive
 from ..errors import InvalidType, InvalidValue, unknown_name
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults, must_be_optimizer
@@ -74,8 +74,9 @@ def stability(
       has a unit.
 
     **Raises:** `InvalidValue` if the optimizer has no such option or no learning rate, if the
-    option changes nothing, if the map has no derivative at rest, or if an axis does not rise;
-    `InvalidType` if `optimizer` is no optimizer, or an axis does not consist of numbers.
+    option changes nothing, if the map has no derivative at rest, if an axis does not rise, or
+    inside a JAX transformation; `InvalidType` if `optimizer` is no optimizer, or an axis does not
+    consist of numbers.
 
     >>> from dynopt import Momentum
     >>> result = stability(Momentum(0.1), learning_rates=[0.25, 1.0], values=[0.0, 0.25, 0.5])
@@ -85,6 +86,7 @@ def stability(
     Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods"
     (1964), section 2; G. Goh, "Why momentum really works", Distill (2017).
     """
+    must_be_concrete("stability", optimizer, learning_rates, values, curvature)
     kind, others = varied_constructor(optimizer, option)
     curvature = float(positive("curvature", curvature))
 

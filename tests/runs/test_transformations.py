@@ -20,12 +20,13 @@ from dynopt import (
     Schedule,
     SolverFailure,
     Status,
+    analysis,
     integrate,
     iterate,
     problems,
     sweep,
 )
-from dynopt.errors import InvalidType
+from dynopt.errors import InvalidType, InvalidValue
 from dynopt.runs.setup import Unrestored
 
 bowl = polynomial("bowl", [1.0, -1.0])
@@ -194,6 +195,26 @@ def test_an_optimizer_that_closes_over_a_traced_value_is_not_kept(run):
     returned = eqx.filter_jit(with_factor)(jnp.array(0.5))
     assert type(returned.optimizer) is Unrestored and returned.problem is bowl
     assert "Schedule(SGD(learning_rate=0.1)" in repr(returned)
+
+
+@pytest.mark.parametrize(
+    "analysis_of",
+    [
+        lambda h: analysis.order(SGD(h), bowl).slope,
+        lambda h: analysis.sensitivity(Momentum(h), bowl, 3).loss,
+        lambda h: analysis.basins(SGD(h), problems.himmelblau(), 3, points=3).map,
+        lambda h: analysis.inside(SGD(h), bowl).memory,
+        lambda h: analysis.stability(Momentum(h)).radius,
+        lambda h: analysis.critical_curvature(SGD(h)),
+        lambda h: analysis.suggested_rates(bowl, {"sgd": SGD}, 10, [h, h])["sgd"],
+    ],
+    ids="order sensitivity basins inside stability critical_curvature suggested_rates".split(),
+)
+@pytest.mark.parametrize("transform", [jax.jit, jax.grad])
+def test_what_needs_numbers_refuses_traced_values(transform, analysis_of, request):
+    name = request.node.callspec.id.partition("-")[2]
+    with pytest.raises(InvalidValue, match=f"{name} needs numbers, .* call it outside of jax.jit"):
+        transform(analysis_of)(0.1)
 
 
 def test_a_traced_run_prints():
