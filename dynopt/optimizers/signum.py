@@ -33,9 +33,9 @@ class Signum(AbstractOptimizer[SignumState]):
     At the start, where m = 0, x moves against the sign of g, because m takes that sign at once. The
     right-hand side jumps, so this is a differential inclusion. Its solutions cross m = 0 and do not
     stay there, since m′ = g/τ on it; the solver steps across, and shortens its steps at each
-    crossing until the jump fits its tolerance. Near a minimizer the crossings follow each other ever
-    faster; `integrate` then fails and says that the solution slides. With `smoothing` = s > 0 both
-    map and flow have tanh(m/s) for the sign, which is smooth and tends to it as s → 0.
+    crossing until the jump fits its tolerance. Near a minimizer the crossings follow each other
+    ever faster; `integrate` then fails and says that the solution slides. With `smoothing` = s > 0
+    both map and flow have tanh(m/s) for the sign, which is smooth and tends to it as s → 0.
 
     The time step: one step takes the time h = η, and β = 1 - h/τ. With τ held fixed the global
     error is O(h) where the sign is smoothed. Where it is not, the error is 0 until the first
