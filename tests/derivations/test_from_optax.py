@@ -3,6 +3,7 @@
 Where the map has no limit, the optimizer says so and names the leaf.
 """
 
+import re
 from functools import cache
 
 import equinox as eqx
@@ -16,17 +17,20 @@ from optax import contrib
 from dynopt import (
     SGD,
     Adam,
+    Memoryless,
     Modified,
     Momentum,
     Optax,
     Problem,
     RMSprop,
     Trajectory,
+    WithGradient,
     analysis,
     integrate,
     iterate,
 )
 from dynopt.errors import InvalidType, InvalidValue, UnknownName
+from dynopt.optimizers.gradient import BatchGradient
 
 
 def f(x):
@@ -34,6 +38,7 @@ def f(x):
 
 
 grad, hessian = jax.grad(f), jax.hessian(f)
+loss_gradient = BatchGradient(grad, loss=f)
 smooth = Problem(f, [-1.5, 1.0], name="smooth")
 x0 = jnp.array([-1.5, 1.0])
 T1, T2, T3, B, WD = 0.1, 1.0, 10.0, 5.0, 0.1
@@ -295,6 +300,124 @@ def test_masks_see_the_pytree():
     np.testing.assert_allclose(final["w"][1], np.exp(-0.3) * start["w"], rtol=1e-9)
 
 
+# Leaves of the start
+
+
+def orthogonalized(matrix):
+    """One step of the Newton-Schulz iteration of Muon, in numpy."""
+    x = matrix / np.linalg.norm(matrix)
+    square = x @ x.T
+    return 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+
+
+def muon(h):
+    return contrib.muon(h, beta=1 - h / T1, ns_steps=1)
+
+
+bowl_of_matrices = Problem(
+    lambda x: (x**2).sum() / 2, np.array([[3.0, 0.0], [4.0, 5.0]]), name="bowl of matrices"
+)
+
+
+def test_muon_sees_a_matrix_without_being_told():
+    """x′ = -NS(m̂), τ m′ = X - m, where AdamW, which vectors get, divides each entry by its size."""
+    optimizer = Optax(muon, 0.002)
+    fitted, start = optimizer.for_leaves(bowl_of_matrices.start()), bowl_of_matrices.x0
+    first = iterate(optimizer, bowl_of_matrices, 1).x[1] - start
+    np.testing.assert_allclose(first, -0.002 * orthogonalized(start), rtol=1e-6)
+    m, t = start + np.eye(2), 0.3
+    y = fitted.init(jnp.ravel(start), lambda x: x)._replace(mu=m)
+    dx, dm = flow_on_matrices(fitted, t, y)
+    mean = m / -np.expm1(-t / T1)
+    np.testing.assert_allclose(dx.reshape(2, 2), -orthogonalized(mean), rtol=1e-6)
+    np.testing.assert_allclose(dm, (start - m) / T1, rtol=1e-8)
+    assert optimizer.fields == ("x", "mu", "nu") and fitted.fields == ("x", "mu")
+
+
+@eqx.filter_jit
+def flow_on_matrices(optimizer, t, y):
+    return optimizer.vector_field(t, y, lambda x: x)
+
+
+def test_the_limit_is_measured_once_for_all_runs_and_refinements():
+    optimizer = Optax(muon, 0.002)
+    start = bowl_of_matrices.start()
+    fitted = optimizer.for_leaves(start)
+    assert fitted.derivation is optimizer.refine(2).for_leaves(2 * start).derivation
+    assert "limit" not in vars(fitted.derivation)  # the map needs none
+
+
+def test_labels_that_a_function_gives_see_the_pytree():
+    def family(h):
+        kinds = {"slow": optax.sgd(h), "fast": optax.sgd(10 * h)}
+        return optax.partition(
+            kinds, lambda x: jax.tree.map(lambda leaf: "fast" if leaf.ndim > 1 else "slow", x)
+        )
+
+    start = {"b": np.array([1.0]), "w": np.array([[2.0, -1.0]])}
+    problem = Problem(lambda x: (x["w"] ** 2).sum() / 2 + (x["b"] ** 2).sum() / 2, start, name="p")
+    end = iterate(Optax(family, 0.01), problem, 1).x
+    np.testing.assert_allclose(end["w"][1], 0.9 * start["w"], rtol=1e-15)
+    np.testing.assert_allclose(end["b"][1], 0.99 * start["b"], rtol=1e-15)
+
+
+# Updates that ask for the loss, and flags
+
+
+def opaque_sam(h):
+    ascent = optax.chain(contrib.normalize(), optax.sgd(0.05))
+    return contrib.sam(optax.sgd(h), ascent, opaque_mode=True)
+
+
+SEARCH = {"backtracking": optax.scale_by_backtracking_linesearch(15)}
+WITH_LOSS = {
+    "lbfgs": lambda h: optax.lbfgs(10 * h, memory_size=3, linesearch=None),
+    "lbfgs, line search": lambda h: optax.lbfgs(memory_size=3),
+    "backtracking": lambda h: optax.chain(optax.sgd(h), SEARCH["backtracking"]),
+    "polyak": lambda h: optax.polyak_sgd(f_min=-3.0),
+    "momo": contrib.momo,
+    "sam": opaque_sam,
+    "optimistic": optax.optimistic_gradient_descent,  # a flag marks its first step
+}
+
+
+@pytest.mark.parametrize("family", WITH_LOSS.values(), ids=WITH_LOSS)
+def test_the_map_gives_the_library_the_loss_and_its_gradient(family):
+    transform = optax.with_extra_args_support(family(0.01))
+
+    @jax.jit
+    def step(x, state):
+        value, g = jax.value_and_grad(f)(x)
+        extra = {"value": value, "grad": g, "value_fn": f}
+        if family is opaque_sam:
+            extra = {"grad_fn": lambda x, i: grad(x)}
+        updates, state = transform.update(g, state, x, **extra)
+        return optax.apply_updates(x, updates), state
+
+    x, state, expected = x0, transform.init(x0), []
+    for _ in range(6):
+        x, state = step(x, state)
+        expected.append(x)
+    np.testing.assert_allclose(
+        iterate(Optax(family, 0.01), smooth, 6).x[1:], np.stack(expected), rtol=1e-12
+    )
+
+
+def test_a_capped_polyak_step_has_the_gradient_flow_where_its_cap_holds():
+    optimizer = Optax(optax.polyak_sgd, 0.01)
+    y = optimizer.init(x0, grad)
+    dx = jax.jit(lambda y: optimizer.vector_field(0.1, y, loss_gradient))(y).x
+    np.testing.assert_allclose(dx, -grad(x0), rtol=1e-12)
+
+
+def test_a_changed_gradient_has_no_loss_to_give():
+    optimizer = WithGradient(Optax(optax.polyak_sgd, 0.01), lambda g: 2 * g)
+    with pytest.raises(
+        InvalidValue, match="polyak_sgd asks for the loss, which this gradient does"
+    ):
+        iterate(optimizer, smooth, 1)
+
+
 # The contract of every optimizer
 
 
@@ -369,10 +492,6 @@ WITHOUT_FLOW = {
         r"`\[1\].e_g` and `\[1\].e_x` forget as much.*the position moves by a step that does not "
         f"shrink like h; {MAP_ONLY}",
     ),
-    "rprop": (
-        optax.rprop,
-        r"`\[0\].step_sizes` and `\[0\].prev_updates` forget as much.*the position moves by a step",
-    ),
     "trace": (
         lambda h: optax.sgd(h**2, momentum=1 - 2 * h),
         r"the state leaf `\[0\].trace` grows without bound as h → 0; declare its power of h, "
@@ -396,10 +515,6 @@ WITHOUT_FLOW = {
         lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10**6)),
         NOT_IN_COUNTS,
     ),
-    "short cosine in counts": (
-        lambda h: optax.sgd(optax.cosine_decay_schedule(h, 10)),
-        NOT_IN_COUNTS,
-    ),
     "tent in counts": (
         lambda h: optax.sgd(lambda k: h * jnp.where(k < 5, k / 5, jnp.maximum(0, 2 - k / 5))),
         NOT_IN_COUNTS,
@@ -420,6 +535,84 @@ def test_where_there_is_no_limit_the_leaf_and_the_cause_are_named(family, words)
     for without_flow in derived:
         with pytest.raises(InvalidValue, match=words):
             without_flow.vector_field(0.1, optimizer.init(x0, grad), grad)
+
+
+# What is advised works
+
+
+def by_memoryless(family):
+    return Memoryless(Optax(family, 0.01))
+
+
+ADVISED = {
+    "sums": (
+        optax.adagrad,
+        r"multiply the updates as in optax.chain\(family\(h\), optax.scale\(h\*\*-0.5\)\) and "
+        r"declare its power of h, scale=\{'sum_of_squares': -1\}\.$",
+        lambda family: Optax(
+            lambda h: optax.chain(family(h), optax.scale(h**-0.5)),
+            0.01,
+            scale={"sum_of_squares": -1},
+        ),
+    ),
+    "trace of steps": (
+        lambda h: optax.rmsprop(h, momentum=0.9),
+        r"shrink like h; wrap the optimizer in dynopt.Memoryless\.$",
+        by_memoryless,
+    ),
+    "last gradient": (
+        lambda h: optax.optimistic_gradient_descent(h),
+        r"previous_gradient` forgets .* is; wrap the optimizer in dynopt.Memoryless\.$",
+        by_memoryless,
+    ),
+    "schedule and slow decay": (
+        lambda h: optax.adam(optax.linear_schedule(h, 0.0, 10**4), b1=1 - h / 0.1, b2=0.9999),
+        r"nu` forgets .* is; make its decay 1 - h/tau and write schedules in the time k\*h, not in "
+        r"the count k, as dynopt.Schedule does\.$",
+        lambda family: Optax(
+            lambda h: optax.adam(lambda k: h * (1 - k * h / 100), b1=1 - h / 0.1, b2=1 - h / 100),
+            0.01,
+        ),
+    ),
+    "uncapped": (
+        lambda h: optax.polyak_sgd(f_min=-3.0),
+        r"multiply the updates as in optax.chain\(family\(h\), optax.scale\(h\)\)\.$",
+        lambda family: Optax(lambda h: optax.chain(family(h), optax.scale(h)), 0.01),
+    ),
+}
+
+
+@pytest.mark.parametrize(("family", "words", "advised"), ADVISED.values(), ids=ADVISED)
+def test_what_is_advised_has_a_flow(family, words, advised):
+    assert re.search(words, Optax(family, 0.01).fault)
+    optimizer = advised(family)
+    y = optimizer.init(x0, grad)
+    assert np.isfinite(jax.jit(lambda y: optimizer.vector_field(0.1, y, loss_gradient))(y).x).all()
+
+
+WITHOUT_ADVICE = {
+    "position that leaps": (
+        lambda h: optax.chain(optax.sgd(h), optax.keep_params_nonnegative()),
+        "the position jumps in the first step, however short it is, so no smooth flow starts there",
+    ),
+    "whole steps": (
+        lambda h: optax.lbfgs(h, memory_size=1, linesearch=None),
+        "this family has no flow, because it cannot be evaluated between two of its steps",
+    ),
+    "no schedule": (
+        lambda h: optax.chain(
+            optax.scale_by_schedule(lambda k: 1.0 + 0 * k), optax.scale(-h * jnp.log(h) ** 2)
+        ),
+        "the velocity of the position does not converge as h → 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("family", "words"), WITHOUT_ADVICE.values(), ids=WITHOUT_ADVICE)
+def test_where_nothing_was_seen_to_work_only_the_cause_is_named(family, words):
+    fault = Optax(lambda h: family(h), 0.01).fault
+    assert words in fault and fault.endswith(f"; {MAP_ONLY}.")
+    assert not re.search("schedule|tau|Memoryless|scale", fault)
 
 
 def heavy_ball(h):
