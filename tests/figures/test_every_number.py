@@ -419,7 +419,7 @@ def test_every_number_is_that_of_the_results(oracle, runs):
     draw, expected = oracle(runs)
     picture = draw()
     titles = [picture.get_suptitle(), *(ax.get_title() for ax in picture.axes)]
-    legends = [text for ax in picture.axes for text in legend_texts(ax)]
+    legends = [text for parent in (picture, *picture.axes) for text in legend_texts(parent)]
     must_read("title", "; ".join(titles), expected["title"])
     must_read("legend", "; ".join(sorted(legends)), expected.get("legend", []))
     must_read("caption", caption(picture), expected["caption"])
