@@ -160,8 +160,8 @@ class Memoryless(AbstractOptimizer):
 
         # The value at g has the derivatives at a gradient nearby, which exist where g is 0, too.
         g = grad(y.x)
-        value, nearby = jax.vmap(field)(jnp.stack([g, away_from_zero(g)]))
-        dx = nearby + jax.lax.stop_gradient(value - nearby)
+        nearby = field(away_from_zero(g))
+        dx = nearby + jax.lax.stop_gradient(field(g) - nearby)
         return jax.tree.map(jnp.zeros_like, y)._replace(x=dx)
 
     def optax(self):
@@ -204,8 +204,8 @@ def _(optimizer: Memoryless, h, t, y, grad):
         )[1]
 
     if transformation.layout.has_counter:
-        steps = jnp.clip(t / optimizer.h - 1 / 2, 0, MAX_COUNT)
-        count = jnp.floor(steps)
+        steps = jnp.minimum(t / optimizer.h - 1 / 2, MAX_COUNT)
+        count = jnp.maximum(jnp.floor(steps), 0)
         before, after = jax.vmap(lag)(jnp.stack([count, count + 1]))
         change = before + (steps - count) * (after - before)
     else:

@@ -84,7 +84,7 @@ def memory_after(
 
 def initial_layer_shift(transformation: Transformation, y: Point, grad: Gradient) -> Array:
     """Σⱼ (ξ(x, sⱼ) - ξ(x, S₀)): the extra distance over h that x moves while the memory fills."""
-    g = grad(y.x)
+    g = away_from_zero(grad(y.x))
     limit = velocity(transformation, slow_manifold(transformation, y, grad), lambda _: g)
 
     def is_filling(carry):
@@ -171,8 +171,11 @@ def matrix_power(matrices: Array, exponent: ArrayLike) -> Array:
 
 
 def away_from_zero(g: Array) -> Array:
-    """g, with a tiny number where it is 0: roots of g² have a derivative there, by continuity."""
-    tiny = jnp.finfo(g.dtype).tiny ** 0.4
+    """g, with a tiny number where it is 0: roots of g² have derivatives there, by continuity.
+
+    Its square is so large that the second derivative of its root does not overflow.
+    """
+    tiny = jnp.finfo(g.dtype).tiny ** 0.3
     return g + jax.lax.stop_gradient(jnp.where(g == 0, tiny, jnp.zeros_like(g)))
 
 
