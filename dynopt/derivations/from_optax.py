@@ -34,12 +34,15 @@ class Optax(AbstractOptimizer):
 
     Here y is x and those leaves of the state on which x depends, as fields under their own names
     (`mu`, `nu`, `trace`, ...). Hyperparameters that optax injects into the state are functions of
-    h and no coordinates. The limit is computed by `jax.jvp` in h at h = 0, or, where the map cannot
+    h and no coordinates. A position is the PyTree of the start of a run, so that masks, labels and
+    matrices are seen. An update that asks for `value`, `grad` or `value_fn` gets the loss and its
+    gradient at xₖ. The limit is computed by `jax.jvp` in h at h = 0, or, where the map cannot
     be computed there (step counters, leaves with a power of h), by a polynomial through the
     derivatives at eight small positive time steps: `limit.method` says which of them was used, and
     `limit_error` estimates its error. What `family` holds fixed decides which limit is taken: a
     decay must depend on h, as 1 - h/tau, to leave its memory in the flow. For fixed decays, wrap
-    the optimizer in `Memoryless`.
+    the optimizer in `Memoryless`. Where there is no limit, `fault` says why. It names a change of
+    the family only if the changed family was made and has a limit.
 
     The time step: one step takes the time h, as `family` uses it. The global error is O(h) where
     the map is smooth; `regularity.nonsmooth` names the operations that are not. If the first steps
@@ -48,15 +51,18 @@ class Optax(AbstractOptimizer):
 
     No Lyapunov function is known.
 
-    Elsewhere: `optax.adadelta()` and others without a learning rate have no such limit.
+    Elsewhere: random updates, `optax.lookahead`, and counters of anything but steps
+    (`optax.apply_every`, `optax.apply_if_finite`) are refused; `optax.MultiSteps` is `Accumulated`.
+    Transformations that read their count as an index, such as `optax.lbfgs`, have a map and no
+    flow.
 
     Arguments:
 
     - `family`: a function h ↦ `optax.GradientTransformation`.
     - `h`: the time step, positive.
     - `scale`: {leaf: power} for leaves that grow like h^power, such as {"trace": -1}.
-    - `like`: a PyTree shaped as the positions, for masks and matrices; by default positions are
-      vectors.
+    - `like`: a PyTree shaped as the positions, for families that exist at such positions alone, as
+      masks do, and for vectors that are read as matrices; by default that of the start of a run.
 
     Inside `jit` and `vmap`, where h has no value, the limit cannot be tested: make the optimizer
     outside and use `with_time_step(h)` inside.

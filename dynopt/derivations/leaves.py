@@ -112,7 +112,8 @@ def state_layout(transform: Any, x: PyTree, scale: Mapping[str, float | int]) ->
     except Exception as error:
         raise InvalidType(
             "`family(h)` cannot be updated by the gradient, the state, the parameters and the loss "
-            f"({first_line(error)}); use a transformation that needs nothing else."
+            f"({first_line(error)}); use a transformation that needs nothing else, or for matrices "
+            "pass the problem's own start as `like`."
         ) from error
     num_updates = len(program.outvars) - len(values)
     used, nonsmooth = _outputs_in_use(program, num_updates)

@@ -73,7 +73,14 @@ class Transformation(eqx.Module):
         self.size = 3 if like is None else sum(np.size(leaf) for leaf in jax.tree.leaves(like))
         sample = self.to_tree(jnp.asarray(self.sample_position))
         self.scale = tuple((scale or {}).items())
-        self.layout = state_layout(family(h), sample, scale or {})
+        try:
+            transform = family(h)
+        except Exception as error:
+            raise InvalidType(
+                f"`family(h)` raised {type(error).__name__} ({first_line(error)}); return a "
+                "transformation for every positive h, such as optax.sgd(h)."
+            ) from error
+        self.layout = state_layout(transform, sample, scale or {})
 
     @property
     def name(self) -> str:

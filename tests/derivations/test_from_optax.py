@@ -3,6 +3,7 @@
 Where the map has no limit, the optimizer says so and names the leaf.
 """
 
+import inspect
 import re
 from functools import cache
 
@@ -29,7 +30,7 @@ from dynopt import (
     integrate,
     iterate,
 )
-from dynopt.errors import InvalidType, InvalidValue, UnknownName
+from dynopt.errors import DynoptError, InvalidType, InvalidValue, UnknownName
 from dynopt.optimizers.gradient import BatchGradient
 
 
@@ -723,3 +724,30 @@ def test_momentum_and_the_scaled_trace_of_optax_agree():
     twin = Optax(lambda h: optax.sgd(h**2, momentum=1 - 2 * h), 0.01, scale={"trace": -1})
     expected = iterate(Momentum(0.0001, 0.98), smooth, 20).x
     np.testing.assert_allclose(iterate(twin, smooth, 20).x, expected, rtol=1e-13)
+
+
+def optax_factories():
+    """The functions of optax that make a transformation of a learning rate, or of nothing."""
+    for name, factory in [*vars(optax).items(), *vars(contrib).items()]:
+        if not inspect.isfunction(factory) or name.startswith("_"):
+            continue
+        signature = inspect.signature(factory)
+        needed = [p.name for p in signature.parameters.values() if p.default is p.empty]
+        if "GradientTransformation" not in str(signature.return_annotation):
+            continue
+        if needed == ["learning_rate"]:
+            yield factory
+        elif not needed and "learning_rate" not in signature.parameters:
+            yield lambda h, factory=factory: optax.chain(factory(), optax.scale(-h))
+
+
+@pytest.mark.filterwarnings("ignore:Specifying a key will be required")
+def test_every_factory_of_optax_is_an_optimizer_or_refused_in_words_of_dynopt():
+    refused = 0
+    for family in optax_factories():
+        try:
+            assert Optax(family, 0.01).fields[0] == "x"
+        except DynoptError as error:
+            refused += 1
+            assert str(error).endswith(".")
+    assert refused < 10
