@@ -10,7 +10,7 @@ from ..checks import is_concrete
 
 # Nothing can interrupt a call of compiled code, so it should take this many seconds.
 TARGET_SECONDS_PER_CALL = 0.25
-FIRST_CALL_STEPS = 32  # in the first call, when the time that a step takes is not yet known
+FIRST_CALL_STEPS = 8  # in the first call, when the time that a step takes is not yet known
 
 
 def run_in_calls(

@@ -185,10 +185,11 @@ def _run_in_calls(
 def _nothing_done(optimizer: AbstractOptimizer, loss: Callable, x0: PyTree):
     """The `Progress` of a run before its first step, and a row without numbers of what is saved."""
     x, grad, observe, _ = prepare_loss(loss, x0)
-    y, k = must_be_point(optimizer.init(x, grad)), jnp.asarray(0)
+    y, k = must_be_point(optimizer.init(x, grad)), jnp.zeros((), int)
 
     def blank(leaf):
-        return jnp.full_like(leaf, jnp.nan) if eqx.is_inexact_array(leaf) else leaf
+        is_real = eqx.is_inexact_array(leaf)
+        return jnp.full(leaf.shape, jnp.nan, leaf.dtype) if is_real else leaf
 
     y, (value, norm) = jax.tree.map(blank, (y, observe(x)))
     return Progress(k, y, k, k < 0), (y, value, norm)
@@ -225,11 +226,10 @@ def _advance(
         )
         return Progress(k, y, failure, has_moved), points
 
-    return jax.lax.while_loop(
-        lambda carry: carry[0].k < stop,
-        to_next_point,
-        (run._replace(y=y, failure=failure), points),
-    )
+    begin = run._replace(y=y, failure=failure), points
+    end, points = jax.lax.while_loop(lambda carry: carry[0].k < stop, to_next_point, begin)
+    # Weak types are left behind, or the next call would be compiled anew.
+    return jax.tree.map(lambda a, b: jnp.astype(a, b.dtype), end, run), points
 
 
 def record_failure(failure: Array, k: Array, diverged: Array | bool, finite: Array) -> Array:
