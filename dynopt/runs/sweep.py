@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, PyTree
 from ..checks import is_concrete, whole_number
 from ..errors import EnvironmentProblem, InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_optimizer
+from ..optimizers.base import must_be_optimizer, must_be_point
 from ..problems import Problem
 from ..problems.position import with_constants
 from ..problems.problem import must_be_problem
@@ -262,7 +262,8 @@ def _must_fit_in_memory(task: SweepTask) -> None:
 def _first_step(optimizer: AbstractOptimizer, loss: Callable, x0: PyTree) -> tuple[Any, Array]:
     """The loss and the point of phase space after one step."""
     x, flat_loss, grad = flatten_loss(loss, x0)
-    return optimizer.step(0 * optimizer.h, optimizer.init(x, grad), grad), flat_loss(x)
+    y = must_be_point(optimizer.init(x, grad))
+    return optimizer.step(0 * optimizer.h, y, grad), flat_loss(x)
 
 
 def _run_in_one_piece(task: SweepTask) -> Outcome:
