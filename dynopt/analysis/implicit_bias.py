@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from ..checks import is_concrete, whole_number
 from ..derivations import Memoryless, Modified
-from ..derivations.slow_manifold import LATE_COUNT
+from ..derivations.transformation import LATE_COUNT
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer

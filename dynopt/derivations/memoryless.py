@@ -17,7 +17,6 @@ from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
 from ..optimizers.wrappers.factor import AbstractFactor
 from .expansion import settling_time, small_step
 from .slow_manifold import (
-    LATE_COUNT,
     MAX_COUNT,
     away_from_zero,
     initial_layer_shift,
@@ -26,7 +25,7 @@ from .slow_manifold import (
     slow_manifold,
     velocity,
 )
-from .transformation import Transformation
+from .transformation import LATE_COUNT, Transformation
 
 
 class Memoryless(AbstractOptimizer):

@@ -17,9 +17,8 @@ from jaxtyping import Array
 from ..checks import Scalar
 from ..errors import InvalidValue
 from ..optimizers.base import Gradient
-from .transformation import Point, Transformation
+from .transformation import LATE_COUNT, Point, Transformation
 
-LATE_COUNT = 1e30  # so many steps after the start every bias correction is over
 MAX_COUNT = 2.0**39  # the largest number of steps whose power of a matrix is computed
 NEWTON_STEPS = 3
 MAX_LAYER_STEPS = 10**6  # the longest initial layer, until the memory has filled

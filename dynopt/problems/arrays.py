@@ -66,7 +66,7 @@ def _checked_floats(name: str, array: Any, value: Any) -> Any:
     if callable(value):
         raise InvalidType(
             f"`{name}` must hold real numbers, got a function, as models have in them; pass the "
-            "arrays of model alone, arrays, rest = eqx.partition(model, eqx.is_array), and call "
+            "first result of arrays, rest = eqx.partition(model, eqx.is_array), and call "
             "eqx.combine(arrays, rest) in the loss."
         )
     if not jnp.issubdtype(array.dtype, jnp.floating):
