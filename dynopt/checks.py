@@ -4,7 +4,9 @@ Inside a JAX transformation a number is traced, and its value is not known; then
 dtype are checked and its value is not.
 """
 
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -106,6 +108,17 @@ def must_be_concrete(analysis: str, *values: Any) -> None:
             f"{analysis} needs numbers, got values inside a jax transformation; call it outside of "
             "jax.jit, jax.grad and jax.vmap."
         )
+
+
+def accepts(function: Callable, *arguments: Any) -> bool:
+    """Whether a function can be called with these arguments, as far as is known."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # some functions in C have no signature; they take something
+        return bool(arguments)
+    return True
 
 
 def concrete_value(value: Scalar) -> float | None:

@@ -17,7 +17,7 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import Regularity, hyperparameter_defaults, point_fault
 from ..optimizers.twin import optax_parameters
 from ..problems import Problem
-from ..runs.prepare import fit_to_start, flatten_loss, prepare_run
+from ..runs.prepare import all_finite, fit_to_start, flatten_loss, prepare_run
 from .order import Order, order
 from .slope import SLOPE_TOLERANCE
 
@@ -90,7 +90,7 @@ def _check_state(case: Case) -> str | None:
     for k in range(STEPS):
         t = k * optimizer.h
         y = _step(optimizer, case.problem.loss, case.start, t, y)
-        if not all(map(_is_finite, y)):
+        if not all_finite(y):
             return (
                 f"the map on {case.problem.name} is not finite after {k + 1} steps; use a smaller "
                 "learning rate or another problem."
@@ -241,12 +241,12 @@ def _check_order(case: Case) -> str | None:
     measured = _measure_order(case, COARSE, first_time)
     if measured.window is None:
         raise NotChecked(f"{measured.reason}.")
-    slope = _finest_slope(measured)
+    slope = float(measured.fitted[-1])
     if abs(slope - expected) <= SLOPE_TOLERANCE:
         return None
     if first_time == 0:  # an order is a limit, which may appear only at very short time steps
         finer = _measure_order(case, FINE, first_time)
-        if finer.window is not None and abs(_finest_slope(finer) - expected) <= SLOPE_TOLERANCE:
+        if finer.window is not None and abs(float(finer.fitted[-1]) - expected) <= SLOPE_TOLERANCE:
             return None
     return (
         f"the global error on {case.problem.name} goes to 0 as h^{slope:.2f}, but the declared "
@@ -258,11 +258,6 @@ def _measure_order(case: Case, factor: int, first_time: float) -> Order:
     refined = case.optimizer.refine(factor)
     time = first_time + ORDER_STEPS * float(refined.h)
     return order(refined, case.problem, time, REFINEMENTS, x0=case.start)
-
-
-def _finest_slope(measured: Order) -> float:
-    assert measured.window is not None
-    return float(measured.pairwise[measured.window[1] - 1])
 
 
 PARTS: dict[str, Callable[[Case], str | None]] = {
@@ -323,7 +318,3 @@ def _difference(a: Any, b: Any) -> _Difference | None:
         scale = max(scale, 1 + float(jnp.abs(right).max()))
     field = max(sizes, key=lambda name: sizes[name])
     return _Difference(field, sizes[field]) if sizes[field] > TOLERANCE * scale else None
-
-
-def _is_finite(field: Array) -> bool:
-    return bool(jnp.isfinite(field).all())

@@ -2,15 +2,15 @@
 
 import contextlib
 import importlib
-import inspect
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ..checks import accepts
 from ..errors import DynoptError, InvalidValue, ProblemError, unknown_name
 from ..problems import Problem
 from .values import quoted
@@ -59,7 +59,7 @@ def import_problem(called: str, x0: list[float] | None) -> tuple[Problem, Source
                 "a dynopt.Problem."
             )
         with blame(called):
-            if _accepts(value):
+            if accepts(value):
                 problem = value()
                 if not isinstance(problem, Problem):
                     raise ProblemError(
@@ -67,7 +67,7 @@ def import_problem(called: str, x0: list[float] | None) -> tuple[Problem, Source
                         "a dynopt.Problem."
                     )
                 return problem, source._replace(code=f"{source.code}()")
-            if not _accepts(value, x0):
+            if not accepts(value, x0):
                 raise ProblemError(
                     f"{called} takes other arguments than one; it is called as f(x)."
                 )
@@ -116,17 +116,6 @@ def _must_not_be_hidden(module: str, file: str) -> None:
         )
 
 
-def _accepts(function: Callable, *arguments: Any) -> bool:
-    """Whether a function can be called with these arguments."""
-    try:
-        inspect.signature(function).bind(*arguments)
-    except TypeError:
-        return False
-    except ValueError:  # some functions in C have no signature; a loss is the better guess
-        return bool(arguments)
-    return True
-
-
 @contextlib.contextmanager
 def _importable_from_here(module: str) -> Iterator[None]:
     """For a while, modules in the current folder can be imported.
@@ -165,7 +154,7 @@ def blame(called: str, file: str | None = "") -> Iterator[None]:
                 f"no module {error.name!r} in this folder or installed; write "
                 "--problem file:function."
             ) from error
-        words = " ".join(str(error).split()) or "no words"
+        words = " ".join(str(error).split()) or "no message"
         raise ProblemError(
             f"{called} raised {type(error).__name__}: {words[:300]}{place}."
         ) from error

@@ -1,6 +1,5 @@
 """An optax transformation as a map on named coordinates of phase space."""
 
-import inspect
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -15,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
-from ..checks import Scalar, tracing_fault
+from ..checks import Scalar, accepts, tracing_fault
 from ..errors import DynoptError, InvalidType, InvalidValue
 from ..optimizers.base import Gradient
 from ..optimizers.gradient import BatchGradient
@@ -54,15 +53,11 @@ class Transformation(eqx.Module):
             raise InvalidType(
                 f"`family` must be a function of h, got {family!r}; write lambda h: optax.sgd(h)."
             )
-        try:
-            inspect.signature(family).bind(h)
-        except TypeError as error:
+        if not accepts(family, h):
             raise InvalidType(
                 "`family` must take one number, h, but it takes other arguments; write "
                 "lambda h: optax.sgd(h)."
-            ) from error
-        except ValueError:  # a function without a signature
-            pass
+            )
         if scale is not None and not isinstance(scale, Mapping):
             raise InvalidType(
                 f"`scale` must map leaves to powers of h, got {scale!r}; write for example "

@@ -1,4 +1,4 @@
-"""The program of a loss, as JAX traces it: nothing is run, and what cannot be minimised is refused.
+"""The program of a loss, as JAX traces it: nothing is run; a loss without gradient is refused.
 
 Whoever makes a `Problem` finds out at once whether the loss returns one number, is the same
 function each time, and has a gradient.
@@ -19,7 +19,7 @@ from jax.extend import core
 from jax.interpreters import ad
 from jaxtyping import PyTree
 
-from ..checks import tracing_fault
+from ..checks import accepts, tracing_fault
 from ..errors import ProblemError
 from .over_data import MeanLoss
 
@@ -92,7 +92,7 @@ def _value_program(loss: Callable[[Any], Any], x0: PyTree, name: str) -> core.Cl
     except Exception as error:
         function = _function(loss)
         _refuse_what_cannot_be_traced(error, subject, function)
-        if isinstance(error, TypeError) and not _accepts(function, num_arguments):
+        if isinstance(error, TypeError) and not accepts(function, *range(num_arguments)):
             raise ProblemError(
                 f"{subject} must take {arguments}: it is called as {call}."
             ) from error
@@ -168,17 +168,6 @@ def _place(error: BaseException, function: Callable) -> str:
     return f" on line {lines[-1]}" + (f" of {Path(file).name}" if is_file else "")
 
 
-def _accepts(function: Callable, num_arguments: int) -> bool:
-    """Whether a function can be called with so many positional arguments, as far as is known."""
-    try:
-        inspect.signature(function).bind(*range(num_arguments))
-    except TypeError:
-        return False
-    except ValueError:  # a function without a signature
-        return True
-    return True
-
-
 def is_same_program(a: Any, b: Any) -> bool:
     """Whether two programs, or parts of them, are equal; functions inside them count as equal."""
     if a is b or isinstance(a, Tracer) or isinstance(b, Tracer):
@@ -234,15 +223,12 @@ def may_hide_derivatives(program: core.ClosedJaxpr) -> bool:
 
     Softmax, relu and other functions of JAX with rules of their own do not count.
     """
-    return any(True for _ in _hiding(program))
-
-
-def _hiding(program: core.ClosedJaxpr) -> Iterator[core.JaxprEqn]:
     for equation, dependence in _equations(program):
         is_step = dependence == IN_STEPS and any(map(_is_inexact, equation.outvars))
         hides = equation.primitive.name in (*CUSTOM_RULES, *HIDING)
         if is_step or (hides and not _is_of_jax(equation)):
-            yield equation
+            return True
+    return False
 
 
 def _is_doubtful(equation: core.JaxprEqn) -> bool:

@@ -13,6 +13,14 @@ TARGET_SECONDS_PER_CALL = 0.25
 FIRST_CALL_STEPS = 8  # in the first call, when the time that a step takes is not yet known
 
 
+def steps_for_next_call(steps: int, seconds: float, size: int) -> int:
+    """So many steps should take the time of one call, if the last `steps` took `seconds`.
+
+    They are at most eight times the `size` of a call so far.
+    """
+    return max(1, int(min(8 * size, steps * TARGET_SECONDS_PER_CALL / seconds)))
+
+
 def run_in_calls(
     advance: Callable[[Any, int], Any], state: Any, steps: int
 ) -> tuple[Any, KeyboardInterrupt | None]:
@@ -26,8 +34,7 @@ def run_in_calls(
         while is_concrete(state) and (k := int(state.k)) < steps:
             began = time.perf_counter()
             state = jax.block_until_ready(advance(state, min(k + size, steps)))
-            wanted = size * TARGET_SECONDS_PER_CALL / (time.perf_counter() - began)
-            size = max(1, int(min(8 * size, wanted)))
+            size = steps_for_next_call(size, time.perf_counter() - began, size)
     except KeyboardInterrupt as interrupt:
         return state, interrupt
     return state, None

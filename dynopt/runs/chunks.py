@@ -23,7 +23,7 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_point
 from . import lanes
 from .batches import is_key
-from .calls import TARGET_SECONDS_PER_CALL
+from .calls import steps_for_next_call
 from .iterate import decode_failure
 from .lanes import CallPlan, RunState
 from .prepare import fit_to_start, flatten_loss
@@ -297,8 +297,7 @@ class Chunks:
     def _update_steps_per_call(self, steps: int, seconds: float, may_compile: bool) -> None:
         """Learn from a call. One that may have compiled can only raise the number of steps."""
         if steps:
-            wanted = steps * TARGET_SECONDS_PER_CALL / seconds
-            wanted = max(1, int(min(8 * self.steps_per_call, wanted)))
+            wanted = steps_for_next_call(steps, seconds, self.steps_per_call)
             self.steps_per_call = max(self.steps_per_call, wanted) if may_compile else wanted
 
     def _start(self, rows: np.ndarray) -> RunState:

@@ -36,7 +36,7 @@ def is_sliding(
     shrink without end, and many of them lead across a jump. An optimizer that takes signs has
     jumps even where its field replaces them by something steep.
 
-    - `t`, `y`: the saved times and points, NaN where the solver did not come.
+    - `t`, `y`: the saved times and points, NaN at the times that the solver did not reach.
     - `rtol`, `atol`, `max_steps`: as for `integrate`.
     """
     last = int(np.flatnonzero(np.isfinite(np.asarray(y.x)).all(-1))[-1])

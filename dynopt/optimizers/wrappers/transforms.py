@@ -1,6 +1,5 @@
 """Functions that change a gradient: of g, (g, x) or (g, x, k), or transformations of optax."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ...checks import tracing_fault
+from ...checks import accepts, tracing_fault
 from ...errors import InvalidType, InvalidValue
 from ...problems.program import is_same_program
 from .base import function_name
@@ -26,13 +25,8 @@ def argument_count(name: str, transform: Any) -> int:
     if not callable(transform):
         raise InvalidType(f"`{name}` must change a gradient, got {transform!r}; {remedy}.")
     for count in (1, 2, 3):
-        try:
-            inspect.signature(transform).bind(*range(count))
-        except TypeError:
-            continue
-        except ValueError:  # a builtin function without a signature
-            return 1
-        return count
+        if accepts(transform, *range(count)):
+            return count
     raise InvalidType(f"`{name}` {function_name(transform)} takes other arguments; {remedy}.")
 
 
