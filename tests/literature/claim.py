@@ -9,7 +9,8 @@ class Claim(NamedTuple):
 
     - `name`: what is computed, unique.
     - `source`: the publication, and where in it the number or its formula stands.
-    - `expected`: the published number; infinity if the claim is only a lower bound.
+    - `expected`: the published number, or that of an independent computation; infinity if the claim
+      is only a lower bound.
     - `low`, `high`: the bounds of what is accepted, both included.
     - `compute`: a function without arguments.
     - `slow`: whether it takes more than about two seconds.

@@ -22,7 +22,8 @@ def slope(h, error):
 
 @chapter.claim(
     "on a quadratic, gradient descent lies on the flow with the rates log(1 - ηλ)/η",
-    "Rosca et al., A study of gradient descent dynamics: the principal flow, TMLR (2023)",
+    "M. Rosca, Y. Wu, C. Qin, B. Dherin, On a continuous time model of gradient descent dynamics "
+    "and instability in deep learning, TMLR (2023)",
     0.0,
     within=1e-11,
 )
@@ -107,8 +108,8 @@ def heavy_ball_without_shift():
 
 @chapter.claim(
     "one step down and one up: order of what is left after -(η²/2) ∇|g|²",
-    "T. Ishida et al., Do we need zero training loss after achieving zero training error?, "
-    "ICML (2020): flooding around its level",
+    "R. Karakida et al., Understanding gradient regularization in deep learning, ICML (2023), of the "
+    "flooding of T. Ishida et al., ICML (2020)",
     3.0,
     within=0.05,
 )
@@ -228,8 +229,8 @@ def separable_data():
 
 @chapter.claim(
     "SimSiam with stop_gradient: the predictor and the encoder go from (0, 1) to (1, √2)",
-    "X. Chen, K. He, Exploring simple siamese representation learning, CVPR (2021), section 4.1, "
-    "in one dimension",
+    "X. Chen, K. He, Exploring simple siamese representation learning, CVPR (2021), in one "
+    "dimension; the end follows from the conserved x₁² - x₀²",
     np.sqrt(2),
     within=1e-6,
 )

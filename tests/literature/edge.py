@@ -10,7 +10,7 @@ from .claim import Chapter
 
 chapter = Chapter()
 COHEN = "J. Cohen et al., Gradient descent on neural networks typically occurs at the edge of "
-ADAPTIVE = "J. Cohen et al., Adaptive gradient methods at the edge of stability (2022), figure 1"
+ADAPTIVE = "J. Cohen et al., Adaptive gradient methods at the edge of stability (2022)"
 
 
 def late_sharpness(optimizer, steps):
@@ -80,7 +80,7 @@ def adam():
 
 
 @chapter.claim(
-    "the flow that gradient descent oscillates about: y rests at 2/η in L = x²y/2 + (y - 22)²/4",
+    "the flow that gradient descent oscillates about: y rests at 2/η in L = x²y/2 + k(y - 22)²/2, k = 1/2",
     "J. Cohen et al., Understanding optimization in deep learning with central flows, ICLR (2025)",
     20.0,
     within=1e-3,
@@ -109,7 +109,7 @@ def _toy():
     "X. Zhu et al., Understanding edge-of-stability training dynamics with a minimalist example, "
     "ICLR (2023)",
     0.47,
-    bounds=(0.0, 7.0),
+    bounds=(0.4, 0.55),
 )
 def minimalist_example():
     h = 0.1

@@ -88,7 +88,7 @@ def simultaneous_descent():
     "Wasserstein GAN with gradient penalty: the generator's amplitude at the end of 40000 steps",
     CONVERGE,
     0.42,
-    bounds=(0.1, 1.0),
+    within=0.005,
 )
 def gradient_penalty():
     problem = Problem(lambda x: x[0] * x[1] - (jnp.abs(x[1]) - 0.3) ** 2 / 2, START)
