@@ -14,7 +14,9 @@ from ..checks import Scalar, must_be_concrete, positive, whole_number
 from ..derivations.expansion import settling_time
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
+from ..problems.problem import must_be_problem
 from ..runs.integrate import integrate
 from ..runs.prepare import MAX_STEPS, flatten_loss
 from ..runs.status import GAVE_UP
@@ -133,6 +135,8 @@ def order(
     >>> print(f"{order(SGD(0.01), problems.booth(), refinements=4).slope:.2f}")
     1.02
     """
+    must_be_optimizer(optimizer)
+    must_be_problem(problem)
     must_be_concrete("order", optimizer, problem, time, x0)
     refinements = whole_number("refinements", refinements, least=3, most=MAX_REFINEMENTS, like=8)
     first, steps = _saved_steps(optimizer, time, refinements)

@@ -28,7 +28,7 @@ from dynopt import (
     problems,
 )
 from dynopt.analysis.slope import explain, find_window, fit_line, judge
-from dynopt.errors import InvalidValue, SolverFailure
+from dynopt.errors import InvalidType, InvalidValue, SolverFailure
 from dynopt.optimizers import catalogue
 from dynopt.optimizers.base import Regularity
 
@@ -384,3 +384,10 @@ def test_an_optimizer_of_order_two_agrees_with_its_declaration(optimizer, order)
 def test_wrong_options(option, words):
     with pytest.raises(InvalidValue, match=words):
         analysis.order(SGD(0.01), smooth, **option)
+
+
+def test_what_is_no_optimizer_or_no_problem_is_refused(as_users_see_it):
+    with pytest.raises(InvalidType, match="`optimizer` must be an optimizer of dynopt"):
+        analysis.order(problems.booth(), SGD(0.1))  # pyright: ignore
+    with pytest.raises(InvalidType, match="`problem` must be a dynopt.Problem"):
+        analysis.order(SGD(0.1), lambda x: x.sum())  # pyright: ignore
