@@ -24,7 +24,7 @@ from dynopt import (
 )
 from dynopt.errors import EnvironmentProblem, InvalidType, InvalidValue, UnknownName
 from dynopt.optimizers import catalogue
-from dynopt.runs import chunks, lanes
+from dynopt.runs import calls, chunks, lanes
 
 well = problems.himmelblau()
 starts = np.random.default_rng(0).uniform(-5, 5, (37, 2))
@@ -194,9 +194,8 @@ def test_a_run_does_not_depend_on_how_many_there_are():
 def test_chunks_do_not_change_the_result(keep, monkeypatch):
     expected = sweep(optimizers, well, 60, x0=starts, keep=keep)
     monkeypatch.setattr(chunks, "FIRST_CALL_FLOPS", 1)
-    monkeypatch.setattr(
-        chunks, "TARGET_SECONDS_PER_CALL", 1e-9
-    )  # one run at a time, one step at a time
+    # one run at a time, one step at a time
+    monkeypatch.setattr(calls, "TARGET_SECONDS_PER_CALL", 1e-9)
     assert_same_ends(sweep(optimizers, well, 60, x0=starts, keep=keep), expected)
 
 
