@@ -1,10 +1,12 @@
 """The global error: the distance between the map and the flow at every time of a run."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -18,6 +20,7 @@ from ..runs.status import GAVE_UP
 from ..runs.trajectory import Trajectory
 from .round_off import finest_tolerance, iterate_twice, rounds_coarsely
 
+MAX_CURVE_POINTS, MAX_CURVE_NUMBERS = 2**12, 2**22  # of the curve of a flow
 MAX_SOLVER_FRACTION = 1e-3  # of the largest error: the solver's error in a resolved comparison
 
 
@@ -30,6 +33,7 @@ class Comparison(eqx.Module):
     - `solver_error`: an estimate of the error of the flow itself, shape `(n+1,)`: that of the
       solver, and where the loss computes in a coarser dtype than the runs, that of its round-off.
     - `map`, `flow`: the two trajectories.
+    - `curve`: the same flow at up to 32 times in each step, for a smooth line.
     - `optimizer`, `problem`: the optimizer and the problem that were run.
     - `largest`: the largest error.
     - `resolved`: whether the solver's error is below a thousandth of the largest error. This does
@@ -41,6 +45,7 @@ class Comparison(eqx.Module):
     solver_error: Float[Array, " n"]
     map: Trajectory
     flow: Trajectory
+    curve: Trajectory
     optimizer: AbstractOptimizer
     problem: Problem
 
@@ -115,12 +120,15 @@ def compare_with_map(
     finest = finest_tolerance(optimizer, problem, map_run.t.dtype)
     rtol = 1e4 * finest if rtol is None else positive("rtol", rtol)
 
+    per_step = _points_per_step(map_run, solver)
+
     def solve(rtol):
         return integrate(
             optimizer,
             problem,
             steps,
             x0=x0,
+            save_every=1 / per_step if per_step > 1 else 1,
             solver=solver,
             rtol=rtol,
             max_steps=max_steps,
@@ -140,9 +148,10 @@ def compare_with_map(
         x, rounded = iterate_twice(optimizer, problem, steps, 1, x0=x0)
         round_off = jnp.linalg.norm(x - rounded, axis=-1)
 
-    def measure(flow, other):
+    def measure(curve, other):
+        flow, other = _at_steps(curve, per_step), _at_steps(other, per_step)
         error, solver_error = distance(map_run, flow), distance(other, flow) + round_off
-        return Comparison(map_run.t, error, solver_error, map_run, flow, optimizer, problem)
+        return Comparison(map_run.t, error, solver_error, map_run, flow, curve, optimizer, problem)
 
     comparison, coarse = None, solve(rtol)
     if not isinstance(solver, diffrax.AbstractAdaptiveSolver | None):  # it knows no tolerance
@@ -173,6 +182,28 @@ def compare_with_map(
             _warn(comparison, solver)
             return comparison
         coarse = fine
+
+
+def _points_per_step(map_run: Trajectory, solver: diffrax.AbstractSolver | None) -> int:
+    """At how many times in each step the flow is saved: few of many steps, and of a large model.
+
+    It is 1 for a solver that has no tolerance, which takes one step from one time to the next, and
+    inside a transformation.
+    """
+    if not is_concrete(map_run) or not isinstance(solver, diffrax.AbstractAdaptiveSolver | None):
+        return 1
+    points, dim = map_run.y.x.shape[-2:]
+    most = min(MAX_CURVE_POINTS, MAX_CURVE_NUMBERS // dim) // max(points - 1, 1)
+    return 1 << max(min(most, 32).bit_length() - 1, 0)
+
+
+def _at_steps(curve: Trajectory, per_step: int) -> Trajectory:
+    """The points of a curve at the times t = k h."""
+    t, y, loss, grad_norm = jax.tree.map(
+        lambda leaf: leaf[::per_step], (curve.t, curve.y, curve.loss, curve.grad_norm)
+    )
+    parts = {"t": t, "y": y, "loss": loss, "grad_norm": grad_norm}
+    return curve if per_step == 1 else replace(curve, **parts)
 
 
 def _warn(comparison: Comparison, solver: diffrax.AbstractSolver | None) -> None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ..checks import Scalar, is_concrete, positive, whole_number
-from ..errors import InvalidType
+from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from .prepare import MAX_STEPS, all_finite, num_saved, prepare_loss, prepare_run
@@ -27,7 +27,7 @@ def integrate(
     steps: int,
     *,
     x0: Any = None,
-    save_every: int = 1,
+    save_every: int | float = 1,
     solver: diffrax.AbstractSolver | None = None,
     rtol: Scalar | None = None,
     atol: Scalar | None = None,
@@ -39,7 +39,9 @@ def integrate(
     The solution is saved at the times t = k h of a map of `steps` steps. It is one solve by
     diffrax. New values of hyperparameters, start and tolerances never recompile.
 
-    - `steps`, `x0`, `save_every`, `throw`: as for `iterate`.
+    - `steps`, `x0`, `throw`: as for `iterate`.
+    - `save_every`: save one point every so many times h, as for `iterate`; or 1/n, to save n points
+      in each time h, for a smooth line.
     - `solver`: any diffrax solver, by default `Tsit5`, and `Kvaerno5` if that used up its steps
       because the flow is stiff. A solver without an error estimate takes one step per time h:
       `diffrax.Euler()` on the flow of `SGD` is `SGD`.
@@ -63,8 +65,11 @@ def integrate(
     max_steps = whole_number("max_steps", max_steps, least=1, most=MAX_STEPS, like=2**20)
     _must_be_solver(solver)
     fitted, start, unravel, dtype = prepare_run(optimizer, problem, x0)
-    points = num_saved(fitted, problem.dim, dtype, steps, save_every)
-    every = jnp.asarray(save_every)
+    per_step = _points_per_step(save_every)
+    points = num_saved(
+        fitted, problem.dim, dtype, steps, save_every if per_step == 1 else 1, per_step
+    )
+    every = jnp.asarray(save_every if per_step == 1 else 1 / per_step)
     rtol = 1e3 * finest_rtol(dtype, fitted) if rtol is None else rtol
     rtol = jnp.asarray(positive("rtol", rtol), dtype)
     atol = jnp.asarray(positive("atol", rtol if atol is None else atol), dtype)
@@ -106,6 +111,19 @@ def _must_be_solver(solver: Any) -> None:
             f"`solver` {type(solver).__name__} splits its equation into several terms, but a flow "
             "has one; pass for example diffrax.Tsit5()."
         )
+
+
+def _points_per_step(save_every: Any) -> int:
+    """How many points are saved in each time h; 1 if `save_every` is a whole number or invalid."""
+    if isinstance(save_every, float) and 0 < save_every < 1:
+        per_step = round(1 / save_every)
+        if abs(per_step * save_every - 1) < 1e-12:
+            return per_step
+        raise InvalidValue(
+            f"`save_every` must be a whole number or 1/n, got {save_every!r}; pass for example "
+            f"save_every=1/{per_step}."
+        )
+    return 1
 
 
 @eqx.filter_jit
@@ -165,7 +183,8 @@ def _solve(
     )
     never_moved = (num_saved > 1) & (ys.x == x[None]).all() & (norms[0] > 0)
     status = jnp.where((status == Status.ok) & never_moved, Status.stalled, status)
-    first_bad_step = jnp.where(failed.any(), first_failed * save_every, -1)
+    bad_step = jnp.ceil(first_failed * save_every).astype(first_failed.dtype)
+    first_bad_step = jnp.where(failed.any(), bad_step, -1)
     return t, ys, losses, norms, status, first_bad_step, solver_steps
 
 

@@ -60,8 +60,10 @@ def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
     )
 
 
-def num_saved(optimizer: AbstractOptimizer, dim: int, dtype, steps: int, save_every: int) -> int:
-    """The number of saved points of a run, the start included.
+def num_saved(
+    optimizer: AbstractOptimizer, dim: int, dtype, steps: int, save_every: Any, per_step: int = 1
+) -> int:
+    """The number of saved points of a run, the start included; `per_step` in each of its steps.
 
     **Raises:** `InvalidValue` or `InvalidType` if `steps` or `save_every` is not a whole number in
     its range, if `save_every` does not divide `steps`, or if the points would not fit in memory.
@@ -73,7 +75,7 @@ def num_saved(optimizer: AbstractOptimizer, dim: int, dtype, steps: int, save_ev
             f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a "
             "divisor."
         )
-    points = steps // save_every + 1
+    points = steps // save_every * per_step + 1
     if points * dim * (dim + 64) * dtype.itemsize < MAX_BYTES:
         return points  # there is room for the memory of any optimizer
     point = jax.eval_shape(

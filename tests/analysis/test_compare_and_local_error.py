@@ -227,6 +227,14 @@ def test_a_run_has_no_distance_from_itself_and_one_from_itself_a_step_later():
     assert np.linalg.norm(later - run.y.x[:-1], axis=1).min() > 0.005
 
 
+def test_the_curve_is_the_flow_at_many_times_in_each_step():
+    comparison = analysis.compare(SGD(0.5), line, 8)
+    assert len(comparison.curve.t) == 8 * 32 + 1
+    assert np.array_equal(comparison.curve.y.x[::32], comparison.flow.y.x)
+    assert np.allclose(comparison.curve.y.x[:, 0], np.exp(-comparison.curve.t), rtol=1e-6)
+    assert len(analysis.compare(SGD(0.5), line, 3000).curve.t) == 3001
+
+
 def test_a_diverged_map_keeps_the_error_of_its_beginning():
     comparison = analysis.compare(SGD(0.6), bowl, 4000, throw=False)
     is_finite = np.isfinite(comparison.error)

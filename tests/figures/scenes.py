@@ -78,9 +78,9 @@ def three_stars(name: str = "three") -> Problem:
     )
 
 
-def make_flow(optimizer, problem: Problem, steps: int) -> Trajectory:
+def make_flow(optimizer, problem: Problem, steps: int, save_every: int = 16) -> Trajectory:
     """The map with a time step 16 times finer in place of the flow: no solver is compiled."""
-    fine = iterate(optimizer.refine(16), problem, 16 * steps, save_every=16, throw=False)
+    fine = iterate(optimizer.refine(16), problem, 16 * steps, save_every=save_every, throw=False)
     stats = fine.stats | {"solver": "Tsit5", "solver_steps": 99, "rtol": 1e-11, "atol": 1e-14}
     return dataclasses.replace(fine, kind="flow", stats=stats)
 
@@ -90,7 +90,8 @@ def make_comparison(optimizer, problem: Problem, steps: int = STEPS) -> Comparis
     flow = make_flow(optimizer, problem, steps)
     error = jnp.linalg.norm(map.y.x - flow.y.x, axis=-1)
     error = jnp.where(jnp.isfinite(error), error, jnp.nan)
-    return Comparison(map.t, error, jnp.full_like(error, 1e-9), map, flow, optimizer, problem)
+    curve, solver_error = make_flow(optimizer, problem, steps, 2), jnp.full_like(error, 1e-9)
+    return Comparison(map.t, error, solver_error, map, flow, curve, optimizer, problem)
 
 
 def make_modified(

@@ -404,6 +404,14 @@ def test_whole_floats_are_steps():
     assert iterate(SGD(0.1), bowl, 1e1).t.shape == (11,)
 
 
+def test_a_flow_can_be_saved_several_times_in_each_step():
+    dense, thin = (integrate(SGD(0.1), bowl, 5, save_every=every) for every in (1 / 4, 1))
+    assert np.array_equal(dense.t[::4], thin.t)
+    assert np.array_equal(dense.y.x[::4], thin.y.x)
+    with pytest.raises(InvalidValue, match="or 1/n, got 0.3; pass for example save_every=1/3"):
+        integrate(SGD(0.1), bowl, 5, save_every=0.3)
+
+
 def test_save_every_must_divide_the_steps():
     with pytest.raises(
         InvalidValue, match="`save_every` is 3, which does not divide the 10 `steps`; use a divisor"
