@@ -216,8 +216,9 @@ def _(optimizer: Optax, curve, terms, t):
     return extrapolated_taylor(curve, terms, optimizer._max_h(t))
 
 
-@accumulated_weight.register
-def _(optimizer: Optax, t, h):
+@accumulated_weight.register(Memoryless)
+@accumulated_weight.register(Optax)
+def _(optimizer, t, h):
     transformation = optimizer.transformation
     x = jnp.asarray(transformation.sample_position, jnp.result_type(h))
     y = transformation.start(h, x)

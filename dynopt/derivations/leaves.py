@@ -136,11 +136,11 @@ def state_layout(transform: Any, x: PyTree, scale: Mapping[str, float | int]) ->
     names = _field_names(paths)
     memories = [name for name, role in zip(names, roles, strict=True) if role == "memory"]
     for key in scale:
-        if not any(_is_or_lies_in(name, key) for name in memories):
+        if not any(is_or_lies_in(name, key) for name in memories):
             raise unknown_name("state leaf", key, memories)
     exponents = {key: float(number(f"scale[{key!r}]", power)) for key, power in scale.items()}
     powers = [
-        next((power for key, power in exponents.items() if _is_or_lies_in(name, key)), 0.0)
+        next((power for key, power in exponents.items() if is_or_lies_in(name, key)), 0.0)
         for name in names
     ]
     texts = [jax.tree_util.keystr(path) for path in paths]
@@ -288,7 +288,8 @@ def _field_names(paths: list[Any]) -> list[str]:
     return names
 
 
-def _is_or_lies_in(name: str, key: str) -> bool:
+def is_or_lies_in(name: str, key: str) -> bool:
+    """Whether a field is the leaf `key`, or one of several leaves under this key."""
     return name == key or name.startswith(f"{key}_")
 
 

@@ -115,15 +115,20 @@ def detect_limit(transformation: Transformation, h: Scalar) -> tuple[Limit, Meas
         return Limit(smooth=False, obstacle=str(error)), None
     if faults := _faults(transformation, measured):
         return Limit(smooth=False, faults=tuple(faults)), measured
-    bias_corrected = tuple(
+    bias_corrected = bias_corrected_memories(transformation, measured)
+    layer = initial_layer(measured)
+    return Limit(bool(measured.smooth), (), "", bias_corrected, *layer), measured
+
+
+def bias_corrected_memories(transformation: Transformation, measured: Measurements) -> tuple:
+    """The memories that start at 0 and forget at one rate, where steps are counted."""
+    return tuple(
         field
         for field in transformation.fields[1:]
         if transformation.layout.has_counter
         and measured.is_fading[field]
         and measured.starts_at_zero[field]
     )
-    layer = _initial_layer(measured)
-    return Limit(bool(measured.smooth), (), "", bias_corrected, *layer), measured
 
 
 def _measure(transformation: Transformation, h: Array, y: Point, grad: Gradient) -> Measurements:
@@ -222,7 +227,7 @@ def derivative_mismatch(after: Point, before: Point, derivative: Point, h) -> di
     return jax.tree.map(relative, after, before, derivative)._asdict()
 
 
-def _initial_layer(measured: Measurements) -> tuple[bool, float]:
+def initial_layer(measured: Measurements) -> tuple[bool, float]:
     """Whether there is an initial layer, and the order of the error that it leaves.
 
     First steps that become like the others cost an error O(h) once; first steps that fall like

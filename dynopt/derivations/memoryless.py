@@ -1,6 +1,8 @@
 """Memory reduction: at fixed decays the memory is a function of the position, and x has a flow."""
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,22 +12,30 @@ import optax
 from jaxtyping import PyTree
 
 from ..checks import Scalar, is_concrete
-from ..errors import InvalidValue
+from ..errors import InvalidType, InvalidValue, unknown_name
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import Regularity, must_be_optimizer, replace_fields
+from ..optimizers.gradient import BatchGradient
 from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
 from ..optimizers.wrappers.factor import AbstractFactor
-from .expansion import settling_time, small_step
+from .expansion import settling_time, small_step, taylor
+from .extrapolation import MAX_H, MAX_H_OVER_T, MAX_H_WITH_COUNTER, extrapolated_taylor
+from .leaves import is_or_lies_in
+from .series import taylor_coefficients
 from .slow_manifold import (
     MAX_COUNT,
+    Part,
     away_from_zero,
+    constant_gradient,
     initial_layer_shift,
     largest_decay,
+    measure_part,
     memory_after,
     slow_manifold,
     velocity,
+    with_memories,
 )
-from .transformation import LATE_COUNT, Transformation
+from .transformation import LATE_COUNT, SAMPLE_GRADIENT, Transformation
 
 
 class Memoryless(AbstractOptimizer):
@@ -90,8 +100,16 @@ class Memoryless(AbstractOptimizer):
     h: Scalar
     transformation: Transformation
     largest_decay: Scalar
+    leaves: tuple[str, ...] | None = eqx.field(static=True)
+    fast: tuple[str, ...] = eqx.field(static=True)
+    part: Part | None = eqx.field(static=True)
 
-    def __init__(self, optimizer: AbstractOptimizer, like: PyTree | None = None):
+    def __init__(
+        self,
+        optimizer: AbstractOptimizer,
+        like: PyTree | None = None,
+        leaves: Sequence[str] | None = None,
+    ):
         must_be_optimizer(optimizer, example="dynopt.Momentum(0.1)")
         if isinstance(optimizer, AbstractWrapper):
             raise InvalidValue(
@@ -101,20 +119,19 @@ class Memoryless(AbstractOptimizer):
         if hasattr(optimizer, "optimizer"):
             inner = optimizer.optimizer  # pyright: ignore
             raise InvalidValue(f"{optimizer} is derived already; pass its optimizer {inner}.")
-        self.optimizer = optimizer
-        self.h = getattr(optimizer, "learning_rate", optimizer.h)
         if like is None and _is_for_trees(optimizer):
-            inner = optimizer.transformation  # pyright: ignore
-            like = inner.to_tree(jnp.zeros(inner.size))
-        twin_of = optimizer
-        if _is_derived_from_optax(optimizer):  # its map counts, and not how its flow is derived
-            twin_of = replace_fields(optimizer, derivation=None)
-        self.transformation = Transformation(FixedDecays(twin_of, self.h), self.h, like=like)
-        self.largest_decay = (
-            largest_decay(self.transformation, self.h, optimizer.name)
-            if is_concrete(optimizer)
-            else 0.0
-        )
+            like = optimizer.transformation.like  # pyright: ignore
+        self.optimizer = optimizer
+        self.leaves = None if leaves is None else _must_be_names(leaves)
+        named = None if self.leaves is None else _named(self.leaves, optimizer, like)
+        self.h = optimizer.h if named else getattr(optimizer, "learning_rate", optimizer.h)
+        self.transformation = _transformation(optimizer, self.h, named, like)
+        self.fast, self.part, self.largest_decay = self.transformation.fields[1:], None, 0.0
+        if named is not None:
+            self.fast, self.part = _part(optimizer, self.transformation, named)
+            self.largest_decay = self.part.largest_decay
+        elif is_concrete(optimizer):
+            self.largest_decay = largest_decay(self.transformation, self.h, optimizer.name)
 
     def for_leaves(self, x0):
         """The optimizer whose twin sees the leaves of `x0`, if it treats them in another way."""
@@ -123,7 +140,7 @@ class Memoryless(AbstractOptimizer):
         is_vector = jax.tree.structure(x0).num_nodes == 1 and jnp.ndim(x0) == 1
         if self.transformation.unravel is not None or not sees_leaves or is_vector:
             return replace_fields(self, optimizer=optimizer)
-        return replace_fields(Memoryless(optimizer, like=x0), h=self.h)
+        return replace_fields(Memoryless(optimizer, x0, self.leaves), h=self.h)
 
     @property
     def name(self):
@@ -133,7 +150,15 @@ class Memoryless(AbstractOptimizer):
 
     @property
     def regularity(self):
-        return Regularity(nonsmooth=self.transformation.layout.nonsmooth)
+        nonsmooth = self.transformation.layout.nonsmooth
+        if self.part is None:
+            return Regularity(nonsmooth=nonsmooth)
+        return Regularity(
+            order=self.part.order,
+            nonsmooth=nonsmooth,
+            bias_corrected=dict.fromkeys(self.part.bias_corrected),
+            flow_error_ulps=0.0 if self.part.smooth else 1000.0,
+        )
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -145,29 +170,80 @@ class Memoryless(AbstractOptimizer):
 
     def init_flow(self, x, grad, order=1):
         y = self.init(x, grad)
-        if order == 1:
+        if order == 1 or self.part is not None and self.part.filled_at_start:
             return y
-        return y._replace(x=x + self.h * initial_layer_shift(self.transformation, y, grad))
+        if self.part is not None and not self.part.smooth:
+            raise InvalidValue(
+                f"the start of the modified flow of {self!r} is not known, as its fast memories "
+                "fill while steps are counted; use its flow as it is, without dynopt.Modified."
+            )
+        shift = initial_layer_shift(self.transformation, self.fast, y, grad)
+        return jax.tree.map(lambda start, shift: start + self.h * shift, y, shift)
 
     def step(self, t, y, grad):
         return self.transformation.update(self.h, jnp.round(t / self.h).astype(int), y, grad)
 
     def vector_field(self, t, y, grad):
+        t = jnp.asarray(t, y.x.dtype)
+
         def field(g):
-            on_manifold = slow_manifold(self.transformation, y, lambda _: g)
-            return velocity(self.transformation, on_manifold, lambda _: g)
+            grad_at = constant_gradient(g, grad)
+            if self.part is not None:
+                return taylor(self, lambda h: self.step_on_manifold(h, t, y, grad_at), 1, t)[0]
+            on_manifold = slow_manifold(self.transformation, self.fast, y, grad_at)
+            return velocity(self.transformation, on_manifold, grad_at)
 
         # The value at g has the derivatives at a gradient nearby, which exist where g is 0, too.
         g = grad(y.x)
-        nearby = field(away_from_zero(g))
-        dx = nearby + jax.lax.stop_gradient(field(g) - nearby)
-        return jax.tree.map(jnp.zeros_like, y)._replace(x=dx)
+        dy = jax.tree.map(
+            lambda near, value: near + jax.lax.stop_gradient(value - near),
+            field(away_from_zero(g)),
+            field(g),
+        )
+        return with_memories(dy, self.fast, jax.tree.map(jnp.zeros_like, y))
+
+    def step_on_manifold(self, h, t, y, grad):
+        """The step of the slow variables with the time step `h`, from the point S₀ of the others.
+
+        There every bias correction of a fast memory is over, or at t = 0 has not begun.
+        """
+        if self.part is None:
+            on_manifold = slow_manifold(self.transformation, self.fast, y, grad)
+            after = self.transformation.update(h, LATE_COUNT, on_manifold, grad)
+            return with_memories(after, self.fast, y)
+        has_counter = self.transformation.layout.has_counter
+        count = t / h if has_counter else LATE_COUNT
+        s = slow_manifold(self.transformation, self.fast, y, grad, h, count)
+        if has_counter and self.part.filled_at_start:
+            start = with_memories(y, self.fast, self.transformation.start(h, y.x))
+            s = jax.tree.map(lambda s, start: jnp.where(t > 0, s, start), s, start)
+        return with_memories(self.transformation.update(h, count, s, grad), self.fast, y)
+
+    def _max_h(self, t):
+        """The longest time step at which the map on the manifold is differentiated.
+
+        Where steps are counted, so many fit into the time t that the fast memories have filled.
+        """
+        first_h = getattr(self.optimizer, "first_h", self.optimizer.h)
+        if not self.transformation.layout.has_counter:
+            return MAX_H * first_h
+        x = jnp.asarray(self.transformation.sample_position, t.dtype)
+        y = self.transformation.start(first_h, x)
+        decays = [
+            jnp.abs(self.transformation.decay(name, first_h, 1, y, SAMPLE_GRADIENT)).max()
+            for name in self.fast
+        ]
+        decay = jnp.clip(jnp.stack(decays).max(), 1e-3, 1 - 1e-6)
+        steps = jnp.maximum(jnp.log(jnp.finfo(t.dtype).eps) / jnp.log(decay), 1 / MAX_H_OVER_T)
+        longest = MAX_H_WITH_COUNTER * first_h
+        return jax.lax.stop_gradient(jnp.where(t > 0, jnp.minimum(longest, t / steps), longest))
 
     def optax(self):
         return self.transformation.family(self.h)
 
     def __repr__(self) -> str:
-        return f"Memoryless({self.optimizer!r})"
+        leaves = "" if self.leaves is None else f", leaves={list(self.leaves)}"
+        return f"Memoryless({self.optimizer!r}{leaves})"
 
 
 @settling_time.register
@@ -183,35 +259,62 @@ def _(optimizer: Memoryless):
     return optimizer.h * max(1.0, steps)
 
 
+@taylor.register
+def _(optimizer: Memoryless, curve, terms, t):
+    if optimizer.part is None or optimizer.part.smooth:
+        return taylor_coefficients(curve, terms, t.dtype)
+    return extrapolated_taylor(curve, terms, optimizer._max_h(t))
+
+
 @small_step.register
 def _(optimizer: Memoryless, h, t, y, grad):
-    """The map on the manifold, where the memory lags behind x.
+    """The map on the manifold, where the memory lags behind the slow variables.
 
     Where steps are counted, as for a bias correction, the lag of step n stands at the middle of the
     step, t = (n + ½) h, and is linear in between. Elsewhere it is that of n → ∞.
     """
-    transformation = optimizer.transformation
+    transformation, fast = optimizer.transformation, optimizer.fast
+    has_counter, has_slow = transformation.layout.has_counter, optimizer.part is not None
+    nonzero_gradient = BatchGradient(
+        lambda x: away_from_zero(grad(x)), loss=getattr(grad, "loss", None)
+    )
+    # Where J, S₀ and the velocities are taken: the lag needs no more than their limits.
+    at_h = optimizer.h if has_slow else 0.0
+    late = t / optimizer.h if has_slow and has_counter else LATE_COUNT
 
-    def nonzero_gradient(x):
-        return away_from_zero(grad(x))
+    def manifold(z, steps):
+        return slow_manifold(transformation, fast, z, nonzero_gradient, at_h, late + steps)
+
+    zero = jnp.zeros((), y.x.dtype)
+    if has_slow:
+        speed, rate = optimizer.vector_field(t, y, grad), 1 / (zero + optimizer.h)
+    else:
+        speed, rate = velocity(transformation, manifold(y, zero), nonzero_gradient), zero
+    backwards = jax.tree.map(jnp.negative, (speed, rate))
+    limit, change = jax.jvp(manifold, (y, zero), backwards)
 
     def lag(count):
-        """By how much the lag of the memory changes ξ, per unit of h."""
-        zeroth, first = memory_after(transformation, y, nonzero_gradient, count)
+        """By how much the lag of the memory changes ζ, per unit of h."""
+        zeroth, first = memory_after(
+            transformation, fast, y, nonzero_gradient, count, limit, change, at_h, late
+        )
         return jax.jvp(
-            lambda s: velocity(transformation, s, nonzero_gradient, count), (zeroth,), (first,)
+            lambda s: velocity(transformation, s, nonzero_gradient, count, at_h),
+            (zeroth,),
+            (first,),
         )[1]
 
-    if transformation.layout.has_counter:
-        steps = jnp.minimum(t / optimizer.h - 1 / 2, MAX_COUNT)
+    if has_counter:
+        # The averages of a modified flow are taken at the end of a step.
+        middle = 3 / 2 if optimizer.regularity.bias_corrected else 1 / 2
+        steps = jnp.minimum(t / optimizer.h - middle, MAX_COUNT)
         count = jnp.maximum(jnp.floor(steps), 0)
-        before, after = jax.vmap(lag)(jnp.stack([count, count + 1]))
-        change = before + (steps - count) * (after - before)
+        both = jax.vmap(lag)(jnp.stack([count, count + 1]))
+        change = jax.tree.map(lambda c: c[0] + (steps - count) * (c[1] - c[0]), both)
     else:
         change = lag(MAX_COUNT)
-    limit = slow_manifold(transformation, y, grad)
-    x = transformation.update(h, LATE_COUNT, limit, grad).x
-    return y._replace(x=x + h**2 * change)
+    mapped = optimizer.step_on_manifold(h, t, y, grad)
+    return with_memories(jax.tree.map(lambda z, c: z + h**2 * c, mapped, change), fast, y)
 
 
 @small_step.register
@@ -248,3 +351,108 @@ class FixedDecays(eqx.Module):
 
     def __call__(self, h: Any) -> optax.GradientTransformation:
         return optax.chain(self.optimizer.optax(), optax.scale(h / self.learning_rate))
+
+
+class FixedTimes(eqx.Module):
+    """The family of an optimizer's optax twins whose decays are fixed at some memory times.
+
+    - `times`: the fields of the optimizer with these times, which become proportional to h.
+    """
+
+    optimizer: AbstractOptimizer
+    times: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return self.optimizer.name
+
+    def __call__(self, h: Any) -> optax.GradientTransformation:
+        shorter = {
+            name: getattr(self.optimizer, name) * (h / self.optimizer.h) for name in self.times
+        }
+        return replace_fields(self.optimizer.with_time_step(h), **shorter).optax()
+
+
+def _must_be_names(leaves: Any) -> tuple[str, ...]:
+    is_list = isinstance(leaves, Sequence) and not isinstance(leaves, str)
+    if not is_list or not leaves or not all(isinstance(name, str) for name in leaves):
+        raise InvalidType(
+            f"`leaves` must be a list of at least one name of a memory, got {leaves!r}; write for "
+            "example leaves=['m']."
+        )
+    return tuple(leaves)
+
+
+def _memories(optimizer: Any, like: PyTree | None) -> tuple[str, ...]:
+    """The names of the memories, as the points of `optimizer.init` have them."""
+    if _is_derived_from_optax(optimizer):
+        return _transformation(optimizer, optimizer.h, (), like).fields[1:]
+    x = jax.ShapeDtypeStruct((2,), jnp.result_type(float))
+    return jax.eval_shape(lambda x: optimizer.init(x, lambda x: x), x)._fields[1:]
+
+
+def _named(
+    leaves: tuple[str, ...], optimizer: AbstractOptimizer, like: PyTree | None
+) -> tuple[str, ...] | None:
+    """The memories that are, or lie in, these leaves; None if they are all that there are.
+
+    **Raises:** `UnknownName` if there is no such leaf.
+    """
+    memories = _memories(optimizer, like)
+    for leaf in leaves:
+        if not any(is_or_lies_in(name, leaf) for name in memories):
+            raise unknown_name("memory", leaf, memories)
+    named = tuple(name for name in memories if any(is_or_lies_in(name, leaf) for leaf in leaves))
+    return None if named == memories else named
+
+
+def _transformation(
+    optimizer: Any, h: Scalar, named: tuple[str, ...] | None, like: PyTree | None
+) -> Transformation:
+    """The family in which all memories, or those that are named, have fixed decays."""
+    if named is not None and _is_derived_from_optax(optimizer):
+        made = optimizer.transformation
+        is_made = like is None or made.unravel is not None
+        return made if is_made else Transformation(made.family, h, dict(made.scale), like)
+    if named is not None:
+        return Transformation(FixedTimes(optimizer, _times(optimizer, named)), h, like=like)
+    if _is_derived_from_optax(optimizer):  # its map counts, and not how its flow is derived
+        optimizer = replace_fields(optimizer, derivation=None)
+    return Transformation(FixedDecays(optimizer, h), h, like=like)
+
+
+def _times(optimizer: AbstractOptimizer, named: tuple[str, ...]) -> tuple[str, ...]:
+    """The fields that hold the times of these memories.
+
+    **Raises:** `InvalidValue` if the optimizer does not declare them.
+    """
+    declared = optimizer.regularity.bias_corrected
+    for name in named:
+        if name not in declared:
+            raise InvalidValue(
+                f"{optimizer!r} does not declare the time of its memory `{name}`; pass a "
+                "dynopt.Optax whose family writes the decay of this memory without h."
+            )
+    return tuple(
+        field.name
+        for field in dataclasses.fields(optimizer)
+        if any(getattr(optimizer, field.name) is declared[name] for name in named)
+    )
+
+
+def _part(
+    optimizer: AbstractOptimizer, transformation: Transformation, named: tuple[str, ...]
+) -> tuple[tuple[str, ...], Part]:
+    """The fast memories by their names in the transformation, and what is known of them."""
+    corrected: tuple[str, ...] = ()
+    fast, layout = named, transformation.layout
+    if not _is_derived_from_optax(optimizer):
+        memories = _memories(optimizer, None)
+        twins = dict(zip(memories, transformation.fields[1:], strict=True))
+        fast = tuple(twins[name] for name in named)
+        declared = optimizer.regularity.bias_corrected
+        corrected = tuple(twins[name] for name in declared if name not in named)
+    if is_concrete((optimizer, transformation)):
+        return fast, measure_part(transformation, optimizer.h, optimizer.name, fast)
+    is_smooth = not layout.has_counter and not layout.has_powers
+    return fast, Part(is_smooth, layout.has_counter, corrected)

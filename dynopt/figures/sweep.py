@@ -13,11 +13,11 @@ from ..runs.status import Status
 from .drawing.axes import linear_limits, set_linear_ticks, set_log_ticks
 from .drawing.captions import problem_name
 from .drawing.hatched import hatch, hatched_key
+from .drawing.measure import figure_of
 from .drawing.picture import Panel, Picture, draw_picture
 from .drawing.results import one_result
 from .drawing.style import contour_colors, ink, looks
 from .drawing.words import capitalize, format_number, literal
-from .plane.contours import draw_scale
 
 DECADES = 16  # below the loss at the start that have different colours
 SMALLEST = 1e-280  # height above the minimum; matplotlib rounds smaller ones to 0
@@ -197,3 +197,17 @@ def _caption(result: Sensitivity) -> list[str]:
             f"λ\xa0=\xa0{curvature}."
         )
     return [*sentences, f"{capitalize(_diverged(result))}."]
+
+
+def draw_scale(ax: Axes, colored: Any, levels: list[float], label: str) -> None:
+    """A colour bar next to the frame, with a tick at some of the levels."""
+    ticks = levels[:: 1 + len(levels) // 8]
+    bar_axes = ax.inset_axes((1.02, 0, 0.022, 1), gid="scale")
+    bar = figure_of(ax).colorbar(colored, cax=bar_axes)
+    bar_axes.set_ylim(levels[0] / 2 if levels[0] > 0 else levels[0], levels[-1])
+    bar_axes.set_yticks(ticks, [format_number(level) for level in ticks])
+    bar_axes.set_yticks([], minor=True)
+    bar_axes.tick_params(length=0)
+    bar.set_label(label)
+    for spine in bar_axes.spines.values():
+        spine.set_visible(False)

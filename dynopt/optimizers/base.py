@@ -68,6 +68,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
     """
 
     h: eqx.AbstractVar[Scalar]
+    own_name: str | None = eqx.field(static=True, init=False, default=None)
 
     def __new__(cls, *args, **kwargs):
         parameters = _constructor_parameters(cls)
@@ -173,6 +174,21 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
     def for_leaves(self: Optimizer, x0: PyTree) -> Optimizer:
         """The optimizer for positions that are the leaves of `x0` in one vector."""
         return self
+
+    def named(self: Optimizer, name: str | None) -> Optimizer:
+        """The same optimizer under a name of your own, by which pictures call it.
+
+        `None` takes the name away.
+
+        **Raises:** `InvalidType` if `name` is no text.
+
+        >>> from dynopt import Adam
+        >>> Adam(0.1).named("Adam, 0.1").own_name
+        'Adam, 0.1'
+        """
+        if not isinstance(name, str | None):
+            raise InvalidType(f"`name` must be text, got {name!r}; put it in quotes.")
+        return replace_fields(self, own_name=name)
 
     # Properties that wrappers and figures read.
 

@@ -49,7 +49,8 @@ def prepare_run(
 
 def fit_to_start(optimizer: AbstractOptimizer, x0: PyTree, dtype) -> AbstractOptimizer:
     """The optimizer for positions like `x0` in one vector, its numbers as arrays of `dtype`."""
-    return with_dtype(optimizer.for_leaves(x0), dtype)
+    optimizer = with_dtype(optimizer.for_leaves(x0), dtype)
+    return optimizer if optimizer.own_name is None else optimizer.named(None)
 
 
 def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:

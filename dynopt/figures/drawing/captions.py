@@ -54,6 +54,18 @@ def conditions(results: Sequence[Any]) -> list[str]:
     ]
 
 
+def summary(results: Sequence[Any]) -> list[str]:
+    """Problem, start, number of steps, dtype and error of the flow, in one line."""
+    runs = [leading_run(result) for result in results]
+    counts = {round(float(run.t[-1] / r.optimizer.h)) for run, r in zip(runs, results, strict=True)}
+    steps = join_words([count_noun(n, "step") for n in sorted(counts)])
+    dtypes = join_words(sorted({str(run.t.dtype) for run in runs}))
+    error = largest_solver_error(results)
+    solved = f"; the flow is solved to {format_number(error, 1)}" if np.isfinite(error) else ""
+    name = literal(problem_name(results[0]))
+    return [f"On {name} from {starts(results)}, {steps} in {dtypes}{solved}."]
+
+
 def starts(results: Sequence[Any]) -> str:
     """The points where the runs start, each once."""
     points = [format_point(np.asarray(leading_run(r).y.x[0], float)) for r in results]

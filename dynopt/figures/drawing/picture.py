@@ -93,7 +93,7 @@ class Picture(Figure):
         )  # fmt: skip
         legend.set_in_layout(False)  # lines of the title, left blank, keep its place free
         self.add_artist(legend)
-        lines += [" "] * ceil((height + 0.5 * MARGIN) / (1.3 * size))
+        lines += [" "] * ceil((height + 0.5 * MARGIN) / (1.3 * size) - 0.3)
         style: dict[str, Any] = {"ha": "left", "color": ink(), "linespacing": 1.3}
         x = MARGIN / 72 / self.get_figwidth()
         self.suptitle("\n".join(lines), x=x, fontsize=size, **style)
@@ -109,14 +109,18 @@ class Panel:
     - `labels`: labels for the right margin, which take the place of `handles` if there is room.
     - `caption`: sentences.
     - `aspect`: the height of the frame over its width, where the data fix it.
+    - `name`, `color`, `fact`: the head of a frame that holds one optimizer, and its colour.
     """
 
     title: str
-    handles: Sequence[Artist]
+    handles: Sequence[Artist] = ()
     keys: Sequence[Artist] = ()
     labels: Sequence[Label] = ()
     caption: Sequence[str] = ()
     aspect: float | None = None
+    name: str = ""
+    color: str = "black"
+    fact: str = ""
 
 
 Painter = Callable[[Axes, float | None], Panel]

@@ -12,7 +12,6 @@ from matplotlib.ticker import MaxNLocator
 from ...analysis import Comparison
 from ...runs.trajectory import Trajectory
 from .axes import Array, dot_stride, set_linear_ticks
-from .smooth import SmoothLine, velocity
 from .style import Look, artist_keys, ink, looks, mix_colors
 from .words import failure, failure_tag, literal, run_names
 
@@ -107,30 +106,13 @@ def marker_style(look: Look) -> dict[str, Any]:
 
 def draw_paths(ax: Axes, entry: Entry, view: View) -> list[Line2D]:
     """Flow and map in the plane of the view."""
-    return [draw_flow(ax, entry, view), draw_map(ax, entry, view)]
-
-
-def draw_flow(ax: Axes, entry: Entry, view: View, **style: Any) -> Line2D:
-    """The line of the flow of a comparison, in the plane of the view."""
     comparison, look, _, key = entry
-    flow = comparison.flow
-    x, y = view_points(flow, view)
-    rates = np.stack(view.rates(velocity(comparison), flow.finite), 1)
-    t = np.asarray(flow.t, float)[flow.finite]
-    corners = np.array([ax.get_xlim(), ax.get_ylim()]).T
-    usual = {"color": look.color, "linestyle": look.line, "zorder": 3, "gid": f"flow {key}"}
-    line = SmoothLine(np.stack([x, y], 1), rates, t, corners, **usual | style)
-    ax.add_line(line)
-    mark_failure(ax, flow, x, y, entry)
-    return line
-
-
-def draw_map(ax: Axes, entry: Entry, view: View, most: int = MAX_DOTS) -> Line2D:
-    """The dots of the map of a comparison, in the plane of the view."""
-    x, y = view_points(entry.result.map, view)
-    dots = draw_dots(ax, x, y, entry.look, f"map {entry.key}", most)
-    mark_failure(ax, entry.result.map, x, y, entry)
-    return dots
+    x, y = view_points(comparison.map, view)
+    flow_x, flow_y = view_points(comparison.curve, view)
+    curve = draw_curve(ax, flow_x, flow_y, look, f"flow {key}")
+    dots = draw_dots(ax, x, y, look, f"map {key}")
+    mark_failure(ax, comparison.map, x, y, entry)
+    return [curve, dots]
 
 
 def dot_counts(comparisons: Sequence[Comparison]) -> list[int]:

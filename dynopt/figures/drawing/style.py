@@ -23,8 +23,9 @@ from ...optimizers import AbstractOptimizer
 from ...optimizers.wrappers.base import AbstractWrapper
 
 STYLES = ("notebook", "paper", "slides")
-# The colours of petroff6, which people with any kind of color vision can tell apart.
-COLORS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd")
+# The colours of petroff6, which people with any kind of color vision can tell apart, but darker, so
+# that dots stand out on the field of contours.
+COLORS = ("#3f7be8", "#e07b00", "#d4202f", "#8a3f80", "#7d7d84", "#6a1bc4")
 SHADES = (0.0, 0.4, 0.65)  # fractions of black, for optimizers that share a colour
 LINES = (
     "-",
@@ -167,5 +168,5 @@ def _luminance(color: str) -> float:
 def contour_colors() -> LinearSegmentedColormap:
     """The colours between contours: light where the loss is low, nowhere as dark as a path."""
     tint = mix_colors(ink(), "#3d6fb4", 0.5)
-    ends = [mix_colors(background(), tint, fraction) for fraction in (0.0, 0.4)]
+    ends = [mix_colors(background(), tint, fraction) for fraction in (0.0, 0.14)]
     return LinearSegmentedColormap.from_list("field", ends)

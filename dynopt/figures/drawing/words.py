@@ -92,16 +92,35 @@ def power_of_h(slope: float) -> str:
     return "h" + f"{slope:.2f}".translate(SUPERSCRIPTS)
 
 
+SYMBOLS = {"learning_rate": "η", "momentum": "μ", "b1": "β₁", "b2": "β₂", "eps": "ε"}
+
+
+def facts(optimizer: AbstractOptimizer, *more: str) -> str:
+    """The learning rate of an optimizer and what else is said of it, for the line below its name.
+
+    >>> from dynopt import SGD
+    >>> facts(SGD(0.01), "leaves at step 3")
+    'η\\xa0=\\xa00.01   leaves at step 3'
+    """
+    rate = optimizer.hyperparameters().get("learning_rate")
+    known = [] if rate is None else [f"η\xa0=\xa0{_format_value(rate)}"]
+    return "   ".join(map(literal, [*known, *filter(None, more)]))
+
+
 def run_names(optimizers: Sequence[AbstractOptimizer]) -> list[str]:
     """The names of the runs of one picture.
 
-    Two runs of the same optimizer are told apart by the hyperparameters in which they differ.
+    An optimizer has the name that `named` gave it. Without one, two runs of the same optimizer are
+    told apart by the hyperparameters in which they differ.
     """
     names = []
     for optimizer in optimizers:
+        if optimizer.own_name is not None:
+            names.append(optimizer.own_name)
+            continue
         others = [_hyperparameters(o) for o in optimizers if o.name == optimizer.name]
         differing = [
-            f"{name} {_format_value(value)}"
+            f"{SYMBOLS.get(name, name)} = {_format_value(value)}"
             for name, value in _hyperparameters(optimizer).items()
             if len({str(other.get(name)) for other in others}) > 1
         ]

@@ -6,13 +6,11 @@ import equinox as eqx
 import jax
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, to_hex
+from matplotlib.colors import LogNorm
 
 from ...analysis import Comparison
 from ..drawing.axes import LARGEST, finite_values
-from ..drawing.measure import figure_of
-from ..drawing.style import background, contour_colors, mix_colors
-from ..drawing.words import format_number
+from ..drawing.style import background, contour_colors, mix_colors, muted
 from .projection import Plane
 
 POINTS = 301  # of the grid, along each side
@@ -23,10 +21,9 @@ MAX_LEVELS = 13
 PLATEAU = 0.2  # of the window: a level that covers so much of it would draw round-off
 
 
-def paint(ax: Axes, comparison: Comparison, scale: bool, plane: Plane | None = None) -> list[float]:
+def paint(ax: Axes, comparison: Comparison, plane: Plane | None = None) -> list[float]:
     """Fill the window with contours; where the loss is not finite, the background shows.
 
-    - `scale`: whether a scale of the loss is drawn next to the frame.
     - `plane`: the plane on which the loss is evaluated; by default that of the two coordinates of
       the problem itself.
 
@@ -55,14 +52,10 @@ def paint(ax: Axes, comparison: Comparison, scale: bool, plane: Plane | None = N
     style: dict[str, Any] = {"cmap": colors, "norm": LogNorm(bottom / 2, top), "zorder": 1}
     areas = ax.contourf(x, y, drawn, levels=ground, **style)
     areas.set_gid("field")
-    edge = mix_colors(to_hex(colors(0.9)), background(), 0.15)
-    lines = ax.contour(x, y, drawn, levels=levels[:-1], colors=[edge], linewidths=0.5, zorder=2)
+    edge = mix_colors(muted(), background(), 0.6)
+    lines = ax.contour(x, y, drawn, levels=levels[:-1], colors=[edge], linewidths=0.45, zorder=2)
     lines.set_gid("contours")
     ax.grid(False)
-    if scale:
-        lowest = "the lowest in sight" if plane is None else "lowest"
-        of = "" if plane is None else " in the plane"
-        draw_scale(ax, areas, levels, f"loss{of} above {lowest if minimum is None else 'minimum'}")
     return [base + level for level in levels[:-1]]
 
 
@@ -123,17 +116,3 @@ def round_levels(height: np.ndarray) -> list[float]:
         if len(levels) <= MAX_LEVELS:
             break
     return levels
-
-
-def draw_scale(ax: Axes, colored: Any, levels: list[float], label: str) -> None:
-    """A colour bar next to the frame, with a tick at some of the levels."""
-    ticks = levels[:: 1 + len(levels) // 8]
-    bar_axes = ax.inset_axes((1.02, 0, 0.022, 1), gid="scale")
-    bar = figure_of(ax).colorbar(colored, cax=bar_axes)
-    bar_axes.set_ylim(levels[0] / 2 if levels[0] > 0 else levels[0], levels[-1])
-    bar_axes.set_yticks(ticks, [format_number(level) for level in ticks])
-    bar_axes.set_yticks([], minor=True)
-    bar_axes.tick_params(length=0)
-    bar.set_label(label)
-    for spine in bar_axes.spines.values():
-        spine.set_visible(False)

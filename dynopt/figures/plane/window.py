@@ -1,72 +1,53 @@
-"""The window of the plane in which paths are drawn: that of the problem, or one that holds them."""
+"""The window of the plane in which paths are drawn: it fits the runs."""
 
 import numpy as np
 
 from ...analysis import Comparison
 from ..drawing import runs
-from ..drawing.axes import LARGEST, linear_limits
+from ..drawing.motion import leaving_step
+from ..drawing.ties import Tied
 from ..drawing.words import failure
 from .projection import Plane
 
-SLIT = 0.3  # a frame whose sides differ more than this shows nothing with equal scales
-VISIBLE = 0.015  # of the diagonal of the window: about the size of a dot
+PAD = 0.09  # of the size of the paths, on each side
+FIRST = 6  # points of runs that both fail
 PLANE = runs.Coordinates(("x", 0), ("x", 1))
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
 
-def limits_of(
-    comparisons: list[Comparison], near: bool = False, plane: Plane | None = None
-) -> Limits:
-    """The limits (left, right) and (bottom, top) of the window.
+def window_of(comparison: Comparison, points: Tied, ratio: float) -> Limits:
+    """The limits (left, right) and (bottom, top) that hold map and flow.
 
-    They are those of the problem if all starts lie in them. Otherwise they hold the flows, the
-    maps that did not fail, and the nearest minimizer.
+    Of a map that leaves they hold all points before, and of runs that both fail the beginning.
 
-    - `near`: the limits hold the runs and nothing else, wherever the minimizers lie.
-    - `plane`: the plane on which everything is projected.
+    - `ratio`: the height over the width of the limits.
     """
-    first_points = starts(comparisons, plane)
-    problem_limits = comparisons[0].problem.window if plane is None else None
-    if problem_limits is not None and not near:
-        low, high = np.array(problem_limits).T
-        if ((low <= first_points) & (first_points <= high)).all():
-            return problem_limits
-    finished = (run for c in comparisons for run in (c.map, c.flow) if not failure(run))
-    paths = [np.stack(runs.view_points(run, plane or PLANE), 1) for run in finished]
-    points = np.clip(np.concatenate([first_points, *paths]), -LARGEST, LARGEST)
-    stars = minimizers(comparisons[0], plane)
-    if not near and len(stars):  # those farther away would only shrink the picture
-        distances = np.linalg.norm(stars - points[-1], axis=1)
-        points = np.concatenate([points, stars[[np.argmin(distances)]]])
-    (left, right), (bottom, top) = (linear_limits([x], margin=0.12) for x in points.T)
-    least = 0.4 * max(right - left, top - bottom) / 2  # a path along one axis needs width, too
-    x, y = (left + right) / 2, (bottom + top) / 2
-    half_width, half_height = max((right - left) / 2, least), max((top - bottom) / 2, least)
-    return (x - half_width, x + half_width), (y - half_height, y + half_height)
+    map, curve = points.map, points.curve
+    flow_failed, map_failed = failure(comparison.flow), failure(comparison.map)
+    if map_failed and not flow_failed:
+        left = leaving_step(comparison)
+        map = map if left is None else map[:left]
+    elif flow_failed and not map_failed:
+        curve = curve[:0]
+    elif flow_failed and map_failed:
+        per_step = max(len(comparison.curve.t) // max(len(comparison.map.t), 1), 1)
+        map, curve = map[:FIRST], curve[: FIRST * per_step]
+    return around(np.concatenate([map, curve]), ratio)
 
 
-def widen(limits: Limits, fill: float | None) -> Limits:
-    """The limits, made wider or higher until height over width is `fill`; the middle stays."""
-    aspect, ((left, right), (bottom, top)) = aspect_of(limits), limits
-    if fill is None or not SLIT < aspect < 1 / SLIT:
-        return limits
-    dx = max((top - bottom) / fill - (right - left), 0) / 2
-    dy = max((right - left) * fill - (top - bottom), 0) / 2
-    return (left - dx, right + dx), (bottom - dy, top + dy)
+def around(points: np.ndarray, ratio: float) -> Limits:
+    """The limits around some points, whose height over width is `ratio`.
 
-
-def aspect_of(limits: Limits) -> float:
-    """Height over width."""
-    (left, right), (bottom, top) = limits
-    return (top - bottom) / (right - left)
-
-
-def smallest_visible(
-    comparisons: list[Comparison], near: bool = False, plane: Plane | None = None
-) -> float:
-    """The smallest distance that the eye sees in the window."""
-    (left, right), (bottom, top) = limits_of(comparisons, near, plane)
-    return VISIBLE * float(np.hypot(right - left, top - bottom))
+    >>> around(np.array([[-1.0, 0.0], [1.0, 0.0]]), 0.5)
+    ((-1.18, 1.18), (-0.59, 0.59))
+    """
+    low, high = (points.min(0), points.max(0)) if len(points) else (np.zeros(2), np.zeros(2))
+    size = (high - low) * (1 + 2 * PAD)
+    least = 1e-9 * (1 + np.abs(low).max())
+    width = max(size[0], size[1] / ratio) or max(0.2 * np.abs(low).max(), least)
+    half = np.array([width, ratio * width]) / 2
+    (left, bottom), (right, top) = (low + high) / 2 - half, (low + high) / 2 + half
+    return (float(left), float(right)), (float(bottom), float(top))
 
 
 def starts(comparisons: list[Comparison], plane: Plane | None = None) -> np.ndarray:

@@ -1,0 +1,265 @@
+"""Map and flow of one optimizer in one plane, and ties that join them at equal times."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch
+from matplotlib.patheffects import withStroke
+
+from ...analysis import Comparison
+from . import legends
+from .axes import LARGEST, mark_exit
+from .measure import figure_of, font_size, text_width
+from .motion import Motion, leaving_step, motion_of
+from .runs import Entry, View, mark_failure
+from .style import background, ink, readable_color
+from .words import failure, format_number
+
+APART = 8.0  # points from one dot to the next
+MOST_TIES = 12
+SHORTEST = 4.0  # points: a shorter tie is hidden by its dot
+HIDDEN = 3.0  # points from the curve of the flow: a tie so near to it is drawn as an arc
+BOW = 0.38  # of its length: how far an arc leaves its chord
+SMALL, MAGNIFIED = 0.035, 0.07  # of the diagonal of the paths: errors to magnify, and up to where
+FACTORS = (5, 10, 20, 50, 100, 200, 500, 1000, 10**4, 10**5, 10**6)
+REACH = 20  # times the size of the frame: farther out a line ends
+
+
+class Tied(NamedTuple):
+    """The points of one comparison in a plane.
+
+    - `map`: its finite iterates, shape `(n, 2)`, moved away from the flow by the magnification.
+    - `flow`: the flow at the same times, as far as it is finite, shape `(m, 2)`.
+    - `curve`: the flow at many more times, shape `(N, 2)`.
+    - `error`: the distance of map and flow at the times of both, which a tie stands for.
+    - `magnification`: how many times larger the distance from the flow is drawn; mostly 1.
+    """
+
+    map: np.ndarray
+    flow: np.ndarray
+    curve: np.ndarray
+    error: np.ndarray
+    magnification: int
+
+    @property
+    def longest(self) -> int | None:
+        """The step with the largest error; None if there is no error above 0."""
+        return int(np.argmax(self.error)) if (self.error > 0).any() else None
+
+
+def tied(comparison: Comparison, view: View) -> Tied:
+    """The points of a comparison in the plane of the view.
+
+    Errors that are too small to be visible are magnified, as in a drawing of a deformed bridge.
+    """
+    map, flow, curve = (
+        np.clip(np.stack(view.points(run.y, run.finite), 1), -LARGEST, LARGEST)
+        for run in (comparison.map, comparison.flow, comparison.curve)
+    )
+    left = leaving_step(comparison) if failure(comparison.map) else None
+    map = map if left is None else map[: left + 1]
+    both = min(len(map), len(flow))
+    error = np.nan_to_num(np.asarray(comparison.error, float)[:both])
+    magnification = 1
+    if both and comparison.map.status == comparison.flow.status == 0:
+        diagonal = float(np.hypot(*np.ptp(np.concatenate([map, curve]), axis=0)))
+        visible = np.hypot(*(map - flow).T).max()
+        if 0 < visible < SMALL * diagonal:
+            allowed = [f for f in FACTORS if f * visible <= MAGNIFIED * diagonal]
+            magnification = max(allowed, default=1)
+            map = flow + magnification * (map - flow)
+    return Tied(map, flow, curve, error, magnification)
+
+
+def draw_tied(ax: Axes, points: Tied, entry: Entry) -> None:
+    """The flow as a line in ink, the map as coloured dots on a thread, and ties at equal times.
+
+    The limits of `ax` must be set, and its frame have its final size: what is drawn depends on how
+    far apart points are on paper. The longest tie is bold, ends in a ring on the flow, and carries
+    its number.
+    """
+    color, key = entry.look.color, entry.key
+    near = _up_to_reach(ax, points.curve)
+    ax.plot(*near.T, color=ink(), zorder=3, gid=f"flow {key}", solid_capstyle="round")
+    if not len(points.map):
+        return
+    thread = _up_to_reach(ax, points.map)
+    (line,) = ax.plot(*thread.T, color=color, lw=0.5, alpha=0.45, zorder=2.5, gid=f"thread {key}")
+    if entry.result.map.status:
+        line.set(alpha=0.8, linewidth=0.9)  # it shows the way out
+        mark_exit(ax, line, color)
+        _write_exit(ax, line, motion_of(entry.result), color)
+    _draw_ties(ax, points, color, key)
+    solid = points.magnification == 1
+    (dots,) = ax.plot(
+        *thread.T, "o", color=color, zorder=4, gid=f"map {key}", linestyle="none",
+        markerfacecolor=color if solid else background(),
+        markeredgecolor=background() if solid else color, markeredgewidth=0.7 if solid else 1.1,
+    )  # fmt: skip
+    dots.set_markevery(list(apart(on_paper(ax, thread), APART)))
+    mark_failure(ax, entry.result.map, thread[:, 0], thread[:, 1], entry)
+    if not solid:
+        write_halo(
+            ax, f"error drawn ×{points.magnification}", (0.985, 0.97), color, ha="right", va="top",
+            xycoords="axes fraction", gid=f"magnified {key}",
+        )  # fmt: skip
+
+
+def on_paper(ax: Axes, points: np.ndarray) -> np.ndarray:
+    """Where points lie on paper, in points (1/72 inch)."""
+    with np.errstate(all="ignore"):
+        return ax.transData.transform(points) * 72 / figure_of(ax).dpi
+
+
+def apart(places: np.ndarray, distance: float) -> np.ndarray:
+    """The indices of places of which each is at least `distance` from the one kept before."""
+    kept = [0]
+    for i, place in enumerate(places):
+        if np.hypot(*(place - places[kept[-1]])) >= distance:
+            kept.append(i)
+    return np.array(kept)
+
+
+def _up_to_reach(ax: Axes, points: np.ndarray) -> np.ndarray:
+    """The points up to the first that lies far outside of the frame, which is moved nearer."""
+    corners = np.array([ax.get_xlim(), ax.get_ylim()]).T
+    middle, reach = corners.mean(0), REACH * np.ptp(corners, axis=0)
+    far = (np.abs(points - middle) > reach).any(1)
+    if not far.any():
+        return points
+    end = int(far.argmax())
+    way = points[end] - points[max(end - 1, 0)]
+    shorter = min(1.0, float((reach / np.maximum(np.abs(way), 1e-300)).min()))
+    return np.concatenate([points[:end], points[max(end - 1, 0)][None] + shorter * way])
+
+
+def _draw_ties(ax: Axes, points: Tied, color: str, key: str) -> None:
+    """At most twelve ties, evenly in time, and the longest in bold."""
+    both = len(points.error)
+    ends, starts = on_paper(ax, points.map[:both]), on_paper(ax, points.flow[:both])
+    lengths = np.hypot(*(ends - starts).T)
+    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
+    in_frame = ((low <= points.map[:both]) & (points.map[:both] <= high)).all(1)
+    longest = points.longest
+    if longest is not None and not in_frame[longest]:  # of a map that leaves: the last in view
+        longest = int(np.flatnonzero(in_frame)[-1]) if in_frame.any() else None
+    curve = on_paper(ax, _up_to_reach(ax, points.curve))
+    for k in _chosen(starts, ends, lengths, in_frame & (lengths > SHORTEST)):
+        if k != longest:
+            _tie(ax, points, k, _bow(starts[k], ends[k], curve), f"tie {key}",
+                 color=color, linewidth=0.9, alpha=0.8, zorder=3.5)  # fmt: skip
+    if longest is None or lengths[longest] <= SHORTEST:
+        return
+    bow = _bow(starts[longest], ends[longest], curve)
+    _tie(ax, points, longest, bow, f"longest tie {key}", color=color, linewidth=2.6, zorder=3.7)
+    ring = {"marker": "o", "markersize": 4.6, "markerfacecolor": background(), "color": ink()}
+    ax.plot(*points.flow[longest], **ring, markeredgewidth=1.2, zorder=5, gid=f"ring {key}")
+    chord = ends[longest] - starts[longest]
+    middle = (starts[longest] + ends[longest]) / 2 + bow / 2 * np.array([chord[1], -chord[0]])
+    _write_number(
+        ax,
+        format_number(points.error[longest], 2),
+        middle,
+        [curve, ends, starts[longest] + np.linspace(0, 1, 20)[:, None] * chord],
+        color,
+        f"number {key}",
+    )
+
+
+def _chosen(
+    starts: np.ndarray, ends: np.ndarray, lengths: np.ndarray, visible: np.ndarray
+) -> np.ndarray:
+    """The steps whose ties are drawn: they do not touch, and they are evenly spread over time."""
+    steps = np.flatnonzero(visible)
+    if not steps.size:
+        return steps
+    middles = (starts + ends)[steps] / 2
+    steps = steps[apart(middles, max(7.0, 0.55 * float(np.median(lengths[steps]))))]
+    evenly = np.linspace(0, len(steps) - 1, min(len(steps), MOST_TIES)).round().astype(int)
+    return steps[np.unique(evenly)]
+
+
+def _bow(start: np.ndarray, end: np.ndarray, curve: np.ndarray) -> float:
+    """How much a tie bows, because a straight one would lie on the curve of the flow."""
+    inner = start + np.linspace(0.2, 0.8, 7)[:, None] * (end - start)
+    distances = np.hypot(*(curve[None] - inner[:, None]).T).min(0)
+    return BOW if (distances < HIDDEN).mean() > 0.6 else 0.0
+
+
+def _write_exit(ax: Axes, line: Line2D, motion: Motion, color: str) -> None:
+    """What happens, beside the arrow at which the thread leaves the frame."""
+    arrows = [one for one in ax.lines if one.get_gid() == f"exit {line.get_gid()}"]
+    if not arrows or motion.kind != "leaves":
+        return
+    ((x, y),) = np.asarray(arrows[0].get_xydata())
+    right, low = x < 0.5, y < 0.5
+    write_halo(
+        ax, f"leaves at step {motion.step}", (x, y), color, xycoords="axes fraction",
+        xytext=(12 if right else -12, 12 if low else -12), textcoords="offset points",
+        ha="left" if right else "right", va="center", gid=f"leaves {line.get_gid()}",
+    )  # fmt: skip
+
+
+def _tie(ax: Axes, points: Tied, k: int, bow: float, gid: str, **style: Any) -> None:
+    tie = FancyArrowPatch(
+        points.flow[k], points.map[k], arrowstyle="-", shrinkA=0, shrinkB=0,
+        connectionstyle=f"arc3,rad={bow}", gid=gid, **style,
+    )  # fmt: skip
+    ax.add_patch(tie)
+
+
+def _write_number(
+    ax: Axes, text: str, middle: np.ndarray, lines: list[np.ndarray], color: str, gid: str
+) -> None:
+    """The number of the longest tie, beside its middle, where it covers least."""
+    size = font_size("axes.labelsize")
+    half = np.array([text_width(text, size) * 0.6, 0.6 * size])
+    frame = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
+    drawn = np.concatenate(lines)
+    angles = np.arange(16) * np.pi / 8 + np.pi / 2
+    ways = np.stack([np.cos(angles), np.sin(angles)], 1)
+
+    def covered(place: np.ndarray) -> float:
+        inside = (np.abs(drawn - place) < half + 2).all(1).sum()
+        outside = ((place - half < frame[0]) | (place + half > frame[1])).any()
+        return float(inside) + 1e6 * bool(outside)
+
+    places = [middle + way * (half + 4 + extra) for extra in (0, 8, 16) for way in ways]
+    place = min(places, key=covered)
+    at = ax.transData.inverted().transform(place * figure_of(ax).dpi / 72)
+    write_halo(ax, text, at, color, ha="center", va="center", fontsize=size, gid=gid)
+
+
+def write_halo(ax: Axes, text: str, at: Any, color: str, **style: Any) -> None:
+    """Bold text in the colour of an optimizer, with a halo that keeps it readable on lines."""
+    halo = [withStroke(linewidth=2.6, foreground=background())]
+    usual = {"fontweight": "bold", "fontsize": font_size("axes.labelsize"), "zorder": 8}
+    options: dict[str, Any] = usual | style
+    ax.annotate(text, at, color=readable_color(color), path_effects=halo, **options)
+
+
+def draw_hollow_dots(ax: Axes, entry: Entry, which: np.ndarray) -> list[Line2D]:
+    """Rings in place of some dots; returns their key. The contours there are not their losses."""
+    dots = next(line for line in ax.lines if line.get_gid() == f"map {entry.key}")
+    kept: Any = dots.get_markevery()
+    drawn = [k for k in kept if k < len(which) and which[k]]
+    if not drawn:
+        return []
+    style = {"marker": "o", "linestyle": "none", "color": entry.look.color, "zorder": 4.1}
+    style |= {"markerfacecolor": background(), "markeredgewidth": 1.0}
+    ax.plot(*np.asarray(dots.get_xydata())[drawn].T, **style, gid=f"off map {entry.key}")
+    hollow = {"markerfacecolor": background(), "markeredgewidth": 1.0}
+    return [legends.key("off its contour", marker="o", linestyle="none", **hollow)]
+
+
+def tie_keys(points: Tied) -> list[Line2D]:
+    """The keys of what `draw_tied` draws."""
+    hollow = {"markerfacecolor": background()} if points.magnification > 1 else {}
+    return [
+        legends.key("map", marker="o", linewidth=0.5, **hollow),
+        legends.key("flow", color=ink()),
+        legends.key("tie: equal times", linewidth=0.9),
+        legends.key("longest tie", linewidth=2.6),
+    ]
