@@ -287,7 +287,10 @@ def _(optimizer: Memoryless, h, t, y, grad):
 
     zero = jnp.zeros((), y.x.dtype)
     if has_slow:
-        speed, rate = optimizer.vector_field(t, y, grad), 1 / (zero + optimizer.h)
+        short = optimizer._max_h(t)
+        after = optimizer.step_on_manifold(short, t, y, nonzero_gradient)
+        speed = jax.tree.map(lambda a, b: (a - b) / short, after, y)
+        rate = 1 / (zero + optimizer.h)
     else:
         speed, rate = velocity(transformation, manifold(y, zero), nonzero_gradient), zero
     backwards = jax.tree.map(jnp.negative, (speed, rate))
