@@ -234,13 +234,17 @@ def on_problem(comparison: Comparison, problem: Problem) -> Comparison:
 
 
 def with_runs(comparison: Comparison, change) -> Comparison:
-    """The comparison with other arrays along map and flow; `change` maps three arrays over time."""
+    """The comparison with other arrays along map and flow; `change` maps three arrays over time.
+
+    The curve of the flow is then the flow itself.
+    """
     runs = {}
     for kind, run in (("map", comparison.map), ("flow", comparison.flow)):
         t, y, loss = change((run.t, run.y, run.loss))
         runs[kind] = dataclasses.replace(run, t=t, y=y, loss=loss)
     t, error, solver_error = change((comparison.t, comparison.error, comparison.solver_error))
-    return dataclasses.replace(comparison, t=t, error=error, solver_error=solver_error, **runs)
+    errors = {"t": t, "error": error, "solver_error": solver_error}
+    return dataclasses.replace(comparison, curve=runs["flow"], **errors, **runs)
 
 
 def artist(ax, gid: str) -> Any:
@@ -268,6 +272,25 @@ def title(drawing) -> str:
     """The title of axes, or of the first frame of a picture."""
     ax = drawing if isinstance(drawing, Axes) else drawing.axes[0]
     return one_line(ax.get_title())
+
+
+def heading(picture) -> str:
+    """The title above all frames of a picture."""
+    return one_line(picture.get_suptitle())
+
+
+def heads(picture) -> list[str]:
+    """The name above each frame."""
+    return [one_line(ax.get_title(loc="left")) for ax in picture.axes]
+
+
+def keys(picture) -> list[str]:
+    """The texts of the legend below the title."""
+    return [t.get_text() for one in picture.legends + picture.artists for t in _texts(one)]
+
+
+def _texts(one) -> list[Any]:
+    return [t for t in one.get_texts() if t.get_text()] if hasattr(one, "get_texts") else []
 
 
 def caption(picture) -> str:
