@@ -22,6 +22,7 @@ from .plane.projection import Plane, plane_of
 from .plane.residual import (
     Residual,
     all_in_plane,
+    loss_difference,
     plane_name,
     residual_sentences,
     residuals,
@@ -92,6 +93,11 @@ def describe(
 def _describe(comparison: Comparison, members: list[Member], plane: Plane | None) -> str:
     where = "" if plane is None else f", projected on the plane {plane_name(plane)}"
     parts = [_path(entry, residual) for entry, residual in members]
+    off_plane = [residual for _, residual in members if residual is not None]
+    if plane is not None:
+        differ = f"differ from the losses on the paths{loss_difference(off_plane)}"
+        flat = all_in_plane(off_plane)
+        parts.append(f"the contours {'are the losses on the paths' if flat else differ}")
     return (
         f"The picture shows the paths of map (dots) and flow (lines) over contours of "
         f"{problem_name(comparison)} from {starts([entry.result for entry, _ in members])}{where}, "
@@ -108,7 +114,8 @@ def _path(entry: Entry, residual: Residual | None) -> str:
     where = f"ends at {format_point(np.asarray(comparison.map.y.x, float)[-1])}"
     if residual is not None:
         loss, below = (format_number(v[-1]) for v in (residual.loss, residual.plane_loss))
-        where = f"ends at a loss of {loss} over {below} in the plane"
+        where = f"ends at a loss of {loss} over {below} in the plane, lies up to "
+        where += f"{format_number(residual.distance)} off it"
     phrase = motion_sentence([name], [motion]).removeprefix(name)
     return f"the map of {name} {where} and{phrase}, at step {motion.step}"
 

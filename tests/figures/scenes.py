@@ -101,10 +101,19 @@ def make_modified(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # RMSprop and its memory that starts at 0
         optimizer = Modified(comparison.optimizer, order)
-    map, flow = comparison.map, comparison.flow
-    y = jax.tree.map(lambda m, f: m + fraction * (f - m), map.y, flow.y)
-    flow, error = dataclasses.replace(flow, y=y), fraction * comparison.error
-    modified = dataclasses.replace(comparison, optimizer=optimizer, flow=flow, error=error)
+    map, curve, error = comparison.map, comparison.curve, fraction * comparison.error
+    per_step = max((len(curve.t) - 1) // max(len(map.t) - 1, 1), 1)
+
+    def nearer(map, curve):
+        steps = jnp.arange(len(curve)) / per_step
+        columns = [jnp.interp(steps, jnp.arange(len(map)), column) for column in map.T]
+        return fraction * curve + (1 - fraction) * jnp.stack(columns, 1)
+
+    curve = dataclasses.replace(curve, y=jax.tree.map(nearer, map.y, curve.y))
+    y = jax.tree.map(lambda leaf: leaf[::per_step], curve.y)
+    flow = dataclasses.replace(comparison.flow, y=y)
+    fields = {"optimizer": optimizer, "flow": flow, "curve": curve, "error": error}
+    modified = dataclasses.replace(comparison, **fields)
     return ModifiedComparison(comparison, modified)
 
 
@@ -128,6 +137,8 @@ def make_order(
     return Order(
         h=h,
         error=error,
+        t=h[0] * np.arange(51),
+        errors=error[:, None] * np.sin(np.pi * np.arange(51) / 50),  # largest at step 25
         pairwise=np.diff(np.log(error)) / np.diff(np.log(h)),
         slope=slope,
         stderr=0.002,
@@ -139,6 +150,7 @@ def make_order(
         dtype="float64",
         solver="Tsit5",
         reason="",
+        start=np.ravel(problem.x0),
         optimizer=optimizer,
         problem=problem,
     )
@@ -146,9 +158,15 @@ def make_order(
 
 def without_fit(order: Order, error: np.ndarray, reason: str) -> Order:
     nan = float("nan")
-    return dataclasses.replace(
-        order, window=None, slope=nan, stderr=nan, error=error, reason=reason
-    )
+    return with_errors(order, error, window=None, slope=nan, stderr=nan, reason=reason)
+
+
+def with_errors(order: Order, error: np.ndarray, **others: Any) -> Order:
+    """The order with other largest errors, which come at the same step."""
+    with np.errstate(all="ignore"):
+        errors = error[:, None] * np.sin(np.pi * np.arange(51) / 50)
+        pairwise = np.diff(np.log(error)) / np.diff(np.log(order.h))
+    return dataclasses.replace(order, error=error, errors=errors, pairwise=pairwise, **others)
 
 
 def make_lyapunov(comparison: Comparison) -> Lyapunov:

@@ -10,6 +10,7 @@ from .measure import font_size, frame_box, text_width
 from .picture import Panel, Picture, write_title
 from .results import must_be_axes
 from .style import context, muted, readable_color
+from .words import literal
 
 Paint = Callable[[Axes, float], Panel]
 SHAPES = {1: (1, 1), 2: (1, 2), 4: (2, 2)}  # rows and columns; else there are three columns
@@ -80,7 +81,7 @@ def _write_around(ax: Axes, panel: Panel, frames: int) -> None:
     while text_width(fact, 0.9 * size) > frame_box(ax).width and "   " in fact:
         fact = fact.rpartition("   ")[0]
     ax.set_title(
-        panel.name, loc="left", color=readable_color(panel.color), fontweight="bold",
+        literal(panel.name), loc="left", color=readable_color(panel.color), fontweight="bold",
         fontsize=1.2 * size, pad=(1.7 if fact else 0.5) * size,
     )  # fmt: skip
     ax.annotate(

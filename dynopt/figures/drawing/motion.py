@@ -100,10 +100,13 @@ def _kind(comparison: Comparison, step: int, error: float, relative: float) -> s
     if _ends_elsewhere(x, curve):
         return "elsewhere"
     distances = np.linalg.norm(curve - x[step], axis=1)
-    passes = times[distances < BEHIND * error]  # when the flow passes by
-    if passes.size:
-        nearest = passes[np.abs(passes - t[step]).argmin()]
-        return "behind" if nearest < t[step] else "ahead"
+    flow_passes = times[distances < BEHIND * error] - t[step]  # the place of the map
+    if flow_passes.size:
+        return "behind" if flow_passes[np.abs(flow_passes).argmin()] < 0 else "ahead"
+    at_flow = np.asarray(comparison.flow.y.x, float)[step]
+    map_passes = t[np.linalg.norm(x - at_flow, axis=1) < BEHIND * error] - t[step]
+    if map_passes.size:
+        return "ahead" if map_passes[np.abs(map_passes).argmin()] < 0 else "behind"
     if distances.min() > BESIDE * error:
         lengths = [float(np.linalg.norm(np.diff(run, axis=0), axis=1).sum()) for run in (x, curve)]
         if lengths[0] > WIDER * lengths[1]:

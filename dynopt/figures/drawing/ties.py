@@ -22,8 +22,8 @@ MOST_TIES = 12
 SHORTEST = 4.0  # points: a shorter tie is hidden by its dot
 HIDDEN = 3.0  # points from the curve of the flow: a tie so near to it is drawn as an arc
 BOW = 0.38  # of its length: how far an arc leaves its chord
-SMALL, MAGNIFIED = 0.035, 0.07  # of the diagonal of the paths: errors to magnify, and up to where
-FACTORS = (5, 10, 20, 50, 100, 200, 500, 1000, 10**4, 10**5, 10**6)
+SMALL, MAGNIFIED = 0.02, 0.1  # of the diagonal of the paths: errors to magnify, and up to where
+FACTORS = (5, *(digit * 10**power for power in range(1, 7) for digit in (1, 2, 5)))
 REACH = 20  # times the size of the frame: farther out a line ends
 
 
@@ -140,11 +140,7 @@ def _draw_ties(ax: Axes, points: Tied, color: str, key: str) -> None:
     both = len(points.error)
     ends, starts = on_paper(ax, points.map[:both]), on_paper(ax, points.flow[:both])
     lengths = np.hypot(*(ends - starts).T)
-    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
-    in_frame = ((low <= points.map[:both]) & (points.map[:both] <= high)).all(1)
-    longest = points.longest
-    if longest is not None and not in_frame[longest]:  # of a map that leaves: the last in view
-        longest = int(np.flatnonzero(in_frame)[-1]) if in_frame.any() else None
+    longest, in_frame = bold_step(ax, points), _in_frame(ax, points)
     curve = on_paper(ax, _up_to_reach(ax, points.curve))
     for k in _chosen(starts, ends, lengths, in_frame & (lengths > SHORTEST)):
         if k != longest:
@@ -168,17 +164,32 @@ def _draw_ties(ax: Axes, points: Tied, color: str, key: str) -> None:
     )
 
 
+def bold_step(ax: Axes, points: Tied) -> int | None:
+    """The step whose tie is bold: that of the longest, or of a map that leaves the last in view."""
+    in_frame = _in_frame(ax, points)
+    if points.longest is None or in_frame[points.longest]:
+        return points.longest
+    return int(np.flatnonzero(in_frame)[-1]) if in_frame.any() else None
+
+
+def _in_frame(ax: Axes, points: Tied) -> np.ndarray:
+    """Which iterates with a tie lie in the frame."""
+    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
+    map = points.map[: len(points.error)]
+    return ((low <= map) & (map <= high)).all(1)
+
+
 def _chosen(
     starts: np.ndarray, ends: np.ndarray, lengths: np.ndarray, visible: np.ndarray
-) -> np.ndarray:
+) -> list[int]:
     """The steps whose ties are drawn: they do not touch, and they are evenly spread over time."""
     steps = np.flatnonzero(visible)
     if not steps.size:
-        return steps
+        return []
     middles = (starts + ends)[steps] / 2
     steps = steps[apart(middles, max(7.0, 0.55 * float(np.median(lengths[steps]))))]
     evenly = np.linspace(0, len(steps) - 1, min(len(steps), MOST_TIES)).round().astype(int)
-    return steps[np.unique(evenly)]
+    return steps[np.unique(evenly)].tolist()
 
 
 def _bow(start: np.ndarray, end: np.ndarray, curve: np.ndarray) -> float:
