@@ -33,6 +33,9 @@ class Order(eqx.Module):
 
     - `h`: the time steps, shape `(refinements,)`.
     - `error`: for each the largest global error over the times that all of them share, same shape.
+    - `t`, `errors`: these times, and the global error of each map at them, in the unit of x, shapes
+      `(steps + 1,)` and `(refinements, steps + 1)`, with the steps of the first map. If errors
+      count only after a settling time, the ones before it are here, too.
     - `pairwise`: the slopes of log(error) against log(h) between neighbours, shape
       `(refinements - 1,)`.
     - `slope`, `stderr`: the slope of a straight line that is fitted to the points from the first to
@@ -43,18 +46,21 @@ class Order(eqx.Module):
       changes" if the pairwise slopes of the fit do, and "no fit". A slope agrees with an order if
       it lies within 1/4, as orders are multiples of 1/2, or within five standard errors.
     - `meaning`: what it means that the slope differs, and what to do next; "" if it does not.
-    - `floor`: the round-off that the map accumulates at each h, shape `(refinements,)`, with that
-      of a loss that computes in a coarser dtype than the map.
+    - `floor`: the round-off that the map accumulates at each h until its error is largest, shape
+      `(refinements,)`, with that of a loss that computes in a coarser dtype than the map.
     - `solver_error`: an estimate of the error of the flow itself, the largest over all h.
     - `expected`: the order that the optimizer declares.
     - `time`: the length of the runs, in the unit of h.
     - `dtype`: the number format of the runs.
     - `solver`: the solver of the flow.
+    - `start`: the position from which all runs start, as one vector.
     - `optimizer`, `problem`: the optimizer and the problem that were run.
     """
 
     h: Float[np.ndarray, " n"]
     error: Float[np.ndarray, " n"]
+    t: Float[np.ndarray, " times"]
+    errors: Float[np.ndarray, "n times"]
     pairwise: Float[np.ndarray, " m"]
     slope: float
     stderr: float
@@ -66,6 +72,7 @@ class Order(eqx.Module):
     dtype: str = eqx.field(static=True)
     solver: str = eqx.field(static=True)
     reason: str = eqx.field(static=True)
+    start: Float[np.ndarray, " dim"]
     optimizer: AbstractOptimizer
     problem: Problem
 
@@ -147,11 +154,14 @@ def order(
     flows = [
         _solve(refined, problem, steps, 2**i, rtol, x0) for i, refined in enumerate(solved)
     ] * (refinements // len(solved))
-    rows = []
+    rows, errors = [], []
     for i, (refined, flow) in enumerate(zip(optimizers, flows, strict=True)):
         x, rounded = iterate_twice(refined, problem, steps, 2**i, x0=x0)
-        differences = x - flow.x, x - rounded, flow.x - flow.looser
-        rows.append((float(refined.h), *(_largest(d[first:]) for d in differences)))
+        distance, round_off, solver = map(_norms, (x - flow.x, x - rounded, flow.x - flow.looser))
+        last = first + int(distance[first:].argmax())
+        row = distance[last], round_off[first : last + 1].max(), solver[first:].max()
+        rows.append((float(refined.h), *map(float, row)))
+        errors.append(distance)
     h, error, floor, solver_error = np.array(rows).T
 
     is_clear = (
@@ -168,6 +178,8 @@ def order(
     measured = Order(
         h=h,
         error=error,
+        t=np.arange(steps + 1) * h[0],
+        errors=np.stack(errors),
         pairwise=pairwise,
         slope=slope,
         stderr=stderr,
@@ -179,6 +191,7 @@ def order(
         dtype=str(dtype),
         solver=" and ".join(dict.fromkeys(flow.solver for flow in flows)),
         reason=reason,
+        start=np.asarray(flows[0].x[0]),
         optimizer=optimizer,
         problem=problem,
     )
@@ -263,9 +276,9 @@ def _solve(
     return solve(1e4)
 
 
-def _largest(differences: Array) -> float:
-    """The largest Euclidean norm over all times."""
-    return float(jnp.linalg.norm(differences, axis=-1).max())
+def _norms(differences: Array) -> np.ndarray:
+    """The Euclidean norm at each time."""
+    return np.asarray(jnp.linalg.norm(differences, axis=-1))
 
 
 def _why_no_fit(

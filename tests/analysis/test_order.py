@@ -127,6 +127,35 @@ def test_the_flow_is_held_fixed_and_the_times_are_common():
     assert measured.error[0] == pytest.approx(float(coarse.largest), rel=1e-8)
 
 
+def test_the_errors_over_time_are_those_of_the_closed_forms():
+    """On a bowl the map is (1 - hλ)ᵏ and the flow exp(-λt)."""
+    measured = analysis.order(SGD(0.01), bowl, refinements=3)
+    t, curvature = 0.01 * np.arange(51)[:, None], np.array([1, 4])
+    np.testing.assert_allclose(measured.t, t[:, 0], rtol=1e-14)
+    for n, errors in zip((1, 2, 4), measured.errors, strict=True):
+        map = (1 - 0.01 / n * curvature) ** (n * np.arange(51)[:, None])
+        exact = np.linalg.norm(map - np.exp(-curvature * t), axis=1)
+        np.testing.assert_allclose(errors, exact, atol=1e-10)
+    np.testing.assert_array_equal(measured.error, measured.errors.max(1))
+    np.testing.assert_array_equal(measured.start, bowl.x0)
+
+
+@pytest.mark.parametrize(("step", "verdict"), [(10, "no fit"), (45, "agrees")])
+def test_round_off_counts_until_the_error_is_largest(step, verdict, monkeypatch):
+    """On a bowl with curvatures 1 and 4 it is largest near t = 0.25, which is step 25."""
+    module = sys.modules["dynopt.analysis.order"]
+    run_twice = module.iterate_twice
+
+    def rounded(*args, **options):
+        x, other = run_twice(*args, **options)
+        return x, other.at[step].add(1.0)
+
+    monkeypatch.setattr(module, "iterate_twice", rounded)
+    with pytest.warns(match="no order") if verdict == "no fit" else nullcontext():
+        measured = analysis.order(SGD(0.01), bowl, refinements=3)
+    assert measured.verdict == verdict and (measured.floor > 0.9).all() == (step == 10)
+
+
 def test_the_slope_is_that_of_the_line_through_all_points_of_the_window():
     measured = analysis.order(SGD(0.01), smooth, refinements=6)
     inside = slice(measured.window[0], measured.window[1] + 1)
