@@ -14,7 +14,7 @@ from ..problems.probe import must_be_gradient
 from ..problems.problem import must_be_problem
 from ..runs.integrate import integrate
 from ..runs.iterate import iterate
-from ..runs.prepare import flatten_loss, prepare_run
+from ..runs.prepare import fit_to_start, flatten_loss, prepare_run
 from ..runs.trajectory import Trajectory
 
 ROUND_OFF = 8  # rises below so many ulp, or so many tolerances of the solver, are round-off
@@ -42,11 +42,11 @@ class Lyapunov(eqx.Module):
 
     @property
     def map_rises(self) -> Array:
-        return _rises(self.map_value, 0.0)
+        return rises(self.map_value)
 
     @property
     def flow_rises(self) -> Array:
-        return _rises(self.flow_value, self.flow.stats["rtol"])
+        return rises(self.flow_value, self.flow.stats["rtol"])
 
     def __repr__(self) -> str:
         map_text = _count_rises("map", self.map_rises)
@@ -96,10 +96,29 @@ def lyapunov(
     map_run, flow_run = (
         run(optimizer, problem, steps, x0=x0, throw=throw) for run in (iterate, integrate)
     )
-    map_value, flow_value = (
-        _values(fitted, problem.loss, start, run.t, run.y, run.loss) for run in (map_run, flow_run)
-    )
+    map_value, flow_value = (lyapunov_along(optimizer, problem, r) for r in (map_run, flow_run))
     return Lyapunov(map_run.t, map_value, flow_value, map_run, flow_run, optimizer, problem)
+
+
+def lyapunov_along(optimizer: AbstractOptimizer, problem: Problem, run: Trajectory) -> Array:
+    """The Lyapunov function at each point of a run that has been made, shape `(n,)`.
+
+    It is NaN from the first failure on.
+
+    **Raises:** `InvalidValue` if none is known for the optimizer.
+    """
+    start = run.unravel(run.y.x[0])
+    fitted = fit_to_start(optimizer, start, run.y.x.dtype)
+    return _values(fitted, problem.loss, start, run.t, run.y, run.loss)
+
+
+def rises(values: Array, rtol: Any = 0.0) -> Array:
+    """The rises since the point before, without those within round-off or the tolerance `rtol`."""
+    rtol = jnp.broadcast_to(jnp.asarray(rtol, values.dtype), values.shape[:-1])[..., None]
+    precision = jnp.maximum(jnp.finfo(values.dtype).eps, rtol)
+    largest = jax.lax.cummax(jnp.abs(values), axis=values.ndim - 1)
+    rises = jnp.diff(values, prepend=values[..., :1])
+    return jnp.where(rises <= ROUND_OFF * precision * largest, 0, rises)
 
 
 def _value_at_start(optimizer: AbstractOptimizer, loss: Callable, start: PyTree) -> Array:
@@ -116,15 +135,6 @@ def _values(
     values = jax.vmap(lambda t, y: optimizer.lyapunov(t, y, flat_loss))(t, y)
     is_finite = jnp.isfinite(values) & jnp.isfinite(losses) & jnp.isfinite(y.x).all(-1)
     return jnp.where(jnp.cumprod(is_finite) > 0, values, jnp.nan)
-
-
-def _rises(values: Array, rtol: Any) -> Array:
-    """The rises since the point before, without those within round-off or the tolerance."""
-    rtol = jnp.broadcast_to(jnp.asarray(rtol, values.dtype), values.shape[:-1])[..., None]
-    precision = jnp.maximum(jnp.finfo(values.dtype).eps, rtol)
-    largest = jax.lax.cummax(jnp.abs(values), axis=values.ndim - 1)
-    rises = jnp.diff(values, prepend=values[..., :1])
-    return jnp.where(rises <= ROUND_OFF * precision * largest, 0, rises)
 
 
 def _count_rises(kind: str, rises: Array) -> str:

@@ -6,8 +6,8 @@ STEPS = 100
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
 
 # These figures are drawn only if they are named. A modified equation takes long to compile, and
-# longer to solve where it is stiff; rescaling, basins and sweep answer questions of their own.
-ON_DEMAND = ("modified", "rescaling", "basins", "sweep")
+# longer to solve where it is stiff; basins and sweep answer questions of their own.
+ON_DEMAND = ("modified", "basins", "sweep")
 
 # The gallery: four problems, and options for them where the defaults would show less.
 #

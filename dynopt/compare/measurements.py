@@ -5,7 +5,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from .. import analysis, figures
 from ..errors import InvalidValue, SolverFailure
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 Optimizers = Mapping[str, AbstractOptimizer]
 Fits = Callable[[Problem, Optimizers], Sequence[str]]
 Results = dict[str, list[Any]]  # the results of one optimizer, by the names of measurements
-SCALE = 1 / 3  # x = z/3 in the figure `rescaling`
 
 
 class Measurement(NamedTuple):
@@ -76,14 +74,6 @@ def _has_velocity(optimizer: AbstractOptimizer) -> bool:
     return "p" in _point(optimizer, lambda y: y)._fields
 
 
-def _has_lyapunov_function(optimizer: AbstractOptimizer) -> bool:
-    try:
-        _point(optimizer, lambda y: optimizer.lyapunov(0.0, y, jnp.sum))
-    except InvalidValue:
-        return False
-    return True
-
-
 def _has_modified_flow(optimizer: AbstractOptimizer) -> bool:
     """Whether the error to the modified flow is O(h²): the map is smooth, and so is its start."""
     regularity = optimizer.regularity
@@ -96,7 +86,6 @@ def _has_momentum(optimizer: AbstractOptimizer) -> bool:
 
 
 with_velocity = those_with("a velocity", _has_velocity, "momentum")
-with_lyapunov_function = those_with("a Lyapunov function", _has_lyapunov_function, "sgd")
 first_with_momentum = those_with("a momentum", _has_momentum, "momentum", most=1)
 
 
@@ -128,15 +117,14 @@ def first_with_basins(problem: Problem, optimizers: Optimizers) -> Sequence[str]
 # The table
 
 
-def whole_run(name: str, function: str, fits: Fits = every, *arguments: Any) -> Measurement:
-    """A function of `analysis` that takes an optimizer, a problem, the steps and `arguments`."""
+def whole_run(name: str, function: str, fits: Fits = every) -> Measurement:
+    """A function of `analysis` that takes an optimizer, a problem and the steps."""
 
     def measure(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
         run = getattr(analysis, function)
-        return [run(optimizer, study.problem, study.steps, *arguments, x0=study.x0, throw=False)]
+        return [run(optimizer, study.problem, study.steps, x0=study.x0, throw=False)]
 
-    more = "".join(f", {argument!r}" for argument in arguments)
-    call = f"analysis.{function}(optimizer, problem, {{steps}}{more}{{x0}}, throw=False)"
+    call = f"analysis.{function}(optimizer, problem, {{steps}}{{x0}}, throw=False)"
     return Measurement(
         name, f"{name} = [\n    {call}\n    for optimizer in {{optimizers}}\n]", fits, measure
     )
@@ -171,7 +159,6 @@ MEASUREMENTS = (
         _order,
     ),
     whole_run("modified", "modified", with_modified_flow),
-    whole_run("lyapunov", "lyapunov", with_lyapunov_function),
     Measurement(
         "stability",
         'stability = [analysis.stability(optimizers[{first}], "momentum")]',
@@ -197,7 +184,6 @@ MEASUREMENTS = (
             analysis.sensitivity(optimizer, study.problem, study.steps, "momentum", x0=study.x0)
         ],
     ),
-    whole_run("rescalings", "rescaling", every, SCALE),
 )
 
 # What a figure is drawn from, unless from `comparisons` alone; and what else it needs.
@@ -205,11 +191,9 @@ SHOWN = {
     "local_error": ("local_errors",),
     "order": ("orders",),
     "modified": ("modified",),
-    "lyapunov": ("lyapunov",),
     "stability": ("stability",),
     "basins": ("basins",),
     "sweep": ("sensitivity",),
-    "rescaling": ("rescalings",),
     "overview": ("comparisons", "local_errors", "orders"),
 }
 NEEDS = {"paths": in_a_plane, "phase": with_velocity}

@@ -11,13 +11,13 @@ from ..errors import InvalidType, InvalidValue
 from ..figures.drawing import legends, runs
 from ..figures.drawing.axes import dot_stride, log_limits, set_log_ticks
 from ..figures.drawing.captions import claim, conditions, dot_sentences, problem_name
-from ..figures.drawing.descent import MAX_DOTS
 from ..figures.drawing.picture import Panel, Picture, draw_picture
 from ..figures.drawing.results import result_list
 from ..figures.drawing.style import ink
 from ..figures.drawing.words import format_number, format_percent, join_words
 from ..runs.trajectory import Trajectory
 
+MAX_DOTS = 25  # along one run
 Bound = Callable[[np.ndarray], np.ndarray]
 
 

@@ -1,110 +1,394 @@
-"""The loss along map and flow."""
+"""The loss along map and flow, and the Lyapunov function where one is known."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
 from ..analysis import Comparison
-from .drawing import descent, runs
-from .drawing.captions import claim, problem_name
-from .drawing.descent import Descent
-from .drawing.picture import Panel, Picture, draw_picture
+from ..analysis.lyapunov import lyapunov_along, rises
+from ..errors import DynoptError
+from .drawing import descent, legends, runs
+from .drawing.axes import mark_exit
+from .drawing.captions import largest_finite, problem_name, summary
+from .drawing.descent import HeightAxis, height_axis
+from .drawing.frames import draw_frames
+from .drawing.motion import motion_of
+from .drawing.notes import Line, write_note
+from .drawing.picture import Panel, Picture, write_notice
 from .drawing.results import result_list
-from .drawing.words import count_noun, failure, format_number, join_words
+from .drawing.runs import Entry
+from .drawing.style import background, ink
+from .drawing.ties import on_paper, write_halo
+from .drawing.words import (
+    capitalize,
+    count_noun,
+    facts,
+    failure,
+    format_number,
+    join_words,
+    literal,
+)
 
-TIE = 0.01  # of the lowest loss: maps that end so near to it are all called lowest
+LEVEL = 2  # a run ends level with another on a logarithmic axis: the factor between the two ends
+NEAR = 0.02  # and on a linear axis: their distance, in heights of the frame
+SHORTEST = 4.0  # points: a smaller rise of the Lyapunov function has no number
+
+
+class Course(NamedTuple):
+    """One optimizer: loss and Lyapunov function along its map and flow, above the minimum.
+
+    - `steps`: the times of the `flow`, in steps of the map.
+    - `map`, `flow`: the loss; `map_lyapunov`, `flow_lyapunov`: the Lyapunov function. All are cut
+      where the run fails, and those of the latter are empty where none is known.
+    - `rises`, `flow_rises`: by how much the Lyapunov function has risen since the step before.
+    """
+
+    entry: Entry
+    steps: np.ndarray
+    map: np.ndarray
+    flow: np.ndarray
+    map_lyapunov: np.ndarray
+    flow_lyapunov: np.ndarray
+    rises: np.ndarray
+    flow_rises: np.ndarray
+
+    @property
+    def failed(self) -> bool:
+        return bool(failure(self.entry.result.map) or failure(self.entry.result.flow))
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the Lyapunov function is the loss."""
+        return np.array_equal(self.map, self.map_lyapunov)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return self.map[-1], self.flow[-1]
 
 
 def draw(
-    results: Comparison | list[Comparison], *, ax: Axes | None = None, style: str = "notebook"
+    results: Comparison | list[Comparison],
+    *,
+    title: str | None = None,
+    ax: Axes | None = None,
+    style: str = "notebook",
 ) -> Picture | Axes:
-    """The loss over time: dots are the map, a line is the flow.
+    """The loss over the steps, each optimizer in a frame of its own: dots are the map, a line is
+    the flow.
 
     Where the minimum f* is known, the picture shows f(x) - f* on a logarithmic axis. Otherwise it
-    shows f(x), on a logarithmic axis only if f is positive and falls a hundredfold. A run that
-    fails is drawn to its last finite point.
+    shows f(x), on a logarithmic axis only if f is positive and falls a hundredfold. All frames have
+    the same vertical axis. The time axis counts the steps of each map; those of its flow are the
+    same times, t = k h.
+
+    Where a Lyapunov function E of the optimizer is known, a thin line shows it along the flow and a
+    thread along the map; bold strokes are steps in which the map raises it, and the largest of them
+    carries its number. Of gradient descent E is the loss.
+
+    A map that diverges leaves the frame, of which three decades above the start are visible.
 
     - `results`: one or several results of `analysis.compare` on one problem.
-    - `ax`: axes to draw in, instead of a new `Picture`.
+    - `title`: a title in place of the claim.
+    - `ax`: axes to draw one result in, instead of a new `Picture`.
     - `style`: "notebook", "paper" or "slides".
 
-    **Raises:** `InvalidValue` if the results are of several problems.
+    **Raises:** `InvalidValue` if the results are of several problems, a run falls below the stated
+    minimum, or one `ax` is given for several results.
     """
-    results = result_list(results, Comparison, "analysis.compare")
-    return draw_picture(paint, describe, results, ax, style)
+    comparisons = result_list(results, Comparison, "analysis.compare")
+    courses = _courses(comparisons)
+    axis = _axis(courses)
+    return draw_frames(
+        _frames(courses, axis),
+        title or _title(courses, axis),
+        _describe(courses),
+        summary(comparisons),
+        ax,
+        style,
+    )
 
 
 def describe(results: Comparison | list[Comparison]) -> str:
     """The picture in one sentence with its numbers."""
-    comparisons = result_list(results, Comparison, "analysis.compare")
+    return _describe(_courses(result_list(results, Comparison, "analysis.compare")))
+
+
+def frames(comparisons: list[Comparison]) -> list[Callable[[Axes, float], Panel]]:
+    """What paints each optimizer into a frame, given the axes and the ratio of its sides."""
+    courses = _courses(comparisons)
+    return _frames(courses, _axis(courses))
+
+
+def _frames(courses: list[Course], axis: HeightAxis) -> list[Callable[[Axes, float], Panel]]:
+    return [partial(_paint_frame, course, axis) for course in courses]
+
+
+def _courses(comparisons: list[Comparison]) -> list[Course]:
+    courses = []
+    for entry in runs.entries(comparisons):
+        result: Comparison = entry.result
+        minimum, curve = result.problem.minimum, result.curve
+        steps = np.asarray(curve.t, float)[curve.finite] / float(result.optimizer.h)
+        on_map, on_flow, along = (_lyapunov(result, r) for r in (result.map, result.flow, curve))
+        heights = [
+            descent.finite_heights(run, values, minimum) if len(values) else np.empty(0)
+            for run, values in (
+                (result.map, result.map.loss), (curve, curve.loss),
+                (result.map, on_map), (curve, along),
+            )
+        ]  # fmt: skip
+        risen = (
+            np.asarray(rises(values, rtol))[run.finite] if len(values) else np.empty(0)
+            for run, values, rtol in (
+                (result.map, on_map, 0.0),
+                (result.flow, on_flow, result.flow.stats["rtol"]),
+            )
+        )
+        courses.append(Course(entry, steps, *heights, *risen))
+    return courses
+
+
+def _lyapunov(result: Comparison, run: Any) -> Any:
+    """The Lyapunov function along a run; empty if none is known."""
+    try:
+        return lyapunov_along(result.optimizer, result.problem, run)
+    except DynoptError:
+        return ()
+
+
+def _axis(courses: list[Course]) -> HeightAxis:
+    shown, failed = [], []
+    for course in courses:
+        comparison = course.entry.result
+        for run, heights in (
+            (comparison.map, (course.map, course.map_lyapunov)),
+            (comparison.flow, (course.flow, course.flow_lyapunov)),
+        ):
+            (failed if failure(run) else shown).extend(heights)
+    above_minimum = courses[0].entry.result.problem.minimum is not None
+    return height_axis(shown, failed, above_minimum)
+
+
+def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Panel:
+    """Draw the runs of one optimizer into `ax`."""
+    result, look, name, key = course.entry
+    k = np.arange(len(course.map))
+    axis.set_up(ax)
+    runs.set_time_limits(ax, "step", [np.arange(len(result.map.t))])
+    ax.plot(course.steps, course.flow, color=ink(), zorder=3, gid=f"flow {key}")
+    descent.draw_map(ax, k, course.map, look.color, key, 0.9 if result.map.status else 0.5)
+    if result.map.status:
+        thread = next(line for line in ax.lines if line.get_gid() == f"thread {key}")
+        mark_exit(ax, thread, look.color)
+    runs.mark_failure(ax, result.map, k, course.map, course.entry)
+    runs.mark_failure(ax, result.flow, course.steps, course.flow, course.entry)
+    keys = [legends.key("map", marker="o", linewidth=0.5), legends.key("flow", color=ink())]
+    if course.rises.size:
+        keys += _draw_lyapunov(ax, course)
+    curves = [(course.steps, course.flow), (k, course.map)]
+    curves += [(course.steps, course.flow_lyapunov)] * bool(course.rises.size)
+    drawn = [np.stack([x, y], 1)[axis.shows(y)] for x, y in curves]
+    if not any(map(len, drawn)):
+        finite = course.map.size or course.flow.size
+        at_minimum = "the loss is at its minimum from the start"
+        write_notice(ax, at_minimum if finite else "no finite loss to draw")
+    else:
+        if course.flow.size and not failure(result.flow):
+            ring = {"marker": "o", "markersize": 4.6, "markerfacecolor": background()}
+            ax.plot(
+                course.steps[-1:], course.flow[-1:], **ring, color=ink(), markeredgewidth=1.2,
+                linestyle="none", zorder=5, gid=f"ring {key}",
+            )  # fmt: skip
+        write_note(ax, _note(course), drawn)
+    above = result.problem.minimum is not None
+    ax.set_xlabel("step k")
+    ax.set_ylabel("loss above minimum  f − f*" if above else "loss  f")
+    time_step = f"h\xa0=\xa0{format_number(float(result.optimizer.h))}"
+    fact = facts(result.optimizer, time_step)
+    return Panel("", keys=keys, name=name, color=look.color, fact=fact)
+
+
+def _draw_lyapunov(ax: Axes, course: Course) -> list[Any]:
+    """The Lyapunov function along flow and map, its rises and their largest; returns their keys."""
+    _, look, _, key = course.entry
+    k, values, color = np.arange(len(course.rises)), course.map_lyapunov, look.color
+    keys = []
+    if not course.is_loss:
+        thin = {"color": ink(), "linewidth": 0.8, "zorder": 2.9}
+        ax.plot(course.steps, course.flow_lyapunov, **thin, gid=f"lyapunov flow {key}")
+        ax.plot(
+            k, values, color=color, linewidth=0.5, alpha=0.45, zorder=2.5, gid=f"lyapunov map {key}"
+        )
+        _write_names(ax, course)
+    risen = np.flatnonzero(course.rises > 0)
+    if risen.size:
+        before, after = (np.stack([j, values[j]], 1) for j in (risen - 1, risen))
+        ax.add_collection(
+            LineCollection(
+                list(np.stack([before, after], 1)), colors=color, linewidths=2.2, zorder=3.7,
+                gid=f"rises {key}",
+            ),
+            autolim=False,
+        )  # fmt: skip
+        keys.append(legends.key("step in which E rises", linewidth=2.2))
+        _write_largest_rise(ax, course)
+    return keys
+
+
+def _write_names(ax: Axes, course: Course) -> None:
+    """The letters E and f beside the two lines, where these are farthest apart."""
+    points = [
+        on_paper(ax, np.stack([course.steps, values], 1))
+        for values in (course.flow_lyapunov, course.flow)
+    ]
+    frame = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
+    width, height = frame[1] - frame[0]
+    upper, lower = (np.clip(one[:, 1], *frame[:, 1]) for one in points)
+    x = points[0][:, 0] - frame[0, 0]
+    inside = (0.08 * width < x) & (x < 0.92 * width) & (upper < frame[1, 1] - 0.1 * height)
+    apart = np.where(inside & (lower > frame[0, 1] + 0.1 * height), upper - lower, -np.inf)
+    if not apart.size or not np.isfinite(apart.max()):
+        return
+    i = int(apart.argmax())
+    key = course.entry.key
+    for text, values, up in (("E", course.flow_lyapunov, 5), ("f", course.flow, -5)):
+        write_halo(
+            ax, text, (course.steps[i], values[i]), ink(), xytext=(0, up), ha="center",
+            textcoords="offset points", va="bottom" if up > 0 else "top", gid=f"name {text} {key}",
+        )  # fmt: skip
+
+
+def _write_largest_rise(ax: Axes, course: Course) -> None:
+    """The number of the largest rise beside its stroke, if that is long enough to be visible."""
+    j = int(np.nanargmax(course.rises))
+    _, look, _, key = course.entry
+    ends = np.array([[j - 1, course.map_lyapunov[j - 1]], [j, course.map_lyapunov[j]]])
+    places = on_paper(ax, ends)
+    frame = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
+    if not np.ptp(places[:, 1]) > SHORTEST or not (places[1] < frame[1]).all():
+        return
+    write_halo(
+        ax, f"+{format_number(course.rises[j], 2)}", ends[1], look.color, xytext=(3, 4), va="bottom",
+        textcoords="offset points", ha="left", gid=f"largest rise {key}",
+    )  # fmt: skip
+
+
+def _note(course: Course) -> list[Line]:
+    """How map and flow end, and how often the map raises the Lyapunov function."""
+    result, look, _, key = course.entry
+    map, flow = (
+        failure(run) or (f"ends at {format_number(values[-1])}" if values.size else "is not finite")
+        for run, values in ((result.map, course.map), (result.flow, course.flow))
+    )
+    motion = motion_of(result)
+    map = f"leaves at step {motion.step}" if motion.kind == "leaves" else map
+    lines = [
+        Line(f"map {map}", look.color, f"note map {key}"),
+        Line(f"flow {flow}", ink(), f"note flow {key}"),
+    ]
+    if (course.rises > 0).any():
+        equal = "E = f" if course.is_loss else "E"
+        often = count_noun(int((course.rises > 0).sum()), "time")
+        lines.insert(1, Line(f"{equal} rises {often}", look.color, f"note rises {key}"))
+    return lines
+
+
+def _end_kind(course: Course, axis: HeightAxis) -> str:
+    """Whether the map ends above its flow, below it, or level with it."""
+    map, flow = course.ends
+    if axis.is_log:
+        level = max(map, flow) <= LEVEL * min(map, flow)
+    else:
+        level = abs(map - flow) <= NEAR * (axis.high - axis.low)
+    return "level with" if level else "above" if map > flow else "below"
+
+
+def _title(courses: list[Course], axis: HeightAxis) -> str:
+    """Which maps end above or below their flows, and which raise the Lyapunov function."""
+    symbol = "f" if courses[0].entry.result.problem.minimum is None else "f\xa0−\xa0f*"
+    parts, groups = [], {"above": [], "below": [], "level with": []}
+    for course in courses:
+        if course.failed:
+            parts.append(_failure_claim(course, symbol))
+        elif course.map.size and course.flow.size:
+            groups[_end_kind(course, axis)].append(course)
+    for kind, members in groups.items():
+        if members:
+            with_number = kind != "level with" or len(courses) == 1
+            parts.append(_group_claim(kind, members, symbol if with_number else ""))
+    raising = [c for c in courses if not c.failed and (c.rises > 0).any()]
+    if raising:
+        counts = join_words([str(int((c.rises > 0).sum())) for c in raising])
+        noun = "time" if counts == "1" else "times"
+        who = join_words([c.entry.name for c in raising]) if len(courses) > 1 else "the map"
+        verb = "raise" if len(raising) > 1 else "raises"
+        function = "E\xa0=\xa0f" if all(c.is_loss for c in raising) else "E"
+        parts.append(f"{who} {verb} {function} {counts} {noun}")
+    return literal(capitalize("; ".join(parts) or problem_name(courses[0].entry.result)))
+
+
+def _failure_claim(course: Course, symbol: str) -> str:
+    """As in "SGD leaves at step 3, its flow takes f − f* to 10⁻¹⁵"."""
+    result, _, name, _ = course.entry
+    motion = motion_of(result)
+    if failure(result.flow) or not course.flow.size:
+        return f"{name} {motion.failure}"
+    what = f"leaves at step {motion.step}" if motion.kind == "leaves" else motion.failure
+    return f"{name} {what}, its flow takes {symbol} to {format_number(course.flow[-1])}"
+
+
+def _group_claim(kind: str, members: list[Course], symbol: str) -> str:
+    """As in "Momentum and RMSprop end above their flows, RMSprop at f − f* = 0.27, not 10⁻⁹"."""
+    names = [course.entry.name for course in members]
+    ends, their = ("end", "their flows") if len(members) > 1 else ("ends", "its flow")
+    phrase = f"{join_words(names)} {ends} {kind} {their}"
+    if not symbol:
+        return phrase
+    far = max(members, key=_distance)
+    map, flow = (format_number(value) for value in far.ends)
+    who = f"{far.entry.name} " * (len(members) > 1)
+    return f"{phrase}, {who}at {symbol}\xa0=\xa0{map} against {flow}"
+
+
+def _distance(course: Course) -> float:
+    """How far apart the ends are, to compare optimizers: in decades of the larger."""
+    low, high = sorted(np.abs(course.ends))
+    return float(np.log(max(high, 1e-300)) - np.log(max(low, 1e-300)))
+
+
+def _describe(courses: list[Course]) -> str:
+    problem = courses[0].entry.result.problem
     parts = []
-    for comparison, _, name, _ in runs.entries(comparisons):
-        map_end, flow_end = (
-            f"ends at {format_number(values[-1])}" if values.size else "has no finite loss"
-            for values in _heights(comparison)
+    for course in courses:
+        result, _, name, _ = course.entry
+        map, flow = (
+            failure(run)
+            or (f"ends at {format_number(values[-1])}" if values.size else "has no finite loss")
+            for run, values in ((result.map, course.map), (result.flow, course.flow))
         )
-        map_end = failure(comparison.map) or map_end
-        flow_end = failure(comparison.flow) or flow_end
-        parts.append(f"the map of {name} {map_end}, its flow {flow_end}")
-    first = _heights(comparisons[0])[0][:1]
+        part = f"the map of {name} {map}, its flow {flow}"
+        if course.rises.size:
+            both = zip(("map", "flow"), (course.rises, course.flow_rises), strict=True)
+            function = "the Lyapunov function" + ", which is the loss," * course.is_loss
+            part += f", and {function} {join_words([_rising(*one) for one in both])}"
+        parts.append(part)
+    first = courses[0].map[:1]
     start = f", from {format_number(first[0])}" if first.size else ""
-    above = " above the minimum" * (comparisons[0].problem.minimum is not None)
+    above = " above the minimum" * (problem.minimum is not None)
     return (
-        f"The picture shows the loss{above} on {problem_name(comparisons[0])} along map (dots) "
-        f"and flow (lines){start}: {'; '.join(parts)}."
+        f"The picture shows the loss{above} on {problem_name(courses[0].entry.result)} over the "
+        f"steps of map (dots) and flow (lines){start}: {'; '.join(parts)}."
     )
 
 
-def paint(ax: Axes, comparisons: list[Comparison]) -> Panel:
-    """Draw into `ax`; return title, legend entries and caption."""
-    descents = [
-        Descent(
-            comparison.optimizer,
-            comparison.problem,
-            comparison.map,
-            comparison.flow,
-            dict(zip(("map", "flow"), _heights(comparison), strict=True)),
-            comparison.solver_error,
-        )
-        for comparison in comparisons
-    ]
-    ylabels = "loss  f(x)", "loss above minimum  f(x) − f*"
-    return descent.paint(ax, descents, "loss", ylabels, _title(comparisons))
-
-
-def _heights(comparison: Comparison) -> list[np.ndarray]:
-    """The finite losses of map and flow, above the minimum if that is known."""
-    return [
-        descent.finite_heights(run, run.loss, comparison.problem.minimum)
-        for run in (comparison.map, comparison.flow)
-    ]
-
-
-def _title(comparisons: list[Comparison]) -> str:
-    """The loss at start and end of a single map, or the maps that end lowest."""
-    symbol = "f" if comparisons[0].problem.minimum is None else "f\xa0−\xa0f*"
-    heights = {
-        name: _heights(comparison)
-        for comparison, _, name, _ in runs.entries(comparisons)
-        if not failure(comparison.map) and not failure(comparison.flow)
-    }
-    if not heights or not all(map.size and flow.size for map, flow in heights.values()):
-        return claim(comparisons, "")
-    if len(heights) == 1:
-        ((name, (map, flow)),) = heights.items()
-        start, end, flow_end = (format_number(value) for value in (map[0], map[-1], flow[-1]))
-        return claim(
-            comparisons, f"{name} takes {symbol} from {start} to {end}, its flow to {flow_end}"
-        )
-    ends = {name: map[-1] for name, (map, _) in heights.items()}
-    least = min(ends.values())
-    value = f"{symbol} = {format_number(least)}"
-    lowest = [name for name, end in ends.items() if end <= least + TIE * abs(least)]
-    steps = {len(comparison.map.t) - 1 for comparison in comparisons}
-    when = f"after {count_noun(steps.pop(), 'step')}" if len(steps) == 1 else "at the end"
-    if len(lowest) == len(comparisons):
-        return claim(comparisons, f"{when} all maps have reached {value}")
-    maps = "map" if len(lowest) == 1 else "maps"
-    have = "has" if len(lowest) == 1 else "have"
-    return claim(
-        comparisons, f"{when} the {maps} of {join_words(lowest)} {have} the lowest loss, {value}"
-    )
+def _rising(kind: str, risen: np.ndarray) -> str:
+    """As in "rises 2 times by at most 0.3 along the map"."""
+    number = int((risen > 0).sum())
+    if not number:
+        return f"never rises along the {kind}"
+    most = format_number(largest_finite(risen))
+    return f"rises {count_noun(number, 'time')} by at most {most} along the {kind}"
