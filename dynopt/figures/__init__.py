@@ -17,11 +17,9 @@ from . import local_error as local_error
 from . import order as order
 from . import phase as phase
 from . import modified as modified
-from . import lyapunov as lyapunov
 from . import stability as stability
 from . import basins as basins
 from . import sweep as sweep
-from . import rescaling as rescaling
 from . import overview as overview
 from . import inside as inside
 from . import panels as panels
@@ -35,10 +33,8 @@ catalogue: dict[str, ModuleType] = {
     "order": order,
     "phase": phase,
     "modified": modified,
-    "lyapunov": lyapunov,
     "stability": stability,
     "basins": basins,
     "sweep": sweep,
-    "rescaling": rescaling,
     "overview": overview,
 }
