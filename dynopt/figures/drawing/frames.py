@@ -59,7 +59,7 @@ def draw_frames(
         picture.write_caption(caption)
         picture.write_heading(title, _distinct_keys(panels), scale=1.1)
         for one, panel in zip(grid, panels, strict=True):
-            _write_around(one, panel, len(paints))
+            write_around(one, panel, len(paints))
             one.set_aspect("auto")
         picture.lay_out()
         if style != "slides":
@@ -70,11 +70,11 @@ def draw_frames(
         for one, paint in zip(grid, paints, strict=True):
             box = frame_box(one)
             one.clear()
-            _write_around(one, paint(one, box.height / box.width), len(paints))
+            write_around(one, paint(one, box.height / box.width), len(paints))
         return picture
 
 
-def _write_around(ax: Axes, panel: Panel, frames: int) -> None:
+def write_around(ax: Axes, panel: Panel, frames: int) -> None:
     """The head of a frame; labels of axes only at the outer frames, which share them."""
     size = font_size("axes.labelsize")
     fact = panel.fact
