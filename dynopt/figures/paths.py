@@ -10,7 +10,7 @@ from ..analysis import Comparison
 from ..errors import InvalidValue
 from .drawing import runs
 from .drawing.captions import problem_name, starts, summary
-from .drawing.frames import draw_frames
+from .drawing.frames import Paint, draw_frames
 from .drawing.motion import motion_of, motion_sentence
 from .drawing.picture import Panel, Picture
 from .drawing.results import result_list
@@ -72,10 +72,10 @@ def draw(
     chosen = _plane(comparisons, plane, origin)
     members = _members(comparisons, chosen)
     return draw_frames(
-        [partial(paint_frame, *member, chosen) for member in members],
+        _frames(members, chosen),
         title or motions_title(comparisons),
         _describe(comparisons[0], members, chosen),
-        [*summary(comparisons), *projection_sentences(members, chosen)],
+        [*summary(comparisons), *_projection_sentences(members, chosen)],
         ax,
         style,
     )
@@ -88,6 +88,16 @@ def describe(
     comparisons = result_list(results, Comparison, "analysis.compare")
     chosen = _plane(comparisons, plane, origin)
     return _describe(comparisons[0], _members(comparisons, chosen), chosen)
+
+
+def frames(comparisons: list[Comparison]) -> list[Paint]:
+    """What paints each optimizer into a frame, given the axes and the ratio of its sides."""
+    plane = _plane(comparisons)
+    return _frames(_members(comparisons, plane), plane)
+
+
+def _frames(members: list[Member], plane: Plane | None) -> list[Paint]:
+    return [partial(_paint_frame, *member, plane) for member in members]
 
 
 def _describe(comparison: Comparison, members: list[Member], plane: Plane | None) -> str:
@@ -109,7 +119,7 @@ def _path(entry: Entry, residual: Residual | None) -> str:
     """How one path ends and how far it is from its flow, for the alt text."""
     comparison, _, name, _ = entry
     motion = motion_of(comparison)
-    if motion.failure:
+    if motion.failure or not comparison.map.finite.any():
         return f"the map of {name} {motion.fact}"
     where = f"ends at {format_point(np.asarray(comparison.map.y.x, float)[-1])}"
     if residual is not None:
@@ -126,7 +136,7 @@ def motions_title(comparisons: list[Comparison]) -> str:
     return motion_sentence(list(motions), list(motions.values()))
 
 
-def projection_sentences(members: list[Member], plane: Plane | None) -> list[str]:
+def _projection_sentences(members: list[Member], plane: Plane | None) -> list[str]:
     """What the plane does not show, for the caption; nothing for a problem in two coordinates."""
     off_plane = [residual for _, residual in members if residual is not None]
     if plane is None:
@@ -150,7 +160,7 @@ def _plane(comparisons: list[Comparison], plane: Any = None, origin: Any = None)
     return plane_of(comparisons, plane, origin)
 
 
-def paint_frame(
+def _paint_frame(
     entry: Entry, residual: Residual | None, plane: Plane | None, ax: Axes, ratio: float
 ) -> Panel:
     """Draw the paths of one optimizer into `ax`.

@@ -44,13 +44,14 @@ def change_runs(comparison, **fields):
 
 def of_dim(comparison, n: int):
     """A comparison in n coordinates, all of them the first of the one given."""
+    kinds = ("map", "flow", "curve")
     runs = {
         kind: dataclasses.replace(
             run,
             y=run.y._replace(x=jnp.repeat(run.y.x[:, :1], n, 1)),
             unravel=ravel_pytree(np.ones(n))[1],
         )
-        for kind, run in (("map", comparison.map), ("flow", comparison.flow))
+        for kind, run in zip(kinds, (getattr(comparison, kind) for kind in kinds), strict=True)
     }
     problem = Problem(lambda x: (x**2).sum(), np.ones(n), name="high", minimum=0.0)
     return dataclasses.replace(comparison, problem=problem, **runs)

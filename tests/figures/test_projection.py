@@ -15,9 +15,11 @@ from dynopt.analysis import Comparison
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import Picture, paths
 from dynopt.figures.drawing import style
+from dynopt.figures.drawing.ties import tied
 from dynopt.figures.drawing.words import format_number, format_percent
 from dynopt.figures.plane import contours
 from dynopt.figures.plane.projection import _singular_vectors, plane_of
+from dynopt.figures.plane.window import PLANE
 from dynopt.problems import quadratic
 
 OPTIMIZERS = (SGD(0.1), Momentum(0.02), Adam(0.1))
@@ -60,6 +62,11 @@ def pca(x) -> tuple[np.ndarray, np.ndarray]:
     return vectors[:2], sizes[:2] ** 2 / (sizes**2).sum()
 
 
+def magnification(comparison, comparisons) -> int:
+    """How many times larger the distance of the map from its flow is drawn."""
+    return tied(comparison, plane_of(comparisons) or PLANE).magnification
+
+
 def data(picture, gid) -> np.ndarray:
     """The points of the artist with this gid, in whichever frame; of the first, if many have it."""
     ax = next(ax for ax in picture.axes if gid in gids(ax))
@@ -71,8 +78,11 @@ def test_paths_are_projected_on_their_principal_directions(five, kind, picture):
     x = points(five)
     basis, _ = pca(x)
     for comparison, key in zip(five, ("sgd", "momentum", "adam"), strict=True):
-        run = comparison.curve if kind == "flow" else comparison.map
-        expected = (np.asarray(run.y.x) - x.mean(0)) @ basis.T
+        map, flow, curve = (
+            (np.asarray(run.y.x) - x.mean(0)) @ basis.T
+            for run in (comparison.map, comparison.flow, comparison.curve)
+        )
+        expected = curve if kind == "flow" else flow + magnification(comparison, five) * (map - flow)
         drawn = data(picture, f"{kind} {key}")
         np.testing.assert_allclose(
             drawn * np.sign(drawn[0]), expected * np.sign(expected[0]), atol=1e-9
@@ -213,7 +223,7 @@ def test_a_plane_may_be_given_in_two_coordinates(comparisons):
     turned = np.array([[1.0, 1.0], [-1.0, 1.0]]) / 2**0.5
     picture = paths.draw(comparisons["bowl"][0], plane=turned, origin=[0.0, 0.0])
     np.testing.assert_allclose(
-        data(picture, "map sgd"), comparisons["bowl"][0].map.y.x @ turned.T, atol=1e-14
+        data(picture, "flow sgd"), comparisons["bowl"][0].curve.y.x @ turned.T, atol=1e-14
     )
     sentences = "The paths lie in it. The contours are the loss in the plane, as on the paths."
     assert sentences in caption(picture)

@@ -1,5 +1,6 @@
 """Map and flow of one optimizer in one plane, and ties that join them at equal times."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,8 @@ class Tied(NamedTuple):
     - `map`: its finite iterates, shape `(n, 2)`, moved away from the flow by the magnification.
     - `flow`: the flow at the same times, as far as it is finite, shape `(m, 2)`.
     - `curve`: the flow at many more times, shape `(N, 2)`.
-    - `error`: the distance of map and flow at the times of both, which a tie stands for.
+    - `error`: the global error at the times of both, which a tie stands for; if the axes have two
+      units, the distance of the two points in parts of the width and the height of the paths.
     - `magnification`: how many times larger the distance from the flow is drawn; mostly 1.
     """
 
@@ -49,10 +51,12 @@ class Tied(NamedTuple):
         return int(np.argmax(self.error)) if (self.error > 0).any() else None
 
 
-def tied(comparison: Comparison, view: View) -> Tied:
+def tied(comparison: Comparison, view: View, one_unit: bool = True) -> Tied:
     """The points of a comparison in the plane of the view.
 
     Errors that are too small to be visible are magnified, as in a drawing of a deformed bridge.
+
+    - `one_unit`: whether both axes of the plane have the unit of x.
     """
     map, flow, curve = (
         np.clip(np.stack(view.points(run.y, run.finite), 1), -LARGEST, LARGEST)
@@ -62,10 +66,16 @@ def tied(comparison: Comparison, view: View) -> Tied:
     map = map if left is None else map[: left + 1]
     both = min(len(map), len(flow))
     error = np.nan_to_num(np.asarray(comparison.error, float)[:both])
-    magnification = 1
+    magnification, size = (
+        1,
+        np.ptp(np.concatenate([map, curve, np.zeros((int(not both), 2))]), axis=0),
+    )
+    unit = np.ones(2) if one_unit else np.where(size > 0, size, 1.0)
+    if not one_unit:
+        error = np.hypot(*((map[:both] - flow[:both]) / unit).T)
     if both and comparison.map.status == comparison.flow.status == 0:
-        diagonal = float(np.hypot(*np.ptp(np.concatenate([map, curve]), axis=0)))
-        visible = np.hypot(*(map - flow).T).max()
+        diagonal = float(np.hypot(*(size / unit)))
+        visible = np.hypot(*((map - flow) / unit).T).max()
         if 0 < visible < SMALL * diagonal:
             allowed = [f for f in FACTORS if f * visible <= MAGNIFIED * diagonal]
             magnification = max(allowed, default=1)
@@ -73,12 +83,16 @@ def tied(comparison: Comparison, view: View) -> Tied:
     return Tied(map, flow, curve, error, magnification)
 
 
-def draw_tied(ax: Axes, points: Tied, entry: Entry) -> None:
+def draw_tied(
+    ax: Axes, points: Tied, entry: Entry, number: Callable[[int], str] | None = None
+) -> None:
     """The flow as a line in ink, the map as coloured dots on a thread, and ties at equal times.
 
     The limits of `ax` must be set, and its frame have its final size: what is drawn depends on how
     far apart points are on paper. The longest tie is bold, ends in a ring on the flow, and carries
     its number.
+
+    - `number`: the number of the tie of a step, in words; by default its error.
     """
     color, key = entry.look.color, entry.key
     near = _up_to_reach(ax, points.curve)
@@ -91,7 +105,7 @@ def draw_tied(ax: Axes, points: Tied, entry: Entry) -> None:
         line.set(alpha=0.8, linewidth=0.9)  # it shows the way out
         mark_exit(ax, line, color)
         _write_exit(ax, line, motion_of(entry.result), color)
-    _draw_ties(ax, points, color, key)
+    _draw_ties(ax, points, color, key, number or (lambda k: format_number(points.error[k], 2)))
     solid = points.magnification == 1
     (dots,) = ax.plot(
         *thread.T, "o", color=color, zorder=4, gid=f"map {key}", linestyle="none",
@@ -135,7 +149,7 @@ def _up_to_reach(ax: Axes, points: np.ndarray) -> np.ndarray:
     return np.concatenate([points[:end], points[max(end - 1, 0)][None] + shorter * way])
 
 
-def _draw_ties(ax: Axes, points: Tied, color: str, key: str) -> None:
+def _draw_ties(ax: Axes, points: Tied, color: str, key: str, number: Callable[[int], str]) -> None:
     """At most twelve ties, evenly in time, and the longest in bold."""
     both = len(points.error)
     ends, starts = on_paper(ax, points.map[:both]), on_paper(ax, points.flow[:both])
@@ -156,7 +170,7 @@ def _draw_ties(ax: Axes, points: Tied, color: str, key: str) -> None:
     middle = (starts[longest] + ends[longest]) / 2 + bow / 2 * np.array([chord[1], -chord[0]])
     _write_number(
         ax,
-        format_number(points.error[longest], 2),
+        number(longest),
         middle,
         [curve, ends, starts[longest] + np.linspace(0, 1, 20)[:, None] * chord],
         color,
@@ -253,7 +267,9 @@ def write_halo(ax: Axes, text: str, at: Any, color: str, **style: Any) -> None:
 
 def draw_hollow_dots(ax: Axes, entry: Entry, which: np.ndarray) -> list[Line2D]:
     """Rings in place of some dots; returns their key. The contours there are not their losses."""
-    dots = next(line for line in ax.lines if line.get_gid() == f"map {entry.key}")
+    dots = next((line for line in ax.lines if line.get_gid() == f"map {entry.key}"), None)
+    if dots is None:
+        return []
     kept: Any = dots.get_markevery()
     drawn = [k for k in kept if k < len(which) and which[k]]
     if not drawn:
