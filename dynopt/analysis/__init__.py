@@ -38,6 +38,7 @@ from .implicit_bias import ImplicitBias as ImplicitBias, implicit_bias as implic
 from .rescaling import Rescaling as Rescaling, rescaling as rescaling
 from .basins import Basins as Basins, basins as basins
 from .sensitivity import Sensitivity as Sensitivity, sensitivity as sensitivity
+from .adaptive_step import AdaptiveStep as AdaptiveStep
 from .inside import Inside as Inside, inside as inside
 from .suggested_rates import suggested_rates as suggested_rates
 from .check_optimizer import ContractCheck as ContractCheck, check_optimizer as check_optimizer

@@ -14,6 +14,7 @@ from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..runs.iterate import iterate
 from ..runs.prepare import flatten_loss, prepare_run
+from .adaptive_step import AdaptiveStep, last_adaptive_step
 
 
 class Inside(eqx.Module):
@@ -28,6 +29,7 @@ class Inside(eqx.Module):
     - `downhill`: -∇f at `x`, shape `(n, dim)`.
     - `turn`: the angle between each step and -∇f in degrees, shape `(n,)`.
     - `optimizer`, `problem`: the optimizer and the problem that were run.
+    - `last`: the last of the steps as an `AdaptiveStep`, for `Adam` and `RMSprop`; else None.
     """
 
     k: Int[np.ndarray, " n"]
@@ -37,6 +39,7 @@ class Inside(eqx.Module):
     downhill: Float[np.ndarray, "n dim"]
     optimizer: AbstractOptimizer
     problem: Problem
+    last: AdaptiveStep | None = None
 
     @property
     def step(self) -> np.ndarray:
@@ -72,6 +75,9 @@ def inside(
     because the memory of RMSprop only scales the gradient. Weight decay needs no gradient and is
     counted with the memory.
 
+    The last step of `Adam` and of `RMSprop` is also taken apart into the mean of the gradients and
+    what it is divided by, and compared with the flow over the same time (`last`).
+
     - `first`: the number of the first of these steps, counted from 0.
     - `steps`: how many steps are split, 3 by default.
     - `x0`: the start, as for `iterate`.
@@ -79,10 +85,16 @@ def inside(
     **Raises:** `InvalidValue` if `steps` is 0, if a step divides 0 by 0 without a gradient, or
     inside a JAX transformation; and as `iterate` does.
 
-    >>> from dynopt import Momentum, problems
+    >>> from dynopt import Adam, Momentum, problems
     >>> result = inside(Momentum(0.01, 0.9), problems.booth(), first=4, steps=2)
     >>> print(result.memory[1].round(4), (0.9 * result.step[0]).round(4))
     [1.4523 0.8433] [1.4523 0.8433]
+
+    The weights of the gradients in the mean of Adam, from the first to the last:
+
+    >>> last = inside(Adam(0.25, b1=0.5), problems.himmelblau(), first=2, steps=1).last
+    >>> print(last.weights.round(4), np.abs(0.25 * last.direction).round(2))
+    [0.1429 0.2857 0.5714] [0.21 0.21]
     """
     must_be_concrete("inside", optimizer, problem, x0)
     first = whole_number("first", first, least=0)
@@ -104,4 +116,5 @@ def inside(
             "gradient alone."
         )
     k = np.arange(first, first + steps)
-    return Inside(k, x, memory, gradient, downhill, optimizer, problem)
+    last = last_adaptive_step(optimizer, problem, fitted, run, start)
+    return Inside(k, x, memory, gradient, downhill, optimizer, problem, last)

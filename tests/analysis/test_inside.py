@@ -87,3 +87,77 @@ def test_a_step_that_is_not_finite_without_its_gradient_cannot_be_split():
         match=r"without a gradient step 2 of Optax\(.*cannot be split; pass a later",
     ):
         analysis.inside(optimizer, booth, first=2)
+
+
+himmelblau = problems.himmelblau()
+PARTED = [
+    Adam(0.25),
+    Adam(0.1, 0.5, 0.9, eps=0.3, eps_root=0.2),
+    RMSprop(0.05),
+    RMSprop(0.05, 0.8, eps=0.1, initial_scale=2.0),
+    RMSprop(0.05, bias_correction=True),
+]
+
+
+@pytest.mark.parametrize("optimizer", PARTED, ids=repr)
+def test_the_step_is_the_weighted_mean_of_all_gradients_over_their_weighted_size(optimizer):
+    """Closed forms in numpy, without the state of the optimizer."""
+    last = analysis.inside(optimizer, himmelblau, first=5, steps=2).last
+    x, y = np.asarray(last.map.x).T
+    g = np.stack(
+        [4 * x * (x**2 + y - 11) + 2 * (x + y**2 - 7), 2 * (x**2 + y - 11) + 4 * y * (x + y**2 - 7)]
+    ).T[:-1]
+    np.testing.assert_allclose(last.gradients, g, rtol=1e-12)
+    options, powers = optimizer.hyperparameters(), np.arange(len(g) - 1, -1, -1)
+    if isinstance(optimizer, Adam):
+        b1, b2 = options["b1"], options["b2"]
+        weights = (1 - b1) * b1**powers / (1 - b1 ** len(g))
+        squares = (1 - b2) * b2**powers / (1 - b2 ** len(g))
+        spread = np.sqrt(squares @ g**2 + options["eps_root"]) + options["eps"]
+    else:
+        weights, rho = np.array([0, 0, 0, 0, 0, 0, 1]), options["decay"]
+        squares = (1 - rho) * rho**powers / ((1 - rho ** len(g)) ** options["bias_correction"])
+        start = options["initial_scale"] * rho ** len(g)
+        spread = np.sqrt(squares @ g**2 + start + options["eps"])
+    np.testing.assert_allclose(last.weights, weights, atol=1e-14)
+    np.testing.assert_allclose(last.square_weights, squares, rtol=1e-11)
+    np.testing.assert_allclose(last.mean, weights @ g, rtol=1e-9)
+    np.testing.assert_allclose(last.spread, spread, rtol=1e-9)
+    step = np.array([np.diff(x)[-1], np.diff(y)[-1]])
+    np.testing.assert_allclose(-options["learning_rate"] * weights @ g / spread, step, rtol=1e-6)
+    np.testing.assert_allclose(-options["learning_rate"] * last.direction, step, rtol=1e-6)
+
+
+def test_the_flow_beside_a_step_of_adam_starts_at_its_point_of_phase_space():
+    """The classical Runge-Kutta method with 400 steps, on the equations of the docstring."""
+    eta, b1, b2, k, n = 0.25, 0.9, 0.999, 6, 400
+    last = analysis.inside(Adam(eta, b1, b2), himmelblau, first=k, steps=1).last
+    grad = jax.grad(himmelblau.loss)
+    tau1, tau2 = eta / (1 - b1), eta / (1 - b2)
+
+    @jax.jit
+    def rates(t, y):
+        x, m, v = y
+        g = grad(x)
+        m_hat, v_hat = m / (1 - jnp.exp(-t / tau1)), v / (1 - jnp.exp(-t / tau2))
+        return jnp.stack([-m_hat / (jnp.sqrt(v_hat) + 1e-8), (g - m) / tau1, (g**2 - v) / tau2])
+
+    y, t, dt = jnp.stack([a[k] for a in last.map.y]), k * eta, eta / n
+    curve = [y[0]]
+    for _ in range(n):
+        a = rates(t, y)
+        b = rates(t + dt / 2, y + dt / 2 * a)
+        c = rates(t + dt / 2, y + dt / 2 * b)
+        d = rates(t + dt, y + dt * c)
+        y, t = y + dt / 6 * (a + 2 * b + 2 * c + d), t + dt
+        curve.append(y[0])
+    curve = np.asarray(curve)
+    np.testing.assert_allclose(last.curve[::8], curve[:: n // 8], atol=1e-8)
+    miss = np.hypot(*(curve[-1] - np.asarray(last.map.x[-1])))
+    assert last.error == pytest.approx(miss, rel=1e-6) and 0.02 < miss < 0.03
+
+
+def test_only_adam_and_rmsprop_are_taken_apart_into_mean_and_spread():
+    assert analysis.inside(Momentum(0.01), booth, steps=1).last is None
+    last = analysis.inside(RMSprop(0.1), booth, first=3, steps=1).last
+    assert repr(last) == f"AdaptiveStep({RMSprop(0.1)} on booth, step 3)"
