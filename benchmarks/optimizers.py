@@ -1,4 +1,4 @@
-"""Measure the order of every optimizer, or of those that are named, and write the README's table.
+"""Measure the orders of all optimizers, or of those named; write the table of docs/optimizers.md.
 
 python benchmarks/optimizers.py
 python benchmarks/optimizers.py adam lion
@@ -17,7 +17,7 @@ from dynopt import Problem, analysis, problems
 from dynopt.optimizers import catalogue
 from dynopt.optimizers.equations import equations
 
-README = Path(__file__).parent.parent / "README.md"
+TABLE = Path(__file__).parent.parent / "docs" / "optimizers.md"
 OPTIONS = {"signum": {"smoothing": 20.0}}  # without it there is no error to measure
 HEADER = "| optimizer | map | flow | time step | measured order |\n|---|---|---|---|---|\n"
 
@@ -34,19 +34,19 @@ def row(name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the table of optimizers of the README.")
+    parser = argparse.ArgumentParser(description="Write the table of docs/optimizers.md.")
     parser.add_argument("names", nargs="*", help="names of the catalogue; by default all")
     names = parser.parse_args().names or list(catalogue)
     if unknown := set(names) - set(catalogue):
         parser.error(f"no optimizer {' or '.join(unknown)} in {', '.join(catalogue)}")
-    text = README.read_text()
+    text = TABLE.read_text()
     written = dict(re.findall(r"^(\| `\w+` )(.*\n)", text, re.M))
     rows = {name: f"| `{kind.__name__}` " for name, kind in catalogue.items()}
     table = HEADER + "".join(
         row(name) if name in names else rows[name] + written[rows[name]] for name in catalogue
     )
     print(table)
-    README.write_text(
+    TABLE.write_text(
         re.sub(r"^\| \w+ \| map \|.*?\n\n", lambda _: table + "\n", text, flags=re.S | re.M)
     )
 

@@ -13,7 +13,7 @@ from dynopt import figures, optimizers
 from dynopt.figures.drawing.style import look
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("dynopt", "tests", "benchmarks", "notebooks")
+COPIED = ("docs", "dynopt", "tests", "benchmarks", "notebooks")
 BLOCK = re.compile(
     r"^(?P<fence>`{3,4})\w+\n(?:# |<!-- )(\S+?)(?:, after `(.+?)`)?(?: -->)?\n(.*?)^(?P=fence)$",
     re.S | re.M,

@@ -223,7 +223,11 @@ def test_no_name_in_the_code_speaks_the_old_dialect():
     assert sorted(found) == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+DOCUMENTS += sorted(f"docs/{file.name}" for file in (ROOT.parent / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_no_document_speaks_the_old_dialect(document):
     text = (ROOT.parent / document).read_text("utf-8")
     found = [word for word, pattern in BANNED.items() if re.search(pattern, text, re.IGNORECASE)]

@@ -1,4 +1,4 @@
-"""What the README says is so."""
+"""What the README and the pages in docs/ say is so."""
 
 import re
 from pathlib import Path
@@ -11,12 +11,15 @@ from dynopt import analysis
 from dynopt.optimizers import catalogue
 from dynopt.optimizers.equations import equations
 
-README = (Path(dynopt.__file__).parent.parent / "README.md").read_text()
+ROOT = Path(dynopt.__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DOCS = {file.stem: file.read_text() for file in (ROOT / "docs").glob("*.md")}
 
 
 def test_the_table_shows_every_optimizer_in_order_with_map_flow_and_time_step():
     """The measured orders are held by tests/analysis/test_order.py."""
-    rows = re.findall(r"^\| `(\w+)` \| (h?[^|]+) \| ([^|]+) \| ([^|]+) \| [\d.]+ \|$", README, re.M)
+    row = r"^\| `(\w+)` \| (h?[^|]+) \| ([^|]+) \| ([^|]+) \| [\d.]+ \|$"
+    rows = re.findall(row, DOCS["optimizers"], re.M)
     assert rows == [(cls.__name__, *equations(cls).values()) for cls in catalogue.values()]
 
 
@@ -32,7 +35,12 @@ def run(tmp_path, monkeypatch, capsys):
     return run
 
 
-ten, wrapped, swept, five = (code for code in re.findall(r"```python\n(.*?)```", README, re.S))
+def codes(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, re.S)
+
+
+ten, five = codes(README)
+(wrapped,), (swept,) = codes(DOCS["optimizers"]), codes(DOCS["sweeps"])
 
 
 def test_the_ten_lines_run_as_written(run, tmp_path):
@@ -70,9 +78,23 @@ def test_five_lines_measure_the_flow_of_ones_own_optimizer_and_its_modified_flow
 )
 def test_the_table_shows_the_critical_curvature_that_is_found(name, family):
     found = analysis.critical_curvature(dynopt.Optax(family, 0.01)) * 0.01
-    assert f"| {name} | {found:.3f} |" in README
+    assert f"| {name} | {found:.3f} |" in DOCS["own-optimizer"]
 
 
-def test_every_picture_of_the_readme_is_committed():
-    for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README):
-        assert (Path(dynopt.__file__).parent.parent / picture).is_file()
+def test_every_link_and_picture_within_the_project_leads_somewhere():
+    for folder, text in ((ROOT, README), *((ROOT / "docs", text) for text in DOCS.values())):
+        for target in re.findall(r"\]\((?!https?://)([^)]+)\)", text):
+            path, _, heading = target.partition("#")
+            assert (folder / path).is_file(), target
+            titles = re.findall(r"^#+ (.*)$", (folder / path).read_text(), re.M) if heading else []
+            assert not heading or heading in [t.lower().replace(" ", "-") for t in titles]
+
+
+def test_every_name_in_the_table_of_wishes_exists():
+    table = README[README.index("| I want to | use |") :]
+    names = re.findall(r"`((?:dynopt|figures|analysis)\.[\w.]+)`", table)
+    assert len(names) > 15
+    for name in names:
+        found = dynopt
+        for part in name.removeprefix("dynopt.").split("."):
+            found = getattr(found, part)

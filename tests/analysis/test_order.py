@@ -37,8 +37,8 @@ bowl = mixture("bowl", [1.0, -1.0])
 booth = mixture("booth", problems.booth().x0)
 single = Problem(MIXED["bent"], np.array([-2.0, 1.0], np.float32), name="smooth")
 warm = smooth_optimizers(0.001)
-README = (Path(dynopt.__file__).parent.parent / "README.md").read_text()
-SENTENCES = " ".join(README.split())
+TABLE = (Path(dynopt.__file__).parent.parent / "docs" / "optimizers.md").read_text()
+SENTENCES = " ".join(TABLE.split())
 
 
 @pytest.mark.parametrize("name", warm)
@@ -51,12 +51,12 @@ def test_the_global_error_has_the_declared_order(name):
     assert len(measured.h) == 8 and measured.window[1] == 7
     assert (measured.dtype, measured.solver, measured.reason) == ("float64", "Tsit5", "")
 
-    # and the README shows the order of the optimizer as its defaults make it
+    # and docs/optimizers.md shows the order of the optimizer as its defaults make it
     optimizer = catalogue[name](0.001, **({"smoothing": 20.0} if name == "signum" else {}))
     small_memory = "slope of AdaGrad.* is 0.515 .* declared order is 1: a memory that starts near 0"
     with pytest.warns(match=small_memory) if name == "adagrad" else nullcontext():
         measured = analysis.order(optimizer, shaped_for(optimizer, booth))
-    shown = re.search(rf"^\| `{type(optimizer).__name__}` .*\| ([\d.]+) \|$", README, re.M)
+    shown = re.search(rf"^\| `{type(optimizer).__name__}` .*\| ([\d.]+) \|$", TABLE, re.M)
     assert shown and f"{measured.pairwise[-1]:.2f}" == shown.group(1)
     assert len(measured.pairwise) == 7
 

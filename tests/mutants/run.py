@@ -33,7 +33,7 @@ def main() -> int:
         if not words or any(word in mutant["name"] or word in mutant["file"] for word in words)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("dynopt", "tests", "notebooks", "benchmarks"):
+        for name in ("dynopt", "tests", "notebooks", "benchmarks", "docs"):
             shutil.copytree(ROOT / name, Path(folder) / name)
         for file in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
             shutil.copy(ROOT / file, folder)
