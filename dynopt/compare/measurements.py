@@ -9,6 +9,7 @@ import jax
 from .. import analysis, figures
 from ..errors import InvalidValue, SolverFailure
 from ..figures import Picture
+from ..figures.drawing.words import join_words
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from .user_code import blame
@@ -227,6 +228,21 @@ def measure(study: "Study", name: str) -> Results:
         }
 
 
+def settings(study: "Study", figure: str) -> dict[str, str]:
+    """What `draw` of a figure is told besides its results: of a race, how rates were chosen."""
+    if figure != "race":
+        return {}
+    chosen: dict[bool, list[str]] = {True: [], False: []}
+    for name, optimizer in study.optimizers.items():
+        by_hand = study.options.learning_rate or "learning_rate" in study.options.set.get(name, {})
+        chosen[bool(by_hand)].append(optimizer.name)
+    given, suggested = (join_words(names) if names else "" for names in chosen.values())
+    if not given:
+        return {"rates": "the suggested learning rates"}
+    also = f" for {given} and suggested for {suggested}" * bool(suggested)
+    return {"rates": f"learning rates given by hand{also}"}
+
+
 def draw(study: "Study", figure: str, results: Sequence[Results]) -> Picture | None:
     """One figure of the study; None if nothing that it shows could be measured."""
     lists = [
@@ -236,4 +252,6 @@ def draw(study: "Study", figure: str, results: Sequence[Results]) -> Picture | N
     if not all(lists):
         return None
     with jax.enable_x64(True), blame(study.called, study.source.file):
-        return figures.catalogue[figure].draw(*lists, style=study.options.style)
+        return figures.catalogue[figure].draw(
+            *lists, style=study.options.style, **settings(study, figure)
+        )

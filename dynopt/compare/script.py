@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from .measurements import MEASUREMENTS, Measurement, shown_in
+from .measurements import MEASUREMENTS, Measurement, settings, shown_in
 from .options import Options
 from .studies import Study
 from .values import as_typed
@@ -39,10 +39,11 @@ def _study_code(study: Study) -> Iterator[str]:
     measurements = {measurement for figure in study.figures for measurement in shown_in(figure)}
     yield from (measuring(study, one) for one in MEASUREMENTS if one in measurements)
     options = study.options
-    style = "" if options.style == Options().style else f', style="{options.style}"'
+    styled = "" if options.style == Options().style else f', style="{options.style}"'
     for figure in study.figures:
         arguments = ", ".join(measurement.name for measurement in shown_in(figure))
-        yield f"picture = figures.{figure}.draw({arguments}{style})"
+        more = "".join(f', {name}="{value}"' for name, value in settings(study, figure).items())
+        yield f"picture = figures.{figure}.draw({arguments}{more}{styled})"
         for format in options.format:
             dpi = f", dpi={as_typed(options.dpi)}" if options.dpi and format == "png" else ""
             yield f'picture.savefig("{figure}-{study.slug}.{format}"{dpi})'

@@ -12,6 +12,7 @@ from types import ModuleType
 # isort: off
 from . import paths as paths
 from . import loss as loss
+from . import race as race
 from . import global_error as global_error
 from . import local_error as local_error
 from . import order as order
@@ -28,6 +29,7 @@ from .drawing.picture import Picture as Picture
 catalogue: dict[str, ModuleType] = {
     "paths": paths,
     "loss": loss,
+    "race": race,
     "global_error": global_error,
     "local_error": local_error,
     "order": order,

@@ -33,7 +33,7 @@ from .drawing.words import (
     literal,
 )
 
-LEVEL = 2  # a run ends level with another on a logarithmic axis: the factor between the two ends
+LEVEL = 1.5  # a run ends level with another on a logarithmic axis: the factor between the two ends
 NEAR = 0.02  # and on a linear axis: their distance, in heights of the frame
 SHORTEST = 4.0  # points: a smaller rise of the Lyapunov function has no number
 
@@ -184,6 +184,8 @@ def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Pa
     if result.map.status:
         thread = next(line for line in ax.lines if line.get_gid() == f"thread {key}")
         mark_exit(ax, thread, look.color)
+        for arrow in (line for line in ax.lines if line.get_gid() == f"exit thread {key}"):
+            arrow.set_ydata(np.minimum(arrow.get_ydata(), 0.96))  # below what stands above
     runs.mark_failure(ax, result.map, k, course.map, course.entry)
     runs.mark_failure(ax, result.flow, course.steps, course.flow, course.entry)
     keys = [legends.key("map", marker="o", linewidth=0.5), legends.key("flow", color=ink())]
@@ -253,7 +255,8 @@ def _write_names(ax: Axes, course: Course) -> None:
     apart = np.where(inside & (lower > frame[0, 1] + 0.1 * height), upper - lower, -np.inf)
     if not apart.size or not np.isfinite(apart.max()):
         return
-    i = int(apart.argmax())
+    wide = np.flatnonzero(apart > 0.12 * height)
+    i = int(wide[0] if wide.size else apart.argmax())
     key = course.entry.key
     for text, values, up in (("E", course.flow_lyapunov, 5), ("f", course.flow, -5)):
         write_halo(
@@ -271,8 +274,9 @@ def _write_largest_rise(ax: Axes, course: Course) -> None:
     frame = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
     if not np.ptp(places[:, 1]) > SHORTEST or not (places[1] < frame[1]).all():
         return
+    number = f"+{format_number(course.rises[j], 2)}"
     write_halo(
-        ax, f"+{format_number(course.rises[j], 2)}", ends[1], look.color, xytext=(3, 4), va="bottom",
+        ax, number, ends[1], look.color, xytext=(3, 4), va="bottom",
         textcoords="offset points", ha="left", gid=f"largest rise {key}",
     )  # fmt: skip
 
@@ -281,7 +285,8 @@ def _note(course: Course) -> list[Line]:
     """How map and flow end, and how often the map raises the Lyapunov function."""
     result, look, _, key = course.entry
     map, flow = (
-        failure(run) or (f"ends at {format_number(values[-1])}" if values.size else "is not finite")
+        failure(run)
+        or (f"ends at {format_number(values[-1], 2)}" if values.size else "is not finite")
         for run, values in ((result.map, course.map), (result.flow, course.flow))
     )
     motion = motion_of(result)
@@ -338,7 +343,7 @@ def _failure_claim(course: Course, symbol: str) -> str:
     if failure(result.flow) or not course.flow.size:
         return f"{name} {motion.failure}"
     what = f"leaves at step {motion.step}" if motion.kind == "leaves" else motion.failure
-    return f"{name} {what}, its flow takes {symbol} to {format_number(course.flow[-1])}"
+    return f"{name} {what}, its flow takes {symbol} to {format_number(course.flow[-1], 2)}"
 
 
 def _group_claim(kind: str, members: list[Course], symbol: str) -> str:
@@ -349,7 +354,7 @@ def _group_claim(kind: str, members: list[Course], symbol: str) -> str:
     if not symbol:
         return phrase
     far = max(members, key=_distance)
-    map, flow = (format_number(value) for value in far.ends)
+    map, flow = (format_number(value, 2) for value in far.ends)
     who = f"{far.entry.name} " * (len(members) > 1)
     return f"{phrase}, {who}at {symbol}\xa0=\xa0{map} against {flow}"
 
@@ -367,7 +372,7 @@ def _describe(courses: list[Course]) -> str:
         result, _, name, _ = course.entry
         map, flow = (
             failure(run)
-            or (f"ends at {format_number(values[-1])}" if values.size else "has no finite loss")
+            or (f"ends at {format_number(values[-1], 2)}" if values.size else "has no finite loss")
             for run, values in ((result.map, course.map), (result.flow, course.flow))
         )
         part = f"the map of {name} {map}, its flow {flow}"

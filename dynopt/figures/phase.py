@@ -8,47 +8,65 @@ from matplotlib.axes import Axes
 from ..analysis import Comparison
 from ..checks import whole_number
 from ..errors import InvalidValue
-from ..runs.status import Status
 from ..runs.trajectory import Trajectory
-from .drawing import legends, runs
-from .drawing.axes import linear_limits, mark_exit, set_linear_ticks
-from .drawing.captions import claim, conditions, dot_sentences, failures, problem_name
-from .drawing.picture import Panel, Picture, draw_picture
+from .drawing import runs
+from .drawing.axes import set_linear_ticks
+from .drawing.captions import claim, failures, problem_name, summary
+from .drawing.frames import draw_frames
+from .drawing.notes import Line, write_note
+from .drawing.picture import Panel, Picture
 from .drawing.results import result_list
+from .drawing.runs import Coordinates, Entry
 from .drawing.style import background, ink, mix_colors
+from .drawing.ties import draw_tied, tie_keys, tied
 from .drawing.words import (
     count_noun,
+    facts,
     failure,
     format_number,
     join_words,
     run_names,
     subscript,
 )
+from .plane.window import points_in_view
 
-UNBOUNDED = (Status.diverged, Status.nonfinite)  # runs that the window does not have to hold
+PAD = 0.09  # of the size of the paths, on each side of the frame
 
 
 def draw(
     results: Comparison | list[Comparison],
     *,
     coordinate: int = 0,
+    title: str | None = None,
     ax: Axes | None = None,
     style: str = "notebook",
 ) -> Picture | Axes:
-    """One coordinate of position and velocity, (xᵢ, pᵢ): dots are the map, a line is the flow.
+    """One coordinate of position and velocity, (xᵢ, pᵢ), each optimizer in a frame of its own.
+
+    Coloured dots on a thread are the map, a line in ink is the flow, and ties join the two at equal
+    times. The longest is bold and carries its extent in the position and in the velocity, which
+    have different units. Where map and flow are too near to be told apart, their distance is drawn
+    magnified, and the frame says by how much. A run turns back where it crosses the line p = 0.
 
     - `results`: one or several results of `analysis.compare` on one problem. Those of optimizers
       without a velocity are left out.
     - `coordinate`: the index of the coordinate, from 0.
-    - `ax`: axes to draw in, instead of a new `Picture`.
+    - `title`: a title in place of the claim.
+    - `ax`: axes to draw one result in, instead of a new `Picture`.
     - `style`: "notebook", "paper" or "slides".
 
-    **Raises:** `InvalidValue` if no result has a velocity, or there is no such coordinate.
+    **Raises:** `InvalidValue` if no result has a velocity, there is no such coordinate, or one `ax`
+    is given for several results.
     """
     comparisons = with_velocity(results, coordinate)
-    paint_one = partial(paint, coordinate=coordinate)
-    describe_one = partial(describe, coordinate=coordinate)
-    return draw_picture(paint_one, describe_one, comparisons, ax, style)
+    return draw_frames(
+        frames(comparisons, coordinate),
+        title or _title(comparisons, coordinate),
+        describe(comparisons, coordinate),
+        summary(comparisons),
+        ax,
+        style,
+    )
 
 
 def describe(results: Comparison | list[Comparison], coordinate: int = 0) -> str:
@@ -56,19 +74,23 @@ def describe(results: Comparison | list[Comparison], coordinate: int = 0) -> str
     comparisons = with_velocity(results, coordinate)
     parts = []
     for comparison, _, name, _ in runs.entries(comparisons):
-        map, flow = (_velocity(run, coordinate) for run in (comparison.map, comparison.flow))
+        map, flow = (_velocity(run, coordinate) for run in (comparison.map, comparison.curve))
         fastest = format_number(np.abs(map).max(initial=0))
         parts.append(
-            f"for {name} its sign changes {count_noun(_sign_changes(map), 'time')}, along the flow "
-            f"{count_noun(_sign_changes(flow), 'time')}, and it reaches {fastest}"
+            f"{name} {_turns(map)}, its flow {_turns(flow)}, and its velocity reaches {fastest}"
         )
     lost = failures(comparisons)
     parts += [lost] if lost else []
     i = subscript(coordinate + 1)
     return (
         f"The picture shows position x{i} against velocity p{i} on {problem_name(comparisons[0])}, "
-        f"map (dots) and flow (lines); of the velocity: {'; '.join(parts)}."
+        f"map (dots) and flow (lines), with ties at equal times: {'; '.join(parts)}."
     )
+
+
+def frames(comparisons: list[Comparison], coordinate: int = 0) -> list[partial[Panel]]:
+    """What paints each optimizer into a frame, given the axes and the ratio of its sides."""
+    return [partial(_paint_frame, entry, coordinate) for entry in runs.entries(comparisons)]
 
 
 def with_velocity(results: Comparison | list[Comparison], coordinate: int = 0) -> list[Comparison]:
@@ -94,66 +116,74 @@ def with_velocity(results: Comparison | list[Comparison], coordinate: int = 0) -
     return moving
 
 
-def paint(ax: Axes, comparisons: list[Comparison], coordinate: int = 0) -> Panel:
-    """Draw into `ax`; return title, legend entries and caption."""
-    plane = runs.Coordinates(("x", coordinate), ("p", coordinate))
-    axis = mix_colors(ink(), background(), 0.5)
-    ax.axhline(0, color=axis, linewidth=0.8, zorder=1, gid="rest")
-    bounded = [
-        runs.view_points(run, plane)
-        for comparison in comparisons
-        for run in (comparison.flow, comparison.map)
-        if run.status not in UNBOUNDED
-    ]
-    starts = [
-        [values[:1] for values in runs.view_points(comparison.map, plane)]
-        for comparison in comparisons
-    ]
-    ax.set_xlim(linear_limits([x for x, _ in bounded + starts]))
-    ax.set_ylim(linear_limits([p for _, p in bounded + starts]))
-    entries = runs.entries(comparisons)
-    for entry in entries:
-        for line in runs.draw_paths(ax, entry, plane):
-            mark_exit(ax, line, entry.look.color)
-    marks = runs.mark_starts(ax, np.concatenate([np.stack(start, 1) for start in starts]))
+def _paint_frame(entry: Entry, coordinate: int, ax: Axes, ratio: float) -> Panel:
+    """Draw map and flow of one optimizer into `ax`."""
+    comparison, look, name, key = entry
+    plane, i = Coordinates(("x", coordinate), ("p", coordinate)), subscript(coordinate + 1)
+    points = tied(comparison, plane, one_unit=False)
+    for bound, values in zip(
+        (ax.set_xlim, ax.set_ylim), points_in_view(comparison, points).T, strict=True
+    ):
+        bound(_limits(values))
+    ax.axhline(0, color=mix_colors(ink(), background(), 0.5), lw=0.8, zorder=1, gid="rest")
+
+    def extent(k: int) -> str:
+        """How far apart map and flow are in position and velocity."""
+        map, flow = (np.stack(runs.view_points(r, plane), 1)[k] for r in _map_and_flow(comparison))
+        x, p = (format_number(distance, 2) for distance in np.abs(map - flow))
+        return f"{x} in x{i}, {p} in p{i}"
+
+    draw_tied(ax, points, entry, extent)
+    runs.mark_starts(ax, points.map[:1])
+    if not comparison.map.status and len(points.map) and len(points.curve):
+        map, flow = (_velocity(r, coordinate) for r in (comparison.map, comparison.curve))
+        lines = [
+            Line(f"map {_turns(map)}", look.color, f"note map {key}"),
+            Line(f"flow {_turns(flow)}", ink(), f"note flow {key}"),
+        ]
+        write_note(ax, lines, [points.curve, points.map])
     set_linear_ticks(ax.xaxis)
     set_linear_ticks(ax.yaxis)
-    i = subscript(coordinate + 1)
     ax.set_xlabel(f"position x{i}")
     ax.set_ylabel(f"velocity p{i} = x{i}′")
-    dots = dot_sentences(comparisons, runs.dot_counts(comparisons), runs.MAX_DOTS)
-    return Panel(
-        title=_title(comparisons, coordinate),
-        handles=runs.legend_handles(entries),
-        keys=[*legends.map_and_flow(), *marks],
-        caption=[*conditions(comparisons), *dots],
-    )
+    lost = failures([comparison]).removeprefix(name).strip()
+    time_step = f"h\xa0=\xa0{format_number(float(comparison.optimizer.h))}"
+    fact = facts(comparison.optimizer, time_step, lost)
+    return Panel("", keys=tie_keys(points), name=name, color=look.color, fact=fact)
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
+    pad = PAD * (high - low) or 0.5 * max(abs(low), 1e-3)
+    return float(low - pad), float(high + pad)
+
+
+def _map_and_flow(comparison: Comparison) -> tuple[Trajectory, Trajectory]:
+    return comparison.map, comparison.flow
 
 
 def _velocity(run: Trajectory, coordinate: int) -> np.ndarray:
     return np.asarray(run.y.p, float)[run.finite, coordinate]
 
 
-def _sign_changes(p: np.ndarray) -> int:
-    """How often the velocity changes its sign."""
+def _turns(p: np.ndarray) -> str:
+    """How often the velocity changes its sign, as in "turns back 3 times"."""
     signs = np.sign(p[p != 0])
-    return int((signs[1:] != signs[:-1]).sum())
+    changes = int((signs[1:] != signs[:-1]).sum())
+    return f"turns back {count_noun(changes, 'time')}" if changes else "never turns back"
 
 
 def _title(comparisons: list[Comparison], coordinate: int) -> str:
-    """How often the velocity changes its sign, along the map and along the flow."""
-    velocity, parts = f"the velocity p{subscript(coordinate + 1)}", []
+    """How often the map turns back, and how often its flow does."""
+    parts = []
     for comparison, _, name, _ in runs.entries(comparisons):
         if failure(comparison.map) or failure(comparison.flow):
             continue
         map, flow = (
-            _sign_changes(_velocity(run, coordinate)) for run in (comparison.map, comparison.flow)
+            _turns(_velocity(run, coordinate)) for run in (comparison.map, comparison.curve)
         )
-        if map == flow == 0:
-            parts.append(f"{velocity} of {name} never changes sign, nor does that of its flow")
-            continue
-        times = "as often" if map == flow else count_noun(flow, "time")
-        parts.append(
-            f"{velocity} of {name} changes sign {count_noun(map, 'time')}, that of its flow {times}"
-        )
-    return claim(comparisons, "; ".join(parts))
+        same = ", as its flow does" if "never" not in map else ", nor does its flow"
+        its = f", its flow {flow.removeprefix('turns back ').replace(' turns back', '')}"
+        parts.append(f"{name} {map}{same if map == flow else its}")
+    where = f"along x{subscript(coordinate + 1)} " * bool(parts)
+    return claim(comparisons, where + "; ".join(parts))

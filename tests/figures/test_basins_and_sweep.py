@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from overlaps import outside, overlapping
 from scenes import (
     STARS,
     artist,
@@ -19,7 +20,6 @@ from scenes import (
     three_stars,
     title,
 )
-from test_labels import outside, overlapping
 
 from dynopt import SGD, Adam, Momentum, analysis, problems
 from dynopt.errors import InvalidType, InvalidValue

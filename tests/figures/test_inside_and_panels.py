@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.path import Path
+from overlaps import outside, overlapping
 from scenes import OPTIMIZERS, artist, caption, gids, make_comparison, make_modified, scene, title
-from test_labels import outside, overlapping
 
 from dynopt import SGD, Adam, Momentum, Problem, analysis, figures, problems
 from dynopt.analysis import Inside

@@ -18,9 +18,15 @@ Limits = tuple[tuple[float, float], tuple[float, float]]
 def window_of(comparison: Comparison, points: Tied, ratio: float) -> Limits:
     """The limits (left, right) and (bottom, top) that hold map and flow.
 
-    Of a map that leaves they hold all points before, and of runs that both fail the beginning.
-
     - `ratio`: the height over the width of the limits.
+    """
+    return around(points_in_view(comparison, points), ratio)
+
+
+def points_in_view(comparison: Comparison, points: Tied) -> np.ndarray:
+    """The points of map and flow that a frame holds, shape `(n, 2)`.
+
+    Of a map that leaves they are all points before, and of runs that both fail the beginning.
     """
     map, curve = points.map, points.curve
     flow_failed, map_failed = failure(comparison.flow), failure(comparison.map)
@@ -32,7 +38,7 @@ def window_of(comparison: Comparison, points: Tied, ratio: float) -> Limits:
     elif flow_failed and map_failed:
         per_step = max(len(comparison.curve.t) // max(len(comparison.map.t), 1), 1)
         map, curve = map[:FIRST], curve[: FIRST * per_step]
-    return around(np.concatenate([map, curve]), ratio)
+    return np.concatenate([map, curve])
 
 
 def around(points: np.ndarray, ratio: float) -> Limits:
