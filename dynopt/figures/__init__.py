@@ -24,6 +24,7 @@ from . import sweep as sweep
 from . import overview as overview
 from . import inside as inside
 from . import panels as panels
+from . import animation as animation
 from .drawing.picture import Picture as Picture
 
 catalogue: dict[str, ModuleType] = {
