@@ -38,6 +38,19 @@ def extrapolated_taylor(
     return [coefficient(k) for k in range(1, terms + 1)]
 
 
+def longest_step(first_h: ArrayLike, t: Array, has_counter: bool) -> Array:
+    """The longest time step at which a map is differentiated at the time `t`.
+
+    - `first_h`: the time step of the optimizer as it was made.
+    - `has_counter`: whether steps are counted; it is then much shorter than the time since the
+      first of them.
+    """
+    if not has_counter:
+        return jnp.asarray(MAX_H * first_h)
+    longest = MAX_H_WITH_COUNTER * first_h
+    return jax.lax.stop_gradient(jnp.where(t > 0, jnp.minimum(longest, MAX_H_OVER_T * t), longest))
+
+
 @cache
 def _polynomial(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Chebyshev points u of [0, 1], and the matrix from values there to coefficients of uᵏ."""

@@ -14,7 +14,7 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import Regularity, format_hyperparameter, replace_fields
 from .derivation import Derivation
 from .expansion import accumulated_weight, small_step, taylor
-from .extrapolation import MAX_H, MAX_H_OVER_T, MAX_H_WITH_COUNTER, NODES, extrapolated_taylor
+from .extrapolation import NODES, extrapolated_taylor, longest_step
 from .limit import Limit, limit_under_tracing
 from .memoryless import Memoryless
 from .series import taylor_coefficients
@@ -173,16 +173,7 @@ class Optax(AbstractOptimizer):
         return taylor(self, lambda h: small_step(self, h, t, y, grad), 1, t)[0]
 
     def _max_h(self, t):
-        """The longest time step at which the map is differentiated.
-
-        Where steps are counted, it is much shorter than the time since the first of them.
-        """
-        if not self.transformation.layout.has_counter:
-            return MAX_H * self.first_h
-        longest = MAX_H_WITH_COUNTER * self.first_h
-        return jax.lax.stop_gradient(
-            jnp.where(t > 0, jnp.minimum(longest, MAX_H_OVER_T * t), longest)
-        )
+        return longest_step(self.first_h, t, self.transformation.layout.has_counter)
 
     def optax(self):
         return self.transformation.family(self.h)

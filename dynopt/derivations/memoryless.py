@@ -19,7 +19,7 @@ from ..optimizers.gradient import BatchGradient
 from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
 from ..optimizers.wrappers.factor import AbstractFactor
 from .expansion import settling_time, small_step, taylor
-from .extrapolation import MAX_H, MAX_H_OVER_T, MAX_H_WITH_COUNTER, extrapolated_taylor
+from .extrapolation import extrapolated_taylor, longest_step
 from .leaves import is_or_lies_in
 from .series import taylor_coefficients
 from .slow_manifold import (
@@ -31,11 +31,12 @@ from .slow_manifold import (
     largest_decay,
     measure_part,
     memory_after,
+    partly_filled,
     slow_manifold,
     velocity,
     with_memories,
 )
-from .transformation import LATE_COUNT, SAMPLE_GRADIENT, Transformation
+from .transformation import LATE_COUNT, Transformation
 
 
 class Memoryless(AbstractOptimizer):
@@ -205,7 +206,7 @@ class Memoryless(AbstractOptimizer):
     def step_on_manifold(self, h, t, y, grad):
         """The step of the slow variables with the time step `h`, from the point S₀ of the others.
 
-        There every bias correction of a fast memory is over, or at t = 0 has not begun.
+        A memory that a bias correction fills from the start on has lasted for n = t/h steps only.
         """
         if self.part is None:
             on_manifold = slow_manifold(self.transformation, self.fast, y, grad)
@@ -215,28 +216,12 @@ class Memoryless(AbstractOptimizer):
         count = t / h if has_counter else LATE_COUNT
         s = slow_manifold(self.transformation, self.fast, y, grad, h, count)
         if has_counter and self.part.filled_at_start:
-            start = with_memories(y, self.fast, self.transformation.start(h, y.x))
-            s = jax.tree.map(lambda s, start: jnp.where(t > 0, s, start), s, start)
+            s = partly_filled(self.transformation, self.fast, s, grad, h, count)
         return with_memories(self.transformation.update(h, count, s, grad), self.fast, y)
 
     def _max_h(self, t):
-        """The longest time step at which the map on the manifold is differentiated.
-
-        Where steps are counted, so many fit into the time t that the fast memories have filled.
-        """
         first_h = getattr(self.optimizer, "first_h", self.optimizer.h)
-        if not self.transformation.layout.has_counter:
-            return MAX_H * first_h
-        x = jnp.asarray(self.transformation.sample_position, t.dtype)
-        y = self.transformation.start(first_h, x)
-        decays = [
-            jnp.abs(self.transformation.decay(name, first_h, 1, y, SAMPLE_GRADIENT)).max()
-            for name in self.fast
-        ]
-        decay = jnp.clip(jnp.stack(decays).max(), 1e-3, 1 - 1e-6)
-        steps = jnp.maximum(jnp.log(jnp.finfo(t.dtype).eps) / jnp.log(decay), 1 / MAX_H_OVER_T)
-        longest = MAX_H_WITH_COUNTER * first_h
-        return jax.lax.stop_gradient(jnp.where(t > 0, jnp.minimum(longest, t / steps), longest))
+        return longest_step(first_h, t, self.transformation.layout.has_counter)
 
     def optax(self):
         return self.transformation.family(self.h)
@@ -287,7 +272,7 @@ def _(optimizer: Memoryless, h, t, y, grad):
 
     zero = jnp.zeros((), y.x.dtype)
     if has_slow:
-        short = optimizer._max_h(t)
+        short = jnp.minimum(optimizer._max_h(t), optimizer.h)
         after = optimizer.step_on_manifold(short, t, y, nonzero_gradient)
         speed = jax.tree.map(lambda a, b: (a - b) / short, after, y)
         rate = 1 / (zero + optimizer.h)

@@ -85,6 +85,30 @@ def slow_manifold(
     return newton(with_memories(y, fast, s), g, h, count)
 
 
+def partly_filled(
+    transformation: Transformation,
+    fast: Names,
+    limit: Point,
+    grad: Gradient,
+    h: ArrayLike,
+    count: ArrayLike,
+) -> Point:
+    """(z, S₀ + Jⁿ (s - S₀)), with the memory s at the start and n = `count`, a real number.
+
+    `limit` is (z, S₀). Powers are those of the diagonal of J, as for running means.
+    """
+
+    def remaining(jacobian, departure):
+        decay = jnp.diagonal(jacobian, axis1=-2, axis2=-1)[..., None]
+        power = jnp.exp(count * jnp.log(jnp.where(decay > 0, decay, 1)))
+        return jnp.where(decay > 0, power, count == 0) * departure
+
+    departure = jax.tree.map(jnp.subtract, transformation.start(h, limit.x), limit)
+    jacobians = memory_jacobians(transformation, fast, limit, grad, h, count)
+    left = on_memories(jacobians, remaining, departure)
+    return with_memories(limit, fast, jax.tree.map(jnp.add, limit, left))
+
+
 def memory_after(
     transformation: Transformation,
     fast: Names,
