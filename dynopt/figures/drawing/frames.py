@@ -13,8 +13,8 @@ from .style import context, muted, readable_color
 from .words import literal
 
 Paint = Callable[[Axes, float], Panel]
-SHAPES = {1: (1, 1), 2: (1, 2), 4: (2, 2)}  # rows and columns; else there are three columns
-WIDTHS = {1: 0.83, 2: 1.28, 3: 1.7}  # of the picture, in widths of the style, by columns
+COLUMNS = {1: 1, 2: 2, 4: 2}  # by the number of frames; else there are three
+WIDTHS = {1: 0.83, 2: 1.28, 3: 1.7, 4: 1.75}  # of the picture, in widths of the style, by columns
 
 
 def draw_frames(
@@ -26,6 +26,7 @@ def draw_frames(
     style: str,
     *,
     ratio: float = 0.74,
+    columns: int | None = None,
 ) -> Picture | Axes:
     """Paint each optimizer into a frame of its own, of a new `Picture` or the given `ax`.
 
@@ -34,6 +35,7 @@ def draw_frames(
     - `title`: the claim above all frames; `caption`: sentences below them.
     - `alt`: one sentence that says what the picture shows.
     - `ratio`: the height of each frame over its width; the frames of a slide fill the slide.
+    - `columns`: how many frames stand side by side, by default as `COLUMNS` says.
 
     **Raises:** `InvalidType` if `ax` is no axes; `InvalidValue` if several are to share it.
     """
@@ -50,7 +52,8 @@ def draw_frames(
             write_title(ax, title, box.width)
             return ax
         picture = Picture(style, alt)
-        rows, columns = SHAPES.get(len(paints), (-(-len(paints) // 3), 3))
+        columns = columns or COLUMNS.get(len(paints), 3)
+        rows = -(-len(paints) // columns)
         width, height = (float(side) for side in picture.get_size_inches())
         if style != "slides":
             picture.set_size_inches(WIDTHS[columns] * width, rows * height)

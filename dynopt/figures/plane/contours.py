@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
-from ...analysis import Comparison
+from ...analysis import AdaptiveStep, Comparison
 from ..drawing.axes import LARGEST, finite_values
 from ..drawing.style import background, contour_colors, mix_colors, muted
 from .projection import Plane
@@ -66,7 +66,9 @@ def grid_points(dim: int) -> int:
     return max(FEWEST_POINTS, int(POINTS * (MANY_COORDINATES / dim) ** 0.5))
 
 
-def losses(comparison: Comparison, points: np.ndarray, plane: Plane | None = None) -> np.ndarray:
+def losses(
+    comparison: Comparison | AdaptiveStep, points: np.ndarray, plane: Plane | None = None
+) -> np.ndarray:
     """The loss at some points of the plane, from shape `(n, 2)` to `(n,)`."""
     dtype, loss = comparison.map.y.x.dtype, comparison.problem.loss
     unravel = comparison.map.unravel

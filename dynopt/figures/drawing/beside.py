@@ -1,0 +1,55 @@
+"""Text beside a mark, at the place where it covers least."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+
+from .measure import figure_of, font_size, text_width
+from .style import background, readable_color
+from .ties import on_paper
+
+ANGLES = np.arange(16) * np.pi / 8 + np.pi / 2
+WAYS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
+FARTHER = (0, 8, 16, 28)  # points beyond the nearest place
+
+
+def write_beside(
+    ax: Axes, text: str, at: np.ndarray, drawn: np.ndarray, color: str, gid: str, **style: Any
+) -> np.ndarray:
+    """Write text beside the place `at`, in the frame, where it covers least of what is drawn.
+
+    - `at`, `drawn`: places on paper in points (1/72 inch), shapes `(2,)` and `(n, 2)`.
+
+    Returns `drawn` together with places that the text covers, for the text that is written next.
+    """
+    size = style.setdefault("fontsize", font_size("axes.labelsize"))
+    wide = 0.6 if style.get("fontweight") == "bold" else 0.52
+    half = np.array([wide * text_width(text, size) + 1, 0.62 * size])
+    low, high = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
+    places = np.concatenate([at + WAYS * (half + 4 + farther) for farther in FARTHER])
+    covered = (np.abs(drawn - places[:, None]) < half + 1).all(-1).sum(1)
+    outside = ((places - half < low) | (places + half > high)).any(-1)
+    place = places[np.argmin(covered + 1e6 * outside)]
+    options: dict[str, Any] = {
+        "ha": "center", "va": "center", "color": readable_color(color), "zorder": 8, "gid": gid,
+        "path_effects": [withStroke(linewidth=2.6, foreground=background())],
+    }  # fmt: skip
+    x, y = ax.transData.inverted().transform(place * figure_of(ax).dpi / 72)
+    ax.annotate(text, (x, y), **options | style)
+    corners = np.mgrid[-1:1:9j, -1:1:5j].reshape(2, -1).T
+    return np.concatenate([drawn, place + half * corners])
+
+
+def along(ax: Axes, *lines: Any) -> np.ndarray:
+    """Places on paper along some lines of shape `(n, 2)`, at most 2 points apart."""
+    places = [np.zeros((0, 2))]
+    for line in lines:
+        corners = on_paper(ax, np.asarray(line, float))
+        lengths = np.hypot(*np.diff(corners, axis=0).T)
+        for corner, way, length in zip(corners, np.diff(corners, axis=0), lengths, strict=False):
+            fractions = np.linspace(0, 1, min(int(length / 2) + 2, 2000))
+            places.append(corner + fractions[:, None] * way)
+        places.append(corners)
+    return np.concatenate(places)
