@@ -75,6 +75,18 @@ class Memoryless(AbstractOptimizer):
     first step on. As n → ∞ this is S₁; for n ≪ 1/(1-β), as in the first hundred steps of Adam with
     β₂ = 0.999, it is much smaller. The formula is exact where J is constant, as for running means.
 
+    With `leaves`, only the memories that are named are fast and become functions of the other
+    variables z, which are x and the slow memories. The family of maps is then that in which the
+    named memories keep their decays and the others keep their times τ = h/(1-β):
+
+        sₖ₊₁ = Σ(zₖ, sₖ)                  zₖ₊₁ = zₖ + h ζ(zₖ, sₖ)
+        z′ = ζ(z, S₀(z))                  (1 - J) S₁ = -S₀′(z) ζ(z, S₀)
+
+    So Adam with `leaves=["m"]` follows τ₂ v′ = g² - v and x′ = -g/(√(v̂ + ε₀) + ε). The times of
+    Adam, AdamW and NAdam are known; an `Optax` says by its family what is fast, as a decay that is
+    written as a number is, and what is slow, as 1 - h/τ is. AdaBelief divides by the fast variable
+    g - m, so that its flow without m loses this order at the start.
+
     No Lyapunov function is known in general.
 
     Elsewhere: an optimizer that is not `Memoryless` keeps its memory times fixed as h → 0, so that
@@ -86,11 +98,22 @@ class Memoryless(AbstractOptimizer):
     - `like`: a PyTree shaped as the positions, as for `Optax`; by default that of `optimizer`. A
       run shows its start to an optimizer that treats matrices as such.
 
-    **Raises:** `InvalidValue`, which names the leaf, if some memory never forgets.
+    - `leaves`: the names of the fast memories, as the points of `optimizer.init` have them, such
+      as ["m"] for Adam and ["trace"] for an `Optax` with momentum; by default all memories. A
+      name stands for all leaves below it: "mu" for `mu_w` and `mu_b`, which an `Optax` has where
+      positions are trees.
+
+    **Raises:** `InvalidValue`, which names the leaf, if some memory never forgets, or if `leaves`
+    leaves out a fast memory or names a slow one; `UnknownName` if there is no such memory;
+    `InvalidType` if `leaves` is no list of names.
 
     >>> from dynopt import Momentum
     >>> Memoryless(Momentum(0.01))
     Memoryless(Momentum(learning_rate=0.01, momentum=0.9))
+
+    >>> from dynopt import Adam
+    >>> Memoryless(Adam(0.01), leaves=["m"])
+    Memoryless(Adam(learning_rate=0.01, b1=0.9, b2=0.999, eps=1e-08, eps_root=0), leaves=['m'])
 
     Source: N. Kovachki and A. Stuart, "Continuous time analysis of momentum methods", JMLR 22
     (2021), for momentum; M. Cattaneo, J. Klusowski and B. Shigida, "On the implicit bias of Adam",

@@ -381,14 +381,19 @@ def measure_part(transformation: Transformation, h: Scalar, name: str, fast: Nam
     if measured is None:
         raise InvalidValue(limit.obstacle)
     faults = dict(limit.faults)
-    forgetting = faults.pop("forgets", ())
+    forgetting = faults.pop("forgets", ())[::-1]
+    remedy = (
+        f"use leaves={list(forgetting)}"
+        if forgetting
+        else "use the optimizer itself, whose flow keeps its memories"
+    )
     for leaf in transformation.layout.memories:
         if leaf.name in fast and leaf.name not in forgetting:
             raise InvalidValue(
-                f"the state leaf `{leaf.path}` of {name} is no fast memory, as it forgets less and "
-                "less in each step as h → 0; leave it out of `leaves`, or write its decay without "
-                "h."
+                f"the state leaf `{leaf.path}` of {name} is no fast memory, as it does not forget "
+                f"as much in each step however short the step is; {remedy}."
             )
+    for leaf in transformation.layout.memories:
         if leaf.name in forgetting and leaf.name not in fast:
             raise InvalidValue(
                 f"the state leaf `{leaf.path}` of {name} forgets as much in each step however "
@@ -441,6 +446,7 @@ class _MeasurePart(eqx.Module):
         x = y.x
         changes = jax.lax.scan(step, transformation.start(short, x), jnp.arange(NUM_FIRST_STEPS))[1]
         is_filled = [
-            jnp.abs(change - change[-1]).max() <= 0.01 * jnp.abs(change).max() for change in changes
+            jnp.abs(change - change[-1:]).max() <= 0.01 * jnp.abs(change).max()
+            for change in changes
         ]
         return {name: residual(name) for name in self.fast}, jnp.stack(is_filled).all()

@@ -4,6 +4,7 @@ The correction is known in closed form for six methods.
 """
 
 import math
+from functools import cache
 
 import equinox as eqx
 import jax
@@ -32,8 +33,9 @@ from dynopt import (
     iterate,
 )
 from dynopt.derivations.expansion import settling_time
-from dynopt.errors import InvalidType, InvalidValue
-from dynopt.runs.prepare import with_dtype
+from dynopt.errors import InvalidType, InvalidValue, UnknownName
+from dynopt.optimizers import AbstractOptimizer
+from dynopt.runs.prepare import flatten_loss, with_dtype
 
 f = Bowl(jnp.array([1.0, 4.0]), jnp.array(1.0))
 smooth = Problem(f, [-1.5, 1.0], name="smooth")
@@ -457,3 +459,217 @@ def test_what_is_no_optimizer_is_refused():
         InvalidType, match="`optimizer` must be an optimizer of dynopt such as dynopt.Momentum"
     ):
         Memoryless(0.1)
+
+
+RATE, B1, B2, EPS = 0.01, 0.9, 0.99, 0.1
+
+
+@cache
+def adam_with_fast_mean():
+    return Memoryless(Adam(RATE, B1, B2, EPS), leaves=["m"])
+
+
+def test_adam_without_its_momentum_keeps_its_scale():
+    """τ₂ v′ = g² - v and x′ = -g/(√v̂ + ε), v̂ = v/(1 - e^(-t/τ₂)); its limit at t = v = 0 is g²."""
+    optimizer, tau = adam_with_fast_mean(), RATE / (1 - B2)
+
+    @jax.jit
+    def field(t, v):
+        y = optimizer.init(x, jax.grad(f))._replace(nu=v)
+        return optimizer.vector_field(t, y, jax.grad(f))
+
+    for t in (0.0, 1e-3, 0.3, 1e6):
+        v = jnp.array([0.3, 0.2]) if t else jnp.zeros(2)
+        dy = field(t, v)
+        corrected_v = v / (1 - np.exp(-t / tau)) if t else g**2
+        np.testing.assert_allclose(dy.x, -g / (np.sqrt(corrected_v) + EPS), rtol=1e-9)
+        np.testing.assert_allclose(dy.nu, (g**2 - v) / tau, rtol=1e-12)
+        assert not dy.mu.any()
+
+
+def test_the_lag_of_a_fast_momentum_beside_a_slow_scale(v=g**2 / 2):
+    """With D = √v + ε, k = β₁/(1-β₁) and ġ = -H g/D, late in the run, one time step h adds
+
+    h ((k + ½) ġ/D + g v′/(4 √v D²)) to x′ = -g/D, and -(h/2) (2 g ġ - v′)/τ₂ to v′.
+    """
+    tau, k, D = RATE / (1 - B2), B1 / (1 - B1), np.sqrt(v) + EPS
+    dg, dv = -H @ (g / D), (g**2 - v) / tau
+
+    @jax.jit
+    def field(v):
+        optimizer = adam_with_fast_mean()
+        y = optimizer.init(x, jax.grad(f))._replace(nu=v)
+        return Modified(optimizer).vector_field(LATE, y, jax.grad(f))
+
+    dy = field(v)
+    lag = (k + 1 / 2) * dg / D + g * dv / (4 * np.sqrt(v) * D**2)
+    np.testing.assert_allclose((dy.x + g / D) / RATE, lag, rtol=1e-2)  # up to O(h)
+    np.testing.assert_allclose((dy.nu - dv) / RATE, (dv - 2 * g * dg) / (2 * tau), rtol=1e-7)
+
+
+LAM, B, TAU = 2.0, 0.5, 0.3
+
+
+class TraceAndMean(eqx.Module):
+    """A trace with the decay 1 - p₀ - q₀ h and then a mean with 1 - p₁ - q₁ h."""
+
+    p: jax.Array
+    q: jax.Array
+
+    def __call__(self, h):
+        trace_decay, mean_decay = 1 - self.p - self.q * h
+        mean = optax.ema(mean_decay, debias=False)
+        return optax.chain(optax.trace(trace_decay), mean, optax.scale(-h))
+
+
+def trace_and_mean(p, q, leaves):
+    family = TraceAndMean(jnp.array(p), jnp.array(q))
+    return Memoryless(Optax(family, 0.01), leaves=leaves)
+
+
+@cache
+def linear(leaves=("trace",)):
+    return trace_and_mean([1 - B, 0.0], [0.0, 1 / TAU], leaves)
+
+
+def slow_eigenvalues(h):
+    """(log r)/h for the two slow eigenvalues r of the map of (x, trace, mean) on λ x²/2.
+
+    The trace takes its new value b m + λ x before the mean, and the mean takes it before x.
+    """
+    new_trace = np.array([LAM, B, 0])
+    new_mean = h / TAU * new_trace + np.array([0, 0, 1 - h / TAU])
+    r = np.linalg.eigvals(np.array([np.array([1, 0, 0]) - h * new_mean, new_trace, new_mean]))
+    return np.sort_complex(np.log(r[np.argsort(abs(r))[1:]].astype(complex)) / h)
+
+
+def bowl_gradient(x):
+    return LAM * x
+
+
+@eqx.filter_jit
+def jacobian_in_slow_variables(optimizer):
+    def field(z):
+        y = optimizer.init(z[:1], bowl_gradient)._replace(ema=z[1:])
+        dy = optimizer.vector_field(0.5, y, bowl_gradient)
+        return jnp.concatenate([dy.x, dy.ema])
+
+    return jax.jacfwd(field)(jnp.ones(2))
+
+
+@pytest.mark.parametrize(("wrap", "order"), [(lambda optimizer: optimizer, 1), (Modified, 2)])
+def test_on_a_quadratic_the_slow_eigenvalues_agree_to_this_order(wrap, order):
+    """That of the plain flow is x″ + x′/τ + λ x/((1-b) τ) = 0, at every h."""
+    errors = []
+    for n in (4, 8):
+        optimizer = with_dtype(wrap(linear().refine(n)), jnp.float64)
+        of_flow = np.sort_complex(np.linalg.eigvals(jacobian_in_slow_variables(optimizer)))
+        errors.append(abs(of_flow - slow_eigenvalues(0.01 / n)).max())
+        if order == 1:
+            roots = np.sort_complex(np.roots([1, 1 / TAU, LAM / (1 - B) / TAU]))
+            np.testing.assert_allclose(of_flow, roots, rtol=1e-12)
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.05)
+
+
+def test_the_start_of_slow_memories_is_shifted_while_the_fast_ones_fill():
+    """The mean by -h λ x b/((1-b)² τ), and x not at all: its velocity is minus the mean."""
+    shifted = Modified(linear()).init_flow(jnp.ones(1), bowl_gradient)
+    np.testing.assert_allclose(shifted.ema / 0.01, -LAM * B / ((1 - B) ** 2 * TAU), rtol=1e-9)
+    assert shifted.x == 1 and shifted.trace == 0
+
+
+def test_a_map_follows_the_corrected_flow_of_its_slow_variables_to_order_two():
+    """Without the correction, or without the shifted start of the mean, the error is O(h)."""
+    measured = analysis.order(Modified(linear()), smooth, refinements=5)
+    assert measured.expected == 2 and measured.verdict == "agrees"
+    assert measured.pairwise[-1] == pytest.approx(2, abs=0.05)
+
+
+def test_the_map_of_slow_and_fast_memories_is_unchanged():
+    np.testing.assert_allclose(
+        iterate(adam_with_fast_mean(), smooth, 5).x,
+        iterate(Adam(RATE, B1, B2, EPS), smooth, 5).x,
+        rtol=1e-12,
+    )
+    assert repr(linear()).endswith(", leaves=['trace'])")
+    assert adam_with_fast_mean().fields == ("x", "mu", "nu")
+
+
+def test_all_memories_by_name_are_all_memories():
+    optimizer = Momentum(h, 0.9)
+    named = Memoryless(optimizer, leaves=["p"])
+    assert named.fast == ("trace",) and named.h == Memoryless(optimizer).h
+    assert repr(named) == "Memoryless(Momentum(learning_rate=0.01, momentum=0.9), leaves=['p'])"
+    velocity = named.vector_field(0.0, named.init(x, jax.grad(f)), jax.grad(f)).x
+    np.testing.assert_allclose(velocity, -g / (1 - 0.9), rtol=1e-12)
+
+
+def test_the_fast_memories_and_no_others_are_named():
+    with pytest.raises(
+        InvalidValue,
+        match=r"leaf `\[1\].ema` of TraceAndMean forgets as much .* is; name it in `leaves`, too, or "
+        r"make its decay 1 - h/tau\.$",
+    ):
+        trace_and_mean([0.5, 0.4], [0.0, 0.0], ["trace"])
+    named = trace_and_mean([0.5, 0.4], [0.0, 0.0], ["trace", "ema"])  # one remedy; `linear` is two
+    assert named.fast == ("trace", "ema") and named.part is None
+    with pytest.raises(
+        InvalidValue,
+        match=r"leaf `\[1\].ema` of TraceAndMean is no fast memory, as it does not forget as much .* "
+        r"is; use leaves=\['trace'\]\.$",  # as `linear` does
+    ):
+        linear(("ema",))
+    with pytest.raises(
+        InvalidValue, match="is no fast memory.* is; use the optimizer itself, whose"
+    ):
+        Memoryless(Optax(two_slow_means, 0.01), leaves=["ema"])
+    assert not Optax(two_slow_means, 0.01).fault  # the remedy
+
+
+def two_slow_means(h):
+    means = (optax.ema(1 - h / tau, debias=False) for tau in (0.1, 0.2))
+    return optax.chain(*means, optax.scale(-h))
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("leaves", "error", "words"),
+    [
+        (["mu"], UnknownName, "no memory 'mu'; did you mean m.* Known: m, v"),
+        ("m", InvalidType, r"`leaves` must be a list .* got 'm'; write .* leaves=\['m'\]"),
+        ([], InvalidType, r"at least one name of a memory, got \[\]; write"),
+        ([0], InvalidType, r"at least one name of a memory, got \[0\]; write"),
+    ],
+)
+def test_what_names_no_memory_is_refused(leaves, error, words):
+    with pytest.raises(error, match=words):
+        Memoryless(Adam(h), leaves=leaves)
+
+
+def test_a_name_stands_for_all_leaves_below_it():
+    start = {"a": jnp.ones(2), "b": jnp.ones((1, 2))}
+    fitted = linear().refine(2).for_leaves(start)
+    assert fitted.fields == ("x", "trace_a", "trace_b", "ema_a", "ema_b")
+    assert fitted.fast == ("trace_a", "trace_b") and fitted.h == 0.005
+    field = jax.jit(
+        lambda x: fitted.vector_field(0.0, fitted.init(x, bowl_gradient), bowl_gradient)
+    )
+    np.testing.assert_allclose(field(jnp.ones(4)).ema_b, LAM / (1 - B) / TAU * np.ones((1, 2)))
+
+
+def test_the_time_of_a_fast_memory_must_be_known():
+    class Undeclared(Adam):
+        regularity = AbstractOptimizer.regularity
+
+    with pytest.raises(
+        InvalidValue, match="does not declare the time of its memory `m`; pass a dynopt.Optax whose"
+    ):
+        Memoryless(Undeclared(h), leaves=["m"])
+
+
+def test_an_optimizer_that_asks_for_the_loss_gets_it():
+    """MoMo steps by the learning rate where that is below Polyak's: with a short h, x′ = -g."""
+    optimizer = Memoryless(Optax(optax.contrib.momo, 1e-4))
+    _, _, grad = flatten_loss(f, x)
+    flow = jax.jit(lambda x: optimizer.vector_field(0.0, optimizer.init(x, grad), grad).x)
+    np.testing.assert_allclose(flow(x), -g, rtol=1e-9)
