@@ -1,156 +1,196 @@
-"""The overview: all figures of one problem in one picture."""
+"""The overview: one column for each optimizer, with its two equations and three questions."""
 
-from dataclasses import replace
-from functools import partial
+from typing import Any
 
+import equinox as eqx
 from matplotlib.axes import Axes
 
-from ..analysis import Comparison, LocalError, Order
-from . import global_error, local_error, loss, order, paths, phase
-from .drawing import descent, runs
-from .drawing.captions import (
-    conditions,
-    dot_sentences,
-    largest_finite,
-    problem_name,
-    solver_sentence,
-)
-from .drawing.picture import Painter, Picture, draw_panels, painter
+from ..analysis import Comparison, Order
+from ..optimizers.equations import equations
+from . import convergence, loss, paths
+from .drawing import runs
+from .drawing.captions import problem_name, summary
+from .drawing.frames import Paint
+from .drawing.measure import font_size, frame_box, wrap_text
+from .drawing.motion import motion_of
+from .drawing.picture import Panel, Picture, write_notice
 from .drawing.results import must_share_problem, result_list
-from .drawing.style import context
-from .drawing.words import format_number, join_words, literal
-from .plane.projection import plane_of
-from .plane.residual import all_in_plane, residual_sentences, residuals
+from .drawing.runs import Entry
+from .drawing.style import context, ink, muted, readable_color
+from .drawing.words import facts, format_number, literal
 
-RUNS, ERRORS = ["paths", "loss", "phase"], ["global_error", "local_error", "order"]
+QUESTIONS = {
+    "paths": "Where do they go?",
+    "loss": "How low?",
+    "convergence": "How far apart, and does halving the time step halve that?",
+}
+HEIGHTS = {"paths": 1.3, "loss": 1.0, "convergence": 1.0}
+SIZE = (0.46, 0.43)  # of a column and of a row, in widths of the style
+SMALL = 0.85  # of the size of labels: that of the equations
+SUBTITLE = (
+    "Coloured dots are the optimizer, the map; the line in ink is the differential equation that "
+    "it follows, the flow. Ties join the two at equal times."
+)
 
 
 def draw(
     comparisons: Comparison | list[Comparison],
-    local_errors: LocalError | list[LocalError],
     orders: Order | list[Order],
     *,
+    title: str | None = None,
     style: str = "notebook",
 ) -> Picture:
-    """Paths, loss, phase plane, global error, local error and order of one problem.
+    """Paths, losses and errors of one problem, in one column for each optimizer.
 
-    Each panel has its own claim. Paths are left out if the problem has one coordinate only, the
-    phase plane unless some optimizer has a velocity, and local errors and orders if there are none.
+    Above each column stand the equations of the map, in its colour, and of the flow, in ink. The
+    rows are those of `figures.paths`, `figures.loss` and `figures.convergence`. Paths are left out
+    if the problem has one coordinate only, and errors if there are no orders.
 
     - `comparisons`: one or several results of `analysis.compare`.
-    - `local_errors`, `orders`: one or several results of `analysis.local_error` and of
-      `analysis.order`; an empty list for none.
+    - `orders`: results of `analysis.order` of these optimizers; an empty list for none.
+    - `title`: a title in place of the claim.
     - `style`: "notebook", "paper" or "slides".
 
     **Raises:** `InvalidValue` if the results are of several problems.
     """
-    comparisons, local_errors, orders = _of_one_problem(comparisons, local_errors, orders)
-    painters = _painters(comparisons, local_errors, orders)
+    comparisons, orders = _of_one_problem(comparisons, orders)
+    entries, rows = runs.entries(comparisons), _rows(comparisons, orders)
     with context(style):
-        picture = Picture(style, describe(comparisons, local_errors, orders))
-        width, height = picture.get_size_inches()
-        picture.set_size_inches(2 * float(width), 2 * float(height))
-        axes: dict[str, Axes] = picture.subplot_mosaic(_mosaic(painters))  # pyright: ignore
-        sentences = _caption(comparisons, local_errors, orders)
-        heading = f"Map and flow on {literal(problem_name(comparisons[0]))}"
-        draw_panels(
-            picture, [axes[name] for name in painters], list(painters.values()),
-            caption=lambda _: sentences, heading=heading,
-        )  # fmt: skip
-        for name, ax in axes.items():
-            ax.set_gid(name)
+        picture = Picture(style, describe(comparisons, orders))
+        width, _ = (float(side) for side in picture.get_size_inches())
+        if style != "slides":
+            picture.set_size_inches(
+                width * max(SIZE[0] * len(entries), 1), width * SIZE[1] * (len(rows) + 0.2)
+            )
+        grid = picture.add_gridspec(
+            len(rows), len(entries), height_ratios=[HEIGHTS[name] for name in rows]
+        )
+        frames = {
+            (name, j): picture.add_subplot(grid[i, j], gid=f"{name} {entry.key}")
+            for i, name in enumerate(rows)
+            for j, entry in enumerate(entries)
+        }
+        picture.write_caption(summary(comparisons))
+        picture.write_heading(title or _title(comparisons), subtitle=SUBTITLE, scale=1.3)
+        _paint_all(frames, rows, entries)
+        for (name, _), ax in frames.items():
+            if name == "paths":
+                ax.set_aspect("auto")
+        picture.lay_out()
+        for ax in frames.values():
+            ax.clear()
+        _paint_all(frames, rows, entries)
         return picture
 
 
-def describe(
-    comparisons: Comparison | list[Comparison],
-    local_errors: LocalError | list[LocalError],
-    orders: Order | list[Order],
-) -> str:
+def _paint_all(
+    frames: dict[tuple[str, int], Axes], rows: dict[str, list[Paint]], entries: list[Entry]
+) -> None:
+    """Every frame with its head or its question; labels that the neighbours have stand once."""
+    first = next(iter(rows))
+    for (name, j), ax in frames.items():
+        box = frame_box(ax)
+        rows[name][j](ax, box.height / box.width)
+        if j == 0 and name != first:
+            ax.set_title(QUESTIONS[name], loc="left", fontweight="bold", fontsize="medium")
+        if j > 0:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=name == "paths")
+        if name == "paths":
+            ax.set_xlabel("")
+    _write_heads([ax for (name, _), ax in frames.items() if name == first], entries)
+
+
+def describe(comparisons: Comparison | list[Comparison], orders: Order | list[Order]) -> str:
     """The picture in one sentence with its numbers."""
-    comparisons, local_errors, orders = _of_one_problem(comparisons, local_errors, orders)
-    panels = join_words(
-        [name.replace("_", " ") for name in _painters(comparisons, local_errors, orders)]
-    )
-    parts = [f"the largest global errors are {_largest_errors(comparisons)}"]
-    parts += (
-        [f"the largest local errors are {_largest_errors(local_errors)}"] if local_errors else []
-    )
-    parts += [f"the orders are {order.slopes(orders)}"] if orders else []
+    comparisons, orders = _of_one_problem(comparisons, orders)
+    parts = []
+    for entry in runs.entries(comparisons):
+        motion = motion_of(entry.result)
+        parts.append(f"the map of {entry.name} is {motion.fact}")
+    parts += [f"of the errors, {convergence.slopes(orders)}"] if orders else []
     return (
-        f"The picture shows map and flow on {problem_name(comparisons[0])}, in panels of {panels}: "
-        f"{'; '.join(parts)}."
+        f"The picture shows map and flow on {problem_name(comparisons[0])}, one column for each "
+        f"optimizer: {'; '.join(parts)}."
     )
 
 
-def _largest_errors(results: list[Comparison] | list[LocalError]) -> str:
-    return ", ".join(
-        f"{name} {format_number(largest_finite(result.error))}"
-        for result, _, name, _ in runs.entries(results)
-    )
-
-
-def _of_one_problem(
-    comparisons, local_errors, orders
-) -> tuple[list[Comparison], list[LocalError], list[Order]]:
+def _of_one_problem(comparisons: Any, orders: Any) -> tuple[list[Comparison], list[Order]]:
     comparisons = result_list(comparisons, Comparison, "analysis.compare")
-    if local_errors != []:
-        local_errors = result_list(local_errors, LocalError, "analysis.local_error")
     if orders != []:
         orders = result_list(orders, Order, "analysis.order")
-    must_share_problem([*comparisons[:1], *local_errors[:1], *orders[:1]])
-    return comparisons, local_errors, orders
+    must_share_problem([*comparisons[:1], *orders[:1]])
+    return comparisons, orders
 
 
-def _painters(
-    comparisons: list[Comparison], local_errors: list[LocalError], orders: list[Order]
-) -> dict[str, Painter]:
-    """What draws each panel that there is, in reading order."""
-    moving = [comparison for comparison in comparisons if hasattr(comparison.map.y, "p")]
-    painters = {
-        "paths": painter(paths.paint, comparisons),
-        "loss": painter(loss.paint, comparisons),
-        "phase": painter(phase.paint, moving),
-        "global_error": painter(global_error.paint, comparisons),
-        "local_error": painter(local_error.paint, local_errors),
-        "order": lambda ax, fill: replace(order.paint(ax, orders), handles=[]),
-    }
-    missing = {
-        "paths": comparisons[0].problem.dim == 1,
-        "phase": not moving,
-        "local_error": not local_errors,
-        "order": not orders,
-    }
-    return {name: paint for name, paint in painters.items() if not missing.get(name)}
+def _rows(comparisons: list[Comparison], orders: list[Order]) -> dict[str, list[Paint]]:
+    """What paints each row: one painter for each column."""
+    rows = {} if comparisons[0].problem.dim == 1 else {"paths": paths.frames(comparisons)}
+    rows["loss"] = loss.frames(comparisons)
+    if orders:
+        paints = iter(convergence.frames(orders))
+        by_optimizer = [(order.optimizer, next(paints)) for order in orders]
+        rows["convergence"] = [
+            next((paint for optimizer, paint in by_optimizer if _is(optimizer, c)), _no_order)
+            for c in comparisons
+        ]
+    return rows
 
 
-def _mosaic(painters: dict[str, Painter]) -> list[list[str]]:
-    """Runs above, errors below; the neighbours of a missing panel share its place."""
-    rows = [[name for name in names if name in painters] for names in (RUNS, ERRORS)]
-    if rows == [["paths", "loss"], ERRORS]:
-        return [["paths", "loss", "global_error"], ["paths", "local_error", "order"]]
-    return [[name for name in row for _ in range(6 // len(row))] for row in rows]
+def _is(optimizer: Any, comparison: Comparison) -> bool:
+    return bool(eqx.tree_equal(optimizer, comparison.optimizer))
 
 
-def _caption(
-    comparisons: list[Comparison], local_errors: list[LocalError], orders: list[Order]
-) -> list[str]:
-    """The conditions of all panels, each said once."""
-    plane = plane_of(comparisons) if comparisons[0].problem.dim > 1 else None
-    off_plane = residuals(comparisons, plane)
-    hollow = not all_in_plane(off_plane)
-    projection = (
-        [] if plane is None else residual_sentences(comparisons[0], plane, off_plane, hollow)
-    )
-    restarted = solver_sentence(local_errors, "each flow of one step") if local_errors else []
-    counts = runs.dot_counts(comparisons)
-    dots = partial(dot_sentences, comparisons, counts)
-    return [
-        *conditions(comparisons),
-        *restarted,
-        *projection,
-        *dots(runs.MAX_DOTS, " on paths and in the phase plane"),
-        *dots(descent.MAX_DOTS, " elsewhere"),
-        *(order.refinements(orders) if orders else []),
-        *([f"The slopes are {order.slopes(orders)}."] if orders else []),
-    ]
+def _no_order(ax: Axes, ratio: float) -> Panel:
+    """An empty frame for an optimizer whose order could not be measured."""
+    write_notice(ax, "no order was measured")
+    ax.set(xticks=[], yticks=[])
+    return Panel("")
+
+
+def _title(comparisons: list[Comparison]) -> str:
+    return paths.motions_title(comparisons)
+
+
+def _head(ax: Axes, entry: Entry) -> list[tuple[str, str]]:
+    """The lines above a column, from below, each with its colour."""
+    size, width = SMALL * font_size("axes.labelsize"), frame_box(ax).width
+    optimizer, texts = entry.result.optimizer, equations(type(entry.result.optimizer))
+    time_step = f"h\xa0=\xa0{format_number(float(optimizer.h))}"
+    lines = [(facts(optimizer, time_step), muted())]
+    for name, color in (("flow", ink()), ("map", readable_color(entry.look.color))):
+        text = wrap_text(literal(_short(texts[name])), width, size)
+        lines += [(line, color) for line in reversed(text.split("\n")) if line]
+    return lines
+
+
+def _write_heads(axes: list[Axes], entries: list[Entry]) -> None:
+    """The name of each optimizer above its column, with its equations and its learning rate."""
+    size = font_size("axes.labelsize")
+    heads = [_head(ax, entry) for ax, entry in zip(axes, entries, strict=True)]
+    spacing, most = 1.35 * SMALL * size, max(map(len, heads))
+    for ax, entry, (fact, *lines) in zip(axes, entries, heads, strict=True):
+        below = most - 1 - len(lines)  # the equations stand under the name, the fact on the frame
+        for i, (text, color) in enumerate([fact, *[("", "none")] * below, *lines]):
+            ax.annotate(
+                text, (0, 1), xycoords="axes fraction", xytext=(0, 0.5 * size + i * spacing),
+                textcoords="offset points", color=color, fontsize=SMALL * size, gid="equations",
+            )  # fmt: skip
+        ax.set_title(
+            literal(entry.name), loc="left", color=readable_color(entry.look.color),
+            fontweight="bold", fontsize=1.4 * size,
+            pad=0.6 * size + most * spacing,
+        )  # fmt: skip
+
+
+def _short(text: str) -> str:
+    """The equations of an optimizer without those that define a hat, the bias correction.
+
+    A line may end between two equations only.
+
+    >>> _short("mₖ₊₁ = β₁ mₖ + (1-β₁) g; m̂ = mₖ₊₁ / (1 - β₁ᵏ⁺¹)")
+    'mₖ₊₁\xa0=\xa0β₁\xa0mₖ\xa0+\xa0(1-β₁)\xa0g'
+    """
+    parts = [part for part in text.split("; ") if part.find("\u0302 =") not in (1, 2)]
+    parts = [part for part in parts if not part.startswith("if corrected")]
+    return "; ".join(part.replace(" ", "\xa0") for part in parts)

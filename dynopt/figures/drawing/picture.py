@@ -77,24 +77,35 @@ class Picture(Figure):
         style: dict[str, Any] = {"ha": "left", "color": muted(), "linespacing": 1.4}
         self.supxlabel(text, x=MARGIN / width, **style).set_gid("caption")
 
-    def write_heading(self, text: str, *groups: Sequence[Artist], scale: float = 1.0) -> None:
+    def write_heading(
+        self, text: str, *groups: Sequence[Artist], scale: float = 1.0, subtitle: str = ""
+    ) -> None:
         """Write a title above all frames, and beneath it one legend of these groups of handles.
 
         - `scale`: the size of the title, in sizes of the title of a frame.
+        - `subtitle`: a sentence beneath the title, in place of a legend.
         """
         size, width = scale * font_size("axes.titlesize"), 72 * self.get_figwidth() - 2 * MARGIN
         lines = wrap_text(text, width, size).split("\n") if text else []
         size = size if text else font_size("legend.fontsize")
         drop = MARGIN + 1.3 * size * len(lines)
         corner = ScaledTranslation(MARGIN / 72, -drop / 72, self.dpi_scale_trans)
-        legend, height = legends.draw_legend(
-            self, groups, width, loc="upper left", bbox_to_anchor=(0, 1),
-            bbox_transform=self.transSubfigure + corner,
-        )  # fmt: skip
-        legend.set_in_layout(False)  # lines of the title, left blank, keep its place free
-        self.add_artist(legend)
+        if subtitle:
+            small = font_size("legend.fontsize")
+            words = wrap_text(subtitle, width, small)
+            style: dict[str, Any] = {"va": "top", "color": muted(), "fontsize": small}
+            artist = self.text(0, 1, words, transform=self.transSubfigure + corner, **style)
+            artist.set_linespacing(1.3)
+            height = 1.3 * small * (words.count("\n") + 1)
+        else:
+            artist, height = legends.draw_legend(
+                self, groups, width, loc="upper left", bbox_to_anchor=(0, 1),
+                bbox_transform=self.transSubfigure + corner,
+            )  # fmt: skip
+            self.add_artist(artist)
+        artist.set_in_layout(False)  # lines of the title, left blank, keep its place free
         lines += [" "] * ceil((height + 0.5 * MARGIN) / (1.3 * size) - 0.3)
-        style: dict[str, Any] = {"ha": "left", "color": ink(), "linespacing": 1.3}
+        style = {"ha": "left", "color": ink(), "linespacing": 1.3}
         x = MARGIN / 72 / self.get_figwidth()
         self.suptitle("\n".join(lines), x=x, fontsize=size, **style)
 
