@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from ...errors import InvalidValue
+from .labels import write_labels
 from .measure import font_size, frame_box, text_width
-from .picture import Panel, Picture, write_title
+from .picture import Panel, Picture, distinct, write_title
 from .results import must_be_axes
 from .style import context, muted, readable_color
 from .words import literal
@@ -27,15 +27,18 @@ def draw_frames(
     *,
     ratio: float = 0.74,
     columns: int | None = None,
+    share_labels: bool = True,
 ) -> Picture | Axes:
     """Paint each optimizer into a frame of its own, of a new `Picture` or the given `ax`.
 
     - `paints`: one for each optimizer. Each is called with the axes and the height over the width
       of their frame. It may be called twice: the frame has its final size the second time.
-    - `title`: the claim above all frames; `caption`: sentences below them.
+    - `title`: the claim above all frames; `caption`: sentences below them, before those of panels.
     - `alt`: one sentence that says what the picture shows.
-    - `ratio`: the height of each frame over its width; the frames of a slide fill the slide.
+    - `ratio`: the height of each frame over its width, unless a panel has an `aspect`; the frames
+      of a slide fill the slide.
     - `columns`: how many frames stand side by side, by default as `COLUMNS` says.
+    - `share_labels`: whether the labels of axes stand at the outer frames only.
 
     **Raises:** `InvalidType` if `ax` is no axes; `InvalidValue` if several are to share it.
     """
@@ -56,13 +59,17 @@ def draw_frames(
         rows = -(-len(paints) // columns)
         width, height = (float(side) for side in picture.get_size_inches())
         if style != "slides":
-            picture.set_size_inches(WIDTHS[columns] * width, rows * height)
+            picture.set_size_inches(WIDTHS.get(columns, 0.44 * columns) * width, rows * height)
         grid = [picture.add_subplot(rows, columns, i + 1) for i in range(len(paints))]
         panels = [paint(one, ratio) for paint, one in zip(paints, grid, strict=True)]
-        picture.write_caption(caption)
-        picture.write_heading(title, _distinct_keys(panels), scale=1.1)
+        ratio = max((panel.aspect for panel in panels if panel.aspect), default=ratio)
+        sentences = dict.fromkeys(line for panel in panels for line in panel.caption)
+        picture.write_caption([*caption, *sentences])
+        handles = [handle for panel in panels for handle in panel.handles]
+        keys = [key for panel in panels for key in panel.keys]
+        picture.write_heading(title, distinct(handles), distinct(keys), scale=1.1)
         for one, panel in zip(grid, panels, strict=True):
-            write_around(one, panel, len(paints))
+            write_around(one, panel, len(paints), share_labels)
             one.set_aspect("auto")
         picture.lay_out()
         if style != "slides":
@@ -73,13 +80,17 @@ def draw_frames(
         for one, paint in zip(grid, paints, strict=True):
             box = frame_box(one)
             one.clear()
-            write_around(one, paint(one, box.height / box.width), len(paints))
+            write_around(one, paint(one, box.height / box.width), len(paints), share_labels)
         return picture
 
 
-def write_around(ax: Axes, panel: Panel, frames: int) -> None:
-    """The head of a frame; labels of axes only at the outer frames, which share them."""
+def write_around(ax: Axes, panel: Panel, frames: int, share_labels: bool = True) -> None:
+    """The head of a frame, or its title; labels of axes only at the outer frames if they share."""
     size = font_size("axes.labelsize")
+    if not panel.name:
+        write_title(ax, panel.title, frame_box(ax).width)
+        write_labels(ax, panel.labels)
+        return
     fact = panel.fact
     while text_width(fact, 0.9 * size) > frame_box(ax).width and "   " in fact:
         fact = fact.rpartition("   ")[0]
@@ -92,7 +103,7 @@ def write_around(ax: Axes, panel: Panel, frames: int) -> None:
         textcoords="offset points", va="bottom", fontsize=0.9 * size, color=muted(),
     )  # fmt: skip
     place = ax.get_subplotspec()
-    if place is None:
+    if place is None or not share_labels:
         return
     rows, columns, first, _ = place.get_geometry()
     if first % columns:
@@ -100,10 +111,3 @@ def write_around(ax: Axes, panel: Panel, frames: int) -> None:
     if first + columns < frames:
         ax.set_xlabel("")
 
-
-def _distinct_keys(panels: Sequence[Panel]) -> list[Artist]:
-    """The legend entries of all panels, each label once."""
-    keys: dict[str, Artist] = {}
-    for key in (key for panel in panels for key in panel.keys):
-        keys.setdefault(str(key.get_label()), key)
-    return list(keys.values())

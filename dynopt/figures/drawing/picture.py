@@ -210,49 +210,7 @@ def _fit_height(picture: Picture, ax: Axes, aspect: float) -> None:
     picture.set_figheight(min(max(height, 0.45 * width), 1.25 * width))
 
 
-def draw_panels(
-    picture: Picture,
-    axes: Sequence[Axes],
-    painters: Sequence[Painter],
-    caption: Callable[[list[Panel]], list[str]],
-    heading: str = "",
-    titles: Sequence[str] = (),
-) -> None:
-    """Paint several panels into one picture, under one legend and above one caption.
-
-    - `painters`: one for each of the `axes`. Each is called with the axes and None; if the data
-      fix the aspect of its frame, once more with the height over the width of the frame that the
-      layout leaves, which it should fill.
-    - `caption`: the sentences of the caption, from all panels.
-    - `heading`: the title above all panels.
-    - `titles`: titles that take the place of the claims; an empty one leaves the claim.
-    """
-    panels = [paint(ax, None) for paint, ax in zip(painters, axes, strict=True)]
-    claims = [
-        title or panel.title
-        for title, panel in zip(titles or [""] * len(panels), panels, strict=True)
-    ]
-    picture.write_caption(caption(panels))
-    handles = _distinct(handle for panel in panels for handle in panel.handles)
-    picture.write_heading(
-        heading, handles, _distinct(key for panel in panels for key in panel.keys), scale=1.25
-    )
-    for ax, panel in zip(axes, panels, strict=True):
-        if panel.aspect is not None:
-            ax.set_aspect("auto")
-    for fraction in (0.9, 1.0):  # of the width of the frame, which the first layout widens
-        for ax, title in zip(axes, claims, strict=True):
-            write_title(ax, title, fraction * frame_box(ax).width)
-        picture.lay_out()
-    for ax, paint, panel, title in zip(axes, painters, panels, claims, strict=True):
-        if panel.aspect is not None:
-            box = frame_box(ax)
-            ax.clear()
-            paint(ax, box.height / box.width)
-            write_title(ax, title, box.width)
-
-
-def _distinct(handles: Iterable[Artist]) -> list[Artist]:
+def distinct(handles: Iterable[Artist]) -> list[Artist]:
     """The handles without those that read and look like an earlier one."""
     properties = ("color", "linestyle", "marker", "markerfacecolor", "facecolor")
     distinct: dict[tuple[str, ...], Artist] = {}
