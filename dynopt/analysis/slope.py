@@ -58,8 +58,8 @@ def explain(slope: float, expected: float, is_corrected: bool) -> str:
     """
     if slope < SLOPE_TOLERANCE:
         return (
-            "the vector field is not the limit of the map, unless a smaller `learning_rate` gives "
-            "another slope; let dynopt.check_optimizer look for the reason"
+            "the vector field is not the limit of the map, unless a smaller `learning_rate` or a "
+            "shorter `time` gives another slope; let dynopt.check_optimizer look for the reason"
         )
     if slope > expected:
         return (

@@ -13,9 +13,7 @@ from types import ModuleType
 from . import paths as paths
 from . import loss as loss
 from . import race as race
-from . import global_error as global_error
-from . import local_error as local_error
-from . import order as order
+from . import convergence as convergence
 from . import phase as phase
 from . import modified as modified
 from . import stability as stability
@@ -31,9 +29,7 @@ catalogue: dict[str, ModuleType] = {
     "paths": paths,
     "loss": loss,
     "race": race,
-    "global_error": global_error,
-    "local_error": local_error,
-    "order": order,
+    "convergence": convergence,
     "phase": phase,
     "modified": modified,
     "stability": stability,

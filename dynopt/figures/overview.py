@@ -128,7 +128,7 @@ def _rows(comparisons: list[Comparison], orders: list[Order]) -> dict[str, list[
     rows = {} if comparisons[0].problem.dim == 1 else {"paths": paths.frames(comparisons)}
     rows["loss"] = loss.frames(comparisons)
     if orders:
-        paints = iter(convergence.frames(orders))
+        paints = iter(convergence.error_frames(orders))
         by_optimizer = [(order.optimizer, next(paints)) for order in orders]
         rows["convergence"] = [
             next((paint for optimizer, paint in by_optimizer if _is(optimizer, c)), _no_order)

@@ -36,7 +36,7 @@ def draw(
     **Raises:** `InvalidValue` for no panels; `InvalidType` for what is no panel; and as the
     figures do.
 
-    >>> from dynopt import SGD, Momentum, analysis, figures, problems
+    >>> from dynopt import SGD, analysis, figures, problems
     >>> runs = [analysis.compare(SGD(h), problems.booth(), 20) for h in (0.01, 0.02)]
     >>> len(draw([(figures.loss, runs), (figures.race, runs, "The larger rate is faster")]).axes)
     3
