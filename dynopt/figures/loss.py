@@ -11,11 +11,13 @@ from matplotlib.collections import LineCollection
 from ..analysis import Comparison
 from ..analysis.lyapunov import lyapunov_along, rises
 from ..errors import DynoptError
+from ..runs.status import Status
 from .drawing import descent, legends, runs
 from .drawing.axes import mark_exit
 from .drawing.captions import largest_finite, problem_name, summary
 from .drawing.descent import HeightAxis, height_axis
 from .drawing.frames import draw_frames
+from .drawing.measure import figure_of
 from .drawing.motion import motion_of
 from .drawing.notes import Line, write_note
 from .drawing.picture import Panel, Picture, write_notice
@@ -33,6 +35,7 @@ from .drawing.words import (
     literal,
 )
 
+UNBOUNDED = (Status.diverged, Status.nonfinite)  # runs that the frame does not have to hold
 LEVEL = 1.5  # a run ends level with another on a logarithmic axis: the factor between the two ends
 NEAR = 0.02  # and on a linear axis: their distance, in heights of the frame
 SHORTEST = 4.0  # points: a smaller rise of the Lyapunov function has no number
@@ -77,8 +80,9 @@ def draw(
     ax: Axes | None = None,
     style: str = "notebook",
 ) -> Picture | Axes:
-    """The loss over the steps, each optimizer in a frame of its own: dots are the map, a line is
-    the flow.
+    """The loss over the steps, each optimizer in a frame of its own.
+
+    Coloured dots on a thread are the map, a line in ink is the flow.
 
     Where the minimum f* is known, the picture shows f(x) - f* on a logarithmic axis. Otherwise it
     shows f(x), on a logarithmic axis only if f is positive and falls a hundredfold. All frames have
@@ -134,13 +138,11 @@ def _courses(comparisons: list[Comparison]) -> list[Course]:
         minimum, curve = result.problem.minimum, result.curve
         steps = np.asarray(curve.t, float)[curve.finite] / float(result.optimizer.h)
         on_map, on_flow, along = (_lyapunov(result, r) for r in (result.map, result.flow, curve))
-        heights = [
-            descent.finite_heights(run, values, minimum) if len(values) else np.empty(0)
-            for run, values in (
-                (result.map, result.map.loss), (curve, curve.loss),
-                (result.map, on_map), (curve, along),
-            )
-        ]  # fmt: skip
+        heights = [descent.finite_heights(run, run.loss, minimum) for run in (result.map, curve)]
+        heights += [
+            np.asarray(values, float)[run.finite] - (minimum or 0) if len(values) else np.empty(0)
+            for run, values in ((result.map, on_map), (curve, along))
+        ]
         risen = (
             np.asarray(rises(values, rtol))[run.finite] if len(values) else np.empty(0)
             for run, values, rtol in (
@@ -168,7 +170,7 @@ def _axis(courses: list[Course]) -> HeightAxis:
             (comparison.map, (course.map, course.map_lyapunov)),
             (comparison.flow, (course.flow, course.flow_lyapunov)),
         ):
-            (failed if failure(run) else shown).extend(heights)
+            (failed if run.status in UNBOUNDED else shown).extend(heights)
     above_minimum = courses[0].entry.result.problem.minimum is not None
     return height_axis(shown, failed, above_minimum)
 
@@ -179,7 +181,8 @@ def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Pa
     k = np.arange(len(course.map))
     axis.set_up(ax)
     runs.set_time_limits(ax, "step", [np.arange(len(result.map.t))])
-    ax.plot(course.steps, course.flow, color=ink(), zorder=3, gid=f"flow {key}")
+    (line,) = ax.plot(course.steps, course.flow, color=ink(), zorder=3, gid=f"flow {key}")
+    mark_exit(ax, line, ink())
     descent.draw_map(ax, k, course.map, look.color, key, 0.9 if result.map.status else 0.5)
     if result.map.status:
         thread = next(line for line in ax.lines if line.get_gid() == f"thread {key}")
@@ -192,7 +195,8 @@ def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Pa
     if course.rises.size:
         keys += _draw_lyapunov(ax, course)
     curves = [(course.steps, course.flow), (k, course.map)]
-    curves += [(course.steps, course.flow_lyapunov)] * bool(course.rises.size)
+    if course.rises.size:
+        curves += [(course.steps, course.flow_lyapunov), (k, course.map_lyapunov)]
     drawn = [np.stack([x, y], 1)[axis.shows(y)] for x, y in curves]
     if not any(map(len, drawn)):
         finite = course.map.size or course.flow.size
@@ -256,7 +260,7 @@ def _write_names(ax: Axes, course: Course) -> None:
     if not apart.size or not np.isfinite(apart.max()):
         return
     wide = np.flatnonzero(apart > 0.12 * height)
-    i = int(wide[0] if wide.size else apart.argmax())
+    i = int(wide[len(wide) // 2] if wide.size else apart.argmax())
     key = course.entry.key
     for text, values, up in (("E", course.flow_lyapunov, 5), ("f", course.flow, -5)):
         write_halo(
@@ -274,10 +278,10 @@ def _write_largest_rise(ax: Axes, course: Course) -> None:
     frame = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
     if not np.ptp(places[:, 1]) > SHORTEST or not (places[1] < frame[1]).all():
         return
-    number = f"+{format_number(course.rises[j], 2)}"
+    middle = ax.transData.inverted().transform(places.mean(0) * figure_of(ax).dpi / 72)
     write_halo(
-        ax, number, ends[1], look.color, xytext=(3, 4), va="bottom",
-        textcoords="offset points", ha="left", gid=f"largest rise {key}",
+        ax, f"+{format_number(course.rises[j], 2)}", middle, look.color, xytext=(5, 0),
+        textcoords="offset points", ha="left", va="center", gid=f"largest rise {key}",
     )  # fmt: skip
 
 
@@ -285,7 +289,7 @@ def _note(course: Course) -> list[Line]:
     """How map and flow end, and how often the map raises the Lyapunov function."""
     result, look, _, key = course.entry
     map, flow = (
-        failure(run)
+        run.status.short * bool(run.status)
         or (f"ends at {format_number(values[-1], 2)}" if values.size else "is not finite")
         for run, values in ((result.map, course.map), (result.flow, course.flow))
     )
@@ -321,18 +325,14 @@ def _title(courses: list[Course], axis: HeightAxis) -> str:
             parts.append(_failure_claim(course, symbol))
         elif course.map.size and course.flow.size:
             groups[_end_kind(course, axis)].append(course)
-    for kind, members in groups.items():
-        if members:
-            with_number = kind != "level with" or len(courses) == 1
-            parts.append(_group_claim(kind, members, symbol if with_number else ""))
-    raising = [c for c in courses if not c.failed and (c.rises > 0).any()]
+    parts += _end_claims({k: m for k, m in groups.items() if m}, symbol)
+    raising = [course for course in courses if not course.failed and (course.rises > 0).any()]
     if raising:
-        counts = join_words([str(int((c.rises > 0).sum())) for c in raising])
-        noun = "time" if counts == "1" else "times"
-        who = join_words([c.entry.name for c in raising]) if len(courses) > 1 else "the map"
-        verb = "raise" if len(raising) > 1 else "raises"
-        function = "E\xa0=\xa0f" if all(c.is_loss for c in raising) else "E"
-        parts.append(f"{who} {verb} {function} {counts} {noun}")
+        most = max(raising, key=lambda course: int((course.rises > 0).sum()))
+        who = most.entry.name if len(courses) > 1 else "the map"
+        often = count_noun(int((most.rises > 0).sum()), "time")
+        function = "E\xa0=\xa0f" if most.is_loss else "E"
+        parts.append(f"{who} raises {function} {often}")
     return literal(capitalize("; ".join(parts) or problem_name(courses[0].entry.result)))
 
 
@@ -346,17 +346,23 @@ def _failure_claim(course: Course, symbol: str) -> str:
     return f"{name} {what}, its flow takes {symbol} to {format_number(course.flow[-1], 2)}"
 
 
-def _group_claim(kind: str, members: list[Course], symbol: str) -> str:
-    """As in "Momentum and RMSprop end above their flows, RMSprop at f − f* = 0.27, not 10⁻⁹"."""
-    names = [course.entry.name for course in members]
-    ends, their = ("end", "their flows") if len(members) > 1 else ("ends", "its flow")
-    phrase = f"{join_words(names)} {ends} {kind} {their}"
-    if not symbol:
-        return phrase
-    far = max(members, key=_distance)
-    map, flow = (format_number(value, 2) for value in far.ends)
-    who = f"{far.entry.name} " * (len(members) > 1)
-    return f"{phrase}, {who}at {symbol}\xa0=\xa0{map} against {flow}"
+def _end_claims(groups: dict[str, list[Course]], symbol: str) -> list[str]:
+    """As in "RMSprop ends above its flow, at f − f* = 3.7 against 0.36; SGD and Adam end level"."""
+    parts = []
+    for kind, members in sorted(
+        groups.items(), key=lambda group: -max(_distance(c) for c in group[1])
+    ):
+        names = join_words([course.entry.name for course in members])
+        ends, its = ("end", "their flows") if len(members) > 1 else ("ends", "its flow")
+        if parts:
+            parts.append(f"{names} {ends} {kind.removesuffix(' with')}")
+            continue
+        far = max(members, key=_distance)
+        map, flow = (format_number(value, 2) for value in far.ends)
+        who = f"{far.entry.name} " * (len(members) > 1)
+        at = f", {who}at {symbol}\xa0=\xa0{map} against {flow}"
+        parts.append(f"{names} {ends} {kind} {its}{at}")
+    return parts
 
 
 def _distance(course: Course) -> float:

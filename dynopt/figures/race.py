@@ -177,7 +177,7 @@ def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | Non
         visible = np.flatnonzero(axis.shows(values) & (values <= axis.high))
         if not visible.size:
             continue
-        end, text = (x[visible[-1]], values[visible[-1]]), f"{name}  {_rate(competitor)}"
+        end, text = (x[visible[-1]], values[visible[-1]]), f"{name}, {_rate(competitor)}"
         if failure(competitor.map):
             write_halo(
                 ax, literal(f"{text}, {failure(competitor.map)}"), end, look.color, xytext=(8, 0),

@@ -10,10 +10,8 @@ from scenes import (
     make_basins,
     make_comparison,
     make_local_error,
-    make_lyapunov,
     make_modified,
     make_order,
-    make_rescaling,
     make_sensitivity,
     make_stability,
     scene,
@@ -21,7 +19,7 @@ from scenes import (
 )
 
 from dynopt import SGD, Momentum, Status, figures
-from dynopt.analysis import Comparison, LocalError, Lyapunov, Order, compare
+from dynopt.analysis import Comparison, LocalError, Order, compare
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +34,6 @@ def comparisons() -> dict[str, list[Comparison]]:
 @pytest.fixture(scope="session")
 def local_errors(comparisons) -> dict[str, list[LocalError]]:
     return {name: list(map(make_local_error, many)) for name, many in comparisons.items()}
-
-
-@pytest.fixture(scope="session")
-def lyapunovs(comparisons) -> dict[str, list[Lyapunov]]:
-    return {name: list(map(make_lyapunov, many)) for name, many in comparisons.items()}
 
 
 @pytest.fixture(scope="session")
@@ -67,18 +60,17 @@ def measured() -> Comparison:
 
 
 @pytest.fixture(scope="session")
-def arguments(comparisons, local_errors, lyapunovs, orders) -> dict[str, tuple[Any, ...]]:
+def arguments(comparisons, local_errors, orders) -> dict[str, tuple[Any, ...]]:
     """What `draw` of each figure is given, on the bowl; that of a new figure gets comparisons."""
     bowl = comparisons["bowl"]
     special = {
         "local_error": (local_errors["bowl"],),
         "order": (orders["bowl"],),
         "modified": ([make_modified(comparison) for comparison in bowl],),
-        "lyapunov": (lyapunovs["bowl"],),
         "stability": (make_stability(),),
         "basins": (make_basins(SGD(0.1), three_stars()),),
         "sweep": (make_sensitivity(Momentum(0.1), three_stars()),),
-        "rescaling": ([make_rescaling(comparison) for comparison in bowl],),
+        "race": (bowl, "the same learning rates as everywhere here"),
         "overview": (bowl, local_errors["bowl"], orders["bowl"]),
     }
     return {name: special.get(name, (bowl,)) for name in figures.catalogue}

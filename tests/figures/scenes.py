@@ -15,10 +15,8 @@ from dynopt.analysis import (
     Basins,
     Comparison,
     LocalError,
-    Lyapunov,
     ModifiedComparison,
     Order,
-    Rescaling,
     Sensitivity,
     Stability,
 )
@@ -167,46 +165,6 @@ def with_errors(order: Order, error: np.ndarray, **others: Any) -> Order:
         errors = error[:, None] * np.sin(np.pi * np.arange(51) / 50)
         pairwise = np.diff(np.log(error)) / np.diff(np.log(order.h))
     return dataclasses.replace(order, error=error, errors=errors, pairwise=pairwise, **others)
-
-
-def make_lyapunov(comparison: Comparison) -> Lyapunov:
-    """The loss in place of the Lyapunov function of every optimizer."""
-    map, flow = comparison.map, comparison.flow
-    return Lyapunov(map.t, map.loss, flow.loss, map, flow, comparison.optimizer, comparison.problem)
-
-
-def with_rises(lyapunov: Lyapunov, map=(), flow=()) -> Lyapunov:
-    """The same runs with a function that rises by so much in its first steps, and then falls."""
-    steps = len(lyapunov.t) - 1
-
-    def values(rises):
-        value = [1.0]
-        for rise in (*rises, *[0.0] * (steps - len(rises))):
-            value.append(value[-1] + rise if rise else 0.9 * value[-1])
-        return jnp.array(value)
-
-    return dataclasses.replace(lyapunov, map_value=values(map), flow_value=values(flow))
-
-
-def make_rescaling(
-    comparison: Comparison, scale: float = 1 / 3, power: float = 1.0, distance: float = 1e-15
-) -> Rescaling:
-    """Three runs: the map, its flow at the same rate, and the map moved by a little as corrected."""
-    map, optimizer = comparison.map, comparison.optimizer
-    moved = dataclasses.replace(map, y=map.y._replace(x=map.y.x + distance))
-    return Rescaling(
-        map,
-        dataclasses.replace(comparison.flow, kind="map"),
-        moved,
-        jnp.where(jnp.isfinite(comparison.error), distance, jnp.nan),
-        comparison.error,
-        power,
-        scale ** (1 + power),
-        scale,
-        optimizer,
-        optimizer,
-        comparison.problem,
-    )
 
 
 def make_stability(

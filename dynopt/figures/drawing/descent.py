@@ -12,7 +12,7 @@ from .axes import linear_limits, log_limits, set_linear_ticks, set_log_ticks
 from .ties import APART, apart, on_paper
 
 HEADROOM = 1e3  # times the start: so much is visible above it of a run that fails
-DECADES = 12  # of a logarithmic axis, at most
+DECADES = 12.0  # of a logarithmic axis, at most
 
 
 class HeightAxis(NamedTuple):

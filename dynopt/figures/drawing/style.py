@@ -154,8 +154,8 @@ def distinct_in_grey(colors: Sequence[str]) -> list[str]:
     """The colours of lines in one frame, lighter or darker so that no two are alike in grey."""
     if len(colors) < 2:
         return list(colors)
-    limits = (0.5, 0.92) if _luminance(background()) < 0.2 else (0.2, 0.62)
-    places = np.argsort(np.argsort([_luminance(color) for color in colors], kind="stable"))
+    limits = (0.5, 0.92) if _luminance(background()) < 0.2 else (0.22, 0.64)
+    places = np.argsort(np.argsort([_grey(color) for color in colors], kind="stable"))
     targets = np.linspace(*limits, len(colors))[places]
     return [
         min(
@@ -164,15 +164,15 @@ def distinct_in_grey(colors: Sequence[str]) -> list[str]:
                 for end in ("black", "white")
                 for share in range(50)
             ),
-            key=lambda shade, target=target: abs(_lightness(shade) - target),
+            key=lambda shade, target=target: abs(_grey(shade) - target),
         )
         for color, target in zip(colors, targets, strict=True)
     ]
 
 
-def _lightness(color: str) -> float:
-    """The CIE lightness between 0 for black and 1 for white, as the eye judges a grey."""
-    return 1.16 * max(_luminance(color), 0.009) ** (1 / 3) - 0.16
+def _grey(color: str) -> float:
+    """The grey that a picture without colours has in its place, between 0 and 1 (ITU-R BT.601)."""
+    return float(np.dot((0.299, 0.587, 0.114), to_rgb(color)))
 
 
 def readable_color(color: str, contrast: float = 4.5) -> str:
