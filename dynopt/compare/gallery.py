@@ -6,8 +6,9 @@ STEPS = 100
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
 
 # These figures are drawn only if they are named. A modified equation takes long to compile, and
-# longer to solve where it is stiff; basins and sweep answer questions of their own.
-ON_DEMAND = ("modified", "basins", "sweep")
+# longer to solve where it is stiff; basins and sweep answer questions of their own; an animation is
+# one file for each optimizer.
+ON_DEMAND = ("modified", "basins", "sweep", "animation")
 
 # The gallery: four problems, and options for them where the defaults would show less.
 #
@@ -22,7 +23,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         "set": {"sgd": {"learning_rate": 0.03}, "momentum": {"learning_rate": 0.01}},
     },
     "rosenbrock": {
-        "figures": ("paths", "loss", "global_error", "local_error", "order", "phase", "overview"),
+        "figures": ("paths", "loss", "convergence", "phase", "overview"),
         "steps": 200,
         "set": {
             "sgd": {"learning_rate": 0.001},
@@ -32,7 +33,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     },
     "himmelblau": {"figures": ("paths", "loss", "basins", "sweep")},
     "rastrigin": {
-        "figures": ("paths", "global_error"),
+        "figures": ("paths", "convergence"),
         "x0": (4.45, 3.48),
         "set": {"momentum": {"learning_rate": 0.004}},
     },

@@ -157,16 +157,17 @@ def _draw(study: "Study", results: "Mapping[str, Results]", screen: Screen) -> d
     written = {}
     for figure in study.figures:
         screen.doing(f"drawing {figure} of {study.slug}")
-        picture = draw(study, figure, list(results.values()))
-        if picture is None:
-            screen.note(
-                f"no {figure} of {study.problem.name}, as no map and flow lasted long enough to "
-                "measure an order."
-            )
-        else:
-            facts = {"title": f"{study.problem.name}: {figure}", "dtype": str(study.start.dtype)}
-            facts["command"] = _command(study.options, problem=(study.called,), figures=(figure,))
-            for path in paths(study, [figure]):
+        facts = {"title": f"{study.problem.name}: {figure}", "dtype": str(study.start.dtype)}
+        facts["command"] = _command(study.options, problem=(study.called,), figures=(figure,))
+        for names, files in study.files(figure).items():
+            picture = draw(study, figure, [results[name] for name in names])
+            if picture is None:
+                screen.note(
+                    f"no {figure} of {study.problem.name}, as no map and flow lasted long enough "
+                    "to measure an order."
+                )
+                continue
+            for path in (Path(study.options.output, file) for file in files):
                 data = render(picture, path.suffix[1:], **facts, dpi=study.options.dpi)
                 written[path] = write_if_changed(path, data)
         screen.figures_done += 1
@@ -175,8 +176,8 @@ def _draw(study: "Study", results: "Mapping[str, Results]", screen: Screen) -> d
 
 def paths(study: "Study", figures: Sequence[str]) -> list[Path]:
     """The files into which these figures of a study are drawn."""
-    folder, formats = Path(study.options.output), study.options.format
-    return [folder / f"{figure}-{study.slug}.{kind}" for figure in figures for kind in formats]
+    drawn = [files for figure in figures for files in study.files(figure).values()]
+    return [Path(study.options.output, file) for files in drawn for file in files]
 
 
 def _command(options: "Options", **values: Any) -> str:

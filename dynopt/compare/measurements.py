@@ -9,6 +9,7 @@ import jax
 from .. import analysis, figures
 from ..errors import InvalidValue, SolverFailure
 from ..figures import Picture
+from ..figures.animation import Animation
 from ..figures.drawing.words import join_words
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
@@ -18,8 +19,11 @@ from .values import as_typed
 if TYPE_CHECKING:
     from .studies import Study
 
+FIGURES = {**figures.catalogue, "animation": figures.animation}  # what the command draws
+Drawing = Picture | Animation
 Optimizers = Mapping[str, AbstractOptimizer]
 Fits = Callable[[Problem, Optimizers], Sequence[str]]
+REFINEMENTS = 5  # of the time step: h, h/2, ..., h/16
 Results = dict[str, list[Any]]  # the results of one optimizer, by the names of measurements
 
 
@@ -94,7 +98,7 @@ def in_a_plane(problem: Problem, optimizers: Optimizers, more: bool = True) -> S
     if problem.dim < 2 or problem.dim > 2 and not more:
         raise InvalidValue(
             f"needs two coordinates, but {problem.name} has {problem.dim}; draw "
-            "--figures loss,global_error."
+            "--figures loss,convergence."
         )
     return tuple(optimizers)
 
@@ -132,9 +136,9 @@ def whole_run(name: str, function: str, fits: Fits = every) -> Measurement:
 
 
 def _order(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
-    time = study.order_steps * float(optimizer.h)
+    time = study.steps * float(optimizer.h)
     with suppress(SolverFailure):
-        return [analysis.order(optimizer, study.problem, time, x0=study.x0)]
+        return [analysis.order(optimizer, study.problem, time, REFINEMENTS, x0=study.x0)]
     return []
 
 
@@ -148,14 +152,13 @@ def _basins(study: "Study", _: AbstractOptimizer) -> list[Any]:
 
 MEASUREMENTS = (
     whole_run("comparisons", "compare"),
-    whole_run("local_errors", "local_error"),
     Measurement(
         "orders",
         "orders = []\n"
         "for optimizer in {optimizers}:\n"
         "    with suppress(SolverFailure):  # a run that diverges has no order\n"
-        "        time = {order_steps} * float(optimizer.h)\n"
-        "        orders.append(analysis.order(optimizer, problem, time{x0}))",
+        "        time = {steps} * float(optimizer.h)\n"
+        f"        orders.append(analysis.order(optimizer, problem, time, {REFINEMENTS}{{x0}}))",
         every,
         _order,
     ),
@@ -189,15 +192,14 @@ MEASUREMENTS = (
 
 # What a figure is drawn from, unless from `comparisons` alone; and what else it needs.
 SHOWN = {
-    "local_error": ("local_errors",),
-    "order": ("orders",),
+    "convergence": ("orders",),
     "modified": ("modified",),
     "stability": ("stability",),
     "basins": ("basins",),
     "sweep": ("sensitivity",),
-    "overview": ("comparisons", "local_errors", "orders"),
+    "overview": ("comparisons", "orders"),
 }
-NEEDS = {"paths": in_a_plane, "phase": with_velocity}
+NEEDS = {"paths": in_a_plane, "animation": in_a_plane, "phase": with_velocity}
 
 
 def shown_in(figure: str) -> list[Measurement]:
@@ -243,7 +245,7 @@ def settings(study: "Study", figure: str) -> dict[str, str]:
     return {"rates": f"learning rates given by hand{also}"}
 
 
-def draw(study: "Study", figure: str, results: Sequence[Results]) -> Picture | None:
+def draw(study: "Study", figure: str, results: Sequence[Results]) -> Drawing | None:
     """One figure of the study; None if nothing that it shows could be measured."""
     lists = [
         [result for each in results for result in each.get(measurement.name, ())]
@@ -252,6 +254,4 @@ def draw(study: "Study", figure: str, results: Sequence[Results]) -> Picture | N
     if not all(lists):
         return None
     with jax.enable_x64(True), blame(study.called, study.source.file):
-        return figures.catalogue[figure].draw(
-            *lists, style=study.options.style, **settings(study, figure)
-        )
+        return FIGURES[figure].draw(*lists, style=study.options.style, **settings(study, figure))

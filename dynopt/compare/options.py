@@ -45,7 +45,7 @@ class Options:
     figures: tuple[str, ...] = option(names, ())
     style: str = option(style_name, "notebook")
     dpi: float | None = option(resolution)
-    format: tuple[str, ...] = option(format_names, ("png",))
+    format: tuple[str, ...] = option(format_names, ())
     output: str = option(folder, "figures")
     save: str | None = option(npz_path)
     config: str | None = option(toml_path)
@@ -94,7 +94,7 @@ What runs
 What is drawn
   --figures NAME,NAME
         Which figures are drawn: names from --list.
-        Example: --figures paths,global_error (default: all that fit the
+        Example: --figures paths,convergence (default: all that fit the
         problem, except {", ".join(gallery.ON_DEMAND)})
   --style NAME
         How large everything is drawn: notebook, paper or slides.
@@ -103,8 +103,9 @@ What is drawn
         The dots per inch of a png.
         Example: --dpi 200 (default: that of the style)
   --format NAME,NAME
-        In which formats each figure is written: png, svg, pdf.
-        Example: --format png,pdf (default: png)
+        In which formats each figure is written: png, svg, pdf. An animation is
+        a gif, or an mp4 after: pip install "dynopt[video]".
+        Example: --format png,pdf (default: png, and gif for an animation)
 
 Files
   --output FOLDER

@@ -10,6 +10,7 @@ from pathlib import Path
 from .. import __version__, files
 from ..errors import OutputError
 from ..figures import Picture
+from ..figures.animation import Animation
 from ..runs import archive, npz
 from ..runs.trajectory import Trajectory
 
@@ -18,6 +19,8 @@ MARKS = {  # what a file of dynopt contains
     ".png": b"Software\0dynopt ",
     ".svg": b"<dc:title>dynopt ",
     ".pdf": b"/Creator (dynopt ",
+    ".gif": b"Software: dynopt ",
+    ".mp4": b"Software: dynopt ",
 }
 
 
@@ -28,13 +31,22 @@ def software() -> str:
 
 
 def render(
-    picture: Picture, format: str, *, title: str, command: str, dtype: str, dpi: float | None = None
+    picture: Picture | Animation,
+    format: str,
+    *,
+    title: str,
+    command: str,
+    dtype: str,
+    dpi: float | None = None,
 ) -> bytes:
     """The picture as the bytes of a file, which are the same every time.
 
     The file contains a description of the picture in words (`alt`), the software, the command that
     draws it again, dtype and seed; no date, no user and no path.
     """
+    if isinstance(picture, Animation):
+        facts = {"Title": title, "Software": software(), "Command": command, "Dtype": dtype}
+        return picture.encode(format, facts | {"Seed": SEED})
     description = {"png": "Description", "svg": "Description", "pdf": "Subject"}[format]
     facts = {"Command": command, "Dtype": dtype, "Seed": SEED}
     keywords = [f"{name.lower()}: {fact}" for name, fact in facts.items()]

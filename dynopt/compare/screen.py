@@ -155,9 +155,10 @@ def table(study: "Study", results: "Mapping[str, Results]") -> str:
 
 def listing(as_json: bool) -> str:
     """The names of all problems, optimizers and figures, and what each of them is."""
-    from .. import figures, optimizers, problems
+    from .. import optimizers, problems
     from ..optimizers.base import hyperparameter_defaults
     from ..optimizers.equations import equations
+    from .measurements import FIGURES
     from .values import FORMATS, STYLES
 
     def about(thing: Any) -> str:
@@ -166,7 +167,7 @@ def listing(as_json: bool) -> str:
     catalogues: dict[str, Mapping[str, Any]] = {
         "problems": problems.catalogue,
         "optimizers": optimizers.catalogue,
-        "figures": figures.catalogue,
+        "figures": FIGURES,
     }
     if not as_json:
         return "\n\n".join(

@@ -41,12 +41,16 @@ def _study_code(study: Study) -> Iterator[str]:
     options = study.options
     styled = "" if options.style == Options().style else f', style="{options.style}"'
     for figure in study.figures:
-        arguments = ", ".join(measurement.name for measurement in shown_in(figure))
+        results = ", ".join(measurement.name for measurement in shown_in(figure))
         more = "".join(f', {name}="{value}"' for name, value in settings(study, figure).items())
-        yield f"picture = figures.{figure}.draw({arguments}{more}{styled})"
-        for format in options.format:
-            dpi = f", dpi={as_typed(options.dpi)}" if options.dpi and format == "png" else ""
-            yield f'picture.savefig("{figure}-{study.slug}.{format}"{dpi})'
+        save = "save" if figure == "animation" else "savefig"
+        for place, files in enumerate(study.files(figure).values()):
+            one = f"[{place}]" * (len(study.files(figure)) > 1)
+            yield f"picture = figures.{figure}.draw({results}{one}{more}{styled})"
+            for file in files:
+                is_sized = options.dpi and file.endswith(".png")
+                dpi = f", dpi={as_typed(options.dpi)}" if is_sized else ""
+                yield f'picture.{save}("{file}"{dpi})'
 
 
 def measuring(study: Study, measurement: Measurement) -> str:
@@ -55,7 +59,6 @@ def measuring(study: Study, measurement: Measurement) -> str:
     chosen = ", ".join(f"optimizers[{place}]" for place in places)
     return measurement.code.format(
         steps=study.steps,
-        order_steps=study.order_steps,
         long_steps=study.long_steps,
         x0="" if study.x0 is None else f", x0={study.x0}",
         first=places[0],

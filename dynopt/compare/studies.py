@@ -9,16 +9,25 @@ from typing import Any
 import jax
 import numpy as np
 
-from .. import analysis, figures, optimizers, problems
+from .. import analysis, optimizers, problems
 from ..errors import DynoptError, InvalidValue
+from ..figures.drawing.animation import video_program
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults
 from ..problems import Problem
 from . import gallery
-from .measurements import needed_for
+from .measurements import FIGURES, needed_for
 from .options import Options
 from .user_code import Source, blame, import_problem
-from .values import as_typed, find_name, find_names, normalized, quoted
+from .values import (
+    as_typed,
+    find_name,
+    find_names,
+    formats_of,
+    must_suit,
+    normalized,
+    quoted,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,10 +66,17 @@ class Study:
             leaves = jax.tree.leaves(self.problem.start(self.x0))
             return np.concatenate([np.ravel(leaf) for leaf in leaves])
 
-    @property
-    def order_steps(self) -> int:
-        """The steps over which the order is measured: those before the paths have separated."""
-        return min(self.steps, 50)
+    def files(self, figure: str) -> dict[tuple[str, ...], list[str]]:
+        """The names of the files of a figure, by the optimizers that each shows.
+
+        An animation shows one optimizer, and the name of its file says which if there are several.
+        """
+        stem, names = f"{figure}-{self.slug}", tuple(self.optimizers)
+        stems = {names: stem}
+        if figure == "animation" and len(names) > 1:
+            stems = {(name,): f"{stem}-{name}" for name in names}
+        formats = formats_of(figure, self.options.format)
+        return {shown: [f"{stem}.{name}" for name in formats] for shown, stem in stems.items()}
 
     @property
     def long_steps(self) -> int:
@@ -73,6 +89,8 @@ def plan(options: Options) -> list[Study]:
 
     **Raises:** `InvalidValue` or `ProblemError`.
     """
+    if "mp4" in options.format:
+        video_program()
     names = find_names("optimizer", options.optimizers, optimizers.catalogue)
     names = names or list(gallery.OPTIMIZERS)
     for name in find_names("optimizer", options.set, optimizers.catalogue):
@@ -83,7 +101,8 @@ def plan(options: Options) -> list[Study]:
             )
     studies: dict[str, Study] = {}
     for one in _options_by_problem(options):
-        study = _study(one, names, figures_typed=bool(options.figures))
+        chosen = find_names("optimizer", one.optimizers, optimizers.catalogue) or names
+        study = _study(one, chosen, figures_typed=bool(options.figures))
         other = studies.setdefault(study.slug, study).called
         if other != study.called:
             raise InvalidValue(
@@ -132,11 +151,12 @@ def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study
         for name in names
     }
     by_name = {name: _optimizer(name, arguments[name], problem) for name in names}
-    candidates = find_names("figure", options.figures, figures.catalogue)
-    candidates = candidates or [name for name in figures.catalogue if name not in gallery.ON_DEMAND]
-    measured = needed_for("global_error", problem, by_name)
+    candidates = find_names("figure", options.figures, FIGURES)
+    candidates = candidates or [name for name in FIGURES if name not in gallery.ON_DEMAND]
+    must_suit(options.format, candidates)
+    measured = needed_for("loss", problem, by_name)
     if not figures_typed:  # the table then has a column of orders
-        measured |= needed_for("order", problem, by_name)
+        measured |= needed_for("convergence", problem, by_name)
     drawable = []
     for figure in candidates:
         try:

@@ -12,7 +12,8 @@ from ..errors import InvalidValue, unknown_name
 
 Settings = dict[str, dict[str, float | bool]]
 
-FORMATS = ("png", "svg", "pdf")
+STILL, MOVING = ("png", "svg", "pdf"), ("gif", "mp4")  # formats; the first is the default
+FORMATS = (*STILL, *MOVING)
 STYLES = ("notebook", "paper", "slides")
 MAX_STEPS = 100_000  # no picture can show more dots
 MIN_DPI, MAX_DPI = 20, 600
@@ -91,6 +92,30 @@ def names(text: str) -> tuple[str, ...]:
 
 def format_names(text: str) -> tuple[str, ...]:
     return tuple(find_names("format", names(text), FORMATS))
+
+
+def formats_of(figure: str, typed: Iterable[str]) -> list[str]:
+    """The formats among those typed in which a figure is written; by default one."""
+    suitable = MOVING if figure == "animation" else STILL
+    return [name for name in typed or suitable[:1] if name in suitable]
+
+
+def must_suit(formats: Iterable[str], figures: Iterable[str]) -> None:
+    """**Raises:** `InvalidValue` if a format suits no figure, or a figure none of the formats."""
+    for name in formats:
+        if not any(name in formats_of(figure, formats) for figure in figures):
+            raise InvalidValue(
+                f"`--format` {name} is for an animation; add animation to --figures."
+                if name in MOVING
+                else f"`--format` {name} is for a still figure; write --format gif."
+            )
+    for figure in figures:
+        if not formats_of(figure, formats):
+            more = MOVING[0] if figure == "animation" else STILL[0]
+            raise InvalidValue(
+                f"`{figure}` is not written as {as_typed(formats)}; write "
+                f"--format {as_typed([*formats, more])}."
+            )
 
 
 def style_name(text: str) -> str:

@@ -151,9 +151,9 @@ def moments(steps: int, most: int = MOST_FRAMES) -> list[Moment]:
     shown = [Moment(0.0, START)]
     for k in range(1, slow + 1):
         shown += [Moment(k - 1 + i / (SLIDES + 1), SLIDE) for i in range(1, SLIDES + 1)]
-        shown.append(Moment(k, FIRST_TIE if k <= FIRST else TIE))
+        shown.append(Moment(float(k), FIRST_TIE if k <= FIRST else TIE))
     later = [min(k, steps) for k in range(slow + stride, steps + stride, stride)]
-    return shown + [Moment(k, FAST_TIE) for k in later]
+    return shown + [Moment(float(k), FAST_TIE) for k in later]
 
 
 class _Stage:
@@ -204,7 +204,7 @@ class _Stage:
         shown = self.points.error[: -1 if self.motion.kind == "leaves" else None]
         top = 1.15 * float(shown.max(initial=0.0)) or 1.0
         self.error.set(xlim=(-0.02 * steps, 1.02 * steps), ylim=(-0.03 * top, top))
-        self.error.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        self.error.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
         set_linear_ticks(self.error.xaxis)
         set_linear_ticks(self.error.yaxis)
         self.error.set_xlabel("step k,  at time t = k h")
@@ -280,7 +280,7 @@ class _Actors:
             "marker": "o", "linestyle": "none", "markerfacecolor": face, "markeredgecolor": edge,
             "markeredgewidth": 0.7 if solid else 1.1,
         }  # fmt: skip
-        ring = dot | {"markerfacecolor": background(), "markeredgecolor": ink()}
+        ring: dict[str, Any] = dot | {"markerfacecolor": background(), "markeredgecolor": ink()}
         ring |= {"markersize": 6.5, "markeredgewidth": 1.5}
         (self.thread,) = plane.plot([], [], color=color, linewidth=0.8, alpha=0.5)
         self.hairs = LineCollection([], colors=color, linewidths=0.8, alpha=0.5)
@@ -289,7 +289,7 @@ class _Actors:
         (self.tie,) = plane.plot([], [], color=color, linewidth=2.6, solid_capstyle="round")
         (self.dots,) = plane.plot([], [], **dot)
         (self.head,) = plane.plot([], [], **ring)
-        (self.now,) = plane.plot([], [], **dot | {"markersize": 8})
+        (self.now,) = plane.plot([], [], **dot, markersize=8)
         (self.curve,) = error.plot([], [], color=color, linewidth=0.9)
         (self.bar,) = error.plot([], [], color=color, linewidth=2.6, solid_capstyle="butt")
         (self.marks,) = error.plot(

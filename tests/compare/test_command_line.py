@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from PIL import Image
 
 import dynopt
 from dynopt import analysis, figures, optimizers, problems
@@ -22,7 +24,7 @@ from dynopt.compare.main import main, paths
 from dynopt.compare.options import Options
 from dynopt.errors import SolverFailure
 
-TINY = "--problem booth --optimizers sgd --steps 5 --figures global_error --format png".split()
+TINY = "--problem booth --optimizers sgd --steps 5 --figures loss --format png".split()
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +60,8 @@ def test_one_figure_of_one_problem(tell):
     assert out[0] == "booth, 5 steps from (-8, 3)"
     heads = "optimizer  h      loss of map  loss of flow  largest error"
     assert out[1].split() == heads.split()
-    assert out[2].startswith("sgd") and out[3] == "figures/global_error-booth.png"
-    assert drawn() == ["global_error-booth.png"]
+    assert out[2].startswith("sgd") and out[3] == "figures/loss-booth.png"
+    assert drawn() == ["loss-booth.png"]
 
 
 def test_the_table_has_the_numbers_of_the_library(tell):
@@ -70,8 +72,8 @@ def test_the_table_has_the_numbers_of_the_library(tell):
 
 
 def test_the_order_stands_in_the_table_when_it_is_drawn(tell):
-    _, out, _ = tell(*[word.replace("global_error", "order") for word in TINY])
-    order = analysis.order(optimizers.SGD(0.028), problems.booth(), 5 * 0.028)
+    _, out, _ = tell(*[word.replace("loss", "convergence") for word in TINY])
+    order = analysis.order(optimizers.SGD(0.028), problems.booth(), 5 * 0.028, 5)
     assert out[2].endswith(f"{order.slope:.3f} ± {order.stderr:.3f}")
 
 
@@ -88,7 +90,7 @@ def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
     drawings = only_measuring(monkeypatch)
     tell(*TINY)
     ((figure, (result,)),) = drawings
-    assert figure == "global_error" and list(result) == ["comparisons"]
+    assert figure == "loss" and list(result) == ["comparisons"]
 
 
 def test_other_units_are_drawn_for_every_optimizer_if_they_are_asked_for(tell, monkeypatch):
@@ -141,7 +143,7 @@ def test_the_bare_command_draws_the_gallery():
     assert [study.called for study in planned] == list(gallery.STUDIES)
     named = {figure for chosen in gallery.STUDIES.values() for figure in chosen["figures"]}
     assert {figure for study in planned for figure in study.figures} == named
-    assert named <= set(figures.catalogue) and set(gallery.ON_DEMAND) <= set(figures.catalogue)
+    assert named | set(gallery.ON_DEMAND) <= set(measurements.FIGURES)
     assert all("orders" in study.measured for study in planned)
     files = [path for study in planned for path in paths(study, study.figures)]
     assert files[0] == Path("figures/paths-quadratic.png")
@@ -176,14 +178,14 @@ def only_measuring(monkeypatch):
 
 def test_several_problems_are_drawn_into_files_of_their_own(tell, own):
     code, out, _ = tell(*[word.replace("booth", "booth,mine:ready") for word in TINY])
-    assert code == 0 and drawn() == ["global_error-booth.png", "global_error-ready.png"]
+    assert code == 0 and drawn() == ["loss-booth.png", "loss-ready.png"]
     assert out[0].startswith("booth, ") and out[5].startswith("ready, ")
 
 
 def test_names_may_have_capitals_and_hyphens(tell):
-    words = {"booth": "Booth", "sgd": "SGD", "global_error": "Local-Error", "png": "PNG"}
+    words = {"booth": "Booth", "sgd": "SGD", "loss": "Race", "png": "PNG"}
     assert tell(*[words.get(word, word) for word in TINY])[0] == 0
-    assert drawn() == ["local_error-booth.png"]
+    assert drawn() == ["race-booth.png"]
 
 
 def test_one_hyperparameter_of_one_optimizer(tell):
@@ -209,17 +211,66 @@ def test_steps_may_be_written_as_a_power(tell):
 def test_output_is_made_and_takes_all_formats(tell):
     code, out, _ = tell(*TINY[:8], "--format", "png,svg,pdf", "--output", "deep/down")
     assert code == 0
-    assert out[3:6] == [f"deep/down/global_error-booth.{kind}" for kind in ("png", "svg", "pdf")]
-    assert Path("deep/down/global_error-booth.pdf").read_bytes().startswith(b"%PDF")
+    assert out[3:6] == [f"deep/down/loss-booth.{kind}" for kind in ("png", "svg", "pdf")]
+    assert Path("deep/down/loss-booth.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_dpi_and_style_change_the_size(tell):
     tell(*TINY, "--dpi", "55")
-    low = imread("figures/global_error-booth.png").shape
+    low = imread("figures/loss-booth.png").shape
     tell(*TINY, "--dpi", "110")
-    assert imread("figures/global_error-booth.png").shape[1] == 2 * low[1]
+    assert imread("figures/loss-booth.png").shape[1] == 2 * low[1]
     tell(*TINY, "--style", "paper", "--dpi", "110")
-    assert imread("figures/global_error-booth.png").shape[1] < 2 * low[1]
+    assert imread("figures/loss-booth.png").shape[1] < 2 * low[1]
+
+
+def test_an_animation_is_one_file_for_each_optimizer(tell):
+    words = "--problem booth --optimizers sgd,momentum --steps 2 --figures animation".split()
+    code, out, _ = tell(*words)
+    files = ["animation-booth-momentum.gif", "animation-booth-sgd.gif"]
+    assert code == 0 and drawn() == files
+    _, out, _ = tell(*words, "--format", "gif,mp4", "--show-code")
+    assert out[-5:-3] == [
+        'picture.save("animation-booth-sgd.gif")',
+        'picture.save("animation-booth-sgd.mp4")',
+    ]
+    assert out[-3] == "picture = figures.animation.draw(comparisons[1])"
+    data = Path("figures/animation-booth-sgd.gif").read_bytes()
+    command = "dynopt --problem booth --figures animation --optimizers sgd,momentum --steps 2"
+    with Image.open("figures/animation-booth-sgd.gif") as image:
+        comment = image.info["comment"].decode()
+    for fact in (
+        f"Command: {command}\n",
+        f"Software: dynopt {dynopt.__version__} ",
+        "Dtype: float64",
+    ):
+        assert fact in comment
+    assert str(Path.cwd()).encode() not in data
+    code, out, _ = tell(*words[:2], "--optimizers", "sgd", *words[4:])
+    assert code == 0 and out[3] == "figures/animation-booth.gif"
+
+
+def test_every_figure_is_written_in_the_formats_that_suit_it():
+    formats = "png", "gif"
+    options = Options(problem=("booth",), optimizers=("sgd",), figures=("paths", "animation"))
+    for typed in ((), formats):
+        (study,) = studies.plan(replace(options, format=typed))
+        files = [path.name for path in paths(study, study.figures)]
+        assert files == ["paths-booth.png", "animation-booth.gif"]
+
+
+def test_a_study_of_the_gallery_may_have_optimizers_of_its_own(monkeypatch):
+    chosen = {"figures": ("animation",), "optimizers": ("adam",)}
+    monkeypatch.setattr(gallery, "STUDIES", {"booth": chosen, "beale": {"figures": ("paths",)}})
+    own, usual = studies.plan(Options())
+    assert tuple(own.optimizers) == ("adam",) and tuple(usual.optimizers) == gallery.OPTIMIZERS
+
+
+def test_a_video_without_its_library_is_refused_before_anything_runs(tell, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    code, _, err = tell(*TINY[:6], "--figures", "animation", "--format", "mp4")
+    assert code == 5 and not Path("figures").exists()
+    assert 'missing; type pip install "dynopt[video]", or write a gif.' in err[0]
 
 
 def test_save_keeps_every_run_as_arrays(tell):
@@ -239,10 +290,10 @@ def test_save_keeps_every_run_as_arrays(tell):
 def test_a_configuration_stands_for_what_is_typed_and_typing_wins(tell):
     Path("talk.toml").write_text(
         'problem = "booth"\noptimizers = "sgd"\nsteps = 5\n'
-        'figures = ["global_error"]\nformat = ["png"]\n'
+        'figures = ["loss"]\nformat = ["png"]\n'
         "learning-rate = 3.0\nx0 = [-1.2, 1]\nquiet = true\n[set.sgd]\nlearning_rate = 0.01\n"
     )
-    assert tell("--config", "talk.toml") == (0, ["figures/global_error-booth.png"], [])
+    assert tell("--config", "talk.toml") == (0, ["figures/loss-booth.png"], [])
     words = ("--optimizers", "sgd,adam", "--set", "adam.b1=0.7", "--learning-rate", "0.02")
     _, out, _ = tell("--config", "talk.toml", "--show-code", *words)
     assert "optimizers = [SGD(learning_rate=0.01), Adam(learning_rate=0.02, b1=0.7)]" in out
@@ -257,6 +308,7 @@ def test_list_names_everything(tell):
         *problems.catalogue,
         *optimizers.catalogue,
         *figures.catalogue,
+        "animation",
     }
 
 
@@ -274,7 +326,7 @@ def test_list_as_json_names_everything_with_options(tell):
 
 
 def test_quiet_prints_the_paths_only(tell):
-    assert tell(*TINY, "--quiet") == (0, ["figures/global_error-booth.png"], [])
+    assert tell(*TINY, "--quiet") == (0, ["figures/loss-booth.png"], [])
 
 
 def test_version(tell):
@@ -302,13 +354,13 @@ DIVERGING = [*TINY, "--learning-rate", "10"]
 
 def test_a_diverged_run_is_a_result(tell):
     code, out, _ = tell(*DIVERGING)
-    assert code == 0 and drawn() == ["global_error-booth.png"]
+    assert code == 0 and drawn() == ["loss-booth.png"]
     assert "map diverged at step" in out[2]
 
 
 def test_under_strict_a_diverged_run_ends_in_3_with_everything_written(tell):
     code, _, _ = tell(*DIVERGING, "--strict", "--save", "runs.npz")
-    assert code == 3 and drawn() == ["global_error-booth.png"]
+    assert code == 3 and drawn() == ["loss-booth.png"]
     with np.load("runs.npz") as saved:
         header = json.loads(str(saved["header"]))["runs"]["booth.sgd.map"]
     assert header["status"] == "diverged" and header["first_bad_step"] > 0
@@ -324,12 +376,12 @@ def test_a_figure_of_which_nothing_is_left_is_not_drawn(tell, monkeypatch):
 
     monkeypatch.setattr(analysis, "order", failed)
     code, _, err = tell(
-        *[word.replace("global_error", "order,overview,global_error") for word in TINY]
+        *[word.replace("loss", "convergence,overview,loss") for word in TINY]
     )
-    assert code == 0 and drawn() == ["global_error-booth.png"]
+    assert code == 0 and drawn() == ["loss-booth.png"]
     missing = "as no map and flow lasted long enough to measure an order."
     assert err == [
-        f"dynopt: no order of booth, {missing}",
+        f"dynopt: no convergence of booth, {missing}",
         f"dynopt: no overview of booth, {missing}",
     ]
 
@@ -348,37 +400,37 @@ def test_the_same_command_writes_the_same_bytes(tell):
 
 def test_what_is_there_already_is_not_touched(tell):
     tell(*TINY)
-    os.utime("figures/global_error-booth.png", (1, 1))
+    os.utime("figures/loss-booth.png", (1, 1))
     code, out, _ = tell(*TINY)
-    assert code == 0 and out[3] == "figures/global_error-booth.png (unchanged)"
-    assert Path("figures/global_error-booth.png").stat().st_mtime == 1
+    assert code == 0 and out[3] == "figures/loss-booth.png (unchanged)"
+    assert Path("figures/loss-booth.png").stat().st_mtime == 1
 
 
 def test_an_older_drawing_is_replaced(tell):
     tell(*TINY)
-    before = Path("figures/global_error-booth.png").read_bytes()
+    before = Path("figures/loss-booth.png").read_bytes()
     code, out, _ = tell(*TINY, "--learning-rate", "0.01")
-    assert code == 0 and out[3] == "figures/global_error-booth.png"
-    assert Path("figures/global_error-booth.png").read_bytes() != before
+    assert code == 0 and out[3] == "figures/loss-booth.png"
+    assert Path("figures/loss-booth.png").read_bytes() != before
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_the_work_of_others_is_replaced_by_force_only(tell, kind, monkeypatch):
     monkeypatch.setattr(measurements, "measure", lambda *_: pytest.fail("computed before looking"))
     Path("figures").mkdir()
-    Path(f"figures/global_error-booth.{kind}").write_text("a holiday")
+    Path(f"figures/loss-booth.{kind}").write_text("a holiday")
     code, _, err = tell(*TINY[:8], "--format", kind)
     assert code == 4 and "was not written by dynopt" in err[0] and "--force" in err[0]
-    assert Path(f"figures/global_error-booth.{kind}").read_text() == "a holiday"
+    assert Path(f"figures/loss-booth.{kind}").read_text() == "a holiday"
     monkeypatch.undo()
-    os.chdir(Path(f"figures/global_error-booth.{kind}").resolve().parents[1])
+    os.chdir(Path(f"figures/loss-booth.{kind}").resolve().parents[1])
 
 
 def test_force_replaces_the_work_of_others(tell):
     Path("figures").mkdir()
-    Path("figures/global_error-booth.png").write_text("a holiday")
+    Path("figures/loss-booth.png").write_text("a holiday")
     assert tell(*TINY, "--force")[0] == 0
-    assert provenance.is_written_by_dynopt(Path("figures/global_error-booth.png"))
+    assert provenance.is_written_by_dynopt(Path("figures/loss-booth.png"))
 
 
 def test_a_saved_file_of_others_is_not_replaced(tell):
@@ -390,7 +442,7 @@ def test_a_saved_file_of_others_is_not_replaced(tell):
 
 def test_when_the_disk_refuses_the_old_file_survives(tell, monkeypatch):
     tell(*TINY)
-    before = Path("figures/global_error-booth.png").read_bytes()
+    before = Path("figures/loss-booth.png").read_bytes()
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -398,16 +450,16 @@ def test_when_the_disk_refuses_the_old_file_survives(tell, monkeypatch):
     monkeypatch.setattr("os.replace", full)
     code, _, err = tell(*TINY, "--learning-rate", "0.01")
     assert code == 4 and "No space left on device" in err[0]
-    assert Path("figures/global_error-booth.png").read_bytes() == before and drawn() == [
-        "global_error-booth.png"
+    assert Path("figures/loss-booth.png").read_bytes() == before and drawn() == [
+        "loss-booth.png"
     ]
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_a_figure_says_where_it_comes_from(tell, kind):
     tell(*TINY[:8], "--format", kind, "--set", "sgd.learning_rate=0.01", "--output", "elsewhere")
-    data = Path(f"elsewhere/global_error-booth.{kind}").read_bytes()
-    command = "dynopt --problem booth --figures global_error --optimizers sgd"
+    data = Path(f"elsewhere/loss-booth.{kind}").read_bytes()
+    command = "dynopt --problem booth --figures loss --optimizers sgd"
     options = "--set sgd.learning_rate=0.01 --steps 5"
     software = (f"dynopt {dynopt.__version__} ", "optax", "diffrax", "matplotlib")
     for fact in (f"{command} {options}", *software, "float64", "none: nothing is random"):
@@ -415,7 +467,7 @@ def test_a_figure_says_where_it_comes_from(tell, kind):
     assert b"elsewhere" not in data and str(Path.cwd()).encode() not in data
     if kind != "pdf":  # which holds text in UTF-16
         comparison = analysis.compare(optimizers.SGD(0.01), problems.booth(), 5)
-        description = figures.global_error.describe(comparison)
+        description = figures.loss.describe(comparison)
         assert description.partition(":")[0].encode() in data
 
 
@@ -425,14 +477,12 @@ def test_the_command_in_a_figure_draws_it_again(tell):
     tell(
         *TINY, "--x0", "-1,2", "--set", "sgd.learning_rate=0.01", "--style", "slides", "--dpi", "40"
     )
-    before = Path("figures/global_error-booth.png").read_bytes()
-    from PIL import Image
-
-    with Image.open("figures/global_error-booth.png") as image:
+    before = Path("figures/loss-booth.png").read_bytes()
+    with Image.open("figures/loss-booth.png") as image:
         words = shlex.split(image.info["Command"])
     assert words[0] == "dynopt"
     tell(*words[1:], "--format", "png", "--output", "again")
-    assert Path("again/global_error-booth.png").read_bytes() == before
+    assert Path("again/loss-booth.png").read_bytes() == before
 
 
 # Code
@@ -490,7 +540,7 @@ def test_a_function_that_makes_a_problem(tell, own, name, title, stem):
     path, modules = list(sys.path), set(sys.modules)
     code, out, _ = tell("--problem", name, *TINY[2:])
     assert code == 0 and out[0] == title
-    assert drawn() == [f"global_error-{stem}.png"]
+    assert drawn() == [f"loss-{stem}.png"]
     assert sys.path == path and "mine" not in set(sys.modules) - modules
 
 
@@ -547,10 +597,10 @@ def test_stopped_by_ctrl_c_finished_figures_stay(tell, monkeypatch):
 
     monkeypatch.setattr(measurements, "draw", stop)
     code, _, err = tell(
-        *[word.replace("global_error", "global_error,loss,local_error") for word in TINY]
+        *[word.replace("loss", "loss,paths,race") for word in TINY]
     )
     assert (code, err) == (130, ["dynopt: stopped by you after 1 of 3 figures."])
-    assert drawn() == ["global_error-booth.png"]
+    assert drawn() == ["loss-booth.png"]
 
 
 def test_stopped_by_sigterm(tell, monkeypatch):
@@ -622,4 +672,4 @@ def test_what_the_stream_cannot_write_is_spelt_out(monkeypatch):
 
 def test_without_a_stdout_figures_are_drawn(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
-    assert main(TINY) == 0 and drawn() == ["global_error-booth.png"]
+    assert main(TINY) == 0 and drawn() == ["loss-booth.png"]

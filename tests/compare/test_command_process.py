@@ -24,7 +24,7 @@ from dynopt.compare import process
 COMMAND = f"{LISTENING}from dynopt.compare import run\nprint('go', flush=True)\nrun()"
 # The state in which all libraries are imported.
 AWAKE = "process.answer_signals(process.interrupt, instead_of=process.end)"
-TINY = "--problem booth --optimizers sgd --steps 5 --figures global_error --format png".split()
+TINY = "--problem booth --optimizers sgd --steps 5 --figures loss --format png".split()
 
 
 @pytest.fixture(scope="session")
@@ -85,12 +85,12 @@ def test_poor_surroundings_change_nothing_and_compiled_programs_are_found_again(
 ):
     """A backend that does not exist and a stream without ±; then plain surroundings."""
     code, out, err = ended(command(*TINY, MPLBACKEND="garbage", PYTHONIOENCODING="ascii"))
-    assert (code, err) == (0, "") and out.splitlines()[3] == "figures/global_error-booth.png"
+    assert (code, err) == (0, "") and out.splitlines()[3] == "figures/loss-booth.png"
     programs = compiled(cache)
     assert len(programs) > 3
     code, out, err = ended(command(*TINY))
     assert (code, err) == (0, "")
-    assert out.splitlines()[3] == "figures/global_error-booth.png (unchanged)"
+    assert out.splitlines()[3] == "figures/loss-booth.png (unchanged)"
     assert compiled(cache) == programs
 
 
@@ -142,7 +142,7 @@ def test_files_with_the_names_of_modules_hide_none_and_a_problem_beside_them_is_
     for name in ("copy", "json", "random", "shlex", "jax", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise AssertionError('the wrong file was imported')")
     (tmp_path / "mine.py").write_text("import random\ndef loss(x): return (x**2).sum()")
-    typed = "--problem mine:loss --x0 1,2 --optimizers sgd --figures global_error --show-code"
+    typed = "--problem mine:loss --x0 1,2 --optimizers sgd --figures loss --show-code"
     code, out, err = ended(command(*typed.split()))
     assert (code, err) == (0, "") and "problem = Problem(mine.loss, [1.0, 2.0])" in out
 
@@ -160,7 +160,7 @@ def test_a_reader_who_hangs_up(command, tmp_path):
     with command(*TINY) as child:
         child.stdout.close()
         assert child.wait(120) == 141 and child.stderr.read() == ""
-    assert (tmp_path / "figures/global_error-booth.png").exists()
+    assert (tmp_path / "figures/loss-booth.png").exists()
 
 
 def test_a_full_disk_behind_stdout(command):
@@ -172,7 +172,7 @@ def test_a_full_disk_behind_stdout(command):
 
 @pytest.mark.parametrize("name, code, says", [("SIGTERM", 143, "SIGTERM"), ("SIGINT", 130, "you")])
 def test_a_signal_ends_it_at_once(command, name, code, says):
-    with command("--figures", "global_error", code=COMMAND) as child:
+    with command("--figures", "loss", code=COMMAND) as child:
         send_in_the_middle(child, getattr(signal, name), after=2)
         asked = time.monotonic()
         assert child.wait(60) == code
@@ -246,5 +246,5 @@ def test_a_bar_on_a_terminal_only(command):
             while data := os.read(parent, 4096):
                 shown += data
     os.close(parent)
-    assert b"measuring booth" in shown and b"drawing global_error of booth" in shown
+    assert b"measuring booth" in shown and b"drawing loss of booth" in shown
     assert b"/2 00:0" in shown

@@ -96,7 +96,7 @@ def test_what_is_no_option(refusal, typed, says):
         ("--x0", "", "got ''"),
         ("--config", "", "`--config` must be the name of a TOML file, got ''; write for example talk.toml."),
         ("--save", "a\nb.npz", "`--save` must be the name of an .npz file, got 'a\\nb.npz'; write for example runs.npz."),
-        ("--format", "jpg", "no format 'jpg'; did you mean png? Known: png, svg, pdf."),
+        ("--format", "jpg", "no format 'jpg'; did you mean png? Known: png, svg, pdf, gif, mp4."),
         ("--style", "papre", "no style 'papre'; did you mean paper? Known: notebook, paper, slides."),
         ("--optimizers", "sgd,", "`--optimizers` must be names with single commas between them, got 'sgd,'."),
         ("--optimizers", " ", "must be names"),
@@ -166,7 +166,20 @@ def test_a_name_without_end(refusal):
         ),
         (
             "--problem deep_linear --figures basins",
-            "`basins` needs two coordinates, but deep_linear has 8; draw --figures loss,global_error.",
+            "`basins` needs two coordinates, but deep_linear has 8; draw --figures loss,convergence.",
+        ),
+        ("--format gif", "`--format` gif is for an animation; add animation to --figures."),
+        (
+            "--problem booth --figures animation --format png",
+            "`--format` png is for a still figure; write --format gif.",
+        ),
+        (
+            "--problem booth --figures paths,animation --format gif",
+            "`paths` is not written as gif; write --format gif,png.",
+        ),
+        (
+            "--problem booth --figures paths,animation --format svg",
+            "`animation` is not written as svg; write --format svg,gif.",
         ),
     ],
 )
@@ -367,7 +380,7 @@ def test_a_loss_that_breaks_while_it_runs_is_blamed_on_its_line(refusal, monkeyp
         "    raise LookupError('lost')\n  return (x**2).sum()\n"
     )
     code, sentence = refusal(
-        *"--problem mine:loss --x0 1,2 --optimizers sgd --steps 5 --figures global_error".split()
+        *"--problem mine:loss --x0 1,2 --optimizers sgd --steps 5 --figures loss".split()
     )
     assert (
         code == 2
@@ -382,12 +395,12 @@ def test_a_loss_that_breaks_while_it_runs_is_blamed_on_its_line(refusal, monkeyp
         (
             "paths",
             "1",
-            "`paths` needs two coordinates, but loss has 1; draw --figures loss,global_error.",
+            "`paths` needs two coordinates, but loss has 1; draw --figures loss,convergence.",
         ),
         (
             "modified",
             "1,2,3",
-            "`modified` needs two coordinates, but loss has 3; draw --figures loss,global_error.",
+            "`modified` needs two coordinates, but loss has 3; draw --figures loss,convergence.",
         ),
     ],
 )

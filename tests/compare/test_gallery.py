@@ -2,8 +2,9 @@
 
 import pytest
 
-from dynopt import figures, problems
+from dynopt import problems
 from dynopt.compare import gallery
+from dynopt.compare.measurements import FIGURES
 from dynopt.compare.options import READERS
 from dynopt.compare.values import as_typed
 
@@ -17,4 +18,4 @@ def test_what_is_chosen_for_the_gallery_could_be_typed(name):
 
 def test_every_figure_that_is_named_is_in_the_catalogue():
     named = {figure for chosen in gallery.STUDIES.values() for figure in chosen["figures"]}
-    assert named | set(gallery.ON_DEMAND) <= set(figures.catalogue)
+    assert named | set(gallery.ON_DEMAND) <= set(FIGURES)

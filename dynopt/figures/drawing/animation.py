@@ -1,6 +1,7 @@
 """An animation: frames with their durations, which is saved as a GIF or as a video."""
 
 import importlib
+import subprocess
 import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,10 +21,6 @@ FORMATS = ("gif", "mp4")
 WIDTHS = {"gif": 840, "mp4": 1680}  # pixels
 COLORS = 96  # of a GIF, which all of its frames share
 PER_SECOND = 25  # frames of a video
-MISSING = (
-    "the library imageio-ffmpeg, which writes mp4, is missing; type "
-    'pip install "dynopt[video]", or save a .gif.'
-)
 
 
 class Animation:
@@ -94,20 +91,20 @@ class Animation:
         return buffer.getvalue()
 
     def _mp4(self, comment: str) -> bytes:
-        ffmpeg = video_writer()
+        program = video_program()
         images = self._images(WIDTHS["mp4"])
-        exact = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-threads", "1"]
+        width, height = images[0].size
+        pixels = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {PER_SECOND} -i -"
+        video = "-c:v libx264 -pix_fmt yuv420p -crf 20 -threads 1 -flags:v +bitexact"
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "animation.mp4")
-            writer = ffmpeg.write_frames(
-                path, images[0].size, fps=PER_SECOND, macro_block_size=2, quality=7,
-                output_params=[*exact, "-metadata", f"comment={comment}"],
-            )  # fmt: skip
-            writer.send(None)
-            for image, duration in zip(images, self.durations, strict=True):
-                for _ in range(round(duration * PER_SECOND / 1000)):
-                    writer.send(image.tobytes())
-            writer.close()
+            words = [program, "-loglevel", "error", *pixels.split(), *video.split()]
+            words += ["-fflags", "+bitexact", "-metadata", f"comment={comment}", str(path)]
+            with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+                assert process.stdin is not None
+                for image, duration in zip(images, self.durations, strict=True):
+                    for _ in range(round(duration * PER_SECOND / 1000)):
+                        process.stdin.write(image.tobytes())
             return path.read_bytes()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
@@ -120,15 +117,18 @@ class Animation:
         }
 
 
-def video_writer() -> Any:
-    """The module that writes videos.
+def video_program() -> str:
+    """The path of the program ffmpeg, which writes videos.
 
-    **Raises:** `EnvironmentProblem` if it is missing.
+    **Raises:** `EnvironmentProblem` if the library that ships it is missing.
     """
     try:
-        return importlib.import_module("imageio_ffmpeg")
+        return importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()
     except ImportError:
-        raise EnvironmentProblem(MISSING) from None
+        raise EnvironmentProblem(
+            "the library imageio-ffmpeg, which writes mp4, is missing; type "
+            'pip install "dynopt[video]", or write a gif.'
+        ) from None
 
 
 def _shared_palette(images: Sequence[Image.Image]) -> Image.Image:
