@@ -14,7 +14,7 @@ from ..optimizers import Adam
 from .drawing import runs
 from .drawing.beside import along, write_beside
 from .drawing.captions import problem_name, summary
-from .drawing.measure import figure_of, font_size
+from .drawing.measure import figure_of, font_size, frame_box, text_width
 from .drawing.picture import Panel
 from .drawing.runs import Entry
 from .drawing.style import background, contour_colors, ink, mix_colors, muted
@@ -58,14 +58,16 @@ def _paint(
     paint: Any, step: AdaptiveStep, entry: Entry, head: str, ax: Axes, ratio: float
 ) -> Panel:
     fact = paint(ax, step, entry, ratio)
+    if 1.2 * text_width(head, 1.2 * font_size("axes.labelsize")) > frame_box(ax).width:
+        head = head.split(" ")[0]  # the verb, after hard spaces
     return Panel("", name=head, color=entry.look.color, fact=fact)
 
 
 def claim_of(result: Inside, direction: str) -> str:
-    """As in "Step 6 of Adam turns 29° from −∇f and ends 0.024 away from its flow"."""
+    """As in "Step 6 of Adam turns 29° from −∇f and ends 0.024 from its flow"."""
     assert result.last is not None
     error = result.last.error
-    end = f" and ends {format_number(error, 2)} away from its flow" * bool(np.isfinite(error))
+    end = f" and ends {format_number(error, 2)} from its flow" * bool(np.isfinite(error))
     return literal(f"Step {result.k[-1]} of {_name(result)} {direction}{end}")
 
 
@@ -126,7 +128,7 @@ def _remember(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
         arrows = _say(ax, "−g now", tips[newest], arrows, ink(), "gradient text")
         first = "the first −g" if drawn[0] == 0 else "−g before"
         _say(ax, first, tips[drawn[0]], arrows, muted(), "past text")
-    ax.set_xlabel("−g, in both coordinates")
+    ax.set_xlabel("both axes: −g")
     b1 = float(step.optimizer.hyperparameters()["b1"])
     return f"m ← {format_number(b1)} m + {format_number(1 - b1)} g"
 
@@ -152,7 +154,7 @@ def _measure(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
     if len(others):
         farthest = others[np.argmax(np.abs(others / np.maximum(spread, 1e-300)).max(1))]
         _say(ax, "past −g", farthest, lines, muted(), "past text")
-    ax.set_xlabel("−g, in both coordinates")
+    ax.set_xlabel("both axes: −g")
     options = step.optimizer.hyperparameters()
     decay = float(options["b2" if is_adam else "decay"])
     hat = "v̂" if is_adam or options["bias_correction"] else "v"
@@ -181,7 +183,7 @@ def _divide(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float, turn: floa
     lines = _say(ax, "−u", tip, lines, color, "direction text")
     lines = _say(ax, "along −g", downhill, lines, ink(), "downhill text")
     _say(ax, "±1", np.ones(2), lines, color, "box text", fontweight="bold")
-    ax.set_xlabel("−u, in both coordinates")
+    ax.set_xlabel("both axes: −u")
     mean = "m̂" if isinstance(step.optimizer, Adam) else "g"
     return f"u = {mean} / s, each coordinate by its own"
 
@@ -200,7 +202,8 @@ def paint_step(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
     chord = begin + np.linspace(0, 1, len(curve))[:, None] * (end - begin)
     drawn = chord + factor * (curve - chord) if solved else curve
     _draw_contours(ax, step, limits)
-    _draw_box(ax, np.full(2, rate), color, begin, filled=False)
+    if not is_short:
+        _draw_box(ax, np.full(2, rate), color, begin, filled=False)
     ax.plot(*path.T, color=color, lw=0.5, alpha=0.45, zorder=2.5, gid=f"thread {entry.key}")
     (dots,) = ax.plot(*path.T, "o", color=color, zorder=6, gid=f"map {entry.key}")
     dots.set(markeredgecolor=background(), markeredgewidth=0.7)
@@ -214,21 +217,23 @@ def paint_step(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
         ax.plot(*drawn[-1], **ring, markeredgewidth=1.2, zorder=6.5, gid=f"ring {entry.key}")
         lines = np.concatenate([lines, along(ax, tie)])
         if factor > 1:
+            note, box = f"error drawn ×{factor}", frame_box(ax)
             write_halo(
-                ax, f"error drawn ×{factor}", (0.985, 0.97), color, ha="right", va="top",
-                xycoords="axes fraction", gid=f"magnified {entry.key}",
+                ax, note, (0.985, 0.97), color, ha="right", va="top", xycoords="axes fraction",
+                gid=f"magnified {entry.key}",
             )  # fmt: skip
-            corner = ax.transAxes.transform(np.mgrid[0.4:1:40j, 0.9:1:10j].reshape(2, -1).T)
+            size = font_size("axes.labelsize")
+            left, low = 1 - 1.3 * text_width(note, size) / box.width, 1 - 2 * size / box.height
+            corner = ax.transAxes.transform(np.mgrid[left:1:120j, low:1:30j].reshape(2, -1).T)
             lines = np.concatenate([lines, corner * 72 / figure_of(ax).dpi])
         number = format_number(step.error, 2)
         lines = _say(ax, number, tie.mean(0), lines, color, f"number {entry.key}",
                      fontweight="bold")  # fmt: skip
         lines = _say(ax, "flow", drawn[2 * len(drawn) // 3], lines, ink(), "flow text")
     lines = _say(ax, f"x{subscript(len(x) - 2)}", begin, lines, color, "start text")
-    corner = begin + rate
-    if ((limits[0][0], limits[1][0]) < corner).all() and (corner < np.array(limits)[:, 1]).all():
-        _say(ax, "±η", corner, lines, color, "box text", fontweight="bold")
-    ax.set(xlabel="position x, in both coordinates", ylabel="")
+    if not is_short:
+        _say(ax, "±η", begin + rate, lines, color, "box text", fontweight="bold")
+    ax.set_xlabel("both axes: position x")
     return f"x ← x − η u   η = {format_number(rate)}"
 
 

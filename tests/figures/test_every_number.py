@@ -336,7 +336,7 @@ def of_inside(runs):
     turn = np.degrees(np.arccos(cosine))
     return partial(figures.inside.draw, result), {
         "title": [7, share[1], turn[1]],
-        "caption": [6, 7, "float64", *settings("Momentum")],
+        "caption": [6, 7, "float64"],
         "alt": [2, 6, share[0], turn[0], 7, share[1], turn[1]],
     }
 

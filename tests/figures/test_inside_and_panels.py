@@ -4,13 +4,24 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from matplotlib.colors import rgb_to_hsv, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.path import Path
 from overlaps import outside, overlapping
-from scenes import OPTIMIZERS, artist, caption, gids, make_comparison, make_modified, scene, title
+from scenes import (
+    OPTIMIZERS,
+    artist,
+    caption,
+    gids,
+    heading,
+    heads,
+    make_comparison,
+    make_modified,
+    scene,
+)
 
-from dynopt import SGD, Adam, Momentum, Problem, analysis, figures, problems
-from dynopt.analysis import Inside
+from dynopt import SGD, Adam, Momentum, Problem, RMSprop, analysis, figures, iterate, problems
+from dynopt.analysis import AdaptiveStep, Inside
 from dynopt.course import bound
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import inside, panels
@@ -65,8 +76,10 @@ def test_the_arrows_are_the_parts_tip_to_tail():
         assert np.linalg.norm(tip - tail) == pytest.approx(np.linalg.norm(step))
         np.testing.assert_allclose(unit(tip - tail), unit(result.downhill[k]), atol=1e-12)
     assert "memory 0" not in gids(ax), "the first step has no memory"
-    assert ax.get_aspect() == 1
-    assert title(ax) == "Step 2 is 87 % memory and turns 68° from −∇f"
+    low, high = ax.transData.transform([(0, 0), (1, 1)])
+    assert np.ptp([low, high], axis=0)[0] == pytest.approx(np.ptp([low, high], axis=0)[1])
+    assert heading(ax.figure) == "Step 2 is 87 % memory and turns 68° from −∇f"
+    assert {"number 87\xa0%", "number 68°"} <= gids(ax)
 
 
 def test_a_step_without_memory_is_one_arrow():
@@ -76,7 +89,7 @@ def test_a_step_without_memory_is_one_arrow():
 
 @pytest.mark.parametrize(
     "optimizer",
-    [Momentum(0.02, 0.9), Adam(0.5), Adam(0.1), SGD(0.03)],
+    [Momentum(0.02, 0.9), Momentum(0.005, 0.5), SGD(0.03)],
     ids=lambda optimizer: f"{optimizer.name}-{float(optimizer.h):.2g}",
 )
 def test_no_arrow_crosses_the_number_of_a_step(optimizer):
@@ -104,7 +117,7 @@ def test_numbers_do_not_cover_each_other():
 
 def test_a_step_without_a_turn_points_along_minus_the_gradient():
     picture = inside.draw(analysis.inside(SGD(0.01), problems.booth()))
-    assert title(picture) == "No part of a step is memory; the last step points along −∇f"
+    assert heading(picture) == "No part of a step is memory; the last step points along −∇f"
     assert "step 1 is 0 % memory by length and points along −∇f" in picture.alt
 
 
@@ -122,6 +135,118 @@ def test_a_run_at_rest_has_no_arrows():
         InvalidValue, match=r"SGD\(learning_rate=0.01\) is at rest on booth; pass another `x0`"
     ):
         inside.draw(result)
+
+
+# --- a step of Adam or RMSprop in frames
+
+
+def make_adaptive(optimizer, miss=(0.0, 0.002), k: int = 6) -> Inside:
+    """Step k on the wells, and a flow that bends away from it until it has missed it by so much."""
+    problem = scene("wells")
+    run = iterate(optimizer, problem, k + 1)
+    a, b = x = np.asarray(run.x[:-1]).T
+    g = np.stack([4 * a * (x[0] ** 2 + b - 11) + 2 * (a + b**2 - 7),
+                  2 * (a**2 + b - 11) + 4 * b * (a + b**2 - 7)], 1) / 20  # fmt: skip
+    ages = np.arange(k, -1, -1)
+    weights = 0.9**ages / sum(0.9**ages) if isinstance(optimizer, Adam) else 1.0 * (ages == 0)
+    mean, step = weights @ g, np.asarray(run.x[-1] - run.x[-2])
+    s = np.linspace(0, 1, 65)[:, None]
+    curve = np.asarray(run.x[-2]) + s * step + s**2 * np.array(miss)
+    last = AdaptiveStep(
+        run, g, weights, 0.95**ages, mean, -0.25 * mean / step, curve, optimizer, problem
+    )
+    parts = np.zeros((1, 2)), step[None], -g[-1:]
+    return Inside(np.array([k]), np.asarray(run.x[-2:-1]), *parts, optimizer, problem, last)
+
+
+@pytest.fixture(scope="module")
+def of_adam():
+    result = make_adaptive(Adam(0.25))
+    return result, inside.draw(result)
+
+
+def test_the_frames_of_adam_are_the_words_of_a_sentence(of_adam):
+    result, picture = of_adam
+    words = ["1 Remember", "2 Measure the spread", "3 Divide by it", "4 Step"]
+    assert heads(picture) == words
+    slides = inside.draw(result, style="slides")
+    assert heads(inside.draw(make_adaptive(RMSprop(0.25)))) == [
+        "1 Measure the spread", "2 Divide by it", "3 Step",
+    ]  # fmt: skip
+    for one in (picture, slides):
+        one.savefig(BytesIO(), format="png")
+        assert overlapping(one) == [] and outside(one) == []
+
+
+def test_past_gradients_fade_with_their_weights_and_their_mean_is_bold(of_adam):
+    result, picture = of_adam
+    ax, k = picture.axes[0], 6
+    for j in range(k):
+        np.testing.assert_allclose(arrow(ax, f"past {j}"), [[0, 0], -result.last.gradients[j]])
+    greys = [rgb_to_hsv(to_rgb(arrow_color(ax, f"past {j}")))[2] for j in range(k)]
+    assert np.all(np.diff(greys) < 0), "the newer, the darker"
+    np.testing.assert_allclose(arrow(ax, "gradient")[1], -result.last.gradients[k])
+    np.testing.assert_allclose(arrow(ax, "mean")[1], -result.last.mean)
+    widths = [artist(ax, gid).arrow_patch.get_linewidth() for gid in ("mean", "gradient", "past 5")]
+    assert widths == sorted(widths, reverse=True) and len(set(widths)) == 3
+
+
+def arrow_color(ax, gid):
+    return artist(ax, gid).arrow_patch.get_edgecolor()
+
+
+def test_the_box_of_the_spread_becomes_that_of_one(of_adam):
+    result, picture = of_adam
+    measure, divide, step = picture.axes[1:]
+    s, u, x = result.last.spread, result.last.direction, np.asarray(result.last.map.x)
+    for ax, middle, half in ((measure, 0, s), (divide, 0, [1, 1]), (step, x[-2], [0.25, 0.25])):
+        box = artist(ax, "box")
+        np.testing.assert_allclose(box.get_xy(), middle - np.array(half))
+        np.testing.assert_allclose([box.get_width(), box.get_height()], 2 * np.array(half))
+    np.testing.assert_allclose(artist(measure, "past").get_offsets(), -result.last.gradients)
+    np.testing.assert_allclose(arrow(divide, "direction")[1], -u)
+    np.testing.assert_allclose(0.25 * arrow(divide, "direction")[1], x[-1] - x[-2], rtol=1e-6)
+    downhill = arrow(divide, "downhill")[1]
+    np.testing.assert_allclose(unit(downhill), unit(-result.last.gradients[-1]))
+    turn = np.degrees(np.arccos(unit(downhill) @ unit(-u)))
+    assert artist(divide, "turn").get_text() == f"{turn:.0f}°"
+    assert f"turns {turn:.0f}° from −∇f" in heading(picture)
+
+
+@pytest.mark.parametrize("miss", [0.5, 0.002, 1e-5])
+def test_the_tie_joins_step_and_flow_and_carries_the_error_of_the_title(miss):
+    result = make_adaptive(Adam(0.25), (0.0, miss))
+    picture = inside.draw(result)
+    ax, x = picture.axes[-1], np.asarray(result.last.map.x)
+    np.testing.assert_allclose(arrow(ax, "step"), x[-2:])
+    flow = artist(ax, "flow adam").get_xydata()
+    assert artist(ax, "flow adam").get_color() == "#262a30"
+    notes = [t.get_text() for t in ax.texts if t.get_text().startswith("error drawn ×")]
+    factor = int(notes[0].rpartition("×")[2]) if notes else 1
+    assert bool(notes) == (miss < 0.1)
+    np.testing.assert_allclose(flow[0], x[-2])
+    np.testing.assert_allclose((flow[-1] - x[-1]) / factor, [0, miss], rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(artist(ax, "longest tie adam").get_xydata(), [flow[-1], x[-1]])
+    tie = ax.transData.transform([flow[-1], x[-1]]) * 72 / picture.dpi
+    assert np.linalg.norm(tie[1] - tie[0]) > 8, "the tie is visible"
+    number = format_number(miss, 2)
+    assert artist(ax, "number adam").get_text() == number
+    assert heading(picture).endswith(f"ends {number} from its flow")
+    assert f"ends {number} away from the flow" in picture.alt
+
+
+def test_a_flow_that_cannot_be_solved_is_left_out():
+    result = make_adaptive(Adam(0.25), (np.nan, 0.0))
+    picture = inside.draw(result)
+    assert not [gid for gid in gids(picture.axes[-1]) if gid.startswith(("flow", "longest"))]
+    assert "its flow" not in heading(picture)
+    assert "has a flow that could not be solved" in picture.alt
+
+
+def test_in_axes_of_the_user_there_is_the_last_frame(of_adam):
+    ax = Figure().add_subplot()
+    assert inside.draw(of_adam[0], ax=ax, title="One step") is ax
+    assert {"step", "flow adam", "box"} <= gids(ax) and ax.get_title() == "One step"
 
 
 # --- panels

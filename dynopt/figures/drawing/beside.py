@@ -38,7 +38,7 @@ def write_beside(
     }  # fmt: skip
     x, y = ax.transData.inverted().transform(place * figure_of(ax).dpi / 72)
     ax.annotate(text, (x, y), **options | style)
-    corners = np.mgrid[-1:1:9j, -1:1:5j].reshape(2, -1).T
+    corners = np.mgrid[-1:1:25j, -1:1:13j].reshape(2, -1).T  # text counts for more than a line
     return np.concatenate([drawn, place + half * corners])
 
 
