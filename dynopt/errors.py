@@ -51,7 +51,8 @@ class SolverFailure(DynoptError, RuntimeError):
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C ended a run. It ends the program, too, unless this is caught.
 
-    - `partial`: the `Trajectory` of full length; it is NaN from where it was stopped.
+    - `partial`: the `Trajectory` of full length. Its last finite point is the one where it was
+      stopped, at the time of that, and after it all is NaN.
     """
 
     def __init__(self, *args, message: str, partial):

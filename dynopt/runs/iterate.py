@@ -15,7 +15,7 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_point
 from ..problems import Problem
 from .batches import is_key
-from .calls import run_in_calls
+from .calls import observe_at, run_in_calls
 from .prepare import all_finite, num_saved, prepare_loss, prepare_run
 from .setup import first_step, keep_setup
 from .status import Status
@@ -138,6 +138,8 @@ class Progress(NamedTuple):
     failure: Array
     has_moved: Array
 
+    is_over = property(lambda self: False)  # only the number of steps ends a map
+
 
 def _run_in_calls(
     optimizer: AbstractOptimizer, loss: Callable, x0: PyTree, num_saved: int, save_every: int
@@ -168,15 +170,21 @@ def _run_in_calls(
     progress, interrupt = run_in_calls(advance, progress, (num_saved - 1) * save_every)
     k, failure, has_moved = map(np.asarray, (progress.k, progress.failure, progress.has_moved))
     first_bad_step, status = decode_failure(failure)
-    ys, losses, norms = jax.tree.unflatten(structure, saved)
+    steps = np.arange(num_saved) * save_every
     if interrupt is not None:
-        for array, leaf in zip(saved, leaves, strict=True):  # it may have come between two of them
-            array[k // save_every + 1 :] = leaf
+        row, after = leaves, slice(k // save_every + 1, k // save_every + 2)
         if not status:
             first_bad_step, status = k, np.full_like(k, Status.interrupted)
-    elif not (status or has_moved) and norms[0] > 0:
+            if k % save_every:
+                row = jax.tree.leaves((progress.y, *observe_at(loss, x0, progress.y.x)))
+                steps[after] = k
+        for array, blank, leaf in zip(saved, leaves, row, strict=True):
+            array[after.start :] = blank  # it may have come between two of them
+            array[after] = leaf
+    ys, losses, norms = jax.tree.unflatten(structure, saved)
+    if interrupt is None and not (status or has_moved) and norms[0] > 0:
         status = np.full_like(k, Status.stalled)
-    t = (np.arange(num_saved) * save_every).astype(losses.dtype) * np.asarray(optimizer.h)
+    t = steps.astype(losses.dtype) * np.asarray(optimizer.h)
     outcome = jax.tree.map(jnp.asarray, (t, ys, losses, norms, status, first_bad_step))
     return outcome, interrupt
 

@@ -43,23 +43,28 @@ def _solve(*arguments, **options):
 
 
 def _diffeqsolve(vector_field, y, t, rtol, atol, solver, max_steps: int, saveat) -> Any:
-    adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
     return diffrax.diffeqsolve(
-        _as_term(vector_field),
+        as_term(vector_field),
         solver,
         t[0],
         t[-1],
         dt0=None,
         y0=y,
         saveat=saveat,
-        stepsize_controller=diffrax.PIDController(rtol, atol) if adaptive else diffrax.StepTo(ts=t),
+        stepsize_controller=controller_for(solver, t, rtol, atol),
         max_steps=max_steps,
         throw=False,
         adjoint=diffrax.ForwardMode(),
     )
 
 
-def _as_term(vector_field: Callable) -> diffrax.ODETerm:
+def controller_for(solver, t: Array, rtol: Array, atol: Array) -> Any:
+    """What chooses the steps: the tolerances, or the times `t` without an error estimate."""
+    is_adaptive = isinstance(solver, diffrax.AbstractAdaptiveSolver)
+    return diffrax.PIDController(rtol, atol) if is_adaptive else diffrax.StepTo(ts=t)
+
+
+def as_term(vector_field: Callable) -> diffrax.ODETerm:
     return diffrax.ODETerm(lambda t, y, _: vector_field(t, y))
 
 
@@ -76,7 +81,7 @@ def _pull_back(varied: PyTree, fixed: PyTree, cotangents: PyTree, *, solver, max
     record = _diffeqsolve(*arguments, solver=solver, max_steps=max_steps, saveat=saveat)
     n, recorded = record.stats["num_accepted_steps"], record.ys[1]
     times = jax.lax.stop_gradient(jnp.concatenate([saved_t[:1], record.ts[0]]))
-    solver = _with_tolerances(solver, *arguments[3:])
+    solver = with_tolerances(solver, *arguments[3:])
     if isinstance(solver, diffrax.AbstractRungeKutta):
         solver = eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda v: v is None)
     of_saved, of_last = cotangents[:2]
@@ -85,7 +90,7 @@ def _pull_back(varied: PyTree, fixed: PyTree, cotangents: PyTree, *, solver, max
         """Step `i` from the point `y`, and what the solution is interpolated from within it."""
         vector_field, _, t, *_ = eqx.combine(varied, fixed)
         begin, end = _move_with(t, times[i]), _move_with(t, times[i + 1])
-        step = _as_term(vector_field), begin, end, y, None
+        step = as_term(vector_field), begin, end, y, None
         y, _, dense, *_ = solver.step(*step, solver.init(*step), made_jump=False)
         return y, {"t0": begin, "t1": end, **dense}
 
@@ -135,7 +140,7 @@ def _pull_back(varied: PyTree, fixed: PyTree, cotangents: PyTree, *, solver, max
     return total[0], _add(total[1], of_start), *total[2:]
 
 
-def _with_tolerances(solver, rtol, atol):
+def with_tolerances(solver, rtol, atol):
     """The solver; an implicit one solves its equations with these tolerances, as in diffrax."""
     if not isinstance(solver, diffrax.AbstractImplicitSolver):
         return solver
