@@ -191,7 +191,7 @@ def test_a_derived_optimizer_looks_like_its_base_and_is_named_after_it():
     assert style.artist_keys([sgd, Modified(sgd)]) == ["sgd", "sgd, modified"]
     assert run_names([sgd, Modified(sgd)]) == ["SGD", "SGD, modified"]
     assert run_names([Modified(sgd), Modified(SGD(0.2))]) == [
-        "SGD, modified (η = 0.1)", "SGD, modified (η = 0.2)"
+        "SGD, modified η\xa0=\xa00.1", "SGD, modified η\xa0=\xa00.2"
     ]  # fmt: skip
 
 
@@ -207,7 +207,7 @@ def test_an_optimizer_made_from_optax_has_the_look_of_its_name():
     one, again, other = Optax(lamb, 0.1), Optax(lamb, 0.2), Optax(lars, 0.1)
     assert style.look(one) == style.look(again) != style.look(other)
     assert style.artist_keys([one, other]) == ["lamb", "lars"]
-    assert run_names([one, again]) == ["lamb (h = 0.1)", "lamb (h = 0.2)"]
+    assert run_names([one, again]) == ["lamb h\xa0=\xa00.1", "lamb h\xa0=\xa00.2"]
 
 
 def test_the_steps_of_all_members_are_told():

@@ -160,7 +160,7 @@ def test_alt_texts_are_one_sentence_with_numbers(module, comparisons):
 def test_two_runs_of_one_optimizer_are_told_apart_by_what_differs(comparisons):
     slow = comparisons["bowl"][0]
     picture = global_error.draw([slow, dataclasses.replace(slow, optimizer=SGD(0.02))])
-    assert "SGD (learning_rate 0.02)" in picture.alt
+    assert "SGD η\xa0=\xa00.02" in picture.alt
     first, second = (
         next(a for a in picture.axes[0].lines if a.get_gid() == gid)
         for gid in ("global error sgd", "global error sgd 2")

@@ -91,7 +91,8 @@ def write_around(ax: Axes, panel: Panel, frames: int, share_labels: bool = True)
         write_title(ax, panel.title, frame_box(ax).width)
         write_labels(ax, panel.labels)
         return
-    fact = panel.fact
+    known, _, rest = panel.fact.partition("   ")
+    fact = rest if known in panel.name else panel.fact
     while text_width(fact, 0.9 * size) > frame_box(ax).width and "   " in fact:
         fact = fact.rpartition("   ")[0]
     ax.set_title(

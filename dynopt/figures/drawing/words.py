@@ -120,11 +120,11 @@ def run_names(optimizers: Sequence[AbstractOptimizer]) -> list[str]:
             continue
         others = [_hyperparameters(o) for o in optimizers if o.name == optimizer.name]
         differing = [
-            f"{SYMBOLS.get(name, name)} = {_format_value(value)}"
+            f"{SYMBOLS.get(name, name)}\xa0=\xa0{_format_value(value)}"
             for name, value in _hyperparameters(optimizer).items()
             if len({str(other.get(name)) for other in others}) > 1
         ]
-        names.append(optimizer.name + f" ({', '.join(differing)})" * bool(differing))
+        names.append(" ".join([optimizer.name, *differing]))
     return names
 
 
