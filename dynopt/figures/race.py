@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 
 from ..analysis import Comparison
 from ..errors import InvalidType, InvalidValue
@@ -16,11 +17,11 @@ from .drawing import runs
 from .drawing.axes import mark_exit
 from .drawing.captions import claim, problem_name, summary
 from .drawing.descent import draw_map, finite_heights, height_axis
-from .drawing.labels import Label
+from .drawing.labels import Label, spread
 from .drawing.picture import Panel, Picture, draw_picture, write_notice
 from .drawing.results import must_share_problem, result_list
 from .drawing.runs import Entry
-from .drawing.style import distinct_in_grey
+from .drawing.style import background, mix_colors
 from .drawing.ties import write_halo
 from .drawing.words import (
     capitalize,
@@ -152,6 +153,30 @@ def _places(competitors: Sequence[Competitor]) -> tuple[str, list[np.ndarray]]:
     return noun, [k * cost for k, cost in zip(steps, costs, strict=True)]
 
 
+def distinct_in_grey(colors: Sequence[str]) -> list[str]:
+    """The colours of lines in one frame, lighter or darker where two are alike in grey."""
+    low, high = (0.45, 0.92) if _grey(background()) < 0.5 else (0.2, 0.66)
+    greys = (np.array([_grey(color) for color in colors]) - low) / (high - low)
+    order, spacing = np.argsort(greys, kind="stable"), min(0.22, 1 / max(len(colors) - 1, 1))
+    greys[order] = spread(np.clip(greys[order], 0, 1), spacing) * (high - low) + low
+    return [
+        min(
+            (
+                mix_colors(color, end, share / 50)
+                for end in ("black", "white")
+                for share in range(50)
+            ),
+            key=lambda shade, grey=grey: abs(_grey(shade) - grey),
+        )
+        for color, grey in zip(colors, greys, strict=True)
+    ]
+
+
+def _grey(color: str) -> float:
+    """The grey that a picture without colours has in its place, from 0 to 1 (ITU-R BT.601)."""
+    return float(np.dot((0.299, 0.587, 0.114), to_rgb(color)))
+
+
 def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | None) -> Panel:
     """Draw into `ax`; return title, labels and caption."""
     entries, heights = runs.entries(competitors), list(map(_heights, competitors))
@@ -180,7 +205,7 @@ def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | Non
         end, text = (x[visible[-1]], values[visible[-1]]), f"{name}, {_rate(competitor)}"
         if failure(competitor.map):
             write_halo(
-                ax, literal(f"{text}, {failure(competitor.map)}"), end, look.color, xytext=(8, 0),
+                ax, literal(f"{text}, {failure(competitor.map)}"), end, look.color, xytext=(14, -6),
                 textcoords="offset points", va="center", gid=f"failure {key}",
             )  # fmt: skip
         else:

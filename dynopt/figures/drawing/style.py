@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.style
-import numpy as np
 from matplotlib import font_manager
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.typing import ColorType
@@ -148,31 +147,6 @@ def mix_colors(a: ColorType, b: ColorType, fraction: float) -> str:
     pairs = zip(to_rgb(a), to_rgb(b), strict=True)
     red, green, blue = ((1 - fraction) * p + fraction * q for p, q in pairs)
     return to_hex((red, green, blue))
-
-
-def distinct_in_grey(colors: Sequence[str]) -> list[str]:
-    """The colours of lines in one frame, lighter or darker so that no two are alike in grey."""
-    if len(colors) < 2:
-        return list(colors)
-    limits = (0.5, 0.92) if _luminance(background()) < 0.2 else (0.22, 0.64)
-    places = np.argsort(np.argsort([_grey(color) for color in colors], kind="stable"))
-    targets = np.linspace(*limits, len(colors))[places]
-    return [
-        min(
-            (
-                mix_colors(color, end, share / 50)
-                for end in ("black", "white")
-                for share in range(50)
-            ),
-            key=lambda shade, target=target: abs(_grey(shade) - target),
-        )
-        for color, target in zip(colors, targets, strict=True)
-    ]
-
-
-def _grey(color: str) -> float:
-    """The grey that a picture without colours has in its place, between 0 and 1 (ITU-R BT.601)."""
-    return float(np.dot((0.299, 0.587, 0.114), to_rgb(color)))
 
 
 def readable_color(color: str, contrast: float = 4.5) -> str:
