@@ -7,6 +7,7 @@ from html import escape
 from inspect import signature
 from io import BytesIO
 from math import ceil
+from pathlib import Path
 from typing import Any, TypeVar
 
 from matplotlib.artist import Artist
@@ -20,6 +21,7 @@ from .labels import Label, write_labels
 from .measure import font_size, frame_box, wrap_text
 from .results import must_be_axes
 from .style import context, ink, muted
+from .svg import accessible
 
 Result = TypeVar("Result")
 FIT = 1.03  # times the free aspect: a frame that is too high becomes narrower, not too wide
@@ -47,8 +49,19 @@ class Picture(Figure):
             super().draw(renderer)
 
     def savefig(self, fname, **options: Any) -> None:
+        """Write the picture, as `Figure.savefig` does. An SVG says in words what it shows."""
+        is_file = hasattr(fname, "write")
+        suffix = "" if is_file else Path(fname).suffix[1:]
+        if (options.get("format") or suffix).lower() != "svg":
+            with context(self.style):
+                return super().savefig(fname, **options)
+        claim = " ".join((self.get_suptitle() or self.alt).replace(r"\$", "$").split())
+        options["metadata"] = {"Title": claim, **(options.get("metadata") or {})}
+        buffer = BytesIO()
         with context(self.style):
-            super().savefig(fname, **options)
+            super().savefig(buffer, **{**options, "format": "svg"})
+        svg = accessible(buffer.getvalue().decode(), self.alt).encode()
+        fname.write(svg) if is_file else Path(fname).write_bytes(svg)
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
