@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scenes import (
@@ -30,10 +29,10 @@ from scenes import (
 )
 
 from dynopt import Problem, figures
-from dynopt.figures import Picture, drawing, global_error, loss, overview, paths, phase
+from dynopt.figures import Picture, drawing, global_error, loss, overview, paths
 from dynopt.figures.drawing.runs import entries, legend_handles
 
-OF_RUNS = ("paths", "loss", "global_error", "local_error", "order", "phase", "lyapunov", "overview")
+OF_RUNS = ("paths", "loss", "global_error", "local_error", "order", "phase", "overview")
 
 
 def frame(picture) -> Any:
@@ -91,25 +90,6 @@ def test_paths_hold_the_trajectories_exactly(pictures, comparisons, i, kind):
     np.testing.assert_array_equal(line.get_xydata(), getattr(comparisons["bowl"][i], kind).y.x)
 
 
-@pytest.mark.parametrize("kind", ["map", "flow"])
-@pytest.mark.parametrize("i", range(4), ids=KEYS)
-def test_the_loss_holds_the_trajectories_exactly(pictures, comparisons, i, kind):
-    line = artist(frame(pictures["loss"]), f"{kind} {KEYS[i]}")
-    np.testing.assert_array_equal(line.get_ydata(), getattr(comparisons["bowl"][i], kind).loss)
-
-
-def test_the_loss_is_counted_from_the_minimum_if_that_is_known(comparisons):
-    sgd = comparisons["bowl"][0]
-    deep = Problem(sgd.problem.loss, [-2.0, 1.5], name="deep", minimum=-5.0)
-    ax = frame(loss.draw(on_problem(sgd, deep)))
-    np.testing.assert_array_equal(artist(ax, "map sgd").get_ydata(), np.asarray(sgd.map.loss) + 5)
-    assert ax.get_ylabel() == "loss above minimum  f(x) − f*" and ax.get_yscale() == "log"
-    unknown = Problem(sgd.problem.loss, [-2.0, 1.5], name="unknown")
-    ax = frame(loss.draw(on_problem(sgd, unknown)))
-    np.testing.assert_array_equal(artist(ax, "map sgd").get_ydata(), sgd.map.loss)
-    assert ax.get_ylabel() == "loss  f(x)" and ax.get_yscale() == "linear"
-
-
 @pytest.mark.parametrize("i", range(4), ids=KEYS)
 def test_global_and_local_error_are_drawn_exactly(pictures, comparisons, local_errors, i):
     for name, result in (
@@ -135,18 +115,6 @@ def test_the_order_holds_errors_fit_and_floor_exactly(pictures, orders, i):
     assert errors.get_markerfacecolor() != window.get_markerfacecolor()
 
 
-@pytest.mark.parametrize("coordinate", [0, 1])
-def test_the_phase_plane_holds_position_and_velocity(comparisons, coordinate):
-    ax = frame(phase.draw(comparisons["bowl"], coordinate=coordinate))
-    for kind in ("map", "flow"):
-        y = getattr(comparisons["bowl"][1], kind).y
-        np.testing.assert_array_equal(
-            artist(ax, f"{kind} momentum").get_xydata(), np.stack([y.x, y.p], -1)[:, coordinate]
-        )
-    assert "map sgd" not in gids(ax)
-    assert ax.get_ylabel() == f"velocity p{'₁₂'[coordinate]} = x{'₁₂'[coordinate]}′"
-
-
 def test_a_measured_result_is_drawn_as_it_is(measured):
     line = artist(frame(global_error.draw(measured)), "global error momentum")
     np.testing.assert_array_equal(line.get_ydata(), measured.error)
@@ -168,8 +136,7 @@ def test_every_picture_has_title_labels_names_caption_and_alt_text(name, picture
 def test_axes_say_what_they_measure(pictures):
     labels = {name: (frame(p).get_xlabel(), frame(p).get_ylabel()) for name, p in pictures.items()}
     assert labels["paths"] == ("position x₁", "position x₂")
-    assert labels["lyapunov"][1] == "Lyapunov function  E − f*"
-    assert labels["loss"][1] == "loss above minimum  f(x) − f*"
+    assert labels["loss"][1] == "loss above minimum  f − f*"
     assert labels["global_error"][1] == "global error  |x_map(t) − x_flow(t)|"
     assert labels["local_error"][1] == "local error  |x_map − x_flow|"
     assert labels["order"] == ("time step  h", "largest error  |x_map − x_flow|")
@@ -207,7 +174,7 @@ def test_the_window_is_that_of_the_problem_and_paths_leave_it_only_from_view(com
 
 def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_named(diverged, comparisons):
     sentence = f"SGD diverged at step {int(diverged.map.stats['first_bad_step'])}"
-    for module in (paths, loss, global_error):
+    for module in (paths, global_error):
         picture = module.draw([diverged, comparisons["bowl"][3]])
         ax = frame(picture)
         assert sentence in title(ax) and sentence in words(picture)
@@ -219,7 +186,6 @@ def test_a_diverged_run_is_drawn_to_its_last_finite_point_and_named(diverged, co
     )
     assert artist(ax, "end of map sgd").get_marker() == "x"
     assert ax.get_xlim() == (-3, 3) and ax.get_ylim() == (-3, 3)
-    assert frame(loss.draw(diverged)).get_ylim()[1] < 1e6
 
 
 def test_starts_and_minimizers_are_marked(comparisons):
@@ -245,7 +211,6 @@ def test_too_many_dots_are_thinned_in_view_only_and_the_caption_says_so(comparis
     assert artist(frame(picture), "map sgd").get_markevery() == 5
     assert len(artist(frame(picture), "map sgd").get_xdata()) == 410
     assert "Every 5th iterate has a dot." in words(picture)
-    assert artist(frame(loss.draw(sgd)), "map sgd").get_markevery() == 2
     picture = paths.draw(sgd)
     assert artist(frame(picture), "map sgd").get_markevery() == 1
     assert "iterate has a dot" not in words(picture)
@@ -296,18 +261,6 @@ def test_left_out_errors_far_above_the_fit_do_not_press_it_flat(orders):
     assert high < 1e3 * wild.error[2] and low < wild.error[-1] < wild.error[1] < high
 
 
-def test_where_map_and_flow_end_apart_the_legend_names_both(comparisons):
-    """A label next to the end of one would be false of the other."""
-    sgd = comparisons["bowl"][0]
-    lower = dataclasses.replace(
-        sgd, flow=dataclasses.replace(sgd.flow, loss=sgd.flow.loss.at[-1].set(1e-9))
-    )
-    for comparison, labelled in ((sgd, True), (lower, False)):
-        ax = frame(loss.draw([comparison, comparisons["bowl"][3]]))
-        assert ("label SGD" in gids(ax)) == labelled
-        assert ("SGD" in legend_texts(ax)) != labelled
-
-
 def test_the_error_of_the_solver_ends_where_the_map_has_failed(diverged):
     k = int(diverged.map.stats["first_bad_step"])
     errors = jnp.where(jnp.arange(STEPS + 1) < k, 1e-9, 1e30)
@@ -331,43 +284,6 @@ def test_the_path_that_covers_least_lies_on_top(comparisons):
     for other, order in ((long, ["momentum", "sgd"]), (few, ["sgd", "momentum"])):
         drawn = [line.get_gid() for line in frame(paths.draw([short, other])).lines]
         assert [gid[4:] for gid in drawn if gid.startswith("map ")] == order
-
-
-def test_steps_are_counted_in_whole_numbers(comparisons):
-    few = [
-        with_runs(
-            comparisons["bowl"][i],
-            lambda runs, n=n: [jax.tree.map(lambda a: a[:n], a) for a in runs],
-        )
-        for i, n in ((0, 2), (3, 3))
-    ]
-    ax = frame(loss.draw(few))
-    assert ax.get_xlabel().startswith("step")
-    assert all(tick == round(tick) for tick in ax.get_xticks())
-
-
-def test_a_flow_that_was_solved_in_part_shapes_the_phase_plane(comparisons):
-    momentum = comparisons["bowl"][1]
-    map = dataclasses.replace(momentum.map, result=jnp.asarray(1))
-    flow = dataclasses.replace(momentum.flow, result=jnp.asarray(4))
-    ax = frame(phase.draw(dataclasses.replace(momentum, map=map, flow=flow)))
-    assert np.ptp(ax.get_ylim()) > np.ptp(np.asarray(momentum.flow.y.p)[:, 0])
-
-
-def test_numbers_on_the_axis_do_not_touch(comparisons):
-    """However narrow the frame is."""
-    figure = Figure(figsize=(2.4, 2))
-    ax = phase.draw(comparisons["valley"][1], ax=figure.add_subplot())
-    assert isinstance(ax, Axes)
-    figure.draw_without_rendering()
-    boxes = [tick.get_window_extent() for tick in ax.get_xticklabels() if tick.get_text()]
-    assert len(boxes) > 1 and all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
-
-
-def test_labels_stand_at_the_ends_of_their_lines(pictures):
-    ax = frame(pictures["loss"])
-    for name in ("SGD", "Momentum", "RMSprop", "Adam"):
-        assert artist(ax, f"label {name}").get_text() == name
 
 
 def test_the_overview_holds_every_panel_and_leaves_out_what_is_missing(
