@@ -19,7 +19,6 @@ KEPT = (
     "local_error",
     "order",
     "phase",
-    "lyapunov",
     "stability",
 )
 
@@ -35,11 +34,10 @@ def without_words(picture):
     baseline_dir="baseline", tolerance=4, remove_text=True, savefig_kwargs={"dpi": 50}
 )
 @pytest.mark.parametrize("name", KEPT)
-def test_picture(name, comparisons, local_errors, orders, lyapunovs):
+def test_picture(name, comparisons, local_errors, orders):
     results = {
         "local_error": local_errors["wells"],
         "order": orders["wells"],
-        "lyapunov": lyapunovs["wells"],
         "stability": make_stability(),
     }
     picture = figures.catalogue[name].draw(results.get(name, comparisons["wells"]))
