@@ -35,7 +35,7 @@ from .drawing.words import (
 NEAR = 0.1  # a measured power of h so near to a whole one is told as that
 AGREES = 0.25  # a power of h so near to the declared one agrees with it
 PALE = 0.62  # the share of the background in the colour of h/2
-HEADROOM = 1e3  # times the errors at the finest time steps: larger ones have left
+HEADROOM = 100  # times the errors that the order lets one expect: maps with larger ones leave
 SHAPES = {1: (1, 1), 2: (2, 1), 3: (3, 1), 4: (2, 2), 5: (3, 2), 6: (3, 2)}  # else three columns
 SIZES = {1: (1.35, 0.9), 2: (1.35, 1.2), 3: (1.35, 1.55), 4: (1.5, 1.3)}  # in sizes of the style
 UNMEASURED = "round-off and the solver's error"
@@ -129,15 +129,13 @@ def paint(ax: Axes, orders: list[Order]) -> Panel:
     count = max(len(order.h) for order in orders)
     most = _most(orders)
     limits = log_limits([order.error[order.error <= most] for order in orders], margin=0.05)
-    if limits is None:
-        write_notice(ax, "no global error above 0 to draw")
     bottom, top = limits or (0.1, 10.0)
     floor = min(map(_floor, orders))
     ax.set_xscale("log", base=2)
-    ax.set_yscale("log", nonpositive="mask")
-    ax.set_ylim(min(bottom, floor / MARGIN) if floor > bottom / 30 else bottom, top)
+    _set_log_axis(ax, min(bottom, floor / MARGIN) if floor > bottom / 30 else bottom, top)
     _set_steps(ax, entries, count)
-    set_log_ticks(ax.yaxis)
+    if limits is None:
+        write_notice(ax, "no global error above 0 to draw")
     for entry in entries:
         _draw_dots(ax, entry, 2.0 ** np.arange(len(entry.result.h)), most, 6.5)
         _draw_declared(ax, entry)
@@ -157,9 +155,7 @@ def paint_errors(ax: Axes, entry: Entry, limits: tuple[float, float], most: floa
     order, color, key = entry.result, entry.look.color, entry.key
     steps = np.arange(len(order.t))
     ax.set_xlim(0, max(len(steps) - 1, 1) * 1.02)
-    ax.set_yscale("log", nonpositive="mask")
-    ax.set_ylim(*limits)
-    set_log_ticks(ax.yaxis)
+    _set_log_axis(ax, *limits)
     draw_floor(ax, _floor(order), UNMEASURED, key)
     width = mpl.rcParams["lines.linewidth"]
     for j, error in enumerate(order.errors):
@@ -245,12 +241,14 @@ def _floor(order: Order) -> float:
 
 
 def _most(orders: list[Order]) -> float:
-    """Larger errors are those of maps that leave: far above the errors at the finest time steps."""
-    finest = np.array([order.error[-1] for order in orders])
-    tame = [order.window is not None for order in orders]
-    chosen = finest[tame] if any(tame) else finest
-    chosen = chosen[np.isfinite(chosen)]
-    return float(min(HEADROOM * chosen.max(initial=0) or LARGEST, LARGEST))
+    """Larger errors are those of maps that leave: far above what the orders let one expect."""
+    most = 0.0
+    for order in orders:
+        if order.window is not None:
+            last = order.window[1]
+            expected = order.error[last] * 2.0 ** (last * max(order.expected, order.slope))
+            most = max(most, HEADROOM * expected)
+    return min(most or LARGEST, LARGEST)
 
 
 def _leaving(order: Order, most: float) -> list[str]:
@@ -281,6 +279,13 @@ def _draw_declared(ax: Axes, entry: Entry) -> None:
     style = {"color": entry.look.color, "alpha": 0.65, "zorder": 2.5}
     thin = 0.55 * mpl.rcParams["lines.linewidth"]
     ax.plot(steps, line, linewidth=thin, gid=f"declared {entry.key}", **style)
+
+
+def _set_log_axis(ax: Axes, bottom: float, top: float) -> None:
+    ax.set_ylim(1, 10)  # matplotlib refuses a logarithm of limits that are not positive
+    ax.set_yscale("log", nonpositive="mask")
+    ax.set_ylim(bottom, top)
+    set_log_ticks(ax.yaxis)
 
 
 def _set_steps(ax: Axes, entries: list[Entry], count: int) -> None:
@@ -418,7 +423,7 @@ def _title(orders: list[Order]) -> str:
     parts += [
         f"the map of {name} leaves with {join_words(left)}"
         for order, _, name, _ in runs.entries(orders)
-        if (left := _leaving(order, _most(orders)))
+        if order.window is not None and (left := _leaving(order, _most(orders)))
     ]
     return literal(capitalize("; ".join(parts)))
 

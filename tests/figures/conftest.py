@@ -9,7 +9,6 @@ from scenes import (
     STEPS,
     make_basins,
     make_comparison,
-    make_local_error,
     make_modified,
     make_order,
     make_sensitivity,
@@ -19,7 +18,7 @@ from scenes import (
 )
 
 from dynopt import SGD, Momentum, Status, figures
-from dynopt.analysis import Comparison, LocalError, Order, compare
+from dynopt.analysis import Comparison, Order, compare
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +28,6 @@ def comparisons() -> dict[str, list[Comparison]]:
         name: [make_comparison(optimizer, scene(name)) for optimizer in OPTIMIZERS]
         for name in SCENES
     }
-
-
-@pytest.fixture(scope="session")
-def local_errors(comparisons) -> dict[str, list[LocalError]]:
-    return {name: list(map(make_local_error, many)) for name, many in comparisons.items()}
 
 
 @pytest.fixture(scope="session")
@@ -60,17 +54,15 @@ def measured() -> Comparison:
 
 
 @pytest.fixture(scope="session")
-def arguments(comparisons, local_errors, orders) -> dict[str, tuple[Any, ...]]:
+def arguments(comparisons, orders) -> dict[str, tuple[Any, ...]]:
     """What `draw` of each figure is given, on the bowl; that of a new figure gets comparisons."""
     bowl = comparisons["bowl"]
     special = {
-        "local_error": (local_errors["bowl"],),
-        "order": (orders["bowl"],),
+        "convergence": (orders["bowl"],),
         "modified": ([make_modified(comparison) for comparison in bowl],),
-        "stability": (make_stability(),),
+        "stability": (make_stability(), make_sensitivity(Momentum(0.1), three_stars())),
         "basins": (make_basins(SGD(0.1), three_stars()),),
-        "sweep": (make_sensitivity(Momentum(0.1), three_stars()),),
         "race": (bowl, "the same learning rates as everywhere here"),
-        "overview": (bowl, local_errors["bowl"], orders["bowl"]),
+        "overview": (bowl, orders["bowl"]),
     }
     return {name: special.get(name, (bowl,)) for name in figures.catalogue}
