@@ -21,7 +21,7 @@
 
 The result objects hold the optimizer and the problem that they belong to. Most have a figure of the
 same name in `dynopt.figures`; that of `compare` is `figures.global_error`, that of `sensitivity`
-`figures.sweep`.
+`figures.stability`.
 """
 
 # isort: off

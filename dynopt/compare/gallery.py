@@ -6,9 +6,9 @@ STEPS = 100
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
 
 # These figures are drawn only if they are named. A modified equation takes long to compile, and
-# longer to solve where it is stiff; basins and sweep answer questions of their own; an animation is
-# one file for each optimizer.
-ON_DEMAND = ("modified", "basins", "sweep", "animation")
+# longer to solve where it is stiff; basins and stability take thousands of runs; an animation is one
+# file for each optimizer.
+ON_DEMAND = ("modified", "basins", "stability", "animation")
 
 # The gallery: four problems, and options for them where the defaults would show less.
 #
@@ -31,7 +31,7 @@ STUDIES: dict[str, dict[str, Any]] = {
             "adam": {"learning_rate": 0.1},
         },
     },
-    "himmelblau": {"figures": ("paths", "loss", "basins", "sweep")},
+    "himmelblau": {"figures": ("paths", "loss", "basins", "stability")},
     "rastrigin": {
         "figures": ("paths", "convergence"),
         "x0": (4.45, 3.48),

@@ -194,9 +194,8 @@ MEASUREMENTS = (
 SHOWN = {
     "convergence": ("orders",),
     "modified": ("modified",),
-    "stability": ("stability",),
+    "stability": ("stability", "sensitivity"),
     "basins": ("basins",),
-    "sweep": ("sensitivity",),
     "overview": ("comparisons", "orders"),
 }
 NEEDS = {"paths": in_a_plane, "animation": in_a_plane, "phase": with_velocity}

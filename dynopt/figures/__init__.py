@@ -18,7 +18,6 @@ from . import phase as phase
 from . import modified as modified
 from . import stability as stability
 from . import basins as basins
-from . import sweep as sweep
 from . import overview as overview
 from . import inside as inside
 from . import panels as panels
@@ -34,6 +33,5 @@ catalogue: dict[str, ModuleType] = {
     "modified": modified,
     "stability": stability,
     "basins": basins,
-    "sweep": sweep,
     "overview": overview,
 }

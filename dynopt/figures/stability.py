@@ -1,5 +1,6 @@
-"""The stability map: for which learning rates a map is stable, and where it is fastest."""
+"""The stability map: which settings converge, by theory and as measured."""
 
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -7,39 +8,72 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
-from ..analysis import Stability
+from ..analysis import Sensitivity, Stability
+from . import stability_field
+from .drawing import runs
 from .drawing.axes import linear_limits, set_linear_ticks
+from .drawing.beside import along, write_beside
+from .drawing.frames import draw_frames
 from .drawing.measure import font_size, frame_box, text_width
-from .drawing.picture import Panel, Picture, draw_picture
+from .drawing.picture import Panel, Picture
 from .drawing.results import one_result
-from .drawing.style import background, contour_colors, ink, looks, mix_colors, muted
-from .drawing.words import capitalize, format_number, literal
+from .drawing.runs import Entry
+from .drawing.style import background, contour_colors, ink, mix_colors, muted
+from .drawing.ties import on_paper
+from .drawing.words import format_number, literal
 
 LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # spectral radii that have a contour
 
 
 def draw(
-    results: Stability | list[Stability], *, ax: Axes | None = None, style: str = "notebook"
+    results: Stability | list[Stability],
+    sensitivity: Sensitivity | list[Sensitivity] | None = None,
+    *,
+    title: str | None = None,
+    ax: Axes | None = None,
+    style: str = "notebook",
 ) -> Picture | Axes:
-    """The spectral radius over learning rate × curvature and one other hyperparameter.
+    """Theory over learning rate × curvature, or theory's line over the losses that runs reach.
 
-    The darker the area, the slower the map. Contours are labelled with the radius, the factor by
-    which each step multiplies the distance from the minimizer. Beyond the boundary, where the
-    radius is above 1, the area is hatched. A line shows where the radius is smallest.
+    Without `sensitivity`, the picture shows the spectral radius over learning rate × curvature and
+    one other hyperparameter. The darker the area, the slower the map. Contours are labelled with
+    the radius, the factor by which each step multiplies the distance from the minimizer. Beyond the
+    boundary, where the radius is above 1, the area is hatched. A line shows where the radius is
+    smallest.
+
+    With `sensitivity`, colours are the losses that runs reach over learning rate and the other
+    hyperparameter, the lighter the lower. Two regions are outlined and counted: settings that
+    diverge, which are hatched, and settings that reach the minimum. The thick line is the boundary
+    of theory at the flattest minimizer, and a dot is the setting of the optimizer itself.
 
     - `results`: one result of `analysis.stability`.
+    - `sensitivity`: one result of `analysis.sensitivity` of the same optimizer and option.
+    - `title`: a title in place of the claim.
     - `ax`: axes to draw in, instead of a new `Picture`.
     - `style`: "notebook", "paper" or "slides".
 
-    **Raises:** `InvalidValue` for several results.
+    **Raises:** `InvalidValue` for several results, or for results of two optimizers or options.
     """
-    result = one_result(results, Stability, "analysis.stability")
-    return draw_picture(paint, describe, [result], ax, style)
+    theory, field = _checked(results, sensitivity)
+    (entry,) = runs.entries([theory if field is None else field])
+    if field is None:
+        paint, claim, caption = partial(_paint_theory, entry), _claim(theory), _caption(theory)
+    else:
+        paint = partial(stability_field.paint_field, theory, field, entry)
+        claim = stability_field.claim_of(field)
+        caption = stability_field.caption_of(theory, field)
+    alt = describe(theory, field)
+    return draw_frames([paint], title or literal(claim), alt, caption, ax, style)
 
 
-def describe(results: Stability | list[Stability]) -> str:
+def describe(
+    results: Stability | list[Stability],
+    sensitivity: Sensitivity | list[Sensitivity] | None = None,
+) -> str:
     """The picture in one sentence with its numbers."""
-    result = one_result(results, Stability, "analysis.stability")
+    result, field = _checked(results, sensitivity)
+    if field is not None:
+        return stability_field.sentence_of(result, field)
     rates = result.learning_rate * result.curvature
     first, last, low, high = map(
         format_number, (rates[0], rates[-1], result.value[0], result.value[-1])
@@ -50,28 +84,50 @@ def describe(results: Stability | list[Stability]) -> str:
     )
 
 
-def paint(ax: Axes, results: list[Stability]) -> Panel:
-    """Draw into `ax`; return title, legend entries and caption."""
-    (result,) = results
-    (look,) = looks([result.optimizer])
+def _checked(results: Any, sensitivity: Any) -> tuple[Stability, Sensitivity | None]:
+    theory = one_result(results, Stability, "analysis.stability")
+    if sensitivity is None:
+        return theory, None
+    field = one_result(sensitivity, Sensitivity, "analysis.sensitivity")
+    stability_field.must_fit(theory, field)
+    return theory, field
+
+
+def _paint_theory(entry: Entry, ax: Axes, ratio: float) -> Panel:
+    """Draw the spectral radius, the boundary and the fastest value into `ax`."""
+    result: Stability = entry.result
     rates = result.learning_rate * result.curvature
-    ax.set_xlim(_limits(rates))
-    ax.set_ylim(_limits(result.value))
+    left, right = _limits(rates)
+    low, high = _limits(result.value)
+    ax.set(xlim=(left, right), ylim=(low, high))
     ax.grid(False)
     _draw_radius(ax, rates, result)
-    hatched = _hatch_unstable(ax, result)
-    style: dict[str, Any] = {"linewidth": 1.3 * mpl.rcParams["lines.linewidth"], "zorder": 4}
+    _hatch_unstable(ax, result)
     boundary = result.boundary * result.curvature
-    (edge,) = ax.plot(boundary, result.value, color=ink(), gid="boundary", **style)
-    style |= {"color": look.color, "linestyle": look.line}
-    (fastest,) = ax.plot(rates, result.optimal, gid="optimal", **style)
-    edge.set_label("critical: radius 1")
-    fastest.set_label(literal(f"fastest {result.option}"))
+    lines = {"boundary": (boundary, result.value), "optimal": (rates, result.optimal)}
+    style: dict[str, Any] = {"linewidth": 1.3 * mpl.rcParams["lines.linewidth"], "zorder": 4}
+    for gid, color in (("boundary", ink()), ("optimal", entry.look.color)):
+        ax.plot(*lines[gid], gid=gid, color=color, **style)
+    inner = [np.stack(line, 1) for line in lines.values()]
+    inner = [row[np.isfinite(row).all(1) & (row[:, 0] <= right)] for row in inner]
+    drawn = along(ax, *(row for row in inner if len(row)))
+    words = ("radius 1", ink()), (literal(f"fastest {result.option}"), entry.look.color)
+    for (text, color), row in zip(words, inner, strict=True):
+        if len(row):
+            at = on_paper(ax, row[len(row) // 2][None])[0]
+            drawn = write_beside(ax, text, at, drawn, color, text, fontweight="bold")
+    for i in (0, -1) if len(result.value) > 1 else (0,):
+        if np.isfinite(boundary[i]) and left <= boundary[i] <= right:
+            at = on_paper(ax, np.array([[boundary[i], result.value[i]]]))[0]
+            text = format_number(boundary[i])
+            drawn = write_beside(ax, text, at, drawn, ink(), f"number {i}", fontweight="bold")
+    corner = on_paper(ax, np.array([[right, (low + high) / 4]]))[0]
+    if (boundary < right).any():
+        write_beside(ax, "unstable", corner, drawn, ink(), "unstable text")
     set_linear_ticks(ax.xaxis)
-    ax.set_xlabel("learning rate × curvature  η λ")
-    ax.set_ylabel(literal(result.option))
-    title = literal(capitalize(_claim(result)))
-    return Panel(title, handles=[edge, fastest], keys=[hatched], caption=_caption(result))
+    set_linear_ticks(ax.yaxis)
+    ax.set(xlabel="learning rate × curvature  η λ", ylabel=literal(result.option))
+    return Panel("", name=entry.name, color=entry.look.color)
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
@@ -121,14 +177,14 @@ def _hatch_unstable(ax: Axes, result: Stability) -> PolyCollection:
     style: dict[str, Any] = {
         "facecolor": background(), "edgecolor": pen, "hatch": "//", "linewidth": 0, "zorder": 2,
     }  # fmt: skip
-    label = "unstable: radius above 1"
-    return ax.fill_betweenx(result.value, edge, right, label=label, gid="unstable", **style)
+    return ax.fill_betweenx(result.value, edge, right, gid="unstable", **style)
 
 
 def _claim(result: Stability) -> str:
     """The largest stable learning rate at both ends of the other hyperparameter."""
     critical = result.boundary * result.curvature
-    name, option = type(result.optimizer).__name__, result.option
+    (entry,) = runs.entries([result])
+    name, option = entry.name, result.option
     low, high = (format_number(result.value[i], 2) for i in (0, -1))
     first, last = (format_number(critical[i]) for i in (0, -1))
     return (
@@ -148,13 +204,7 @@ def _fastest(result: Stability) -> str:
 
 def _caption(result: Stability) -> list[str]:
     curvature = format_number(result.curvature)
-    grid = f"{len(result.learning_rate)} × {len(result.value)} points, in float64"
     return [
-        f"The map is linearised at rest on f = λ x²/2 with λ = {curvature}, and r is its spectral",
-        "radius: k steps multiply a perturbation by about rᵏ. Averages of g² are frozen.",
-        literal(
-            f"The optimizer is {result.optimizer!r} with other values of learning_rate and "
-            f"{result.option}, on {grid}."
-        ),
-        f"{capitalize(_fastest(result))}.",
+        f"Linearised at rest on f = λ x²/2 with λ = {curvature}, averages of g² frozen; k steps "
+        f"multiply a perturbation by about rᵏ; {_fastest(result)}."
     ]

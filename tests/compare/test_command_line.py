@@ -104,7 +104,7 @@ def test_basins_take_ten_times_as_many_steps_and_share_one_flow(tell, monkeypatc
 
 def test_learning_rates_are_swept_for_the_first_optimizer_with_a_momentum(tell, monkeypatch):
     drawings = only_measuring(monkeypatch)
-    tell(*"--problem booth --optimizers sgd,momentum --steps 5 --figures sweep".split())
+    tell(*"--problem booth --optimizers sgd,momentum --steps 5 --figures stability".split())
     ((_, (first, second)),) = drawings
     (sensitivity,) = second["sensitivity"]
     assert "sensitivity" not in first

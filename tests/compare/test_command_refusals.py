@@ -161,10 +161,6 @@ def test_a_name_without_end(refusal):
             "`stability` needs a momentum, which sgd does not have; add --optimizers momentum.",
         ),
         (
-            "--problem booth --optimizers sgd --figures sweep",
-            "`sweep` needs a momentum, which sgd does not have; add --optimizers momentum.",
-        ),
-        (
             "--problem deep_linear --figures basins",
             "`basins` needs two coordinates, but deep_linear has 8; draw --figures loss,convergence.",
         ),

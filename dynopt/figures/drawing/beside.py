@@ -24,14 +24,40 @@ def write_beside(
 
     Returns `drawn` together with places that the text covers, for the text that is written next.
     """
+    half, low, high = _extent(ax, text, style)
+    places = np.concatenate([at + WAYS * (half + 4 + farther) for farther in FARTHER])
+    outside = ((places - half < low) | (places + half > high)).any(-1)
+    covered = (np.abs(drawn - places[:, None]) < half + 1).all(-1).sum(1)
+    place = places[np.argmin(covered + 1e6 * outside)]
+    return _write(ax, text, place, half, drawn, color, gid, style)
+
+
+def write_inside(
+    ax: Axes, text: str, at: np.ndarray, drawn: np.ndarray, color: str, gid: str, **style: Any
+) -> np.ndarray:
+    """Write text with its middle at the place `at`, or as near to it as the frame allows.
+
+    It is moved up or down from what is drawn; the arguments are those of `write_beside`.
+    """
+    half, low, high = _extent(ax, text, style)
+    shifts = np.array([0, 1, -1, 2, -2, 3, -3, 4, -4])[:, None] * np.array([0, half[1]])
+    places = np.clip(at + shifts, low + half, np.maximum(high - half, low + half))
+    covered = (np.abs(drawn - places[:, None]) < half + 1).all(-1).sum(1)
+    return _write(ax, text, places[covered.argmin()], half, drawn, color, gid, style)
+
+
+def _extent(ax: Axes, text: str, style: dict[str, Any]) -> tuple[np.ndarray, ...]:
+    """Half the size of the text, and the lower left and upper right corner of the frame."""
     size = style.setdefault("fontsize", font_size("axes.labelsize"))
     wide = 0.6 if style.get("fontweight") == "bold" else 0.52
-    half = np.array([wide * text_width(text, size) + 1, 0.62 * size])
     low, high = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
-    places = np.concatenate([at + WAYS * (half + 4 + farther) for farther in FARTHER])
-    covered = (np.abs(drawn - places[:, None]) < half + 1).all(-1).sum(1)
-    outside = ((places - half < low) | (places + half > high)).any(-1)
-    place = places[np.argmin(covered + 1e6 * outside)]
+    return np.array([wide * text_width(text, size) + 1, 0.62 * size]), low, high
+
+
+def _write(
+    ax: Axes, text: str, place: np.ndarray, half: np.ndarray, drawn: np.ndarray, color: str,
+    gid: str, style: dict[str, Any],
+) -> np.ndarray:  # fmt: skip
     options: dict[str, Any] = {
         "ha": "center", "va": "center", "color": readable_color(color), "zorder": 8, "gid": gid,
         "path_effects": [withStroke(linewidth=2.6, foreground=background())],
