@@ -4,7 +4,7 @@ import importlib
 import subprocess
 import tempfile
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -79,10 +79,7 @@ class Animation:
 
     def _gif(self, comment: str) -> bytes:
         images = self._images(WIDTHS["gif"])
-        palette = _shared_palette([images[len(images) // 2], images[-2], images[-1]])
-        first, *others = [
-            image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images
-        ]
+        first, *others = _indexed(images, [images[len(images) // 2], images[-2], images[-1]])
         buffer = BytesIO()
         first.save(
             buffer, "GIF", save_all=True, append_images=others, duration=list(self.durations),
@@ -131,12 +128,25 @@ def video_program() -> str:
         ) from None
 
 
-def _shared_palette(images: Sequence[Image.Image]) -> Image.Image:
-    """An image whose palette has the colours of some images, that of their corner exactly."""
-    sample = Image.fromarray(np.concatenate([np.asarray(image) for image in images]))
-    palette = sample.quantize(COLORS, Image.Quantize.MEDIANCUT, kmeans=2)
-    colors = np.reshape(palette.getpalette() or [], (-1, 3))
+def _indexed(
+    images: Sequence[Image.Image], typical: Sequence[Image.Image]
+) -> Iterator[Image.Image]:
+    """The images in one palette of the colours of `typical` ones; that of a corner is kept exactly.
+
+    Each pixel has the nearest colour of the palette, which `Image.quantize` does not always find.
+    """
+    sample = Image.fromarray(np.concatenate([np.asarray(image) for image in typical]))
+    quantized = sample.quantize(COLORS, Image.Quantize.MEDIANCUT, kmeans=2)
+    palette = np.reshape(quantized.getpalette() or [], (-1, 3))
     corner: Any = sample.getpixel((0, 0))
-    colors[np.abs(colors - corner).sum(1).argmin()] = corner
-    palette.putpalette([int(value) for value in colors.ravel()])
-    return palette
+    palette = np.concatenate([[corner], palette]).astype(np.int32)
+    nearest = np.full(2**24, -1, np.int16)  # of each colour that has occurred
+    for image in images:
+        red, green, blue = np.moveaxis(np.asarray(image, np.int32), 2, 0)
+        colors = red * 2**16 + green * 2**8 + blue
+        new = np.unique(colors[nearest[colors] < 0])
+        parts = np.stack([new // 2**16, new // 2**8 % 2**8, new % 2**8], 1)
+        nearest[new] = ((parts[:, None] - palette) ** 2).sum(2).argmin(1)
+        one = Image.frombytes("P", image.size, nearest[colors].astype(np.uint8).tobytes())
+        one.putpalette([int(part) for part in palette.ravel()])
+        yield one
