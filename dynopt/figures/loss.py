@@ -293,8 +293,8 @@ def _note(course: Course) -> list[Line]:
         or (f"ends at {format_number(values[-1], 2)}" if values.size else "is not finite")
         for run, values in ((result.map, course.map), (result.flow, course.flow))
     )
-    motion = motion_of(result)
-    map = f"leaves at step {motion.step}" if motion.kind == "leaves" else map
+    motion = motion_of(result) if result.map.status else None
+    map = f"leaves at step {motion.step}" if motion and motion.kind == "leaves" else map
     lines = [
         Line(f"map {map}", look.color, f"note map {key}"),
         Line(f"flow {flow}", ink(), f"note flow {key}"),

@@ -14,18 +14,16 @@ from scenes import (
     artist,
     caption,
     gids,
-    make_local_error,
     make_order,
     on_problem,
     scene,
     with_runs,
-    without_fit,
 )
 
-from dynopt import SGD, Adam, Problem
+from dynopt import SGD, Problem
 from dynopt.compare.provenance import render
 from dynopt.errors import InvalidType, InvalidValue
-from dynopt.figures import global_error, local_error, loss, order, overview, paths, phase
+from dynopt.figures import convergence, loss, overview, paths, phase, race
 
 
 def saved(picture) -> bytes:
@@ -37,6 +35,9 @@ def saved(picture) -> bytes:
 def change_runs(comparison, **fields):
     """The comparison with other fields of its map and its flow."""
     runs = {kind: getattr(comparison, kind) for kind in ("map", "flow")}
+    comparison = dataclasses.replace(
+        comparison, curve=dataclasses.replace(comparison.flow, **fields)
+    )
     return dataclasses.replace(
         comparison, **{kind: dataclasses.replace(run, **fields) for kind, run in runs.items()}
     )
@@ -59,17 +60,14 @@ def of_dim(comparison, n: int):
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_paths_need_two_coordinates_and_the_others_are_for_any_dimension(n, comparisons):
-    comparison = of_dim(comparisons["bowl"][0], n)
-    local = make_local_error(comparison)
+    comparison = of_dim(comparisons["bowl"][1], n)
     if n == 1:
-        others = "draw loss, global_error, local_error, order or phase"
+        others = "draw loss, convergence or phase"
         with pytest.raises(InvalidValue, match=f"high has 1 coordinate; {others}"):
             paths.draw(comparison)
-    for picture in (loss.draw(comparison), global_error.draw(comparison), local_error.draw(local)):
-        assert saved(picture)
-    picture = overview.draw(comparison, local, make_order(SGD(0.1), comparison.problem, 1.0))
-    expected = {"loss", "global_error", "local_error", "order"} | ({"paths"} if n > 1 else set())
-    assert {ax.get_gid() for ax in picture.axes} == expected
+    for module in (loss, race, phase):
+        assert saved(module.draw(comparison))
+    assert saved(overview.draw(comparison, make_order(SGD(0.1), comparison.problem, 1.0)))
 
 
 def test_a_position_of_many_leaves_is_drawn_if_it_has_two_numbers(comparisons):
@@ -102,57 +100,48 @@ def test_wrong_results_are_named(comparisons, orders, as_users_see_it):
     with pytest.raises(InvalidType, match="must come from analysis.compare, got Order"):
         loss.draw(orders["bowl"][0])
     with pytest.raises(InvalidType, match="must come from analysis.order, got Comparison"):
-        order.draw([bowl[0]])
+        convergence.draw([bowl[0]])  # pyright: ignore
     with pytest.raises(
         InvalidValue,
         match="bowl in 2 coordinates and valley in 2 coordinates; draw one picture for each",
     ):
         paths.draw([bowl[0], comparisons["valley"][0]])
     with pytest.raises(InvalidValue, match="of several problems"):
-        overview.draw(bowl, [], orders["valley"])
+        overview.draw(bowl, orders["valley"])
     tripled = dataclasses.replace(bowl[0].map, loss=3 * bowl[0].map.loss)
     with pytest.raises(InvalidValue, match="several problems that are named bowl; draw one"):
-        global_error.draw([bowl[0], dataclasses.replace(bowl[0], map=tripled)])
+        loss.draw([bowl[0], dataclasses.replace(bowl[0], map=tripled)])
     with pytest.raises(InvalidType, match="`ax` must be a matplotlib Axes, got 3"):
         loss.draw(bowl, ax=3)  # pyright: ignore
     with pytest.raises(InvalidValue, match="holds a batch"):
-        global_error.draw(dataclasses.replace(bowl[0], error=jnp.ones((2, 41))))
+        loss.draw(dataclasses.replace(bowl[0], error=jnp.ones((2, 41))))
 
 
 @pytest.mark.parametrize("name", ["$\\frac$ price", "a\nb\t_^{", "€ " * 80, ""])
 def test_no_name_is_taken_for_a_formula_or_breaks_a_line(comparisons, name):
     problem = Problem(scene("bowl").loss, [-2.0, 1.5], name=name)
     comparison = dataclasses.replace(comparisons["bowl"][1], problem=problem)
-    for picture in (global_error.draw(comparison), order.draw(make_order(SGD(0.1), problem, 1.0))):
+    for picture in (loss.draw(comparison), race.draw(comparison, name), phase.draw(comparison)):
         assert saved(picture)
 
 
 def test_a_loss_of_zero_is_masked_and_an_empty_picture_speaks(comparisons):
     sgd = comparisons["bowl"][0]
     assert saved(loss.draw(change_runs(sgd, loss=sgd.map.loss.at[20:].set(0.0))))
-    at_rest = loss.draw(change_runs(sgd, loss=jnp.zeros(41)))
-    assert "at its minimum from the start" in artist(at_rest.axes[0], "notice").get_text()
+    y = sgd.flow.y._replace(x=jnp.zeros((41, 2)))
+    at_rest = loss.draw(change_runs(sgd, y=y, loss=jnp.zeros(41)))
     assert saved(at_rest)
     zeros = jnp.zeros(41)
-    nothing = global_error.draw(dataclasses.replace(sgd, error=zeros, solver_error=zeros))
-    assert artist(nothing.axes[0], "notice").get_text() == "no global error above 0 to draw"
-    assert saved(nothing)
 
 
 def test_runs_without_a_finite_number_leave_a_picture_that_says_so(comparisons):
     nan = jnp.full(41, jnp.nan)
     lost = change_runs(comparisons["bowl"][1], loss=nan)
     lost = dataclasses.replace(lost, error=nan, solver_error=nan)
-    for module in (paths, loss, global_error, phase):
+    for module in (paths, loss, race, phase):
         assert saved(module.draw(lost))
     notice = artist(loss.draw(lost).axes[0], "notice")
     assert notice.get_text() == "no finite loss to draw"
-    empty = without_fit(
-        make_order(Adam(0.1), scene("bowl"), 1.0), np.full(7, np.nan), "no error is finite"
-    )
-    picture = order.draw(empty)
-    notice = artist(picture.axes[0], "notice")
-    assert notice.get_text() == "no global error above 0 to draw" and saved(picture)
 
 
 @pytest.mark.parametrize("huge", [1e150, 1e308])
@@ -165,12 +154,8 @@ def test_huge_numbers_break_nothing(comparisons, huge):
         error=momentum.error.at[-3:].set(huge),
         solver_error=momentum.error,
     )
-    for module in (paths, loss, global_error, phase):
         assert saved(module.draw(wild))
     error = np.geomspace(huge, 1, 7)
-    assert saved(
-        order.draw(dataclasses.replace(make_order(SGD(0.1), scene("bowl"), 1.0), error=error))
-    )
 
 
 @pytest.mark.parametrize(
@@ -195,7 +180,7 @@ def test_a_start_outside_of_the_window_is_still_visible(comparisons):
 
 def test_a_run_of_no_steps_is_a_picture(comparisons):
     short = with_runs(comparisons["bowl"][0], lambda runs: jax.tree.map(lambda a: a[:1], runs))
-    for module in (paths, loss, global_error):
+    for module in (loss, race):
         assert saved(module.draw(short))
 
 
@@ -211,7 +196,7 @@ def test_axes_without_a_figure_are_refused(comparisons):
     ax = Figure().add_subplot()
     ax.remove()
     with pytest.raises(InvalidValue, match="belongs to no figure"):
-        loss.draw(comparisons["bowl"], ax=ax)
+        loss.draw(comparisons["bowl"][0], ax=ax)
 
 
 UNSAFE = "\x00\x07\x1b[31m\x9b\ud800\ufffe\u202eevil\u2028"
@@ -226,7 +211,7 @@ def test_no_name_puts_a_control_character_into_a_file(comparisons, format):
 
     problem = Problem(scene("bowl").loss, [-2.0, 1.5], name=f"bowl{UNSAFE}")
     odd = dataclasses.replace(on_problem(comparisons["bowl"][0], problem), optimizer=Named(0.1))
-    for picture in (global_error.draw(odd), loss.draw(odd)):
+    for picture in (race.draw(odd), loss.draw(odd)):
         data = render(
             picture, format, title=problem.name, command="dynopt", dtype="float64", dpi=30.0
         )

@@ -24,8 +24,8 @@ class HeightAxis(NamedTuple):
 
     def set_up(self, ax: Axes) -> None:
         """Scale, limits and ticks of the vertical axis of `ax`."""
+        ax.set_ylim(self.low, self.high)  # first, or a scale fits itself to what is drawn
         ax.set_yscale("log", nonpositive="mask") if self.is_log else ax.set_yscale("linear")
-        ax.set_ylim(self.low, self.high)
         (set_log_ticks if self.is_log else set_linear_ticks)(ax.yaxis)
 
     def shows(self, values: np.ndarray) -> np.ndarray:
@@ -87,6 +87,6 @@ def draw_map(
     )  # fmt: skip
     (dots,) = ax.plot(x, y, "o", color=color, zorder=4, gid=f"map {key}", markeredgewidth=0.7)
     dots.set_markeredgecolor(ax.get_facecolor())
-    if len(x):
-        places = on_paper(ax, np.stack([x, y], 1))
-        dots.set_markevery(np.sort(len(x) - 1 - apart(places[::-1], APART)).tolist())
+    places = on_paper(ax, np.stack([x, y], 1))
+    shown = np.flatnonzero(np.isfinite(places).all(1))[::-1]
+    dots.set_markevery(shown[apart(places[shown], APART)][::-1].tolist() if shown.size else [])
