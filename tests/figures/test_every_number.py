@@ -18,7 +18,6 @@ from scenes import (
     caption,
     legend_texts,
     make_basins,
-    make_local_error,
     make_modified,
     make_order,
     make_sensitivity,
@@ -175,36 +174,6 @@ def of_race(runs):
     }
 
 
-def of_global_error(runs):
-    errors = [finite(r.error) for r in runs]
-    largest = [error.max() for error in errors]
-    return partial(figures.global_error.draw, runs), {
-        "title": [max(largest), min(largest)],
-        "caption": [*conditions(runs, *SOLVED), 2],
-        "alt": [number for e in errors for number in (e.max(), e[-1])] + [2.3e-9],
-    }
-
-
-def local_errors(runs):
-    return [
-        dataclasses.replace(
-            make_local_error(comparison),
-            solver_error=jnp.linspace(1, 3.1, 40) * 10.0 ** -(14 - i),
-        )
-        for i, comparison in enumerate(runs)
-    ]
-
-
-def of_local_error(runs):
-    results = local_errors(runs)
-    largest = [finite(r.error).max() for r in results]
-    return partial(figures.local_error.draw, results), {
-        "title": [max(largest), min(largest)],
-        "caption": [*conditions(runs), 3.1e-11, 2],
-        "alt": [*largest, 3.1e-11],
-    }
-
-
 def orders(runs):
     lines = zip(OPTIMIZERS, (2.02, 1.01, 0.5, 0.72), (3, 1, 0.5, 0.1), strict=True)
     return [
@@ -217,29 +186,21 @@ def orders(runs):
     ]
 
 
-# The title of the orders: each power of h, with the power that is declared where it differs.
-ORDER_TITLE = ["h²", 0, "h⁰·⁷²"]
-
-
-def slopes(results, *more):
+def errors_and_ratios(results):
+    """The first and the last error of the fit, h/4 and h/64, the last ratio and the declared one."""
     return [
         number
         for r in results
-        for number in (r.slope, r.stderr, *(getattr(r, field) for field in more))
+        for number in (r.error[2], 4, r.error[6], 64, r.error[5] / r.error[6], 2**r.expected)
     ]
 
 
-def refinements(results):
-    return [n for r in results for n in (r.h[0] / 64, 50 * r.h[0])] + ["Tsit5", 4e-13]
-
-
-def of_order(runs):
+def of_convergence(runs):
     results = orders(runs)
-    return partial(figures.order.draw, results), {
-        "title": ORDER_TITLE,
-        "legend": slopes([results[i] for i in ALPHABETICALLY]),
-        "caption": ["float64", *settings(*NAMES), *refinements(results), 6.4e-12 / 1.0],
-        "alt": slopes(results, "expected"),
+    return partial(figures.convergence.draw, results), {
+        "title": [2**0.5, 2, 2**0.72, 2],
+        "caption": [-2, 1.5, 50, "float64", 4e-13],
+        "alt": errors_and_ratios(results),
     }
 
 
@@ -338,30 +299,24 @@ def of_inside(runs):
 
 
 def of_panels(runs):
-    """The words of both figures, with one sentence on the conditions."""
-    loss, error = of_loss(runs), of_global_error(runs)
-    expected = {where: loss[1][where] + error[1][where] for where in ("title", "alt")}
-    both = [*conditions(runs), 2, *SOLVED]
-    panels = [(figures.loss, runs), (figures.global_error, runs)]
-    return partial(figures.panels.draw, panels), expected | {"caption": both}
+    """The words of both figures, with all sentences of their captions."""
+    (_, convergence), (_, loss) = of_convergence(runs), of_loss(runs)
+    panels = [(figures.convergence, orders(runs)), (figures.loss, runs)]
+    return partial(figures.panels.draw, panels), {
+        "title": convergence["title"],
+        "caption": loss["caption"] + convergence["caption"],
+        "alt": convergence["alt"] + loss["alt"],
+    }
 
 
 def of_overview(runs):
-    errors, measured = local_errors(runs), orders(runs)
-    p = np.asarray(runs[1].map.y.p)[:, 0]
-    assert sign_changes(p) == sign_changes(np.asarray(runs[1].flow.y.p)[:, 0]), "as often"
-    largest = [finite(r.error).max() for r in (*runs, *errors)]
-    titles = [of(runs)[1]["title"] for of in (of_paths, of_loss)]
-    titles += [["p₁", sign_changes(p)], *(f(runs)[1]["title"] for f in (of_global_error,))]
-    titles += [of_local_error(runs)[1]["title"], ORDER_TITLE]
-    all_slopes = slopes(measured, "expected")
-    return partial(figures.overview.draw, runs, errors, measured), {
-        "title": [number for title in titles for number in title],
-        "caption": [
-            *conditions(runs, *SOLVED), 3.1e-11, 2, *refinements(measured), *all_slopes,
-        ],
-        "alt": [*largest, *all_slopes],
-    }  # fmt: skip
+    results = orders(runs)
+    facts = [(finite(r.error).max(), int(np.nanargmax(r.error))) for r in runs]
+    return partial(figures.overview.draw, runs, results), {
+        "title": of_paths(runs)[1]["title"],
+        "caption": of_loss(runs)[1]["caption"],
+        "alt": [*np.concatenate(facts), *errors_and_ratios(results)],
+    }
 
 
 def of_projection(runs):
@@ -404,7 +359,7 @@ def of_projection(runs):
 
 
 ORACLES = [
-    of_paths, of_loss, of_one_loss, of_global_error, of_local_error, of_order, of_phase,
+    of_paths, of_loss, of_one_loss, of_convergence, of_phase,
     of_modified, of_stability, of_basins, of_sweep, of_race, of_inside,
     of_panels, of_overview, of_projection,
 ]  # fmt: skip
