@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,15 +10,18 @@ from matplotlib.axes import Axes
 from ..analysis import Comparison
 from ..errors import InvalidType, InvalidValue
 from ..figures.drawing import legends, runs
-from ..figures.drawing.axes import dot_stride, log_limits, set_log_ticks
-from ..figures.drawing.captions import claim, conditions, dot_sentences, problem_name
-from ..figures.drawing.picture import Panel, Picture, draw_picture
+from ..figures.drawing.axes import log_limits, set_log_ticks
+from ..figures.drawing.captions import claim, problem_name, summary
+from ..figures.drawing.frames import draw_frames
+from ..figures.drawing.picture import Panel, Picture
 from ..figures.drawing.results import result_list
-from ..figures.drawing.style import ink
+from ..figures.drawing.runs import Entry
+from ..figures.drawing.style import background, ink
+from ..figures.drawing.ties import APART, apart, on_paper
 from ..figures.drawing.words import format_number, format_percent, join_words
 from ..runs.trajectory import Trajectory
 
-MAX_DOTS = 25  # along one run
+HEADROOM = 1e3  # times the first losses: a map that diverges leaves above
 Bound = Callable[[np.ndarray], np.ndarray]
 
 
@@ -68,23 +72,34 @@ def draw(
     bound: Bound,
     *,
     name: str = "the bound",
+    title: str | None = None,
     ax: Axes | None = None,
     style: str = "notebook",
 ) -> Picture | Axes:
-    """f(x(t)) - f* from the first step on, and bound(t): dots are the map, a line is the flow.
+    """f(x(t)) - f* from the first step on, and bound(t), each optimizer in a frame of its own.
+
+    Dots are the map, the line in ink is the flow, the thin line is the bound.
 
     - `results`: one or several results of `analysis.compare` on one problem with a known minimum.
     - `bound`: a function from an array of times to positive numbers.
     - `name`: the name of the bound in the title.
-    - `ax`: axes to draw in, instead of a new `Picture`.
+    - `title`: a title in place of the claim.
+    - `ax`: axes to draw one result in, instead of a new `Picture`.
     - `style`: "notebook", "paper" or "slides".
 
     **Raises:** `InvalidValue` if the minimum is not known, or a bound is not positive;
     `InvalidType` if `bound` is no function.
     """
     comparisons = _with_minimum(results, bound)
-    paint_bound = partial(paint, bound=bound, name=name)
-    return draw_picture(paint_bound, partial(describe, bound=bound), comparisons, ax, style)
+    limits = _limits(comparisons, bound)
+    return draw_frames(
+        [partial(_paint_frame, entry, bound, name, limits) for entry in runs.entries(comparisons)],
+        title or _title(comparisons, bound, name),
+        describe(comparisons, bound),
+        summary(comparisons),
+        ax,
+        style,
+    )
 
 
 def describe(results: Comparison | list[Comparison], bound: Bound) -> str:
@@ -105,32 +120,56 @@ def describe(results: Comparison | list[Comparison], bound: Bound) -> str:
     )
 
 
-def paint(ax: Axes, comparisons: list[Comparison], bound: Bound, name: str = "the bound") -> Panel:
-    """Draw into `ax`; return title, legend entries and caption."""
-    entries, minimum = runs.entries(comparisons), comparisons[0].problem.minimum or 0.0
-    flows = [above_minimum(comparison.flow, minimum) for comparison in comparisons]
-    maps = [above_minimum(comparison.map, minimum) for comparison in comparisons]
-    first, last = min(t[0] for t, _ in flows), max(t[-1] for t, _ in flows)
-    times = np.geomspace(first, last, 200)
-    limit = evaluate(bound, times)
-    low, high = log_limits([*(values for _, values in flows + maps), limit[-1:]]) or (0.1, 1.0)
-    ax.set(xscale="log", yscale="log", xlim=(first, last * 1.1), ylim=(low, 3 * high))
-    style = {"color": ink(), "linewidth": 1.2, "linestyle": legends.DOTTED, "zorder": 2}
-    ax.plot(times, limit, **style, gid="bound")
-    for (_, look, _, key), flow, (t, values) in zip(entries, flows, maps, strict=True):
-        stride = dot_stride(len(t), MAX_DOTS)
-        runs.draw_curve(ax, *flow, look, f"flow {key}")
-        runs.draw_dots(ax, t[::stride], values[::stride], look, f"map {key}")
+def _limits(comparisons: list[Comparison], bound: Bound) -> tuple[Any, Any]:
+    """The limits of the two axes, which all frames share."""
+    minimum = comparisons[0].problem.minimum or 0.0
+    drawn = [above_minimum(run, minimum) for c in comparisons for run in (c.map, c.flow)]
+    first, last = (choose([choose(t) for t, _ in drawn if len(t)]) for choose in (min, max))
+    limit = evaluate(bound, np.array([first, last]))
+    most = HEADROOM * max(values[0] for _, values in drawn if len(values))
+    shown = [values[values <= most] for _, values in drawn]
+    low, high = log_limits([*shown, limit[-1:]]) or (0.1, 1.0)
+    return (first, 1.1 * last), (low, 3 * high)
+
+
+def _paint_frame(
+    entry: Entry, bound: Bound, name: str, limits: tuple[Any, Any], ax: Axes, ratio: float
+) -> Panel:
+    """Draw map, flow and bound of one optimizer into `ax`."""
+    comparison, look, _, key = entry
+    minimum = comparison.problem.minimum or 0.0
+    ax.set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
+    times = np.geomspace(limits[0][0], limits[0][1], 200)
+    thin = {"color": ink(), "linewidth": 0.8, "zorder": 2}
+    ax.plot(times, evaluate(bound, times), **thin, gid="bound")
+    flow = np.stack(above_minimum(comparison.curve, minimum), 1)
+    map = np.stack(above_minimum(comparison.map, minimum), 1)
+    ax.plot(flow[:, 0], flow[:, 1], color=ink(), zorder=3, gid=f"flow {key}")
+    ax.plot(map[:, 0], map[:, 1], color=look.color, lw=0.5, alpha=0.45, gid=f"thread {key}")
+    dots = {"marker": "o", "markeredgecolor": background(), "markeredgewidth": 0.7, "zorder": 4}
+    (line,) = ax.plot(
+        map[:, 0], map[:, 1], color=look.color, linestyle="none", **dots, gid=f"map {key}"
+    )
+    line.set_markevery(list(apart(on_paper(ax, map), APART)) if len(map) else [])
     set_log_ticks(ax.xaxis)
     set_log_ticks(ax.yaxis)
     ax.set(xlabel="time  t = k h", ylabel="loss above minimum  f(x) − f*")
-    counts = [len(comparison.map.t) - 1 for comparison in comparisons]
-    return Panel(
-        title=_title(comparisons, bound, name),
-        handles=runs.legend_handles(entries),
-        keys=[*legends.map_and_flow(), legends.dotted_key(name)],
-        caption=[*conditions(comparisons), *dot_sentences(comparisons, counts, MAX_DOTS)],
-    )
+    fractions = largest_fractions(comparison, bound)
+    facts = [f"{kind} {_of_bound(f)}" for kind, f in zip(("flow", "map"), fractions, strict=True)]
+    keys = [
+        legends.key("map", marker="o", linewidth=0.5),
+        legends.key("flow", color=ink()),
+        legends.key(name, **thin),
+    ]
+    return Panel("", keys=keys, name=entry.name, color=look.color, fact="   ".join(facts))
+
+
+def _of_bound(fraction: float) -> str:
+    if not np.isfinite(fraction):
+        return "fails"
+    if fraction > 1:
+        return f"exceeds it {format_number(fraction, 2)} times"
+    return f"reaches {format_number(100 * fraction, 2)}\xa0% of it"
 
 
 def _with_minimum(results: Comparison | list[Comparison], bound: Bound) -> list[Comparison]:

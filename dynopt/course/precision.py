@@ -177,13 +177,12 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
     thin: dict[str, Any] = {"color": mix_colors(ink(), background(), 0.6), "linewidth": 0.8}
     ax.axvline(result.turn, zorder=1, gid="turn", **thin)
     marks: dict[str, Any] = {
-        "marker": look.marker,
+        "marker": "o",
         "color": look.color,
         "markeredgecolor": look.color,
     }
     hollow: dict[str, Any] = {"linestyle": legends.DOTTED, "markerfacecolor": background()}
-    double = marks | {"linestyle": look.line}
-    ax.plot(result.h, result.double, zorder=3, gid=f"double {key}", **double)
+    ax.plot(result.h, result.double, zorder=3, gid=f"double {key}", **marks)
     ax.plot(result.h, result.single, zorder=4, gid=f"single {key}", **marks | hollow)
     set_log_ticks(ax.xaxis)
     set_log_ticks(ax.yaxis)

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from dynopt import SGD, Momentum, Muon, Problem, Signum, analysis, figures, problems
-from dynopt.course import bound, precision, steepest
+from dynopt import SGD, Adam, Momentum, Muon, Problem, Schedule, Signum, analysis, figures, problems
+from dynopt.course import bound, polygon, precision, steepest, step_length
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures.drawing.style import STYLES, context, look, readable_color
 from dynopt.figures.drawing.words import format_number, format_percent
@@ -48,6 +48,10 @@ def one_line(text: str) -> str:
 
 def title(picture) -> str:
     return one_line(picture.axes[0].get_title())
+
+
+def heading(picture) -> str:
+    return one_line(picture.get_suptitle())
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -146,13 +150,13 @@ def two_over_t(t):
 
 def test_the_bound_is_drawn_above_the_losses_that_keep_it(comparisons):
     picture = bound.draw(comparisons, two_over_t, name="2000/t²")
-    (ax,) = picture.axes
+    ax = picture.axes[0]
     line = np.asarray(artist(ax, "bound").get_xydata())
     np.testing.assert_allclose(line[:, 1], two_over_t(line[:, 0]))
     sgd = comparisons[0]
     minimum = sgd.problem.minimum
     np.testing.assert_array_equal(
-        artist(ax, "flow sgd").get_ydata(), np.asarray(sgd.flow.loss[1:]) - minimum
+        artist(ax, "flow sgd").get_ydata(), np.asarray(sgd.curve.loss[1:]) - minimum
     )
     fractions = [
         float(((run.loss[1:] - minimum) / two_over_t(run.t[1:])).max())
@@ -161,18 +165,18 @@ def test_the_bound_is_drawn_above_the_losses_that_keep_it(comparisons):
     ]
     most = format_number(100 * max(fractions), 2)
     assert max(fractions) == max(fractions[2:])
-    assert title(picture) == f"All stay below 2000/t²; Momentum comes nearest, to {most} % of it"
+    assert heading(picture) == f"All stay below 2000/t²; Momentum comes nearest, to {most} % of it"
     shares = [format_percent(fraction) for fraction in fractions]
     assert bound.describe(comparisons, two_over_t).endswith(
         f"the flow of SGD reaches {shares[0]} of it, its map {shares[1]} of it; "
         f"the flow of Momentum reaches {shares[2]} of it, its map {shares[3]} of it."
     )
-    assert title(bound.draw(comparisons[1], two_over_t)) == (
+    assert heading(bound.draw(comparisons[1], two_over_t)) == (
         f"Momentum stays below the bound and reaches {most} % of it"
     )
     picture = bound.draw(comparisons, lambda t: 1e-9 * two_over_t(t), name="a hair")
-    assert title(picture) == "SGD and Momentum exceed a hair"
-    (ax,) = bound.draw(comparisons, lambda t: 1e9).axes
+    assert heading(picture) == "SGD and Momentum exceed a hair"
+    ax = bound.draw(comparisons, lambda t: 1e9).axes[0]
     assert np.ptp(artist(ax, "bound").get_ydata()) == 0
 
 
@@ -180,12 +184,12 @@ def test_a_map_that_alone_exceeds_the_bound_is_named():
     comparison = analysis.compare(SGD(1.9), problems.quadratic([1.0]), 8, x0=[1.0])
     picture = bound.draw(comparison, lambda t: np.exp(-t / 2))
     (ax,) = picture.axes
-    assert title(picture) == "The map of SGD exceeds the bound"
+    assert heading(picture) == "The map of SGD exceeds the bound"
     assert picture.alt.endswith("times it.")
     low, high = ax.get_ylim()
     assert low < comparison.map.loss[1:].min() and comparison.map.loss.max() < high
     lost = analysis.compare(SGD(2.5), problems.quadratic([1.0]), 2000, x0=[1.0], throw=False)
-    assert title(bound.draw(lost, lambda t: 1 + 0 * t)).endswith(
+    assert heading(bound.draw(lost, lambda t: 1 + 0 * t)).endswith(
         "; the map of SGD exceeds the bound"
     )
 
@@ -206,3 +210,55 @@ def test_what_is_no_bound_is_refused(comparisons, as_users_see_it):
     unknown = Problem(lambda x: (x**2).sum(), [1.0, 1.0], name="nowhere")
     with pytest.raises(InvalidValue, match="the minimum of nowhere is not known"):
         bound.draw(dataclasses.replace(comparisons[0], problem=unknown), two_over_t)
+
+
+# --- Euler's polygon
+
+
+def test_the_polygon_and_its_flows_are_those_of_the_closed_form():
+    result = polygon.measure(SGD(0.5), problems.quadratic([1.0]), 3)
+    x = result.x[0] * 0.5 ** np.arange(4)
+    np.testing.assert_allclose(result.x, x)
+    picture = polygon.draw(result)
+    (ax,) = picture.axes
+    np.testing.assert_array_equal(artist(ax, "map").get_xydata(), np.stack([result.t, result.x], 1))
+    for k in range(4):
+        t, flow = artist(ax, f"flow {k}").get_data()
+        np.testing.assert_allclose(flow, x[k] * np.exp(-(t - 0.5 * k)), rtol=1e-6)
+    for k in (1, 2, 3):
+        flow, map = artist(ax, f"local error {k}").get_ydata()
+        np.testing.assert_allclose([flow, map], [x[k - 1] * np.exp(-0.5), x[k]], rtol=1e-6)
+    error = abs(x[3] - x[0] * np.exp(-1.5))
+    local = abs(x[0] * (np.exp(-0.5) - 0.5))
+    assert artist(ax, "number").get_text() == format_number(error, 2)
+    assert title(picture) == (
+        f"Each step leaves its flow by at most {format_number(local, 2)}; together they are "
+        f"{format_number(error, 2)} off at the end"
+    )
+    assert format_number(error) in picture.alt and format_number(local) in picture.alt
+    with pytest.raises(InvalidValue, match="in one coordinate, but booth has 2; pass for example"):
+        polygon.measure(SGD(0.1), problems.booth(), 3)
+
+
+# --- the length of steps
+
+
+def test_steps_without_corrections_are_as_long_as_the_closed_form_says():
+    b1, b2, k = 0.9, 0.999, np.arange(1, 301)
+    adam = Adam(0.02, b1, b2, eps=0.0)
+    neither = Schedule(adam, lambda k: (1 - b1 ** (k + 1)) / (1 - b2 ** (k + 1)) ** 0.5)
+    results = [
+        step_length.measure(adam.named("both"), 300),
+        step_length.measure(neither.named("no correction"), 300),
+    ]
+    factors = (1 - b1**k) / np.sqrt(1 - b2**k)
+    np.testing.assert_allclose(results[0].length, 1, rtol=1e-9)
+    np.testing.assert_allclose(results[1].length, factors, rtol=1e-6)
+    picture = step_length.draw(results)
+    most, longest = factors.max(), int(factors.argmax()) + 1
+    assert title(picture) == f"The longest step is {most:.2f} times as long as η (no correction)"
+    assert f"begins with {factors[0]:.2f} and is longest with {most:.2f} at k = {longest}" in (
+        picture.alt
+    )
+    texts = [one_line(text.get_text()) for text in picture.axes[0].texts]
+    assert texts == ["both: 1", f"no correction: {factors[0]:.2f}", f"{most:.2f} at k = {longest}"]

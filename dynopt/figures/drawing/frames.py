@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
 
 from ...errors import InvalidValue
 from .labels import write_labels
@@ -80,6 +81,7 @@ def draw_frames(
         for one, paint in zip(grid, paints, strict=True):
             box = frame_box(one)
             one.clear()
+            one.dataLim.set_points(Bbox.null().get_points())  # `clear` leaves the former limits
             write_around(one, paint(one, box.height / box.width), len(paints), share_labels)
         return picture
 
@@ -111,4 +113,3 @@ def write_around(ax: Axes, panel: Panel, frames: int, share_labels: bool = True)
         ax.set_ylabel("")
     if first + columns < frames:
         ax.set_xlabel("")
-
