@@ -108,15 +108,15 @@ def integrate(
     if is_concrete(trajectory) and trajectory.status == Status.max_steps:
         t, y = trajectory.t, trajectory.y
         try:
-            slides = is_sliding(fitted, problem.loss, start, t, y, rtol, atol, max_steps)
+            if is_sliding(fitted, problem.loss, start, t, y, rtol, atol, max_steps):
+                trajectory = _with_status(trajectory, Status.sliding)
+            elif solver is None:
+                implicit = run(diffrax.Kvaerno5())
+                trajectory = implicit if implicit.status == Status.ok else trajectory
         except KeyboardInterrupt as interrupt:
-            raise_if_interrupted(_with_status(trajectory, Status.interrupted), problem, interrupt)
-            raise
-        if slides:
-            trajectory = _with_status(trajectory, Status.sliding)
-        elif solver is None:
-            implicit = run(diffrax.Kvaerno5())
-            trajectory = implicit if implicit.status == Status.ok else trajectory
+            runs = trajectory, getattr(interrupt, "partial", trajectory)
+            longest = max(runs, key=lambda run: run.finite.sum())
+            raise_if_interrupted(_with_status(longest, Status.interrupted), problem, interrupt)
     return raise_if_failed(trajectory, problem, throw)
 
 

@@ -112,17 +112,26 @@ def test_a_flow_keeps_the_time_at_which_it_stopped(ctrl_c_in_call, monkeypatch):
     np.testing.assert_allclose(run.loss[1], run.x[1] ** 2 @ CURVATURES / 2, rtol=1e-14)
 
 
-def test_ctrl_c_in_the_search_for_a_cause_keeps_the_flow(monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("cause", ["is sought", "is stiffness"])
+def test_ctrl_c_after_the_solver_used_up_its_steps_keeps_the_flow(
+    cause, ctrl_c_in_call, monkeypatch
+):
+    """The first step of the implicit solver does not come as far as the explicit solver did."""
 
-    monkeypatch.setattr(flows, "is_sliding", interrupt)
+    def is_sliding(*_):
+        if cause == "is sought":
+            raise KeyboardInterrupt
+        return False
+
+    monkeypatch.setattr(flows, "is_sliding", is_sliding)
+    monkeypatch.setattr(calls, "TARGET_SECONDS_PER_CALL", 1e9)
+    ctrl_c_in_call(2)
     with pytest.raises(Interrupted, match="was stopped at t = ") as caught:
         integrate(SGD(0.1), bowl, 40, max_steps=20)
     run = caught.value.partial
     n = int(run.finite.sum())
     np.testing.assert_allclose(run.x[:n, 0], np.exp(-run.t[:n]), rtol=1e-8)
-    assert run.status == Status.interrupted and 1 < n < 41
+    assert run.status == Status.interrupted and 2 < n < 41 and run.stats["solver"] == "Tsit5"
 
 
 @pytest.mark.parametrize("save_every", [1, 300])
