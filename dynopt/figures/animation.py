@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,7 +17,7 @@ from .drawing import runs
 from .drawing.animation import Animation as Animation
 from .drawing.axes import LARGEST, dot_stride, mark_exit, set_linear_ticks
 from .drawing.captions import problem_name, starts, summary
-from .drawing.measure import font_size, frame_box
+from .drawing.measure import font_size, frame_box, text_width
 from .drawing.motion import motion_of, motion_sentence
 from .drawing.picture import Picture
 from .drawing.results import one_result, result_list
@@ -45,7 +46,10 @@ SLOW = 4  # steps at least that have such frames
 START, SLIDE, FIRST_TIE, TIE, FAST_TIE, HOLD = 800, 80, 480, 280, 120, 3200
 AFTER = 10  # steps that are shown after a map has left
 FIRST = 6  # steps whose ties are shown longest
-MOST_DOTS, DOT = 60, 3.6  # of the curve of the error, and their size in points
+MOST_DOTS = 60  # of the curve of the error
+# Sizes of dots, in sizes of the style: of the curve, of the flow now, and of the map now.
+DOT, HEAD, NOW = 0.72, 1.3, 1.6
+BOLD = 1.2  # times the width of other text, at most
 HAIR = 3.5  # points at least from the middle of one thin tie to the next
 SIZE = (1.17, 0.9)  # of the picture, in sizes of the style
 
@@ -187,10 +191,9 @@ class _Stage:
             self.plane.set_aspect("auto")
             self.picture.lay_out()
             box = frame_box(self.plane)
+            self.picture.set_layout_engine("none")  # what moves must not move the frames
             self.plane.clear()
             self._draw_plane(plane, box.height / box.width)
-            self.picture.lay_out()
-            self.picture.set_layout_engine("none")  # what moves must not move the frames
 
     def _draw_plane(self, plane: Plane | None, ratio: float) -> None:
         limits = window_of(self.comparison, self.points, ratio)
@@ -208,7 +211,7 @@ class _Stage:
         set_linear_ticks(self.error.xaxis)
         set_linear_ticks(self.error.yaxis)
         self.error.set_xlabel("step k,  at time t = k h")
-        what = "the length of the tie"
+        what = "length of the tie"
         if plane is not None:
             what = "in all coordinates"
         elif self.points.magnification > 1:
@@ -221,10 +224,10 @@ class _Stage:
             draw_tied(self.plane, self.points, self.entry)
             color, key = self.entry.look.color, self.entry.key
             errors = np.asarray(self.comparison.error, float)[: self.steps + 1]
-            every = dot_stride(len(errors), MOST_DOTS)
+            every, size = dot_stride(len(errors), MOST_DOTS), mpl.rcParams["lines.markersize"]
             (curve,) = self.error.plot(
                 np.arange(len(errors)), np.clip(errors, None, LARGEST), "-o", color=color,
-                linewidth=0.9, markersize=DOT, markeredgewidth=0, markevery=every,
+                linewidth=0.9, markersize=DOT * size, markeredgewidth=0, markevery=every,
                 gid=f"error {key}",
             )  # fmt: skip
             mark_exit(self.error, curve, color)
@@ -274,6 +277,7 @@ class _Actors:
     def __init__(self, stage: _Stage):
         self.stage, color = stage, stage.entry.look.color
         plane, error, points = stage.plane, stage.error, stage.points
+        size = mpl.rcParams["lines.markersize"]
         solid = points.magnification == 1
         face, edge = (color, background()) if solid else (background(), color)
         dot: dict[str, Any] = {
@@ -281,7 +285,7 @@ class _Actors:
             "markeredgewidth": 0.7 if solid else 1.1,
         }  # fmt: skip
         ring: dict[str, Any] = dot | {"markerfacecolor": background(), "markeredgecolor": ink()}
-        ring |= {"markersize": 6.5, "markeredgewidth": 1.5}
+        ring |= {"markersize": HEAD * size, "markeredgewidth": 0.3 * size}
         (self.thread,) = plane.plot([], [], color=color, linewidth=0.8, alpha=0.5)
         self.hairs = LineCollection([], colors=color, linewidths=0.8, alpha=0.5)
         plane.add_collection(self.hairs)
@@ -289,11 +293,11 @@ class _Actors:
         (self.tie,) = plane.plot([], [], color=color, linewidth=2.6, solid_capstyle="round")
         (self.dots,) = plane.plot([], [], **dot)
         (self.head,) = plane.plot([], [], **ring)
-        (self.now,) = plane.plot([], [], **dot, markersize=8)
+        (self.now,) = plane.plot([], [], **dot, markersize=NOW * size)
         (self.curve,) = error.plot([], [], color=color, linewidth=0.9)
         (self.bar,) = error.plot([], [], color=color, linewidth=2.6, solid_capstyle="butt")
         (self.marks,) = error.plot(
-            [], [], "o", color=color, linestyle="none", markersize=DOT, markeredgewidth=0
+            [], [], "o", color=color, linestyle="none", markersize=DOT * size, markeredgewidth=0
         )
         self.words = _write_fact(error, "", ink())
         self.artists: list[Any] = [
@@ -338,9 +342,10 @@ class _Actors:
 
 def _write_head(ax: Axes, name: str, fact: str, color: str) -> None:
     size = font_size("axes.labelsize")
+    room = frame_box(ax).width / max(text_width(name, BOLD * size), 1.0)
     ax.set_title(
-        name, loc="left", color=readable_color(color), fontweight="bold", fontsize=1.2 * size,
-        pad=1.9 * size,
+        name, loc="left", color=readable_color(color), fontweight="bold", pad=1.9 * size,
+        fontsize=min(1.2, room) * size,
     )  # fmt: skip
     if fact.strip():
         _write_fact(ax, fact, muted())

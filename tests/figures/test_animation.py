@@ -238,9 +238,9 @@ def test_another_kind_of_file_is_refused(film, name, tmp_path):
         film.save(tmp_path / name)
 
 
-def test_what_cannot_move_in_a_plane_is_refused(comparisons):
-    with pytest.raises(InvalidValue, match="`results` holds 4 results"):
-        animation.draw(comparisons["bowl"])
+def test_what_cannot_move_in_a_plane_is_refused(bowl, short):
+    with pytest.raises(InvalidValue, match="`results` holds 2 results"):
+        animation.draw([bowl, short])
     line = make_comparison(Adam(0.1), Problem(lambda x: (x**2).sum(), [1.0], name="line"), 2)
     with pytest.raises(InvalidValue, match="drawn in a plane but line has 1 coordinate; draw loss"):
         animation.draw(line)
