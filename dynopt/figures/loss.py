@@ -17,7 +17,7 @@ from .drawing.axes import mark_exit
 from .drawing.captions import largest_finite, problem_name, summary
 from .drawing.descent import HeightAxis, height_axis
 from .drawing.frames import draw_frames
-from .drawing.measure import figure_of
+from .drawing.measure import figure_of, font_size, frame_box, wrap_text
 from .drawing.motion import motion_of
 from .drawing.notes import Line, write_note
 from .drawing.picture import Panel, Picture, write_notice
@@ -212,7 +212,8 @@ def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Pa
         write_note(ax, _note(course), drawn)
     above = result.problem.minimum is not None
     ax.set_xlabel("step k")
-    ax.set_ylabel("loss above minimum  f − f*" if above else "loss  f")
+    label = "loss above minimum  f\xa0−\xa0f*" if above else "loss  f"
+    ax.set_ylabel(wrap_text(label, frame_box(ax).height, font_size("axes.labelsize")))
     time_step = f"h\xa0=\xa0{format_number(float(result.optimizer.h))}"
     fact = facts(result.optimizer, time_step)
     return Panel("", keys=keys, name=name, color=look.color, fact=fact)
