@@ -13,7 +13,7 @@ from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from ..runs.trajectory import Trajectory
-from .drawing import runs
+from .drawing import legends, runs
 from .drawing.axes import mark_exit
 from .drawing.captions import claim, problem_name, summary
 from .drawing.descent import draw_map, finite_heights, height_axis
@@ -216,7 +216,10 @@ def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | Non
     ax.set_ylabel("loss above minimum  f − f*" if above_minimum else "loss  f")
     return Panel(
         title=title or _title(entries, places, heights, noun, rates),
-        handles=runs.legend_handles(entries),
+        handles=[
+            legends.key(literal(name), marker="o", linewidth=1.0, color=look.color)
+            for _, look, name, _ in entries
+        ],
         labels=labels,
         caption=[*summary(competitors), f"{capitalize(_conditions(rates))}."],
     )

@@ -182,6 +182,15 @@ def test_steps_of_several_gradients_are_counted_in_gradients():
     assert race._places(competitors)[0] == "step"
 
 
+def test_where_labels_do_not_fit_a_legend_has_the_names_in_their_colours(comparisons):
+    figure = Figure(figsize=(3, 1.2))
+    ax = race.draw(comparisons["bowl"] * 2, RATES, ax=figure.add_subplot())
+    legend = ax.get_legend()
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["SGD", "Momentum"]
+    lines = [artist(ax, f"thread {key}") for key in ("sgd", "momentum")]
+    assert [one.get_color() for one in legend.get_lines()][:2] == [one.get_color() for one in lines]
+
+
 def test_a_map_that_diverges_is_named_where_it_leaves(diverged, comparisons):
     picture = race.draw([diverged, comparisons["bowl"][3]], RATES)
     sentence = f"diverged at step {int(diverged.map.stats['first_bad_step'])}"
