@@ -16,7 +16,6 @@ from scenes import (
     heading,
     heads,
     make_comparison,
-    make_modified,
     scene,
 )
 
@@ -272,11 +271,12 @@ def test_paths_in_three_coordinates_are_projected_in_panels_too():
     assert picture.axes[0].get_xlabel() == alone.get_xlabel()
 
 
-def test_panels_are_the_figures_side_by_side(bowl):
+def test_panels_are_the_figures_side_by_side(bowl, orders):
+    chosen = orders["bowl"]
     picture = panels.draw(
         [
             (figures.paths, bowl[:2]),
-            (figures.global_error, bowl, "Own words"),
+            (figures.convergence, chosen, "Own words"),
             (figures.loss, bowl[0]),
         ]
     )
@@ -284,29 +284,22 @@ def test_panels_are_the_figures_side_by_side(bowl):
     assert picture.alt == " ".join(
         [
             figures.paths.describe(bowl[:2]),
-            f"Own words: {figures.global_error.describe(bowl)}",
+            f"Own words: {figures.convergence.describe(chosen)}",
             figures.loss.describe(bowl[0]),
         ]
     )
-    text = caption(picture)
-    most = max(float(comparison.solver_error.max()) for comparison in bowl)
-    assert text.count("The flow") == 1 and text.endswith(
-        "The flow is solved by Tsit5 (rtol 10⁻¹¹) and has an error of at most "
-        f"{format_number(most)}."
-    )
-    assert len([ax for ax in picture.axes if ax.get_title()]) == 3
-    assert picture.axes[1].get_title() == "Own words"
-    wide, alone = (panels.draw([(figures.global_error, bowl)] * n) for n in (2, 1))
-    assert wide.get_figwidth() > alone.get_figwidth()
+    alone = [figures.paths.draw(bowl[:2]), figures.convergence.draw(chosen)]
+    assert all(caption(picture).count(caption(one)) == 1 for one in alone)
+    assert len(picture.axes) == 4 and picture.axes[2].get_title() == "Own words"
+    assert "name adam" in gids(picture.axes[2])
+    wide, narrow = (panels.draw([(figures.convergence, chosen)] * n) for n in (2, 1))
+    assert wide.get_figwidth() > narrow.get_figwidth()
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_no_word_lies_on_another_or_outside(bowl, style):
-    modified = [make_modified(comparison) for comparison in bowl[:2]]
-    picture = panels.draw(
-        [(figures.loss, bowl), (figures.modified, modified)],
-        style=style,
-    )
+def test_no_word_lies_on_another_or_outside(bowl, orders, style):
+    panel = figures.convergence, orders["bowl"][:2]
+    picture = panels.draw([(figures.loss, bowl[:3]), panel], style=style)
     assert overlapping(picture) == [] and outside(picture) == []
 
 
@@ -320,7 +313,7 @@ def test_what_is_no_panel_is_refused(bowl, as_users_see_it):
     with pytest.raises(
         InvalidType, match="the title of a panel must be text, got 3; put it in quotes"
     ):
-        panels.draw([(figures.global_error, bowl, 3)])
+        panels.draw([(figures.loss, bowl, 3)])
     with pytest.raises(InvalidType, match="`panels` must be a list of panels, got None"):
         panels.draw(None)  # pyright: ignore
     for figure in (bound, figures.overview):
