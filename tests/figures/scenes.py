@@ -14,7 +14,6 @@ from dynopt import SGD, Adam, Modified, Momentum, Problem, RMSprop, Status, Traj
 from dynopt.analysis import (
     Basins,
     Comparison,
-    LocalError,
     ModifiedComparison,
     Order,
     Sensitivity,
@@ -113,18 +112,6 @@ def make_modified(
     fields = {"optimizer": optimizer, "flow": flow, "curve": curve, "error": error}
     modified = dataclasses.replace(comparison, **fields)
     return ModifiedComparison(comparison, modified)
-
-
-def make_local_error(comparison: Comparison) -> LocalError:
-    error = jnp.abs(jnp.diff(comparison.error)) + 1e-6
-    return LocalError(
-        comparison.t[:-1],
-        error,
-        jnp.full_like(error, 1e-13),
-        comparison.map,
-        comparison.optimizer,
-        comparison.problem,
-    )
 
 
 def make_order(

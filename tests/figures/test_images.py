@@ -15,9 +15,7 @@ from dynopt import figures
 KEPT = (
     "paths",
     "loss",
-    "global_error",
-    "local_error",
-    "order",
+    "convergence",
     "phase",
     "stability",
 )
@@ -34,10 +32,9 @@ def without_words(picture):
     baseline_dir="baseline", tolerance=4, remove_text=True, savefig_kwargs={"dpi": 50}
 )
 @pytest.mark.parametrize("name", KEPT)
-def test_picture(name, comparisons, local_errors, orders):
+def test_picture(name, comparisons, orders):
     results = {
-        "local_error": local_errors["wells"],
-        "order": orders["wells"],
+        "convergence": orders["wells"],
         "stability": make_stability(),
     }
     picture = figures.catalogue[name].draw(results.get(name, comparisons["wells"]))
