@@ -409,11 +409,13 @@ def _named(
 
     **Raises:** `UnknownName` if there is no such leaf.
     """
-    memories = _memories(optimizer, like)
+    memories, chosen = _memories(optimizer, like), set()
     for leaf in leaves:
-        if not any(is_or_lies_in(name, leaf) for name in memories):
+        below = [name for name in memories if is_or_lies_in(name, leaf)]
+        if not below:
             raise unknown_name("memory", leaf, memories)
-    named = tuple(name for name in memories if any(is_or_lies_in(name, leaf) for leaf in leaves))
+        chosen |= {leaf} if leaf in below else set(below)
+    named = tuple(name for name in memories if name in chosen)
     return None if named == memories else named
 
 
