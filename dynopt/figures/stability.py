@@ -110,7 +110,9 @@ def _paint_theory(entry: Entry, ax: Axes, ratio: float) -> Panel:
         ax.plot(*lines[gid], gid=gid, color=color, **style)
     inner = [np.stack(line, 1) for line in lines.values()]
     inner = [row[np.isfinite(row).all(1) & (row[:, 0] <= right)] for row in inner]
-    drawn = along(ax, *(row for row in inner if len(row)))
+    around = font_size("axes.labelsize") * np.mgrid[-1.3:1.3:27j, -0.6:0.6:13j].reshape(2, -1).T
+    labels = [on_paper(ax, np.array([text.get_position()])) + around for text in ax.texts]
+    drawn = np.concatenate([along(ax, *(row for row in inner if len(row))), *labels])
     words = ("radius 1", ink()), (literal(f"fastest {result.option}"), entry.look.color)
     for (text, color), row in zip(words, inner, strict=True):
         if len(row):
@@ -205,6 +207,6 @@ def _fastest(result: Stability) -> str:
 def _caption(result: Stability) -> list[str]:
     curvature = format_number(result.curvature)
     return [
-        f"Linearised at rest on f = λ x²/2 with λ = {curvature}, averages of g² frozen; k steps "
-        f"multiply a perturbation by about rᵏ; {_fastest(result)}."
+        f"Linearised at rest on f = λ x²/2 with λ = {curvature}; averages of g² are frozen; "
+        f"k steps multiply a perturbation by about rᵏ; {_fastest(result)}."
     ]

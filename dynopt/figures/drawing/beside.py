@@ -69,13 +69,15 @@ def _write(
 
 
 def along(ax: Axes, *lines: Any) -> np.ndarray:
-    """Places on paper along some lines of shape `(n, 2)`, at most 2 points apart."""
+    """Places on paper along some lines of shape `(n, 2)`, at most 2 points apart, in the frame."""
+    low, high = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
     places = [np.zeros((0, 2))]
     for line in lines:
         corners = on_paper(ax, np.asarray(line, float))
         lengths = np.hypot(*np.diff(corners, axis=0).T)
+        places.append(corners)
         for corner, way, length in zip(corners, np.diff(corners, axis=0), lengths, strict=False):
             fractions = np.linspace(0, 1, min(int(length / 2) + 2, 2000))
             places.append(corner + fractions[:, None] * way)
-        places.append(corners)
-    return np.concatenate(places)
+    drawn = np.concatenate(places)
+    return drawn[((low - 9 < drawn) & (drawn < high + 9)).all(1)]
