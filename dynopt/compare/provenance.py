@@ -45,8 +45,8 @@ def render(
     draws it again, dtype and seed; no date, no user and no path.
     """
     if isinstance(picture, Animation):
-        facts = {"Title": title, "Software": software(), "Command": command, "Dtype": dtype}
-        return picture.encode(format, facts | {"Seed": SEED})
+        facts = {"Software": software(), "Title": title, "Command": command, "Dtype": dtype}
+        return picture.encode(format, facts | {"Seed": SEED})  # the mark comes first, in one piece
     description = {"png": "Description", "svg": "Description", "pdf": "Subject"}[format]
     facts = {"Command": command, "Dtype": dtype, "Seed": SEED}
     keywords = [f"{name.lower()}: {fact}" for name, fact in facts.items()]

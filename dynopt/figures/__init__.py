@@ -2,7 +2,8 @@
 
 The `catalogue` holds the figures that the command line draws; `inside` and `panels` are drawn in
 notebooks. Each figure returns a `Picture`, or draws into axes of yours (`ax=`); with
-`layout="constrained"` your figure leaves room for the labels in its margin.
+`layout="constrained"` your figure leaves room for the labels in its margin. An `animation` shows
+one optimizer as it moves.
 
 How a figure is added: `dynopt/figures/drawing/__init__.py` introduces its parts.
 """

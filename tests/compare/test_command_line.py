@@ -222,6 +222,7 @@ def test_an_animation_is_one_file_for_each_optimizer(tell):
     assert out[-3] == "picture = figures.animation.draw(comparisons[1])"
     data = Path("figures/animation-booth-sgd.gif").read_bytes()
     command = "dynopt --problem booth --figures animation --optimizers sgd,momentum --steps 2"
+    assert provenance.is_written_by_dynopt(Path("figures/animation-booth-sgd.gif"))
     with Image.open("figures/animation-booth-sgd.gif") as image:
         comment = image.info["comment"].decode()
     for fact in (
@@ -360,9 +361,7 @@ def test_a_figure_of_which_nothing_is_left_is_not_drawn(tell, monkeypatch):
         raise SolverFailure("the flow diverges", partial=None, status=1, t_reached=0.0)
 
     monkeypatch.setattr(analysis, "order", failed)
-    code, _, err = tell(
-        *[word.replace("loss", "convergence,overview,loss") for word in TINY]
-    )
+    code, _, err = tell(*[word.replace("loss", "convergence,overview,loss") for word in TINY])
     assert code == 0 and drawn() == ["loss-booth.png"]
     missing = "as no map and flow lasted long enough to measure an order."
     assert err == [
@@ -435,9 +434,7 @@ def test_when_the_disk_refuses_the_old_file_survives(tell, monkeypatch):
     monkeypatch.setattr("os.replace", full)
     code, _, err = tell(*TINY, "--learning-rate", "0.01")
     assert code == 4 and "No space left on device" in err[0]
-    assert Path("figures/loss-booth.png").read_bytes() == before and drawn() == [
-        "loss-booth.png"
-    ]
+    assert Path("figures/loss-booth.png").read_bytes() == before and drawn() == ["loss-booth.png"]
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
@@ -581,9 +578,7 @@ def test_stopped_by_ctrl_c_finished_figures_stay(tell, monkeypatch):
         return draw(study, figure, results)
 
     monkeypatch.setattr(measurements, "draw", stop)
-    code, _, err = tell(
-        *[word.replace("loss", "loss,paths,race") for word in TINY]
-    )
+    code, _, err = tell(*[word.replace("loss", "loss,paths,race") for word in TINY])
     assert (code, err) == (130, ["dynopt: stopped by you after 1 of 3 figures."])
     assert drawn() == ["loss-booth.png"]
 

@@ -57,13 +57,13 @@ class Animation:
         files.write(path, self.encode(path.suffix[1:].lower(), facts or {}))
 
     def encode(self, format: str, facts: Mapping[str, str]) -> bytes:
-        """The bytes of a file of this format, "gif" or "mp4", with a comment of alt and `facts`."""
+        """The bytes of a file of this format, "gif" or "mp4", with a comment of `facts` and alt."""
         if format not in FORMATS:
             raise InvalidValue(
                 f"an animation cannot be saved as {format or 'a file without a suffix'!r}; give "
                 "its file a name that ends in .gif or .mp4."
             )
-        lines = [f"{name}: {fact}" for name, fact in {"Description": self.alt, **facts}.items()]
+        lines = [f"{name}: {fact}" for name, fact in {**facts, "Description": self.alt}.items()]
         comment = files.printable("\n".join(lines))
         encode = {"gif": self._gif, "mp4": self._mp4}[format]
         return encode(comment)
