@@ -5,6 +5,7 @@ coordinate of the loss has a gradient that is zero everywhere.
 """
 
 from functools import cache
+from typing import NamedTuple
 
 import diffrax
 import jax
@@ -14,7 +15,7 @@ import pytest
 from jax import tree
 
 from dynopt import SGD, Adam, Problem, Schedule, integrate, iterate, sweep
-from dynopt.optimizers import catalogue
+from dynopt.optimizers import AbstractOptimizer, catalogue
 from dynopt.optimizers.base import hyperparameter_defaults
 
 RUNS = {run.__name__: run for run in (iterate, integrate, sweep)}
@@ -80,6 +81,82 @@ def test_gradients_tangents_and_hessians_are_difference_quotients(run, name):
         np.testing.assert_allclose(dot(gradient, change), quotient, rtol=1e-5, atol=atol)
         for product, up, down in zip(*map(tree.leaves, (hessian, steeper, flatter)), strict=True):
             np.testing.assert_allclose(product, (up - down) / (2 * d), rtol=1e-4, atol=1e-5)
+
+
+class SideState(NamedTuple):
+    x: jax.Array
+    points: tuple
+
+
+class SideBySide(AbstractOptimizer[SideState]):
+    """All optimizers of the catalogue, each at two coordinates of x, so that one program runs all.
+
+    One step takes the mean of their learning rates.
+    """
+
+    h: jax.Array
+    optimizers: tuple
+
+    def __init__(self, rates):
+        self.h = rates.mean()
+        made = (kind(rate) for kind, rate in zip(catalogue.values(), rates, strict=True))
+        self.optimizers = tuple(
+            one if one.elementwise else one.for_leaves(jnp.ones((2, 1))) for one in made
+        )
+
+    def init(self, x, grad):
+        return self._joined("init", x, grad)
+
+    def init_flow(self, x, grad, order=1):
+        return self._joined("init_flow", x, grad)
+
+    def step(self, t, y, grad):
+        return self._joined("step", y.x, grad, y, t / self.h)
+
+    def vector_field(self, t, y, grad):
+        return self._joined("vector_field", y.x, grad, y, t)
+
+    def _joined(self, method, x, grad, y=None, t=None):
+        def grad_of_one(x):
+            return grad(jnp.tile(x, len(self.optimizers)))[:2]
+
+        points = []
+        for i, one in enumerate(self.optimizers):
+            first = x[2 * i : 2 * i + 2]
+            if y is not None:
+                first = y.points[i]._replace(x=first)
+            time = () if t is None else (t * one.h if method == "step" else t,)
+            points.append(getattr(one, method)(*time, first, grad_of_one))
+        return SideState(jnp.concatenate([point.x for point in points]), tuple(points))
+
+
+def halves(x, data):
+    return jax.vmap(lambda x: half(x, data))(x.reshape(-1, 2)).sum()
+
+
+@pytest.mark.parametrize("run", [pytest.param("integrate", marks=pytest.mark.slow), "sweep"])
+def test_in_flows_and_sweeps_the_derivatives_of_every_optimizer_are_difference_quotients(run):
+    """In each learning rate and in each start, in reverse and in forward mode."""
+
+    def outcome(rates, starts):
+        starts = starts.ravel()
+        problem = Problem(halves, starts, data=DATA)
+        return jnp.sum(RUNS[run](SideBySide(rates), problem, 1, x0=starts).loss)
+
+    along = jax.jit(lambda at, change: jax.jvp(outcome, at, change))
+    n, d = len(catalogue), 1e-4
+    here = jnp.full(n, 0.05), jnp.tile(START, (n, 1))
+    none, gradient = tree.map(jnp.zeros_like, here), jax.jit(jax.grad(outcome, (0, 1)))(*here)
+    for i, name in enumerate(catalogue):
+        for change in (none[0].at[i].set(0.05), none[1]), (none[0], none[1].at[i, 0].set(1.0)):
+            (_, tangent), (above, _), (below, _) = (
+                along(tree.map(lambda a, v: a + step * v, here, change), change)  # noqa: B023
+                for step in (0, d, -d)
+            )
+            quotient = (above - below) / (2 * d)
+            assert abs(quotient) > 1e-3, name
+            for derivative in (tangent, dot(gradient, change)):
+                np.testing.assert_allclose(derivative, quotient, rtol=1e-5, err_msg=name)
 
 
 @every_optimizer
