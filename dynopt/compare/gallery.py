@@ -6,7 +6,7 @@ STEPS = 100
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
 
 # These figures are drawn only if they are named. A modified equation takes long to compile, and
-# longer to solve where it is stiff; basins and stability take thousands of runs; an animation is one
+# longer to solve where it is stiff; basins and stability take thousands of runs; an animation is a
 # file for each optimizer.
 ON_DEMAND = ("modified", "basins", "stability", "animation")
 
