@@ -127,6 +127,11 @@ def implicit_bias(
             f"the memory of {optimizer!r} holds a position, so x alone has no flow; pass its inner "
             "optimizer."
         )
+    if getattr(optimizer, "part", None) is not None:
+        raise InvalidValue(
+            f"{optimizer!r} keeps a memory beside x, so x alone has no flow; use dynopt.Memoryless "
+            "without `leaves`."
+        )
     if step is not None:
         step = whole_number("step", step, least=0, most=MAX_STEPS, like=100)
     modified = Modified(fit_to_start(optimizer, start, flat.dtype))
