@@ -66,7 +66,7 @@ def draw(
 
 def _paints(figure: ModuleType, results: list[Any], title: str) -> list[Paint]:
     """What paints each frame of a panel."""
-    if not hasattr(figure, "frames"):
+    if hasattr(figure, "paint"):
         return [partial(_paint_titled, lambda ax, _: figure.paint(ax, results), title)]
     return [partial(_paint_titled, paint, title) for paint in figure.frames(results)]
 
@@ -78,7 +78,7 @@ def _paint_titled(paint: Paint, title: str, ax: Axes, ratio: float) -> Panel:
 
 def _caption(figure: ModuleType, results: list[Any], title: str) -> list[str]:
     """The caption of a figure with frames; that of any other is in its panel."""
-    return summary(results) if hasattr(figure, "frames") else []
+    return [] if hasattr(figure, "paint") else summary(results)
 
 
 def _description(figure: ModuleType, results: list[Any], title: str) -> str:

@@ -104,9 +104,8 @@ def _kind(comparison: Comparison, step: int, error: float, relative: float) -> s
     if flow_passes.size:
         return "behind" if flow_passes[np.abs(flow_passes).argmin()] < 0 else "ahead"
     at_flow = np.asarray(comparison.flow.y.x, float)[step]
-    map_passes = t[np.linalg.norm(x - at_flow, axis=1) < BEHIND * error] - t[step]
-    if map_passes.size:
-        return "ahead" if map_passes[np.abs(map_passes).argmin()] < 0 else "behind"
+    if (np.linalg.norm(x[:step] - at_flow, axis=1) < BEHIND * error).any():
+        return "ahead"  # the map was where the flow is now
     if distances.min() > BESIDE * error:
         lengths = [float(np.linalg.norm(np.diff(run, axis=0), axis=1).sum()) for run in (x, curve)]
         if lengths[0] > WIDER * lengths[1]:
