@@ -38,7 +38,6 @@ PALE = 0.62  # the share of the background in the colour of h/2
 HEADROOM = 100  # times the errors that the order lets one expect: maps with larger ones leave
 SHAPES = {1: (1, 1), 2: (2, 1), 3: (3, 1), 4: (2, 2), 5: (3, 2), 6: (3, 2)}  # else three columns
 SIZES = {1: (1.35, 0.9), 2: (1.35, 1.2), 3: (1.35, 1.55), 4: (1.5, 1.3)}  # in sizes of the style
-UNMEASURED = "round-off and the solver's error"
 YLABELS = "global error  |map − flow|", "global error", "error"
 FALLS = {1: "halves", 2: "falls to a quarter", 3: "falls to an eighth"}
 
@@ -139,7 +138,7 @@ def paint(ax: Axes, orders: list[Order]) -> Panel:
     for entry in entries:
         _draw_dots(ax, entry, 2.0 ** np.arange(len(entry.result.h)), most, 6.5)
         _draw_declared(ax, entry)
-    draw_floor(ax, floor, UNMEASURED, "of all")
+    draw_floor(ax, floor, "of all")
     _write_names(ax, [entry for entry in entries if entry.result.window is not None])
     ax.set_xlabel("time step")
     ax.set_ylabel("largest global error")
@@ -156,7 +155,7 @@ def paint_errors(ax: Axes, entry: Entry, limits: tuple[float, float], most: floa
     steps = np.arange(len(order.t))
     ax.set_xlim(0, max(len(steps) - 1, 1) * 1.02)
     _set_log_axis(ax, *limits)
-    draw_floor(ax, _floor(order), UNMEASURED, key)
+    draw_floor(ax, _floor(order), key)
     width = mpl.rcParams["lines.linewidth"]
     for j, error in enumerate(order.errors):
         ax.plot(

@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .axes import LARGEST
-from .measure import font_size
+from .measure import font_size, frame_box, text_width
 from .style import ink, muted
 
 DECADES = 6  # below the largest error: so far down errors are shown
+FLOORS = "round-off and the solver's error", "round-off"  # the first that is short enough
 MARGIN, HEADROOM = 1.6, 2.5  # from the errors to the edges of the frame, as factors
 
 
@@ -34,15 +35,17 @@ def error_limits(errors: Sequence[np.ndarray], floors: Sequence[float]) -> tuple
     return float(min(bottom, top / 10)), float(HEADROOM * top)
 
 
-def draw_floor(ax: Axes, floor: float, what: str, key: str) -> None:
+def draw_floor(ax: Axes, floor: float, key: str) -> None:
     """A thin line in ink at the smallest error that can be measured, with its name."""
     bottom, top = ax.get_ylim()
     if not bottom < floor < top:
         return
+    size, width = 0.85 * font_size("xtick.labelsize"), frame_box(ax).width
+    what = next((name for name in FLOORS if text_width(name, size) < 0.95 * width), FLOORS[-1])
     thin = 0.4 * mpl.rcParams["lines.linewidth"]
     ax.axhline(floor, color=ink(), linewidth=thin, zorder=2, gid=f"floor {key}")
     ax.annotate(
         what, (1, floor), xycoords=("axes fraction", "data"), xytext=(-3, -2), color=muted(),
         textcoords="offset points", ha="right", va="top", gid=f"floor name {key}", zorder=2.2,
-        fontsize=0.85 * font_size("xtick.labelsize"),
+        fontsize=size,
     )  # fmt: skip
