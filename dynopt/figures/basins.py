@@ -151,8 +151,8 @@ def _paint(ax: Axes, result: Basins, labels: np.ndarray, gid: str) -> None:
     size = 2.4 * mpl.rcParams["lines.markersize"]
     for star, color in zip(stars, tones(len(stars)), strict=True):
         ax.plot(
-            *star, "*", markersize=size, markerfacecolor=mix_colors(color, ink(), 0.3), markeredgecolor=ink(),
-            markeredgewidth=0.8, zorder=3, gid="minimizer",
+            *star, "*", markersize=size, markerfacecolor=mix_colors(color, ink(), 0.3),
+            markeredgecolor=ink(), markeredgewidth=0.8, zorder=3, gid="minimizer",
         )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from .plane.window import Limits, around
 LEAST = 0.05  # of the largest weight: gradients with a smaller one are not drawn
 ROOM = 1.2  # times the size of the arrows: the frame, with room for words
 SHORT = 0.4  # of η in each coordinate: the frame of a shorter step need not hold the box ±η
+SMALL_DIRECTION = 0.25  # of ±1 in each coordinate: a smaller u fills the frame, without the box
 LEVELS = 14  # of the loss, between contours
 BEFORE = 2  # steps of the path that lead to the one that is drawn
 SQUARE = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1), (-1, -1)])
@@ -169,7 +170,8 @@ def _divide(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float, turn: floa
     color, tip, g = entry.look.color, -step.direction, -step.gradients[-1]
     length = float(np.linalg.norm(tip))
     downhill = g / np.linalg.norm(g) * length
-    _set_frame(ax, np.array([(-1, -1), (1, 1), tip, downhill]), ratio)
+    is_small = np.abs(tip).max() < SMALL_DIRECTION
+    _set_frame(ax, np.stack([tip, downhill] if is_small else [*SQUARE, tip, downhill]), ratio)
     _draw_box(ax, np.ones(2), color)
     _draw_arrow(ax, np.zeros(2), downhill, ink(), 1.4, "downhill", 4)
     _draw_arrow(ax, np.zeros(2), tip, color, 3.0, "direction", 5)
@@ -182,8 +184,10 @@ def _divide(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float, turn: floa
     lines = _say(ax, f"{format_number(turn, 2)}°", arc[16], lines, color, "turn", fontweight="bold")
     lines = _say(ax, "−u", tip, lines, color, "direction text")
     lines = _say(ax, "along −g", downhill, lines, ink(), "downhill text")
-    _say(ax, "±1", np.ones(2), lines, color, "box text", fontweight="bold")
     ax.set_xlabel("both axes: −u")
+    if is_small:
+        return "u: far inside the box ±1"
+    _say(ax, "±1", np.ones(2), lines, color, "box text", fontweight="bold")
     mean = "m̂" if isinstance(step.optimizer, Adam) else "g"
     return f"u = {mean} / s, each coordinate by its own"
 
@@ -256,7 +260,8 @@ def _draw_contours(ax: Axes, step: AdaptiveStep, limits: Limits) -> None:
         levels = np.linspace(loss.min(), loss.max(), LEVELS)
         edge = mix_colors(muted(), background(), 0.6)
         ax.contourf(x, y, loss, levels=levels, cmap=contour_colors(), zorder=1).set_gid("field")
-        lines = ax.contour(x, y, loss, levels=levels, colors=[edge], linewidths=0.45, zorder=2)
+        lines = ax.contour(x, y, loss, levels=levels, colors=[edge], linewidths=0.45, zorder=2,
+                           linestyles="solid")  # fmt: skip
         lines.set_gid("contours")
 
 

@@ -1,5 +1,6 @@
 """Pictures for notebooks: steps taken apart, and several figures in one picture."""
 
+import dataclasses
 from io import BytesIO
 
 import numpy as np
@@ -232,6 +233,17 @@ def test_the_tie_joins_step_and_flow_and_carries_the_error_of_the_title(miss):
     assert artist(ax, "number adam").get_text() == number
     assert heading(picture).endswith(f"ends {number} from its flow")
     assert f"ends {number} away from the flow" in picture.alt
+
+
+def test_a_direction_far_inside_of_the_box_fills_its_frame(of_adam):
+    last = of_adam[0].last
+    for factor, fills in ((1, False), (20, True)):
+        spread = dataclasses.replace(last, spread=factor * last.spread)
+        ax = inside.draw(dataclasses.replace(of_adam[0], last=spread)).axes[2]
+        length = np.linalg.norm(arrow(ax, "direction")[1])
+        assert length == pytest.approx(np.linalg.norm(last.direction) / factor)
+        assert (np.ptp(ax.get_xlim()) < 2.5 * length) == bool(fills)
+        assert ("far inside the box" in artist(ax, "fact").get_text()) == bool(fills)
 
 
 def test_a_flow_that_cannot_be_solved_is_left_out():
