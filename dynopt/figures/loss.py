@@ -65,8 +65,11 @@ class Course(NamedTuple):
 
     @property
     def is_loss(self) -> bool:
-        """Whether the Lyapunov function is the loss."""
-        return np.array_equal(self.map, self.map_lyapunov)
+        """Whether the Lyapunov function is the loss, but for round-off."""
+        pair = self.map, self.map_lyapunov
+        if len(pair[0]) != len(pair[1]):
+            return False
+        return np.allclose(*pair, rtol=1e-5, atol=1e-6 * self.map.max(initial=0), equal_nan=True)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -184,11 +187,9 @@ def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Pa
     (line,) = ax.plot(course.steps, course.flow, color=ink(), zorder=3, gid=f"flow {key}")
     mark_exit(ax, line, ink())
     descent.draw_map(ax, k, course.map, look.color, key, 0.9 if result.map.status else 0.5)
-    if result.map.status:
-        thread = next(line for line in ax.lines if line.get_gid() == f"thread {key}")
-        mark_exit(ax, thread, look.color)
-        for arrow in (line for line in ax.lines if line.get_gid() == f"exit thread {key}"):
-            arrow.set_ydata(np.minimum(arrow.get_ydata(), 0.96))  # below what stands above
+    mark_exit(ax, next(a for a in ax.lines if a.get_gid() == f"thread {key}"), look.color)
+    for arrow in (line for line in ax.lines if line.get_gid() == f"exit thread {key}"):
+        arrow.set_ydata(np.minimum(arrow.get_ydata(), 0.96))  # below what stands above
     runs.mark_failure(ax, result.map, k, course.map, course.entry)
     runs.mark_failure(ax, result.flow, course.steps, course.flow, course.entry)
     keys = [legends.key("map", marker="o", linewidth=0.5), legends.key("flow", color=ink())]

@@ -3,6 +3,7 @@
 import dataclasses
 from io import BytesIO
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from scenes import (
     on_problem,
     one_line,
     scene,
+    with_runs,
 )
 
 from dynopt import SGD, Problem
@@ -153,12 +155,26 @@ def test_bold_strokes_are_the_steps_in_which_the_map_raises_it(rising):
     assert strokes.get_linewidths()[0] > artist(ax, "thread sgd").get_linewidth()
     assert note(ax, "rises", "sgd") == "E = f rises 40 times"
     assert heading(picture).endswith("the map raises E = f 40 times")
-    number = artist(ax, "largest rise sgd")
-    assert number.get_text() == f"+{format_number(float(np.diff(f).max()), 2)}"
-    np.testing.assert_allclose(number.xy, [39.5, (f[39] * f[40]) ** 0.5])
     largest = format_number(float(np.diff(f).max()))
     assert f"which is the loss, rises 40 times by at most {largest} along the map" in picture.alt
     assert "never rises along the flow" in picture.alt
+
+
+def test_a_map_that_climbs_is_visible_for_three_decades_above_the_start(rising):
+    (ax,) = loss.draw(rising).axes
+    assert rising.map.loss[-1] > 1e14 and 13.25e3 <= ax.get_ylim()[1] < 13.25e4
+    assert "exit thread sgd" in gids(ax) and "largest rise sgd" not in gids(ax)
+
+
+def test_the_largest_rise_has_its_number(comparisons):
+    sgd, f = comparisons["bowl"][0], np.array([8.0, 4.0, 2.0, 7.0, 1.0, 3.0])
+    few = with_runs(sgd, lambda runs: jax.tree.map(lambda a: a[:6], runs))
+    x = jnp.array(np.stack([np.sqrt(2 * f), 0 * f], 1))  # of which the loss is f
+    map = dataclasses.replace(few.map, y=few.map.y._replace(x=x), loss=jnp.array(f))
+    (ax,) = loss.draw(dataclasses.replace(few, map=map)).axes
+    number = artist(ax, "largest rise sgd")
+    assert number.get_text() == "+5" and note(ax, "rises", "sgd") == "E = f rises 2 times"
+    np.testing.assert_allclose(number.xy, [2.5, 14**0.5])  # the middle of its stroke on paper
 
 
 def test_without_a_rise_there_is_no_stroke(comparisons):

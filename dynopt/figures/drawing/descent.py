@@ -11,7 +11,7 @@ from ...runs.trajectory import Trajectory
 from .axes import linear_limits, log_limits, set_linear_ticks, set_log_ticks
 from .ties import APART, apart, on_paper
 
-HEADROOM = 1e3  # times the start: so much is visible above it of a run that fails
+HEADROOM = 1e3  # times the start: so much is visible above it of a run that climbs or fails
 DECADES = 12.0  # of a logarithmic axis, at most
 
 
@@ -39,16 +39,17 @@ def height_axis(
     """The axis that holds the values of the runs `shown`, and the beginning of those that failed.
 
     It is logarithmic if the values are heights `above_minimum`, or if they are positive and fall
-    a hundredfold.
+    a hundredfold. It ends three decades above the highest start, if a run goes there.
     """
     starts = [values[:1] for values in failed]
+    first = max((float(run[0]) for run in [*shown, *failed] if run.size), default=0.0)
     values = np.concatenate([np.empty(0), *shown, *starts])
+    values = np.minimum(values, HEADROOM * first) if first > 0 else values
     positive = values[values > 0]
     wide = positive.size == values.size > 0 and positive.max() > 100 * positive.min()
     if above_minimum or wide:
         low, high = log_limits([positive], DECADES) or (0.1, 10.0)
-        first = max((float(start.max(initial=0)) for start in starts), default=0.0)
-        return HeightAxis(True, low, min(max(high, HEADROOM * first), 1e300))
+        return HeightAxis(True, low, min(max(high, HEADROOM * first * bool(failed)), 1e300))
     low, high = linear_limits([values])
     return HeightAxis(False, low, high + (high - low) * bool(failed))
 
