@@ -76,14 +76,6 @@ def draw_curve(ax: Axes, x: Array, y: Array, look: Look, gid: str) -> Line2D:
     return line
 
 
-def draw_dotted_curve(ax: Axes, x: Array, y: Array, look: Look, gid: str, stride: int) -> Line2D:
-    """A line with dots on it: what is measured between map and flow."""
-    style = marker_style(look) | {"color": look.color, "linestyle": look.line}
-    (line,) = ax.plot(np.asarray(x), np.asarray(y), **style, zorder=4, gid=gid)
-    line.set_markevery(stride)
-    return line
-
-
 def draw_arrow(
     ax: Axes, tail: Any, tip: Any, color: str, width: float, gid: str, zorder: int = 3
 ) -> None:
