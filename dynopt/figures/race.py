@@ -203,10 +203,11 @@ def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | Non
         if not visible.size:
             continue
         end, text = (x[visible[-1]], values[visible[-1]]), f"{name}, {_rate(competitor)}"
-        if failure(competitor.map):
+        if failure(competitor.map) or visible[-1] < len(values) - 1:  # it leaves upwards
+            lost = f", {failure(competitor.map)}" if failure(competitor.map) else ""
             write_halo(
-                ax, literal(f"{text}, {failure(competitor.map)}"), end, look.color, xytext=(14, -6),
-                textcoords="offset points", va="center", gid=f"failure {key}",
+                ax, literal(text + lost), end, look.color, xytext=(14, -6),
+                textcoords="offset points", va="center", gid=f"leaves {key}",
             )  # fmt: skip
         else:
             labels.append(Label(literal(text), look.color, end))

@@ -182,6 +182,17 @@ def test_steps_of_several_gradients_are_counted_in_gradients():
     assert race._places(competitors)[0] == "step"
 
 
+def test_a_map_that_climbs_out_has_its_label_where_it_leaves(comparisons):
+    rising = make_comparison(SGD(0.25), scene("bowl"))  # x₂ grows by -1.5 in each step
+    ax = race.draw([rising, comparisons["bowl"][3]], RATES).axes[0]
+    label = artist(ax, "leaves sgd")
+    assert one_line(label.get_text()) == "SGD, η = 0.25" and "label Adam, η = 0.05" in {
+        one_line(gid) for gid in gids(ax)
+    }
+    x, height = label.xy
+    assert 5 * (1.5 * 1.5**x) ** 2 < 1.01 * height < 1.01 * ax.get_ylim()[1]
+
+
 def test_where_labels_do_not_fit_a_legend_has_the_names_in_their_colours(comparisons):
     figure = Figure(figsize=(3, 1.2))
     ax = race.draw(comparisons["bowl"] * 2, RATES, ax=figure.add_subplot())
@@ -195,7 +206,7 @@ def test_a_map_that_diverges_is_named_where_it_leaves(diverged, comparisons):
     picture = race.draw([diverged, comparisons["bowl"][3]], RATES)
     sentence = f"diverged at step {int(diverged.map.stats['first_bad_step'])}"
     assert title(picture).startswith(f"SGD {sentence}; with {RATES}, Adam is lowest")
-    assert sentence in artist(picture.axes[0], "failure sgd").get_text()
+    assert sentence in artist(picture.axes[0], "leaves sgd").get_text()
     assert "exit thread sgd" in gids(picture.axes[0])
 
 
