@@ -6,35 +6,58 @@ STEPS = 100
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
 
 # These figures are drawn only if they are named. A modified equation takes long to compile, and
-# longer to solve where it is stiff; basins and stability take thousands of runs; an animation is a
-# file for each optimizer.
-ON_DEMAND = ("modified", "basins", "stability", "animation")
+# longer to solve where it is stiff; basins and stability take thousands of runs; an animation and
+# the inside of a step are a file for each optimizer.
+ON_DEMAND = ("modified", "basins", "stability", "inside", "animation")
 
-# The gallery: four problems, and options for them where the defaults would show less.
+# The gallery: each study with options where the defaults would show less.
 #
-# - On the quadratic the heavy ball oscillates, and the time steps are so short that the dots lie on
-#   the modified flows.
-# - Rosenbrock's function is drawn in every figure of the paths and errors of map and flow.
-# - On Himmelblau's function the optimizers end in different minimizers.
-# - On Rastrigin's function momentum carries the map into another well than the flow.
-STUDIES: dict[str, dict[str, Any]] = {
-    "quadratic": {
-        "figures": ("paths", "phase", "modified"),
-        "set": {"sgd": {"learning_rate": 0.03}, "momentum": {"learning_rate": 0.01}},
-    },
-    "rosenbrock": {
-        "figures": ("paths", "loss", "convergence", "phase", "overview"),
-        "steps": 200,
+# - On Himmelblau's function the four optimizers end in different minimizers.
+# - On Rosenbrock's function and on a quadratic the learning rates are near the edge of stability,
+#   where the map is another motion than its flow.
+# - For the modified flow the learning rates are so small that the dots lie on it.
+STUDIES: tuple[dict[str, Any], ...] = (
+    {"problem": ("himmelblau",), "figures": ("overview", "convergence", "basins")},
+    {
+        "problem": ("rosenbrock",),
+        "figures": ("paths",),
+        "steps": 60,
         "set": {
-            "sgd": {"learning_rate": 0.001},
-            "momentum": {"learning_rate": 0.001},
+            "sgd": {"learning_rate": 0.0018},
+            "momentum": {"learning_rate": 0.0015},
+            "rmsprop": {"learning_rate": 0.05},
             "adam": {"learning_rate": 0.1},
         },
     },
-    "himmelblau": {"figures": ("paths", "loss", "basins", "stability")},
-    "rastrigin": {
-        "figures": ("paths", "convergence"),
-        "x0": (4.45, 3.48),
-        "set": {"momentum": {"learning_rate": 0.004}},
+    {
+        "problem": ("quadratic",),
+        "figures": ("paths",),
+        "steps": 40,
+        "set": {
+            "sgd": {"learning_rate": 0.17},
+            "momentum": {"learning_rate": 0.1},
+            "rmsprop": {"learning_rate": 0.2},
+            "adam": {"learning_rate": 0.3},
+        },
     },
-}
+    {
+        "problem": ("quadratic",),
+        "optimizers": ("sgd", "momentum"),
+        "figures": ("modified",),
+        "steps": 50,
+        "set": {"sgd": {"learning_rate": 0.03}, "momentum": {"learning_rate": 0.01}},
+    },
+    {
+        "problem": ("himmelblau",),
+        "optimizers": ("adam",),
+        "figures": ("inside",),
+        "set": {"adam": {"learning_rate": 0.25}},
+    },
+    {
+        "problem": ("quadratic",),
+        "optimizers": ("sgd",),
+        "figures": ("animation",),
+        "steps": 14,
+        "set": {"sgd": {"learning_rate": 0.17}},
+    },
+)

@@ -125,21 +125,25 @@ def _compare(studies: "Sequence[Study]", options: "Options", screen: Screen) -> 
     pool = ThreadPoolExecutor(WORKERS)
     try:
         tasks = {
-            (study.slug, name): pool.submit(measure, study, name)
-            for study in studies
+            (place, name): pool.submit(measure, study, name)
+            for place, study in enumerate(studies)
             for name in study.optimizers
         }
         screen.begin(list(tasks.values()), sum(len(study.figures) for study in studies))
-        for study in studies:
+        slugs = [study.slug for study in studies]
+        for place, study in enumerate(studies):
+            label = (
+                f"{study.slug}-{study.figures[0]}" if slugs.count(study.slug) > 1 else study.slug
+            )
             results = {
-                name: screen.wait(tasks[study.slug, name], f"measuring {study.slug}")
+                name: screen.wait(tasks[place, name], f"measuring {study.slug}")
                 for name in study.optimizers
             }
             screen.tell(table(study, results), _draw(study, results, screen))
             for name, measured in results.items():
                 (comparison,) = measured["comparisons"]
                 for trajectory in (comparison.map, comparison.flow):
-                    runs[f"{study.slug}.{name}.{trajectory.kind}"] = trajectory
+                    runs[f"{label}.{name}.{trajectory.kind}"] = trajectory
         for path in saved:
             data = pack_runs(runs, command=_command(options, problem=options.problem))
             screen.tell("", {path: write_if_changed(path, data)})

@@ -19,10 +19,13 @@ from .values import as_typed
 if TYPE_CHECKING:
     from .studies import Study
 
-FIGURES = {**figures.catalogue, "animation": figures.animation}  # what the command draws
+# What the command draws; the last two show one optimizer, each in a file of its own.
+FIGURES = {**figures.catalogue, "inside": figures.inside, "animation": figures.animation}
+ONE_EACH = ("inside", "animation")
 Drawing = Picture | Animation
 Optimizers = Mapping[str, AbstractOptimizer]
 Fits = Callable[[Problem, Optimizers], Sequence[str]]
+FIRST_INSIDE, STEPS_INSIDE = 4, 3  # the steps that are taken apart: the fifth to the seventh
 REFINEMENTS = 5  # of the time step: h, h/2, ..., h/16
 Results = dict[str, list[Any]]  # the results of one optimizer, by the names of measurements
 
@@ -150,6 +153,10 @@ def _basins(study: "Study", _: AbstractOptimizer) -> list[Any]:
     return basins
 
 
+def in_two_coordinates(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    return in_a_plane(problem, optimizers, more=False)
+
+
 MEASUREMENTS = (
     whole_run("comparisons", "compare"),
     Measurement(
@@ -188,6 +195,17 @@ MEASUREMENTS = (
             analysis.sensitivity(optimizer, study.problem, study.steps, "momentum", x0=study.x0)
         ],
     ),
+    Measurement(
+        "insides",
+        "insides = [\n"
+        f"    analysis.inside(optimizer, problem, {FIRST_INSIDE}, {STEPS_INSIDE}{{x0}})\n"
+        "    for optimizer in {optimizers}\n"
+        "]",
+        in_two_coordinates,
+        lambda study, optimizer: [
+            analysis.inside(optimizer, study.problem, FIRST_INSIDE, STEPS_INSIDE, x0=study.x0)
+        ],
+    ),
 )
 
 # What a figure is drawn from, unless from `comparisons` alone; and what else it needs.
@@ -197,6 +215,7 @@ SHOWN = {
     "stability": ("stability", "sensitivity"),
     "basins": ("basins",),
     "overview": ("comparisons", "orders"),
+    "inside": ("insides",),
 }
 NEEDS = {"paths": in_a_plane, "animation": in_a_plane, "phase": with_velocity}
 

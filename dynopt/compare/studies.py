@@ -16,7 +16,7 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults
 from ..problems import Problem
 from . import gallery
-from .measurements import FIGURES, needed_for
+from .measurements import FIGURES, ONE_EACH, needed_for
 from .options import Options
 from .user_code import Source, blame, import_problem
 from .values import (
@@ -69,11 +69,11 @@ class Study:
     def files(self, figure: str) -> dict[tuple[str, ...], list[str]]:
         """The names of the files of a figure, by the optimizers that each shows.
 
-        An animation shows one optimizer, and the name of its file says which if there are several.
+        Some figures show one optimizer, and the name of their file says which if there are several.
         """
         stem, names = f"{figure}-{self.slug}", tuple(self.optimizers)
         stems = {names: stem}
-        if figure == "animation" and len(names) > 1:
+        if figure in ONE_EACH and len(names) > 1:
             stems = {(name,): f"{stem}-{name}" for name in names}
         formats = formats_of(figure, self.options.format)
         return {shown: [f"{stem}.{name}" for name in formats] for shown, stem in stems.items()}
@@ -99,26 +99,29 @@ def plan(options: Options) -> list[Study]:
                 f"`--set` names {name}, which is not one of the --optimizers {as_typed(names)}; "
                 "add it there."
             )
-    studies: dict[str, Study] = {}
+    studies: list[Study] = []
+    called: dict[str, str] = {}  # by the part of file names
     for one in _options_by_problem(options):
         chosen = find_names("optimizer", one.optimizers, optimizers.catalogue) or names
         study = _study(one, chosen, figures_typed=bool(options.figures))
-        other = studies.setdefault(study.slug, study).called
+        studies.append(study)
+        other = called.setdefault(study.slug, study.called)
         if other != study.called:
             raise InvalidValue(
                 f"{other} and {study.called} would be drawn into the same files; give each its own "
                 "--output."
             )
-    return list(studies.values())
+    return studies
 
 
 def _options_by_problem(options: Options) -> list[Options]:
     """The options for each problem; without a problem, those of the gallery.
 
-    Of the gallery's own figures and runs, those are kept for which nothing else was typed.
+    Of the gallery's own figures and runs, those are kept for which nothing else was typed. If
+    something was, each problem is drawn once.
     """
     if options.problem:
-        return [replace(options, problem=(called,)) for called in options.problem]
+        return [replace(options, problem=(name,)) for name in dict.fromkeys(options.problem)]
     typed_runs = (
         options.optimizers or options.learning_rate or options.set or options.steps or options.x0
     )
@@ -130,10 +133,11 @@ def _options_by_problem(options: Options) -> list[Options]:
             if not (options.figures if name == "figures" else typed_runs)
         }
 
-    return [
-        replace(options, problem=(called,), **kept(chosen))
-        for called, chosen in gallery.STUDIES.items()
-    ]
+    chosen = [{"problem": study["problem"]} | kept(study) for study in gallery.STUDIES]
+    if options.figures or typed_runs:
+        chosen = {study["problem"]: study for study in reversed(chosen)}.values()
+        chosen = [study | {"optimizers": options.optimizers} for study in reversed(list(chosen))]
+    return [replace(options, **study) for study in chosen]
 
 
 def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study:
