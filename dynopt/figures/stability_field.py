@@ -68,7 +68,7 @@ def paint_field(
         if where.any():
             i, j = _middle(where)
             at = on_paper(ax, np.array([[rates[j], values[i]]]))[0]
-            text = f"{where.sum()} {verb}"
+            text = f"{where.sum()}\n{verb}"
             texts = write_inside(ax, text, at, texts, ink(), gid, fontweight="bold")
     in_frame = np.flatnonzero((rates[0] < line) & (line < rates[-1]))
     if in_frame.size:

@@ -129,8 +129,8 @@ def test_the_numbers_of_the_title_stand_in_the_two_regions(field):
     ax = picture.axes[0]
     reached, failed = (field.loss == 0).sum(), np.isinf(field.loss).sum()
     assert heading(picture) == f"{reached} of 651 settings reach the minimum, {failed} diverge"
-    assert artist(ax, "number").get_text() == f"{reached} reach the minimum"
-    assert artist(ax, "number diverges").get_text() == f"{failed} diverge"
+    assert artist(ax, "number").get_text() == f"{reached}\nreach the minimum"
+    assert artist(ax, "number diverges").get_text() == f"{failed}\ndiverge"
 
 
 def test_the_outlines_run_midway_between_cells_in_and_out_of_a_region(field):

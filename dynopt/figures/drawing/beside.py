@@ -51,7 +51,9 @@ def _extent(ax: Axes, text: str, style: dict[str, Any]) -> tuple[np.ndarray, ...
     size = style.setdefault("fontsize", font_size("axes.labelsize"))
     wide = 0.6 if style.get("fontweight") == "bold" else 0.52
     low, high = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
-    return np.array([wide * text_width(text, size) + 1, 0.62 * size]), low, high
+    lines = text.split("\n")
+    width = max(text_width(line, size) for line in lines)
+    return np.array([wide * width + 1, 0.62 * size * len(lines)]), low, high
 
 
 def _write(
