@@ -20,8 +20,9 @@
 | Does an optimizer of my own keep the contract?     | `check_optimizer`    | `ContractCheck`      |
 
 The result objects hold the optimizer and the problem that they belong to. Most have a figure of the
-same name in `dynopt.figures`; that of `compare` is `figures.global_error`, that of `sensitivity`
-`figures.stability`.
+same name in `dynopt.figures`. That of `order` is `figures.convergence` and that of `sensitivity`
+`figures.stability`. Those of `compare` are `paths`, `loss`, which also shows the Lyapunov function,
+`phase` and `race`.
 """
 
 # isort: off

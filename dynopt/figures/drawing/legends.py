@@ -13,18 +13,8 @@ from matplotlib.transforms import ScaledTranslation
 from .measure import figure_of, font_size, text_width
 from .style import muted
 
-DOTTED = (0, (1, 2.4))  # the line of what is no run: round-off and the error of the solver
+DOTTED = (0, (1, 2.4))  # the line of what is no run
 ROW = 1.62  # height of a row, in font sizes
-
-
-def map_and_flow() -> list[Line2D]:
-    """The keys of every picture of runs: dots are the map, a line is the flow."""
-    return [key("map", marker="o", linestyle="none"), key("flow", linestyle="-")]
-
-
-def dotted_key(label: str) -> Line2D:
-    """The key of a thin dotted line."""
-    return key(label, linestyle=DOTTED, linewidth=0.65 * mpl.rcParams["lines.linewidth"])
 
 
 def key(label: str, **style: Any) -> Line2D:

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ...analysis import Comparison
 from ...runs.trajectory import Trajectory
 from .axes import Array, dot_stride, set_linear_ticks
 from .style import Look, artist_keys, ink, looks, mix_colors
@@ -94,22 +93,6 @@ def marker_style(look: Look) -> dict[str, Any]:
     """
     edge = mix_colors(look.color, ink(), 0.3)
     return {"marker": look.marker, "markeredgecolor": edge, "markeredgewidth": 0.4}
-
-
-def draw_paths(ax: Axes, entry: Entry, view: View) -> list[Line2D]:
-    """Flow and map in the plane of the view."""
-    comparison, look, _, key = entry
-    x, y = view_points(comparison.map, view)
-    flow_x, flow_y = view_points(comparison.curve, view)
-    curve = draw_curve(ax, flow_x, flow_y, look, f"flow {key}")
-    dots = draw_dots(ax, x, y, look, f"map {key}")
-    mark_failure(ax, comparison.map, x, y, entry)
-    return [curve, dots]
-
-
-def dot_counts(comparisons: Sequence[Comparison]) -> list[int]:
-    """The number of finite points of each map."""
-    return [int(comparison.map.finite.sum()) for comparison in comparisons]
 
 
 def view_points(run: Trajectory, view: View) -> list[np.ndarray]:
