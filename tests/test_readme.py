@@ -55,7 +55,7 @@ def test_wrappers_run_as_written(run, tmp_path):
 
 def test_sweeps_run_as_written(run, tmp_path):
     assert run(swept).startswith("Sweep(Momentum on himmelblau, 1000 runs of 500 steps: ")
-    assert {file.name for file in tmp_path.glob("*.png")} == {"basins.png", "sweep.png"}
+    assert {file.name for file in tmp_path.glob("*.png")} == {"basins.png", "stability.png"}
 
 
 def test_five_lines_measure_the_flow_of_ones_own_optimizer_and_its_modified_flow(run):

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from dynopt import analysis, figures
-from dynopt.compare.measurements import MEASUREMENTS, measure, shown_in
+from dynopt import analysis
+from dynopt.compare.measurements import FIGURES, MEASUREMENTS, measure, shown_in
 from dynopt.compare.options import Options
 from dynopt.compare.script import measuring
 from dynopt.compare.studies import plan
@@ -24,7 +24,7 @@ def study():
         optimizers=("sgd", "momentum", "rmsprop"),
         steps=5,
         x0=(-1.0, 2.0),
-        figures=tuple(figures.catalogue),
+        figures=tuple(FIGURES),
     )
     (study,) = plan(options)
     return study
@@ -57,8 +57,8 @@ def test_the_code_of_a_measurement_gives_what_the_command_measures(study, result
 
 def test_each_measurement_has_a_name_of_its_own_and_each_figure_a_measurement():
     assert len(set(ids)) == len(ids)
-    assert all(shown_in(figure) for figure in figures.catalogue)
-    shown = {measurement for figure in figures.catalogue for measurement in shown_in(figure)}
+    assert all(shown_in(figure) for figure in FIGURES)
+    shown = {measurement for figure in FIGURES for measurement in shown_in(figure)}
     assert shown == set(MEASUREMENTS)
 
 

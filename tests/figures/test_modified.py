@@ -127,7 +127,7 @@ def test_the_title_says_which_maps_are_nearer_and_which_are_not(comparisons):
         "than to their flows; the modified flow is no nearer to RMSprop than the flow"
     )
     assert heads(picture) == ["SGD", "Momentum", "RMSprop", "Adam"]
-    assert keys(picture)[-1] == "modified flow"
+    assert "modified flow" in keys(picture)
 
 
 def test_caption_and_alt_text_say_under_which_conditions(comparisons):

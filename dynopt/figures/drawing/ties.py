@@ -94,7 +94,7 @@ def draw_tied(
 
     - `number`: the number of the tie of a step, in words; by default its error.
     """
-    color, key = entry.look.color, entry.key
+    color, key = entry.color, entry.key
     near = _up_to_reach(ax, points.curve)
     ax.plot(*near.T, color=ink(), zorder=3, gid=f"flow {key}", solid_capstyle="round")
     if not len(points.map):
@@ -274,7 +274,7 @@ def draw_hollow_dots(ax: Axes, entry: Entry, which: np.ndarray) -> list[Line2D]:
     drawn = [k for k in kept if k < len(which) and which[k]]
     if not drawn:
         return []
-    style = {"marker": "o", "linestyle": "none", "color": entry.look.color, "zorder": 4.1}
+    style = {"marker": "o", "linestyle": "none", "color": entry.color, "zorder": 4.1}
     style |= {"markerfacecolor": background(), "markeredgewidth": 1.0}
     ax.plot(*np.asarray(dots.get_xydata())[drawn].T, **style, gid=f"off map {entry.key}")
     hollow = {"markerfacecolor": background(), "markeredgewidth": 1.0}
@@ -283,9 +283,10 @@ def draw_hollow_dots(ax: Axes, entry: Entry, which: np.ndarray) -> list[Line2D]:
 
 def tie_keys(points: Tied) -> list[Line2D]:
     """The keys of what `draw_tied` draws."""
-    hollow = {"markerfacecolor": background()} if points.magnification > 1 else {}
+    is_magnified = points.magnification > 1
+    hollow = {"markerfacecolor": background()} if is_magnified else {}
     return [
-        legends.key("map", marker="o", linewidth=0.5, **hollow),
+        legends.key("map" + ", magnified" * is_magnified, marker="o", linewidth=0.5, **hollow),
         legends.key("flow", color=ink()),
         legends.key("tie: equal times", linewidth=0.9),
         legends.key("longest tie", linewidth=2.6),
