@@ -177,14 +177,16 @@ def _grey(color: str) -> float:
     return float(np.dot((0.299, 0.587, 0.114), to_rgb(color)))
 
 
+def paint(ax: Axes, results: list[Comparison | Trajectory]) -> Panel:
+    """Draw into `ax`, without a ranking; return title, labels and caption."""
+    return _paint(ax, _competitors(results), "", None)
+
+
 def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | None) -> Panel:
     """Draw into `ax`; return title, labels and caption."""
     entries, heights = runs.entries(competitors), list(map(_heights, competitors))
-    colors = distinct_in_grey([entry.look.color for entry in entries])
-    entries = [
-        entry._replace(look=entry.look._replace(color=color))
-        for entry, color in zip(entries, colors, strict=True)
-    ]
+    colors = distinct_in_grey([entry.color for entry in entries])
+    entries = [entry._replace(color=color) for entry, color in zip(entries, colors, strict=True)]
     above_minimum = competitors[0].problem.minimum is not None
     kinds: dict[bool, list[np.ndarray]] = {True: [], False: []}
     for competitor, values in zip(competitors, heights, strict=True):
@@ -192,13 +194,13 @@ def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | Non
     axis = height_axis(kinds[True], kinds[False], above_minimum)
     axis.set_up(ax)
     noun, places = _places(competitors)
-    runs.set_time_limits(ax, "step", places)
+    runs.set_step_limits(ax, places)
     labels = []
     for entry, x, values in zip(entries, places, heights, strict=True):
-        competitor, look, name, key = entry
-        draw_map(ax, x, values, look.color, key, thread=1.0)
+        competitor, shade, name, key = entry
+        draw_map(ax, x, values, shade, key, thread=1.0)
         runs.mark_failure(ax, competitor.map, x, values, entry)
-        mark_exit(ax, next(a for a in ax.lines if a.get_gid() == f"thread {key}"), look.color)
+        mark_exit(ax, next(a for a in ax.lines if a.get_gid() == f"thread {key}"), shade)
         visible = np.flatnonzero(axis.shows(values) & (values <= axis.high))
         if not visible.size:
             continue
@@ -206,11 +208,11 @@ def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | Non
         if failure(competitor.map) or visible[-1] < len(values) - 1:  # it leaves upwards
             lost = f", {failure(competitor.map)}" if failure(competitor.map) else ""
             write_halo(
-                ax, literal(text + lost), end, look.color, xytext=(14, -6),
+                ax, literal(text + lost), end, shade, xytext=(14, -6),
                 textcoords="offset points", va="center", gid=f"leaves {key}",
             )  # fmt: skip
         else:
-            labels.append(Label(literal(text), look.color, end))
+            labels.append(Label(literal(text), shade, end))
     if not any(axis.shows(values).any() for values in heights):
         write_notice(ax, "no loss to draw")
     ax.set_xlabel("step k" if noun == "step" else f"{noun}s")
@@ -218,8 +220,8 @@ def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | Non
     return Panel(
         title=title or _title(entries, places, heights, noun, rates),
         handles=[
-            legends.key(literal(name), marker="o", linewidth=1.0, color=look.color)
-            for _, look, name, _ in entries
+            legends.key(literal(name), marker="o", linewidth=1.0, color=shade)
+            for _, shade, name, _ in entries
         ],
         labels=labels,
         caption=[*summary(competitors), f"{capitalize(_conditions(rates))}."],

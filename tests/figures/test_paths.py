@@ -239,7 +239,8 @@ def test_each_optimizer_has_a_frame_of_its_own(count):
 
 def test_the_frames_name_optimizers_and_the_legend_what_is_drawn(picture):
     assert heads(picture) == ["SGD", "Momentum", "RMSprop", "Adam"]
-    assert keys(picture) == ["map", "flow", "tie: equal times", "longest tie", "map, magnified"]
+    both = {"map", "map, magnified"}
+    assert {*keys(picture)} == {*both, "flow", "tie: equal times", "longest tie"}
     assert caption(picture).startswith("On bowl from (−2, 1.5), 40 steps in float64; the flow is")
     for ax, rate in zip(picture.axes, (0.01, 0.01, 0.02, 0.05), strict=True):
         assert text_of(ax, "fact").startswith(f"η = {rate} ")
