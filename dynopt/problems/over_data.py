@@ -102,6 +102,9 @@ def as_data(data: Any) -> PyTree[Array]:
 def must_be_mean(loss: MeanLoss, x0: PyTree, name: str, epsilon: float) -> None:
     """Compare the loss over a few examples with the mean of the losses over their two halves.
 
+    They are compared at the start and near it, because a start of zeros hides how the examples act
+    on one another: predictions are then equal.
+
     - `epsilon`: the machine epsilon with which the loss is computed.
 
     **Raises:** `ProblemError` if they differ, as they do for a sum, and for examples that act on
@@ -109,25 +112,40 @@ def must_be_mean(loss: MeanLoss, x0: PyTree, name: str, epsilon: float) -> None:
     """
     half = max(1, min(loss.examples // 2, 32))
     sample = jax.tree.map(lambda leaf: leaf[jnp.arange(2 * half) % loss.examples], loss.data)
-    small = MeanLoss(loss.loss, sample)
-    values = small(x0), small.part(x0, 0, 2), small.part(x0, 1, 2)
+    for position in (x0, _moved(x0)):
+        _must_be_mean_at(position, MeanLoss(loss.loss, sample), 2 * half, name, epsilon)
+
+
+def _moved(x0: PyTree) -> PyTree:
+    """A position whose distance from the start is a tenth of 1 + |coordinate|, up and down."""
+    draw = np.random.default_rng(0).normal
+    return jax.tree.map(
+        lambda leaf: leaf + (0.1 * (1 + jnp.abs(leaf)) * draw(size=leaf.shape)).astype(leaf.dtype),
+        x0,
+    )
+
+
+def _must_be_mean_at(x: PyTree, small: MeanLoss, number: int, name: str, epsilon: float) -> None:
+    values = small(x), small.part(x, 0, 2), small.part(x, 1, 2)
     if not is_concrete(values) or not np.isfinite(np.stack(values)).all():
         return
     whole, parts = float(values[0]), (float(values[1]) + float(values[2])) / 2
     tolerance = np.sqrt(epsilon) * max(abs(float(value)) for value in values)
     if abs(whole - parts) > tolerance:
-        twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), sample)
-        is_sum = abs(float(MeanLoss(loss.loss, twice)(x0)) - whole) > tolerance
+        twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), small.data)
+        is_sum = abs(float(MeanLoss(small.loss, twice)(x)) - whole) > tolerance
         what, remedy = (
             ("", "divide it by their number, `.mean()` in place of `.sum()`")
             if is_sum
             else (
-                ", which act on one another, as in batch normalisation",
-                "pass it as a loss of x alone, dynopt.Problem(lambda x: loss(x, data), x0)",
+                ", which act on one another, as in batch normalisation or where shapes such as "
+                "(n,) and (n, 1) broadcast",
+                "compare the shapes, or pass it as a loss of x alone, "
+                "dynopt.Problem(lambda x: loss(x, data), x0)",
             )
         )
         raise ProblemError(
-            f"the loss of {name} must be a mean over its examples{what}: over {2 * half} of them "
+            f"the loss of {name} must be a mean over its examples{what}: over {number} of them "
             f"it is {whole:.4g}, but the mean over their halves is {parts:.4g}; {remedy}."
         )
 

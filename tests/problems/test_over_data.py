@@ -111,8 +111,8 @@ def normalized(r):
 
 A_SUM = r"must be a mean over its examples: .* in place of `.sum\(\)`\."
 COUPLED = (
-    "must be a mean over its examples, which act on one another, as in batch normalisation: .*; "
-    r"pass it as a loss of x alone, dynopt.Problem\(lambda x: loss\(x, data\), x0\)"
+    r"must be a mean over its examples, which act on one another, as in batch normalisation or .*; "
+    r"compare the shapes, or pass it as a loss of x alone, dynopt.Problem\(lambda x: loss\(x, data\), x0\)"
 )
 
 
@@ -134,6 +134,15 @@ def test_a_loss_over_data_that_is_no_mean_is_refused(fault, words, n):
     with pytest.raises(ProblemError, match=words):
         Problem(lambda x, data: fault(data - x), 0.0, data=data)
     Problem(lambda x: fault(data - x), 0.0)  # what the advice says
+
+
+def test_residuals_that_broadcast_to_a_square_are_refused_at_a_start_of_zeros_too():
+    """(n,) - (n, 1) has shape (n, n); at x = 0 the mean of its squares is the right one."""
+    data = FEATURES, TARGETS[:, None]
+    with jax.numpy_rank_promotion("allow"):  # as for users
+        with pytest.raises(ProblemError, match=r"shapes such as \(n,\) and \(n, 1\) broadcast"):
+            fit(x0=np.zeros(3), data=data)
+        Problem(lambda x: squares(x, data), np.zeros(3))  # what the advice says
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 1000])
