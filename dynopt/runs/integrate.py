@@ -15,6 +15,7 @@ from jaxtyping import Array, ArrayLike, PyTree
 from ..checks import Scalar, is_concrete, positive, whole_number
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import must_keep_form
 from ..problems import Problem
 from .calls import observe_at, run_in_calls, steps_for_next_call
 from .part import Part, advance_part, begin_part
@@ -50,8 +51,8 @@ def integrate(
     - `save_every`: save one point every so many times h, as for `iterate`; or 1/n, to save n points
       in each time h, for a smooth line.
     - `solver`: any diffrax solver, by default `Tsit5`, and `Kvaerno5` if that used up its steps
-      because the flow is stiff. A solver without an error estimate takes one step per time h:
-      `diffrax.Euler()` on the flow of `SGD` is `SGD`.
+      because the flow is stiff. A solver without an error estimate takes one step per time h,
+      whatever is saved: `diffrax.Euler()` on the flow of `SGD` is `SGD`.
     - `rtol`, `atol`: the tolerances of one step of the solver. `rtol` is 1e-10 by default (1e-3 in
       float32, and coarser where the vector field itself has a larger error), `atol` is `rtol`. The
       unit of `atol` is 1; for a position or a memory that starts smaller and has too small a
@@ -79,7 +80,11 @@ def integrate(
     points = num_saved(
         fitted, problem.dim, dtype, steps, save_every if per_step == 1 else 1, per_step
     )
-    every = np.asarray(save_every if per_step == 1 else 1 / per_step)
+    every, thin = np.asarray(save_every if per_step == 1 else 1 / per_step), 1
+    if not isinstance(solver, diffrax.AbstractAdaptiveSolver | None):
+        _must_save_at_steps(solver, per_step)
+        thin = int(save_every)  # the solver stands at each saved time, so save every step
+        every, points = np.asarray(1), (points - 1) * thin + 1
     rtol = 1e3 * finest_rtol(dtype, fitted) if rtol is None else rtol
     rtol = jnp.asarray(positive("rtol", rtol), dtype)
     atol = jnp.asarray(positive("atol", rtol if atol is None else atol), dtype)
@@ -91,7 +96,8 @@ def integrate(
             outcome, interrupt = _solve_in_calls(*arguments)
         if outcome is None or not is_concrete(outcome):  # the loss may close over a traced value
             outcome = _solve(*arguments)
-        t, y, loss, grad_norm, result, first_bad_step, solver_steps = outcome
+        saved, (result, first_bad_step, solver_steps) = outcome[:4], outcome[4:]
+        t, y, loss, grad_norm = jax.tree.map(lambda rows: rows[::thin], saved)
         stats = {
             "first_bad_step": first_bad_step,
             "solver": type(solver).__name__,
@@ -136,6 +142,15 @@ def _must_be_solver(solver: Any) -> None:
         raise InvalidType(
             f"`solver` {type(solver).__name__} splits its equation into several terms, but a flow "
             "has one; pass for example diffrax.Tsit5()."
+        )
+
+
+def _must_save_at_steps(solver: Any, per_step: int) -> None:
+    """**Raises:** `InvalidValue` for points between the steps of a solver without tolerances."""
+    if per_step > 1:
+        raise InvalidValue(
+            f"`save_every` is 1/{per_step}, but {type(solver).__name__} has no error estimate and "
+            "takes one step per time h; pass save_every=1, or leave `solver` out."
         )
 
 
@@ -196,7 +211,9 @@ def _begin_flow(optimizer, x: Array, grad: Callable, num_saved: int, save_every)
     y = optimizer.init_flow(x, grad)
     t = (jnp.arange(num_saved) * save_every * optimizer.h).astype(x.dtype)
     starts = jax.tree.map(lambda a: jnp.stack([a, 1.001 * a]), y)  # a start may be stationary
-    velocities = jax.lax.map(lambda y: optimizer.vector_field(t[0], y, grad), starts)
+    velocities = jax.lax.map(
+        lambda y: must_keep_form("vector_field", y, optimizer.vector_field(t[0], y, grad)), starts
+    )
     units = jax.tree.map(lambda a, v: _unit(a, v * t[-1]), y, velocities)
     return _Flow(t, y, units, ~all_finite(jax.tree.map(lambda v: v[0], velocities)))
 

@@ -50,7 +50,7 @@ def prepare_run(
 def fit_to_start(optimizer: AbstractOptimizer, x0: PyTree, dtype) -> AbstractOptimizer:
     """The optimizer for positions like `x0` in one vector, its numbers as arrays of `dtype`."""
     optimizer = with_dtype(optimizer.for_leaves(x0), dtype)
-    return optimizer if optimizer.own_name is None else optimizer.named(None)
+    return optimizer.named(None) if getattr(optimizer, "own_name", None) else optimizer
 
 
 def with_dtype(optimizer: AbstractOptimizer, dtype) -> AbstractOptimizer:
@@ -85,6 +85,10 @@ def num_saved(
     size = points * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(point))
     if size > MAX_BYTES:
         larger = save_every * 10 ** math.ceil(math.log10(size / MAX_BYTES))
+        if per_step > 1:
+            larger = save_every
+        elif steps % larger:  # the next divisor, and at worst the end alone
+            larger = next((d for d in range(larger, 100 * larger) if steps % d == 0), steps)
         raise InvalidValue(
             f"the trajectory would take {size / 2**30:.0f} GiB, more than {MAX_BYTES >> 30}; pass "
             f"for example save_every={larger}."

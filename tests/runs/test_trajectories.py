@@ -412,6 +412,15 @@ def test_a_flow_can_be_saved_several_times_in_each_step():
         integrate(SGD(0.1), bowl, 5, save_every=0.3)
 
 
+def test_a_solver_without_tolerances_takes_one_step_per_time_h_whatever_is_saved():
+    """(1 - h)^8 at h = 0.1, and not (1 - 4h)^2."""
+    flow = integrate(SGD(0.1), bowl, 8, save_every=4, solver=diffrax.Euler())
+    np.testing.assert_allclose(flow.t, [0, 0.4, 0.8], rtol=1e-14)
+    np.testing.assert_allclose(flow.x[:, 0], flow.x[0, 0] * 0.9 ** np.array([0, 4, 8]), rtol=1e-13)
+    with pytest.raises(InvalidValue, match="Euler has no error estimate .* pass save_every=1, or"):
+        integrate(SGD(0.1), bowl, 8, save_every=1 / 3, solver=diffrax.Euler())
+
+
 def test_save_every_must_divide_the_steps():
     with pytest.raises(
         InvalidValue, match="`save_every` is 3, which does not divide the 10 `steps`; use a divisor"
@@ -429,6 +438,8 @@ def test_a_trajectory_beyond_the_memory_is_refused_before_it_starts():
         InvalidValue, match="would take 745 GiB, more than 4; pass for example save_every=1000"
     ):
         integrate(SGD(0.1), wide, 10**9)
+    with pytest.raises(InvalidValue, match="577 GiB, more than 4; pass for example save_every=1458"):
+        iterate(SGD(0.1), wide, 2 * 3**18)  # 1458 = 2 * 3**6 is its first divisor above 1000
     with pytest.raises(
         InvalidValue, match="`steps` must be a whole number of at most 1000000000, got 3000000000"
     ):
