@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dynopt import figures, optimizers
-from dynopt.figures.drawing.style import look
+from dynopt.figures.drawing.style import color_of
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("docs", "dynopt", "tests", "benchmarks", "notebooks")
@@ -19,15 +19,15 @@ BLOCK = re.compile(
     re.S | re.M,
 )
 EXAMPLES = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8"))
-LOOKS = """
+COLORS = """
 from dynopt import figures, optimizers
-from dynopt.figures.drawing.style import look
+from dynopt.figures.drawing.style import color_of
 for name, kind in optimizers.catalogue.items():
-    print(name, look(kind(0.1)))
+    print(name, color_of(kind(0.1)))
 print(*figures.catalogue)
 """
 ADDED = (
-    "(damped_momentum or DampedMomentum or branin or stride or test_house or look or shows_every or the_gallery) "
+    "(damped_momentum or DampedMomentum or branin or stride or test_house or colour or shows_every or the_gallery) "
     "and not imports_no and not in_every_picture"
 )
 
@@ -77,10 +77,10 @@ def test_an_optimizer_a_problem_and_a_figure_added_by_the_book_pass_all_their_te
     run(repository, "-m", "ruff", "format", "--check", "--no-cache", *written)
 
 
-def test_no_other_optimizer_changes_its_look(repository):
-    *looks, figure_names = run(repository, "-c", LOOKS).splitlines()
-    before = [f"{name} {look(kind(0.1))}" for name, kind in optimizers.catalogue.items()]
-    assert [line for line in looks if not line.startswith("damped_momentum")] == before
+def test_no_other_optimizer_changes_its_colour(repository):
+    *colors, figure_names = run(repository, "-c", COLORS).splitlines()
+    before = [f"{name} {color_of(kind(0.1))}" for name, kind in optimizers.catalogue.items()]
+    assert [line for line in colors if not line.startswith("damped_momentum")] == before
     assert [name for name in figure_names.split() if name != "stride"] == list(figures.catalogue)
 
 

@@ -13,11 +13,12 @@ from ..figures.drawing import legends, runs
 from ..figures.drawing.axes import log_limits, set_log_ticks
 from ..figures.drawing.captions import claim, problem_name, summary
 from ..figures.drawing.frames import draw_frames
+from ..figures.drawing.measure import on_paper
 from ..figures.drawing.picture import Panel, Picture
 from ..figures.drawing.results import result_list
 from ..figures.drawing.runs import Entry
 from ..figures.drawing.style import background, ink
-from ..figures.drawing.ties import APART, apart, on_paper
+from ..figures.drawing.ties import APART, apart
 from ..figures.drawing.words import format_number, format_percent, join_words
 from ..runs.trajectory import Trajectory
 
@@ -136,7 +137,7 @@ def _paint_frame(
     entry: Entry, bound: Bound, name: str, limits: tuple[Any, Any], ax: Axes, ratio: float
 ) -> Panel:
     """Draw map, flow and bound of one optimizer into `ax`."""
-    comparison, look, _, key = entry
+    comparison, color, _, key = entry
     minimum = comparison.problem.minimum or 0.0
     ax.set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
     times = np.geomspace(limits[0][0], limits[0][1], 200)
@@ -145,23 +146,17 @@ def _paint_frame(
     flow = np.stack(above_minimum(comparison.curve, minimum), 1)
     map = np.stack(above_minimum(comparison.map, minimum), 1)
     ax.plot(flow[:, 0], flow[:, 1], color=ink(), zorder=3, gid=f"flow {key}")
-    ax.plot(map[:, 0], map[:, 1], color=look.color, lw=0.5, alpha=0.45, gid=f"thread {key}")
+    ax.plot(map[:, 0], map[:, 1], color=color, lw=0.5, alpha=0.45, gid=f"thread {key}")
     dots = {"marker": "o", "markeredgecolor": background(), "markeredgewidth": 0.7, "zorder": 4}
-    (line,) = ax.plot(
-        map[:, 0], map[:, 1], color=look.color, linestyle="none", **dots, gid=f"map {key}"
-    )
+    (line,) = ax.plot(map[:, 0], map[:, 1], color=color, linestyle="none", **dots, gid=f"map {key}")
     line.set_markevery(list(apart(on_paper(ax, map), APART)) if len(map) else [])
     set_log_ticks(ax.xaxis)
     set_log_ticks(ax.yaxis)
     ax.set(xlabel="time  t = k h", ylabel="loss above minimum  f(x) − f*")
     fractions = largest_fractions(comparison, bound)
     facts = [f"{kind} {_of_bound(f)}" for kind, f in zip(("flow", "map"), fractions, strict=True)]
-    keys = [
-        legends.key("map", marker="o", linewidth=0.5),
-        legends.key("flow", color=ink()),
-        legends.key(name, **thin),
-    ]
-    return Panel("", keys=keys, name=entry.name, color=look.color, fact="   ".join(facts))
+    keys = [*legends.run_keys(), legends.key(name, **thin)]
+    return Panel("", keys=keys, name=entry.name, color=color, fact="   ".join(facts))
 
 
 def _of_bound(fraction: float) -> str:

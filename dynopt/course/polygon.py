@@ -17,10 +17,10 @@ from ..errors import InvalidValue
 from ..figures.drawing import legends
 from ..figures.drawing.axes import linear_limits, set_linear_ticks
 from ..figures.drawing.captions import problem_name
+from ..figures.drawing.notes import write_halo
 from ..figures.drawing.picture import Panel, Picture, draw_picture
 from ..figures.drawing.results import one_result
-from ..figures.drawing.style import background, ink, looks, mix_colors
-from ..figures.drawing.ties import write_halo
+from ..figures.drawing.style import background, colors_of, ink, mix_colors
 from ..figures.drawing.words import format_number, literal
 from ..optimizers import SGD
 from ..problems import Problem
@@ -109,7 +109,7 @@ def describe(results: Polygon | list[Polygon]) -> str:
 def paint(ax: Axes, results: list[Polygon]) -> Panel:
     """Draw into `ax`; return title, legend entries and caption."""
     (result,) = results
-    (look,) = looks([result.optimizer])
+    (color,) = colors_of([result.optimizer])
     pale = {"color": mix_colors(ink(), background(), 0.62), "linewidth": 0.8, "zorder": 2}
     ax.set_xlim(linear_limits([result.t]))
     ax.set_ylim(linear_limits([result.x, *result.flows]))
@@ -119,20 +119,20 @@ def paint(ax: Axes, results: list[Polygon]) -> Panel:
         ax.plot(times, flow, **style, gid=f"flow {k}")
     after_one_step = [flow[PER_STEP] for flow in result.flows[:-1]]
     for k, ends in enumerate(zip(after_one_step, result.x[1:], strict=True), start=1):
-        bold = {"color": look.color, "linewidth": 2.6, "zorder": 3.5, "solid_capstyle": "butt"}
+        bold = {"color": color, "linewidth": 2.6, "zorder": 3.5, "solid_capstyle": "butt"}
         ax.plot([result.t[k]] * 2, ends, **bold, gid=f"local error {k}")
     end = result.flows[0][-1], result.x[-1]
     beside = result.t[-1] + 0.02 * (result.t[-1] - result.t[0])
     ax.plot([beside] * 2, end, color=ink(), linewidth=2.6, zorder=3.5, gid="global error")
     dots = {"marker": "o", "markeredgecolor": background(), "markeredgewidth": 0.7, "zorder": 4}
-    ax.plot(result.t, result.x, color=look.color, linewidth=0.9, **dots, gid="map")
+    ax.plot(result.t, result.x, color=color, linewidth=0.9, **dots, gid="map")
     number, local = (format_number(float(v), 2) for v in (result.error[-1], result.local_error[0]))
     write_halo(
         ax, number, (beside, sum(end) / 2), ink(), xytext=(5, 0), textcoords="offset points",
         va="center", gid="number",
     )  # fmt: skip
     write_halo(
-        ax, local, (result.t[1], (after_one_step[0] + result.x[1]) / 2), look.color,
+        ax, local, (result.t[1], (after_one_step[0] + result.x[1]) / 2), color,
         xytext=(6, -9), textcoords="offset points", va="center", gid="local number",
     )  # fmt: skip
     set_linear_ticks(ax.xaxis)
@@ -145,10 +145,10 @@ def paint(ax: Axes, results: list[Polygon]) -> Panel:
             f"together they are {number} off at the end"
         ),
         keys=[
-            legends.key("map, along a tangent", marker="o", linewidth=0.9, color=look.color),
+            legends.key("map, along a tangent", marker="o", linewidth=0.9, color=color),
             legends.key("flow from the start", color=ink()),
             legends.key("flows through the dots", **pale),
-            legends.key("local error", linewidth=2.6, color=look.color),
+            legends.key("local error", linewidth=2.6, color=color),
             legends.key("global error", linewidth=2.6, color=ink()),
         ],
         caption=[

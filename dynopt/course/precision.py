@@ -170,7 +170,7 @@ def describe(results: Precision | list[Precision]) -> str:
 def paint(ax: Axes, results: list[Precision]) -> Panel:
     """Draw into `ax`; return title, legend entries and caption."""
     (entry,) = runs.entries(results)
-    result, look, _, key = entry
+    result, color, _, key = entry
     errors = log_limits([result.single, result.double])
     horizontal = log_limits([result.h], margin=0.05) or (0.1, 1.0)
     ax.set(xscale="log", yscale="log", xlim=horizontal, ylim=errors or (0.1, 1.0))
@@ -178,8 +178,8 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
     ax.axvline(result.turn, zorder=1, gid="turn", **thin)
     marks: dict[str, Any] = {
         "marker": "o",
-        "color": look.color,
-        "markeredgecolor": look.color,
+        "color": color,
+        "markeredgecolor": color,
     }
     hollow: dict[str, Any] = {"linestyle": legends.DOTTED, "markerfacecolor": background()}
     ax.plot(result.h, result.double, zorder=3, gid=f"double {key}", **marks)
@@ -200,7 +200,7 @@ def paint(ax: Axes, results: list[Precision]) -> Panel:
         f"The flow is solved in float64 by {result.solver} (rtol {format_number(result.rtol)}) and "
         f"has an error of at most {format_number(result.solver_error)}.",
     ]
-    return Panel(literal(capitalize(_claim(result))), handles=[], keys=keys, caption=caption)
+    return Panel(literal(capitalize(_claim(result))), keys=keys, caption=caption)
 
 
 def _moving(results: Precision | list[Precision]) -> Precision:

@@ -12,7 +12,7 @@ from ..errors import InvalidType, InvalidValue, unknown_name
 from ..figures.drawing import legends, runs
 from ..figures.drawing.picture import Panel, Picture, draw_picture
 from ..figures.drawing.results import one_result
-from ..figures.drawing.style import background, ink, look, mix_colors, muted, readable_color
+from ..figures.drawing.style import background, color_of, ink, mix_colors, muted, readable_color
 from ..figures.drawing.words import format_number, format_point
 from ..optimizers import SGD, Muon, Signum
 
@@ -166,7 +166,7 @@ def paint(ax: Axes, results: list[Steepest]) -> Panel:
     level = tip + np.outer([-3 * reach, 3 * reach], [-down[1], down[0]])
     ax.plot(*level.T, linestyle=legends.DOTTED, color=muted(), zorder=2, gid="level")
     name, optimizer = DESCENTS[result.norm]
-    color = readable_color(look(optimizer).color)
+    color = readable_color(color_of(optimizer))
     (down,) = on_ball(down[None])
     runs.draw_arrow(ax, (0, 0), down, ink(), 1.2, "downhill")
     runs.draw_arrow(ax, (0, 0), tip, color, 3.0, "steepest", 2)
@@ -187,7 +187,7 @@ def paint(ax: Axes, results: list[Steepest]) -> Panel:
         f"The directions have length 1 in the {result.norm} norm; "
         f"∇f\xa0=\xa0{_format_gradient(result.gradient)}, in float64."
     )
-    return Panel(title, handles=[], keys=keys, caption=[caption], aspect=1.0)
+    return Panel(title, keys=keys, caption=[caption], aspect=1.0)
 
 
 def _format_gradient(gradient: np.ndarray) -> str:

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from ..checks import whole_number
 from ..figures.drawing import runs
 from ..figures.drawing.axes import log_limits, set_log_ticks
+from ..figures.drawing.notes import write_halo
 from ..figures.drawing.picture import Panel, Picture, draw_picture
 from ..figures.drawing.results import result_list
 from ..figures.drawing.style import background, ink, mix_colors
-from ..figures.drawing.ties import write_halo
 from ..figures.drawing.words import format_number, literal
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
@@ -90,19 +90,19 @@ def paint(ax: Axes, results: list[StepLength]) -> Panel:
     axis = {"color": mix_colors(ink(), background(), 0.4), "linewidth": 0.8, "zorder": 1}
     ax.axhline(1.0, **axis, gid="learning rate")
     size = mpl.rcParams["lines.markersize"]
-    for result, look, name, key in runs.entries(results):
-        ax.plot(result.k, result.length, color=look.color, zorder=3, gid=f"length {key}")
+    for result, color, name, key in runs.entries(results):
+        ax.plot(result.k, result.length, color=color, zorder=3, gid=f"length {key}")
         longest, rises = _longest(result), result.length[-1] > 1.001 * result.length[0]
         marks = [1, longest] if longest > 1 and result.length.max() > 1.01 else [1]
         dots = {"marker": "o", "markersize": size, "markeredgecolor": background(), "zorder": 4}
         lengths = result.length[np.array(marks) - 1]
-        ax.plot(marks, lengths, color=look.color, linestyle="none", **dots, gid=f"dots {key}")
+        ax.plot(marks, lengths, color=color, linestyle="none", **dots, gid=f"dots {key}")
         for k, length in zip(marks, lengths, strict=True):
             number, is_start = format_number(float(length)), k == 1
             text = f"{name}: {number}" if is_start else f"{number} at k\xa0=\xa0{k}"
             below = is_start and (rises or longest > 1)
             write_halo(
-                ax, literal(text), (k, length), look.color, xytext=(6, -14 if below else 5),
+                ax, literal(text), (k, length), color, xytext=(6, -14 if below else 5),
                 textcoords="offset points", gid=f"number {k} {key}",
             )  # fmt: skip
     set_log_ticks(ax.xaxis)

@@ -17,21 +17,13 @@ from .drawing import runs
 from .drawing.animation import Animation as Animation
 from .drawing.axes import LARGEST, dot_stride, mark_exit, set_linear_ticks
 from .drawing.captions import problem_name, starts, summary
-from .drawing.measure import font_size, frame_box, text_width
+from .drawing.measure import font_size, frame_box, on_paper, text_width
 from .drawing.motion import motion_of, motion_sentence
+from .drawing.notes import write_halo
 from .drawing.picture import Picture
 from .drawing.results import one_result, result_list
 from .drawing.style import background, context, ink, muted, readable_color
-from .drawing.ties import (
-    APART,
-    apart,
-    bold_step,
-    draw_tied,
-    on_paper,
-    tie_keys,
-    tied,
-    write_halo,
-)  # fmt: skip
+from .drawing.ties import APART, apart, bold_step, draw_tied, tie_keys, tied
 from .drawing.words import count_noun, facts, format_number, literal
 from .plane.landscape import draw_landscape
 from .plane.projection import Plane, plane_of
@@ -121,6 +113,11 @@ def _one(results: Any) -> Comparison:
             f"an animation is drawn in a plane but {problem_name(comparison)} has 1 coordinate; "
             "draw loss, which works in any dimension."
         )
+    if len(comparison.t) == 1:
+        raise InvalidValue(
+            "an animation shows steps, but this comparison has 0; pass for example steps=20 to "
+            "analysis.compare."
+        )
     return comparison
 
 
@@ -196,7 +193,7 @@ class _Stage:
         limits = window_of(self.comparison, self.points, ratio)
         draw_landscape(self.plane, self.comparison, limits, plane)
         fact = facts(self.comparison.optimizer, self.motion.fact)
-        _write_head(self.plane, literal(self.entry.name), fact, self.entry.look.color)
+        _write_head(self.plane, literal(self.entry.name), fact, self.entry.color)
 
     def _draw_error(self, plane: Plane | None) -> None:
         """The axes of the error, as high as the errors while the map is in view."""
@@ -219,7 +216,7 @@ class _Stage:
         """The last frame: all that `paths` draws, and the curve of the error with its largest."""
         with context(self.style):
             draw_tied(self.plane, self.points, self.entry)
-            color, key = self.entry.look.color, self.entry.key
+            color, key = self.entry.color, self.entry.key
             errors = np.asarray(self.comparison.error, float)[: self.steps + 1]
             every, size = dot_stride(len(errors), MOST_DOTS), mpl.rcParams["lines.markersize"]
             (curve,) = self.error.plot(
@@ -272,7 +269,7 @@ class _Actors:
     """The artists that move, the lowest first."""
 
     def __init__(self, stage: _Stage):
-        self.stage, color = stage, stage.entry.look.color
+        self.stage, color = stage, stage.entry.color
         plane, error, points = stage.plane, stage.error, stage.points
         size = mpl.rcParams["lines.markersize"]
         solid = points.magnification == 1

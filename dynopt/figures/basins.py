@@ -101,7 +101,7 @@ def _draw_panels(entries: list[Entry], title: str, style: str) -> Picture:
     width = 72 * 0.8 * picture.get_figwidth() / columns
     _write_head(grid[0, 0], "flow", ink(), "", width)
     for entry, ax, agreement in zip(entries, maps, agreements, strict=True):
-        color, share = entry.look.color, format_percent(entry.result.disagreement)
+        color, share = entry.color, format_percent(entry.result.disagreement)
         _write_head(ax, entry.name, color, facts(entry.result.optimizer), width)
         _write_head(agreement, share, color, "end elsewhere", width)
     _fit_height(picture, np.ravel(grid), np.ptp(results[0].y) / np.ptp(results[0].x))
@@ -159,7 +159,7 @@ def _paint(ax: Axes, result: Basins, labels: np.ndarray, gid: str) -> None:
 def _paint_agreement(ax: Axes, entry: Entry) -> None:
     """Where the map ends in the same minimizer as the flow, and where it does not."""
     result: Basins = entry.result
-    colors = np.array([to_rgb(same_color()), to_rgb(entry.look.color)])
+    colors = np.array([to_rgb(same_color()), to_rgb(entry.color)])
     image = colors[result.differs.astype(int)]
     image[result.failed] = to_rgb(background())
     _paint_image(ax, result, image, f"agreement {entry.key}")

@@ -151,7 +151,7 @@ def paint_errors(ax: Axes, entry: Entry, limits: tuple[float, float], most: floa
     - `limits`: the limits of the vertical axis.
     - `most`: maps with larger errors have left.
     """
-    order, color, key = entry.result, entry.look.color, entry.key
+    order, color, key = entry.result, entry.color, entry.key
     steps = np.arange(len(order.t))
     ax.set_xlim(0, max(len(steps) - 1, 1) * 1.02)
     _set_log_axis(ax, *limits)
@@ -190,7 +190,7 @@ def error_frames(orders: list[Order]) -> list[Paint]:
         if entry.result.window is not None:
             note = f"÷ {_ratio(entry.result)} per halving"
             lines = [np.stack([np.arange(len(e)), e], 1) for e in entry.result.errors]
-            write_note(ax, [Line(note, entry.look.color, f"ratio {entry.key}")], lines)
+            write_note(ax, [Line(note, entry.color, f"ratio {entry.key}")], lines)
         return panel
 
     return [partial(paint_frame, entry) for entry in runs.entries(orders)]
@@ -262,7 +262,7 @@ def _draw_dots(ax: Axes, entry: Entry, x: np.ndarray, most: float, size: float) 
     for j, error in enumerate(order.error):
         if 0 < error <= most:
             ax.plot(
-                x[j], error, "o", markersize=size, color=_shade(entry.look.color, j, len(order.h)),
+                x[j], error, "o", markersize=size, color=_shade(entry.color, j, len(order.h)),
                 markeredgecolor=background(), markeredgewidth=0.14 * size, zorder=5,
                 gid=f"largest {_step_name(j)} {entry.key}",
             )  # fmt: skip
@@ -275,7 +275,7 @@ def _draw_declared(ax: Axes, entry: Entry) -> None:
         return
     steps, last = 2.0 ** np.arange(len(order.h)), order.window[1]
     line = order.error[last] * (steps[last] / steps) ** order.expected
-    style = {"color": entry.look.color, "alpha": 0.65, "zorder": 2.5}
+    style = {"color": entry.color, "alpha": 0.65, "zorder": 2.5}
     thin = 0.55 * mpl.rcParams["lines.linewidth"]
     ax.plot(steps, line, linewidth=thin, gid=f"declared {entry.key}", **style)
 
@@ -324,7 +324,7 @@ def _write_names(ax: Axes, entries: list[Entry]) -> None:
     spreading = spread((places[ranked] - spacing / 2) / inner, spacing / inner)
     for i, place in zip(ranked, spacing / 2 + inner * spreading, strict=True):
         shift = (place - places[i]) * height
-        color = readable_color(entries[i].look.color)
+        color = readable_color(entries[i].color)
         connection: dict[str, Any] = {
             "arrowstyle": "-", "color": color, "lw": 0.6, "shrinkA": 2, "shrinkB": 5,
             "relpos": (0, 0.5),
@@ -376,7 +376,7 @@ def _write_ends(ax: Axes, entry: Entry, peaks: np.ndarray, most: float) -> None:
         way, ha, va = where
         ax.annotate(
             name, (k, error[k]), xytext=way, ha=ha, va=va, annotation_clip=False,
-            color=readable_color(entry.look.color) if j else ink(),
+            color=readable_color(entry.color) if j else ink(),
             gid=f"end {_step_name(j)} {entry.key}", **style,
         )  # fmt: skip
 

@@ -15,11 +15,11 @@ from .drawing.axes import set_linear_ticks
 from .drawing.beside import along, write_beside
 from .drawing.captions import problem_name
 from .drawing.frames import draw_frames
+from .drawing.measure import on_paper
 from .drawing.picture import Panel, Picture
 from .drawing.results import one_result
 from .drawing.runs import Entry
 from .drawing.style import background, mix_colors, muted, readable_color
-from .drawing.ties import on_paper
 from .drawing.words import count_noun, facts, format_number, literal
 from .plane.window import around
 
@@ -90,22 +90,21 @@ def describe(results: Inside | list[Inside]) -> str:
     )
 
 
-def paint(ax: Axes, results: list[Inside], fill: float | None = None) -> Panel:
+def paint(ax: Axes, results: list[Inside]) -> Panel:
     """Draw into `ax`; return title, legend entries and caption. Of frames it draws the last."""
     (result,) = results
     (entry,) = runs.entries(results)
-    ratio = ASPECT if fill is None else fill
     if result.last is None:
-        panel = _paint_parts(entry, ax, ratio)
+        panel = _paint_parts(entry, ax, ASPECT)
     else:
-        panel = inside_adaptive.frames(result)[-1](ax, ratio)
+        panel = inside_adaptive.frames(result)[-1](ax, ASPECT)
     panel.title, panel.caption, panel.aspect = _title(result), _caption(result), ASPECT
     return panel
 
 
 def _paint_parts(entry: Entry, ax: Axes, ratio: float) -> Panel:
     """The arrows of each step and of its parts."""
-    result, look = entry.result, entry.look
+    result = entry.result
     middle, end = result.x + result.memory, result.x + result.step
     size = np.linalg.norm(result.step, axis=-1, keepdims=True)
     downhill = result.downhill / np.linalg.norm(result.downhill, axis=-1, keepdims=True)
@@ -113,7 +112,7 @@ def _paint_parts(entry: Entry, ax: Axes, ratio: float) -> Panel:
     limits = around(np.concatenate([result.x, middle, end, down]), ratio)
     ax.set(xlim=limits[0], ylim=limits[1])
     ax.set_aspect("equal", adjustable="box", anchor="W")
-    color, pale = readable_color(look.color), mix_colors(look.color, background(), 0.45)
+    color, pale = readable_color(entry.color), mix_colors(entry.color, background(), 0.45)
     has_parts = np.linalg.norm(result.memory, axis=-1) > NEGLIGIBLE * size[:, 0]
     lines = [(result.x, end), (result.x, down)]
     lines += [(result.x, middle), (middle, end)] * bool(has_parts.any())
@@ -135,7 +134,7 @@ def _paint_parts(entry: Entry, ax: Axes, ratio: float) -> Panel:
     for text, at, shade in marks:
         place = on_paper(ax, at[None])[0]
         drawn = write_beside(ax, text, place, drawn, shade, f"number {text}", fontweight="bold")
-    (dots,) = ax.plot(*result.x.T, "o", color=look.color, zorder=4, gid=f"map {entry.key}")
+    (dots,) = ax.plot(*result.x.T, "o", color=entry.color, zorder=4, gid=f"map {entry.key}")
     dots.set(markeredgecolor=background(), markeredgewidth=0.7)
     set_linear_ticks(ax.xaxis)
     set_linear_ticks(ax.yaxis)
@@ -145,7 +144,7 @@ def _paint_parts(entry: Entry, ax: Axes, ratio: float) -> Panel:
         keys += [legends.key("memory", linewidth=1.2)]
         keys += [legends.key("gradient", color=pale, linewidth=2.4)]
     keys += [legends.key("along −∇f", **thin)]
-    return Panel("", keys=keys, name=entry.name, color=look.color, fact=facts(result.optimizer))
+    return Panel("", keys=keys, name=entry.name, color=entry.color, fact=facts(result.optimizer))
 
 
 def _planar(results: Inside | list[Inside]) -> Inside:

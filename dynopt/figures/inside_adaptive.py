@@ -14,11 +14,12 @@ from ..optimizers import Adam
 from .drawing import runs
 from .drawing.beside import along, write_beside
 from .drawing.captions import problem_name, summary
-from .drawing.measure import figure_of, font_size, frame_box, text_width
+from .drawing.measure import figure_of, font_size, frame_box, on_paper, text_width
+from .drawing.notes import write_halo
 from .drawing.picture import Panel
 from .drawing.runs import Entry
 from .drawing.style import background, contour_colors, ink, mix_colors, muted
-from .drawing.ties import FACTORS, MAGNIFIED, SMALL, on_paper, write_halo
+from .drawing.ties import FACTORS, MAGNIFIED, SMALL
 from .drawing.words import (
     format_number,
     format_point,
@@ -61,7 +62,7 @@ def _paint(
     fact = paint(ax, step, entry, ratio)
     if 1.2 * text_width(head, 1.2 * font_size("axes.labelsize")) > frame_box(ax).width:
         head = head.split(" ")[0]  # the verb, after hard spaces
-    return Panel("", name=head, color=entry.look.color, fact=fact)
+    return Panel("", name=head, color=entry.color, fact=fact)
 
 
 def claim_of(result: Inside, direction: str) -> str:
@@ -112,7 +113,7 @@ def _name(result: Inside) -> str:
 
 def _remember(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
     """The past -g as a fan that fades with their weights, and their mean."""
-    color, newest, mean = entry.look.color, len(step.weights) - 1, -step.mean
+    color, newest, mean = entry.color, len(step.weights) - 1, -step.mean
     tips, share = -step.gradients, step.weights / step.weights.max()
     drawn = np.flatnonzero(share >= LEAST)
     _set_frame(ax, np.concatenate([tips[drawn], [mean, [0, 0]]]), ratio)
@@ -136,7 +137,7 @@ def _remember(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
 
 def _measure(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
     """The past -g as dots, in the box of their weighted size."""
-    color, spread, mean = entry.look.color, step.spread, -step.mean
+    color, spread, mean = entry.color, step.spread, -step.mean
     share = step.square_weights / step.square_weights.max()
     drawn = np.flatnonzero(share >= LEAST)
     dots = -step.gradients[drawn]
@@ -167,7 +168,7 @@ def _measure(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
 
 def _divide(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float, turn: float) -> str:
     """The quotient in the box ±1, and its angle to -g."""
-    color, tip, g = entry.look.color, -step.direction, -step.gradients[-1]
+    color, tip, g = entry.color, -step.direction, -step.gradients[-1]
     length = float(np.linalg.norm(tip))
     downhill = g / np.linalg.norm(g) * length
     is_small = np.abs(tip).max() < SMALL_DIRECTION
@@ -194,7 +195,7 @@ def _divide(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float, turn: floa
 
 def paint_step(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
     """The step on the landscape, the flow over the same time, and a tie between their ends."""
-    color, x = entry.look.color, np.asarray(step.map.y.x, float)
+    color, x = entry.color, np.asarray(step.map.y.x, float)
     begin, end = x[-2], x[-1]
     rate = float(step.optimizer.hyperparameters()["learning_rate"])
     path, solved = x[max(len(x) - 2 - BEFORE, 0) :], np.isfinite(step.curve).all()

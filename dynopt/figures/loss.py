@@ -17,14 +17,14 @@ from .drawing.axes import mark_exit
 from .drawing.captions import largest_finite, problem_name, summary
 from .drawing.descent import HeightAxis, height_axis
 from .drawing.frames import draw_frames
-from .drawing.measure import figure_of, font_size, frame_box, wrap_text
-from .drawing.motion import motion_of
-from .drawing.notes import Line, write_note
+from .drawing.measure import figure_of, font_size, frame_box, on_paper, stroke, wrap_text
+from .drawing.motion import Motion, motion_of
+from .drawing.notes import Line, write_halo, write_note
 from .drawing.picture import Panel, Picture, write_notice
 from .drawing.results import result_list
 from .drawing.runs import Entry
-from .drawing.style import background, ink
-from .drawing.ties import on_paper, write_halo
+from .drawing.style import ink
+from .drawing.ties import draw_ring
 from .drawing.words import (
     capitalize,
     count_noun,
@@ -62,6 +62,15 @@ class Course(NamedTuple):
     @property
     def failed(self) -> bool:
         return bool(failure(self.entry.result.map) or failure(self.entry.result.flow))
+
+    @property
+    def motion(self) -> Motion:
+        return motion_of(self.entry.result)
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the map leaves its flow, be it that it diverges later or not."""
+        return self.motion.kind == "leaves"
 
     @property
     def is_loss(self) -> bool:
@@ -173,26 +182,29 @@ def _axis(courses: list[Course]) -> HeightAxis:
             (comparison.map, (course.map, course.map_lyapunov)),
             (comparison.flow, (course.flow, course.flow_lyapunov)),
         ):
-            (failed if run.status in UNBOUNDED else shown).extend(heights)
+            unbounded = run.status in UNBOUNDED or (run is comparison.map and course.leaves)
+            (failed if unbounded else shown).extend(heights)
     above_minimum = courses[0].entry.result.problem.minimum is not None
     return height_axis(shown, failed, above_minimum)
 
 
 def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Panel:
     """Draw the runs of one optimizer into `ax`."""
-    result, look, name, key = course.entry
+    result, color, name, key = course.entry
     k = np.arange(len(course.map))
     axis.set_up(ax)
-    runs.set_time_limits(ax, "step", [np.arange(len(result.map.t))])
+    runs.set_step_limits(ax, [np.arange(len(result.map.t))])
     (line,) = ax.plot(course.steps, course.flow, color=ink(), zorder=3, gid=f"flow {key}")
     mark_exit(ax, line, ink())
-    descent.draw_map(ax, k, course.map, look.color, key, 0.9 if result.map.status else 0.5)
-    mark_exit(ax, next(a for a in ax.lines if a.get_gid() == f"thread {key}"), look.color)
+    descent.draw_map(
+        ax, k, course.map, color, key, 0.9 if course.leaves or result.map.status else 0.5
+    )
+    mark_exit(ax, next(a for a in ax.lines if a.get_gid() == f"thread {key}"), color)
     for arrow in (line for line in ax.lines if line.get_gid() == f"exit thread {key}"):
         arrow.set_ydata(np.minimum(arrow.get_ydata(), 0.96))  # below what stands above
     runs.mark_failure(ax, result.map, k, course.map, course.entry)
     runs.mark_failure(ax, result.flow, course.steps, course.flow, course.entry)
-    keys = [legends.key("map", marker="o", linewidth=0.5), legends.key("flow", color=ink())]
+    keys = legends.run_keys()
     if course.rises.size:
         keys += _draw_lyapunov(ax, course)
     curves = [(course.steps, course.flow), (k, course.map)]
@@ -205,11 +217,7 @@ def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Pa
         write_notice(ax, at_minimum if finite else "no finite loss to draw")
     else:
         if course.flow.size and not failure(result.flow):
-            ring = {"marker": "o", "markersize": 4.6, "markerfacecolor": background()}
-            ax.plot(
-                course.steps[-1:], course.flow[-1:], **ring, color=ink(), markeredgewidth=1.2,
-                linestyle="none", zorder=5, gid=f"ring {key}",
-            )  # fmt: skip
+            draw_ring(ax, np.array([course.steps[-1:], course.flow[-1:]]), f"ring {key}")
         write_note(ax, _note(course), drawn)
     above = result.problem.minimum is not None
     ax.set_xlabel("step k")
@@ -217,32 +225,33 @@ def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Pa
     ax.set_ylabel(wrap_text(label, frame_box(ax).height, font_size("axes.labelsize")))
     time_step = f"h\xa0=\xa0{format_number(float(result.optimizer.h))}"
     fact = facts(result.optimizer, time_step)
-    return Panel("", keys=keys, name=name, color=look.color, fact=fact)
+    return Panel("", keys=keys, name=name, color=color, fact=fact)
 
 
 def _draw_lyapunov(ax: Axes, course: Course) -> list[Any]:
     """The Lyapunov function along flow and map, its rises and their largest; returns their keys."""
-    _, look, _, key = course.entry
-    k, values, color = np.arange(len(course.rises)), course.map_lyapunov, look.color
+    _, color, _, key = course.entry
+    k, values = np.arange(len(course.rises)), course.map_lyapunov
     keys = []
     if not course.is_loss:
-        thin = {"color": ink(), "linewidth": 0.8, "zorder": 2.9}
+        thin = {"color": ink(), "linewidth": stroke(0.8), "zorder": 2.9}
         ax.plot(course.steps, course.flow_lyapunov, **thin, gid=f"lyapunov flow {key}")
         ax.plot(
-            k, values, color=color, linewidth=0.5, alpha=0.45, zorder=2.5, gid=f"lyapunov map {key}"
-        )
+            k, values, color=color, linewidth=stroke(0.5), alpha=0.45, zorder=2.5,
+            gid=f"lyapunov map {key}",
+        )  # fmt: skip
         _write_names(ax, course)
     risen = np.flatnonzero(course.rises > 0)
     if risen.size:
         before, after = (np.stack([j, values[j]], 1) for j in (risen - 1, risen))
         ax.add_collection(
             LineCollection(
-                list(np.stack([before, after], 1)), colors=color, linewidths=2.2, zorder=3.7,
-                gid=f"rises {key}",
+                list(np.stack([before, after], 1)), colors=color, linewidths=stroke(2.2),
+                zorder=3.7, gid=f"rises {key}",
             ),
             autolim=False,
         )  # fmt: skip
-        keys.append(legends.key("step in which E rises", linewidth=2.2))
+        keys.append(legends.key("step in which E rises", linewidth=stroke(2.2)))
         _write_largest_rise(ax, course)
     return keys
 
@@ -257,8 +266,9 @@ def _write_names(ax: Axes, course: Course) -> None:
     width, height = frame[1] - frame[0]
     upper, lower = (np.clip(one[:, 1], *frame[:, 1]) for one in points)
     x = points[0][:, 0] - frame[0, 0]
-    inside = (0.08 * width < x) & (x < 0.92 * width) & (upper < frame[1, 1] - 0.1 * height)
-    apart = np.where(inside & (lower > frame[0, 1] + 0.1 * height), upper - lower, -np.inf)
+    room = 5 + 1.3 * font_size("axes.labelsize")  # above E, and below f
+    inside = (0.08 * width < x) & (x < 0.92 * width) & (upper < frame[1, 1] - room)
+    apart = np.where(inside & (lower > frame[0, 1] + room), upper - lower, -np.inf)
     if not apart.size or not np.isfinite(apart.max()):
         return
     wide = np.flatnonzero(apart > 0.12 * height)
@@ -274,7 +284,7 @@ def _write_names(ax: Axes, course: Course) -> None:
 def _write_largest_rise(ax: Axes, course: Course) -> None:
     """The number of the largest rise beside its stroke, if that is long enough to be visible."""
     j = int(np.nanargmax(course.rises))
-    _, look, _, key = course.entry
+    _, color, _, key = course.entry
     ends = np.array([[j - 1, course.map_lyapunov[j - 1]], [j, course.map_lyapunov[j]]])
     places = on_paper(ax, ends)
     frame = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
@@ -282,29 +292,28 @@ def _write_largest_rise(ax: Axes, course: Course) -> None:
         return
     middle = ax.transData.inverted().transform(places.mean(0) * figure_of(ax).dpi / 72)
     write_halo(
-        ax, f"+{format_number(course.rises[j], 2)}", middle, look.color, xytext=(5, 0),
+        ax, f"+{format_number(course.rises[j], 2)}", middle, color, xytext=(5, 0),
         textcoords="offset points", ha="left", va="center", gid=f"largest rise {key}",
     )  # fmt: skip
 
 
 def _note(course: Course) -> list[Line]:
     """How map and flow end, and how often the map raises the Lyapunov function."""
-    result, look, _, key = course.entry
+    result, color, _, key = course.entry
     map, flow = (
         run.status.short * bool(run.status)
         or (f"ends at {format_number(values[-1], 2)}" if values.size else "is not finite")
         for run, values in ((result.map, course.map), (result.flow, course.flow))
     )
-    motion = motion_of(result) if result.map.status else None
-    map = f"leaves at step {motion.step}" if motion and motion.kind == "leaves" else map
+    map = f"leaves at step {course.motion.step}" if course.leaves else map
     lines = [
-        Line(f"map {map}", look.color, f"note map {key}"),
+        Line(f"map {map}", color, f"note map {key}"),
         Line(f"flow {flow}", ink(), f"note flow {key}"),
     ]
     if (course.rises > 0).any():
         equal = "E = f" if course.is_loss else "E"
         often = count_noun(int((course.rises > 0).sum()), "time")
-        lines.insert(1, Line(f"{equal} rises {often}", look.color, f"note rises {key}"))
+        lines.insert(1, Line(f"{equal} rises {often}", color, f"note rises {key}"))
     return lines
 
 
@@ -323,12 +332,16 @@ def _title(courses: list[Course], axis: HeightAxis) -> str:
     symbol = "f" if courses[0].entry.result.problem.minimum is None else "f\xa0−\xa0f*"
     parts, groups = [], {"above": [], "below": [], "level with": []}
     for course in courses:
-        if course.failed:
+        if course.failed or course.leaves:
             parts.append(_failure_claim(course, symbol))
         elif course.map.size and course.flow.size:
             groups[_end_kind(course, axis)].append(course)
-    parts += _end_claims({k: m for k, m in groups.items() if m}, symbol)
-    raising = [course for course in courses if not course.failed and (course.rises > 0).any()]
+    parts += _end_claims({k: m for k, m in groups.items() if m}, symbol, bool(parts))
+    raising = [
+        course
+        for course in courses
+        if not (course.failed or course.leaves) and (course.rises > 0).any()
+    ]
     if raising:
         most = max(raising, key=lambda course: int((course.rises > 0).sum()))
         who = most.entry.name if len(courses) > 1 else "the map"
@@ -341,21 +354,25 @@ def _title(courses: list[Course], axis: HeightAxis) -> str:
 def _failure_claim(course: Course, symbol: str) -> str:
     """As in "SGD leaves at step 3, its flow takes f − f* to 10⁻¹⁵"."""
     result, _, name, _ = course.entry
-    motion = motion_of(result)
+    motion = course.motion
     if failure(result.flow) or not course.flow.size:
         return f"{name} {motion.failure}"
     what = f"leaves at step {motion.step}" if motion.kind == "leaves" else motion.failure
     return f"{name} {what}, its flow takes {symbol} to {format_number(course.flow[-1], 2)}"
 
 
-def _end_claims(groups: dict[str, list[Course]], symbol: str) -> list[str]:
-    """As in "RMSprop ends above its flow, at f − f* = 3.7 against 0.36; SGD and Adam end level"."""
+def _end_claims(groups: dict[str, list[Course]], symbol: str, others: bool) -> list[str]:
+    """As in "RMSprop ends above its flow, at f − f* = 3.7 against 0.36; the others end level".
+
+    - `others`: whether there are maps that are not in these groups.
+    """
     parts = []
-    for kind, members in sorted(
-        groups.items(), key=lambda group: -max(_distance(c) for c in group[1])
-    ):
+    order = sorted(groups.items(), key=lambda group: -max(_distance(c) for c in group[1]))
+    for i, (kind, members) in enumerate(order):
         names = join_words([course.entry.name for course in members])
         ends, its = ("end", "their flows") if len(members) > 1 else ("ends", "its flow")
+        if 0 < i == len(order) - 1 and len(members) > 1 and not others:
+            names = "the others"
         if parts:
             parts.append(f"{names} {ends} {kind.removesuffix(' with')}")
             continue
@@ -383,6 +400,7 @@ def _describe(courses: list[Course]) -> str:
             or (f"ends at {format_number(values[-1], 2)}" if values.size else "has no finite loss")
             for run, values in ((result.map, course.map), (result.flow, course.flow))
         )
+        map = f"leaves at step {course.motion.step} and {map}" if course.leaves else map
         part = f"the map of {name} {map}, its flow {flow}"
         if course.rises.size:
             both = zip(("map", "flow"), (course.rises, course.flow_rises), strict=True)

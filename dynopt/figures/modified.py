@@ -91,7 +91,7 @@ def _paint_frame(entry: Entry, ax: Axes, ratio: float) -> Panel:
         "",
         keys=[*tie_keys(points), legends.key("modified flow", linestyle=DASHES, color=ink())],
         name=entry.name,
-        color=entry.look.color,
+        color=entry.color,
         fact=facts(result.optimizer, fact),
     )
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from ..analysis import Comparison, Order
@@ -24,13 +25,21 @@ QUESTIONS = {
     "loss": "How low?",
     "convergence": "How far apart, and does halving the time step halve that?",
 }
+SHORT_QUESTIONS = QUESTIONS | {"convergence": "How far apart?"}
 HEIGHTS = {"paths": 1.3, "loss": 1.0, "convergence": 1.0}
 SIZE = (0.46, 0.43)  # of a column and of a row, in widths of the style
 SMALL = 0.85  # of the size of labels: that of the equations
+# A slide has no room for equations, and for two rows only, in a smaller type than other slides.
+ON_SLIDES = ("paths", "convergence")
+SLIDE: dict[str, Any] = {
+    "font.size": 14, "axes.labelsize": 13, "xtick.labelsize": 12, "ytick.labelsize": 12,
+    "lines.linewidth": 2.2, "lines.markersize": 5.5,
+}  # fmt: skip
 SUBTITLE = (
     "Coloured dots are the optimizer, the map; the line in ink is the differential equation that "
     "it follows, the flow. Ties join the two at equal times."
 )
+SHORT = "Dots are the map, the line is the flow, and ties join the two at equal times."
 
 
 def draw(
@@ -44,7 +53,8 @@ def draw(
 
     Above each column stand the equations of the map, in its colour, and of the flow, in ink. The
     rows are those of `figures.paths`, `figures.loss` and `figures.convergence`. Paths are left out
-    if the problem has one coordinate only, and errors if there are no orders.
+    if the problem has one coordinate only, and errors if there are no orders. A slide has no room
+    for equations and for three rows; it leaves out the losses.
 
     - `comparisons`: one or several results of `analysis.compare`.
     - `orders`: results of `analysis.order` of these optimizers; an empty list for none.
@@ -55,10 +65,13 @@ def draw(
     """
     comparisons, orders = _of_one_problem(comparisons, orders)
     entries, rows = runs.entries(comparisons), _rows(comparisons, orders)
-    with context(style):
+    is_slide = style == "slides"
+    if is_slide and rows.keys() >= set(ON_SLIDES):
+        rows = {name: rows[name] for name in ON_SLIDES}
+    with context(style), mpl.rc_context(SLIDE if is_slide else {}):
         picture = Picture(style, describe(comparisons, orders))
         width, _ = (float(side) for side in picture.get_size_inches())
-        if style != "slides":
+        if not is_slide:
             picture.set_size_inches(
                 width * max(SIZE[0] * len(entries), 1), width * SIZE[1] * (len(rows) + 0.2)
             )
@@ -71,34 +84,43 @@ def draw(
             for j, entry in enumerate(entries)
         }
         picture.write_caption(summary(comparisons))
-        picture.write_heading(title or _title(comparisons), subtitle=SUBTITLE, scale=1.3)
-        _paint_all(frames, rows, entries)
+        heading, scale = title or _title(comparisons), 1.0 if is_slide else 1.3
+        picture.write_heading(heading, subtitle=SHORT if is_slide else SUBTITLE, scale=scale)
+        _paint_all(frames, rows, entries, is_slide)
         for (name, _), ax in frames.items():
             if name == "paths":
                 ax.set_aspect("auto")
         picture.lay_out()
         for ax in frames.values():
             ax.clear()
-        _paint_all(frames, rows, entries)
+        _paint_all(frames, rows, entries, is_slide)
         return picture
 
 
 def _paint_all(
-    frames: dict[tuple[str, int], Axes], rows: dict[str, list[Paint]], entries: list[Entry]
+    frames: dict[tuple[str, int], Axes],
+    rows: dict[str, list[Paint]],
+    entries: list[Entry],
+    is_slide: bool,
 ) -> None:
     """Every frame with its head or its question; labels that the neighbours have stand once."""
     first = next(iter(rows))
+    top = [ax for (name, _), ax in frames.items() if name == first]
     for (name, j), ax in frames.items():
         box = frame_box(ax)
         rows[name][j](ax, box.height / box.width)
         if j == 0 and name != first:
-            ax.set_title(QUESTIONS[name], loc="left", fontweight="bold", fontsize="medium")
+            question = (SHORT_QUESTIONS if is_slide else QUESTIONS)[name]
+            ax.set_title(question, loc="left", fontweight="bold", fontsize="medium")
         if j > 0:
             ax.set_ylabel("")
             ax.tick_params(labelleft=name == "paths")
         if name == "paths":
             ax.set_xlabel("")
-    _write_heads([ax for (name, _), ax in frames.items() if name == first], entries)
+        for axis in "xy":  # later ticks would have the size of the style
+            ax.tick_params(axis, labelsize=font_size(f"{axis}tick.labelsize"))
+    heads = [_head(ax, entry, is_slide) for ax, entry in zip(top, entries, strict=True)]
+    _write_heads(top, entries, heads)
 
 
 def describe(comparisons: Comparison | list[Comparison], orders: Order | list[Order]) -> str:
@@ -107,7 +129,8 @@ def describe(comparisons: Comparison | list[Comparison], orders: Order | list[Or
     parts = []
     for entry in runs.entries(comparisons):
         motion = motion_of(entry.result)
-        parts.append(f"the map of {entry.name} is {motion.fact}")
+        verb = "" if motion.failure or motion.kind == "leaves" else "is "
+        parts.append(f"the map of {entry.name} {verb}{motion.fact}")
     parts += [f"of the errors, {convergence.slopes(orders)}"] if orders else []
     return (
         f"The picture shows map and flow on {problem_name(comparisons[0])}, one column for each "
@@ -152,22 +175,25 @@ def _title(comparisons: list[Comparison]) -> str:
     return paths.motions_title(comparisons)
 
 
-def _head(ax: Axes, entry: Entry) -> list[tuple[str, str]]:
-    """The lines above a column, from below, each with its colour."""
+def _head(ax: Axes, entry: Entry, is_slide: bool) -> list[tuple[str, str]]:
+    """The lines above a column, from below, each with its colour; a slide has no equations."""
     size, width = SMALL * font_size("axes.labelsize"), frame_box(ax).width
     optimizer, texts = entry.result.optimizer, equations(type(entry.result.optimizer))
     time_step = f"h\xa0=\xa0{format_number(float(optimizer.h))}"
     lines = [(facts(optimizer, time_step), muted())]
-    for name, color in (("flow", ink()), ("map", readable_color(entry.look.color))):
+    if is_slide:
+        return lines
+    for name, color in (("flow", ink()), ("map", readable_color(entry.color))):
         text = wrap_text(literal(_short(texts[name])), width, size)
         lines += [(line, color) for line in reversed(text.split("\n")) if line]
     return lines
 
 
-def _write_heads(axes: list[Axes], entries: list[Entry]) -> None:
+def _write_heads(
+    axes: list[Axes], entries: list[Entry], heads: list[list[tuple[str, str]]]
+) -> None:
     """The name of each optimizer above its column, with its equations and its learning rate."""
     size = font_size("axes.labelsize")
-    heads = [_head(ax, entry) for ax, entry in zip(axes, entries, strict=True)]
     spacing, most = 1.35 * SMALL * size, max(map(len, heads))
     for ax, entry, (fact, *lines) in zip(axes, entries, heads, strict=True):
         below = most - 1 - len(lines)  # the equations stand under the name, the fact on the frame
@@ -177,7 +203,7 @@ def _write_heads(axes: list[Axes], entries: list[Entry]) -> None:
                 textcoords="offset points", color=color, fontsize=SMALL * size, gid="equations",
             )  # fmt: skip
         ax.set_title(
-            literal(entry.name), loc="left", color=readable_color(entry.look.color),
+            literal(entry.name), loc="left", color=readable_color(entry.color),
             fontweight="bold", fontsize=1.4 * size,
             pad=0.6 * size + most * spacing,
         )  # fmt: skip

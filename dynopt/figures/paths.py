@@ -176,4 +176,4 @@ def _paint_frame(
     if residual is not None and points.magnification == 1:
         keys += draw_hollow_dots(ax, entry, residual.off_contour(levels))
     fact = facts(comparison.optimizer, motion_of(comparison).fact)
-    return Panel("", keys=keys, name=entry.name, color=entry.look.color, fact=fact)
+    return Panel("", keys=keys, name=entry.name, color=entry.color, fact=fact)

@@ -118,7 +118,7 @@ def with_velocity(results: Comparison | list[Comparison], coordinate: int = 0) -
 
 def _paint_frame(entry: Entry, coordinate: int, ax: Axes, ratio: float) -> Panel:
     """Draw map and flow of one optimizer into `ax`."""
-    comparison, look, name, key = entry
+    comparison, color, name, key = entry
     plane, i = Coordinates(("x", coordinate), ("p", coordinate)), subscript(coordinate + 1)
     points = tied(comparison, plane, one_unit=False)
     for bound, values in zip(
@@ -138,7 +138,7 @@ def _paint_frame(entry: Entry, coordinate: int, ax: Axes, ratio: float) -> Panel
     if not comparison.map.status and len(points.map) and len(points.curve):
         map, flow = (_velocity(r, coordinate) for r in (comparison.map, comparison.curve))
         lines = [
-            Line(f"map {_turns(map)}", look.color, f"note map {key}"),
+            Line(f"map {_turns(map)}", color, f"note map {key}"),
             Line(f"flow {_turns(flow)}", ink(), f"note flow {key}"),
         ]
         write_note(ax, lines, [points.curve, points.map])
@@ -149,7 +149,7 @@ def _paint_frame(entry: Entry, coordinate: int, ax: Axes, ratio: float) -> Panel
     lost = failures([comparison]).removeprefix(name).strip()
     time_step = f"h\xa0=\xa0{format_number(float(comparison.optimizer.h))}"
     fact = facts(comparison.optimizer, time_step, lost)
-    return Panel("", keys=tie_keys(points), name=name, color=look.color, fact=fact)
+    return Panel("", keys=tie_keys(points), name=name, color=color, fact=fact)
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

@@ -18,11 +18,11 @@ from .drawing.axes import mark_exit
 from .drawing.captions import claim, problem_name, summary
 from .drawing.descent import draw_map, finite_heights, height_axis
 from .drawing.labels import Label, spread
+from .drawing.notes import write_halo
 from .drawing.picture import Panel, Picture, draw_picture, write_notice
 from .drawing.results import must_share_problem, result_list
 from .drawing.runs import Entry
 from .drawing.style import background, mix_colors
-from .drawing.ties import write_halo
 from .drawing.words import (
     capitalize,
     count_noun,

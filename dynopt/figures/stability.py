@@ -14,12 +14,11 @@ from .drawing import runs
 from .drawing.axes import linear_limits, set_linear_ticks
 from .drawing.beside import along, write_beside
 from .drawing.frames import draw_frames
-from .drawing.measure import font_size, frame_box, text_width
+from .drawing.measure import font_size, frame_box, on_paper, text_width
 from .drawing.picture import Panel, Picture
 from .drawing.results import one_result
 from .drawing.runs import Entry
 from .drawing.style import background, contour_colors, ink, mix_colors, muted
-from .drawing.ties import on_paper
 from .drawing.words import format_number, literal
 
 LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # spectral radii that have a contour
@@ -106,14 +105,14 @@ def _paint_theory(entry: Entry, ax: Axes, ratio: float) -> Panel:
     boundary = result.boundary * result.curvature
     lines = {"boundary": (boundary, result.value), "optimal": (rates, result.optimal)}
     style: dict[str, Any] = {"linewidth": 1.3 * mpl.rcParams["lines.linewidth"], "zorder": 4}
-    for gid, color in (("boundary", ink()), ("optimal", entry.look.color)):
+    for gid, color in (("boundary", ink()), ("optimal", entry.color)):
         ax.plot(*lines[gid], gid=gid, color=color, **style)
     inner = [np.stack(line, 1) for line in lines.values()]
     inner = [row[np.isfinite(row).all(1) & (row[:, 0] <= right)] for row in inner]
     around = font_size("axes.labelsize") * np.mgrid[-1.3:1.3:27j, -0.6:0.6:13j].reshape(2, -1).T
     labels = [on_paper(ax, np.array([text.get_position()])) + around for text in ax.texts]
     drawn = np.concatenate([along(ax, *(row for row in inner if len(row))), *labels])
-    words = ("radius 1", ink()), (literal(f"fastest {result.option}"), entry.look.color)
+    words = ("radius 1", ink()), (literal(f"fastest {result.option}"), entry.color)
     for (text, color), row in zip(words, inner, strict=True):
         if len(row):
             at = on_paper(ax, row[len(row) // 2][None])[0]
@@ -129,7 +128,7 @@ def _paint_theory(entry: Entry, ax: Axes, ratio: float) -> Panel:
     set_linear_ticks(ax.xaxis)
     set_linear_ticks(ax.yaxis)
     ax.set(xlabel="learning rate × curvature  η λ", ylabel=literal(result.option))
-    return Panel("", name=entry.name, color=entry.look.color)
+    return Panel("", name=entry.name, color=entry.color)
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

@@ -15,11 +15,10 @@ from .drawing.axes import linear_limits, set_linear_ticks, set_log_ticks
 from .drawing.beside import along, write_beside, write_inside
 from .drawing.captions import problem_name
 from .drawing.hatched import hatch
-from .drawing.measure import figure_of
+from .drawing.measure import figure_of, on_paper
 from .drawing.picture import Panel
 from .drawing.runs import Entry
 from .drawing.style import background, ink
-from .drawing.ties import on_paper
 from .drawing.words import SYMBOLS, count_noun, facts, format_number, format_percent, literal
 
 DECADES = 16  # below the loss at the start that have different colours
@@ -79,7 +78,7 @@ def paint_field(
     set_log_ticks(ax.xaxis)
     set_linear_ticks(ax.yaxis)
     ax.set(xlabel="learning rate  η", ylabel=literal(field.option))
-    return Panel("", name=entry.name, color=entry.look.color, fact=_fact(field))
+    return Panel("", name=entry.name, color=entry.color, fact=_fact(field))
 
 
 def claim_of(field: Sensitivity) -> str:
@@ -225,12 +224,12 @@ def _mark_setting(ax: Axes, field: Sensitivity, entry: Entry, drawn: np.ndarray)
         return drawn
     size = 1.9 * mpl.rcParams["lines.markersize"]
     ax.plot(
-        [rate], [value], "o", markersize=size, color=entry.look.color, zorder=6, gid="setting",
+        [rate], [value], "o", markersize=size, color=entry.color, zorder=6, gid="setting",
         markeredgecolor=background(), markeredgewidth=0.16 * size, clip_on=False,
     )  # fmt: skip
     at = on_paper(ax, np.array([[rate, value]]))[0]
     return write_beside(
-        ax, "this setting", at, drawn, entry.look.color, "setting text", fontweight="bold"
+        ax, "this setting", at, drawn, entry.color, "setting text", fontweight="bold"
     )
 
 

@@ -33,8 +33,8 @@ from .wrappers import (
 )
 
 # One line per optimizer, in the order of teaching: its name on the command line, its class and the
-# number of its look, from which the figures make colour, line and marker. A new line takes the
-# next free number wherever it stands, so that no other optimizer changes its colour.
+# number of its colour in the figures. A new line takes the next free number wherever it stands, so
+# that no other optimizer changes its colour.
 _lines: tuple[tuple[str, type[AbstractOptimizer], int], ...] = (
     ("sgd", SGD, 0),
     ("momentum", Momentum, 1),
@@ -53,4 +53,4 @@ _lines: tuple[tuple[str, type[AbstractOptimizer], int], ...] = (
 )
 
 catalogue: dict[str, type[AbstractOptimizer]] = {name: kind for name, kind, _ in _lines}
-look_numbers: dict[type[AbstractOptimizer], int] = {kind: number for _, kind, number in _lines}
+color_numbers: dict[type[AbstractOptimizer], int] = {kind: number for _, kind, number in _lines}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dynopt import SGD, Adam, Momentum, Muon, Problem, Schedule, Signum, analysis, figures, problems
 from dynopt.course import bound, polygon, precision, steepest, step_length
 from dynopt.errors import InvalidType, InvalidValue
-from dynopt.figures.drawing.style import STYLES, context, look, readable_color
+from dynopt.figures.drawing.style import STYLES, color_of, context, readable_color
 from dynopt.figures.drawing.words import format_number, format_percent
 
 
@@ -127,7 +127,7 @@ def test_the_tip_is_on_the_ball_and_the_line_touches_it(norm, gradient):
 def test_the_steepest_direction_has_the_colour_of_its_optimizer(norm, optimizer):
     (ax,) = steepest.draw(steepest.measure([[3.0, -1.0], [0.5, 2.0]], norm)).axes
     with context("notebook"):
-        color = to_rgba(readable_color(look(optimizer).color))
+        color = to_rgba(readable_color(color_of(optimizer)))
     assert artist(ax, "steepest").arrow_patch.get_edgecolor() == color
 
 

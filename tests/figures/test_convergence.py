@@ -48,7 +48,7 @@ def test_each_line_is_the_error_at_its_time_step(i, picture, orders):
     for line, errors in zip(lines, order.errors, strict=True):
         np.testing.assert_array_equal(line.get_xydata(), np.stack([np.arange(51), errors], 1))
     assert lines[0].get_color() == "#262a30"
-    assert lines[-1].get_color() == style.look(order.optimizer).color
+    assert lines[-1].get_color() == style.color_of(order.optimizer)
     assert (np.diff([luminance(line.get_color()) for line in lines[1:]]) < 0).all()
 
 

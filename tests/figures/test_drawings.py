@@ -1,25 +1,17 @@
 """What is true of every figure of the catalogue."""
 
-import dataclasses
 import re
-import textwrap
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from scenes import artist, caption, heading, legend_texts, title
+from scenes import KEYS, artist, caption, heading, heads, title
 
 from dynopt import figures
 from dynopt.figures import drawing
-from dynopt.figures.drawing.runs import entries, legend_handles
-
-
-def frame(picture) -> Any:
-    return picture.axes[0]
 
 
 def test_the_catalogue_holds_each_figure_under_its_own_name():
@@ -30,28 +22,43 @@ def test_the_catalogue_holds_each_figure_under_its_own_name():
         assert callable(module.draw) and callable(module.describe) and module.draw.__doc__
 
 
-def test_the_introduction_to_figures_names_twelve_helpers_that_exist():
-    bullets = [line for line in drawing.__doc__.splitlines() if re.match(r"- `\w+\.\w+`", line)]
-    assert len(bullets) == 12
-    for module, name in re.findall(r"`(\w+)\.(\w+)`", "\n".join(bullets)):
+def test_the_introduction_to_figures_names_helpers_that_exist():
+    helpers = re.findall(r"`([a-z]+)\.(\w+)`", drawing.__doc__)
+    assert len(helpers) > 12
+    for module, name in helpers:
         helper = getattr(import_module(f"dynopt.figures.drawing.{module}"), name)
         assert helper.__doc__
 
 
-def test_the_figure_of_the_introduction_draws_describes_and_stands_in_a_panel(comparisons):
-    code = "".join(re.findall(r"^    .*\n|^\n(?=    )", drawing.__doc__, re.MULTILINE))
-    figure = ModuleType("dynopt.figures.gradient")
+def test_the_figure_of_the_book_has_a_frame_for_each_optimizer_and_stands_in_panels(comparisons):
+    book = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text("utf-8")
+    code = re.search(r"```python\n# dynopt/figures/stride.py\n(.*?)```", book, re.DOTALL)[1]
+    figure = ModuleType("dynopt.figures.stride")
     figure.__package__ = "dynopt.figures"
-    exec(textwrap.dedent(code), vars(figure))
-    picture = figure.draw(comparisons["bowl"])
-    np.testing.assert_array_equal(
-        artist(frame(picture), "map sgd").get_ydata(), comparisons["bowl"][0].map.grad_norm
+    exec(code, vars(figure))
+    bowl = comparisons["bowl"]
+    picture = figure.draw(bowl)
+    longest = {}
+    for ax, comparison, key in zip(picture.axes, bowl, KEYS, strict=True):
+        for run, line in ((comparison.map, "map"), (comparison.flow, "flow")):
+            lengths = np.linalg.norm(np.diff(run.y.x, axis=0), axis=1)
+            np.testing.assert_allclose(artist(ax, f"{line} {key}").get_ydata(), lengths, rtol=1e-12)
+        longest[comparison.optimizer.name] = np.linalg.norm(
+            np.diff(comparison.map.y.x, axis=0), axis=1
+        ).max()
+    assert heads(picture) == list(longest)
+    name = max(longest, key=longest.get)
+    number = f"{longest[name]:.2g}"
+    assert heading(picture) == f"{name} takes the longest step, {number}"
+    note = artist(
+        picture.axes[heads(picture).index(name)], f"longest {KEYS[list(longest).index(name)]}"
     )
-    assert title(picture) == "The gradient falls" and "40 steps each" in caption(picture)
-    assert picture.alt == figure.describe(comparisons["bowl"])
-    assert "SGD" in legend_texts(frame(picture))
-    panel = figures.panels.draw([(figure, comparisons["bowl"])])
-    assert title(panel) == "The gradient falls"
+    assert note.get_text() == f"longest step {number}" and note.get_fontweight() == "bold"
+    assert "40 steps" in caption(picture) and picture.alt == figure.describe(bowl)
+    panels = figures.panels.draw([(figure, bowl)])
+    assert heads(panels) == list(longest)
+    ax = Figure().add_subplot()
+    assert figure.draw(bowl[0], ax=ax) is ax and title(ax).startswith("SGD takes")
 
 
 @pytest.mark.parametrize("name", list(figures.catalogue))
@@ -61,13 +68,6 @@ def test_every_picture_has_a_claim_a_caption_of_its_runs_and_an_alt_text(name, a
     assert claim and caption(picture).endswith(".")
     assert picture.alt.endswith(".") and "\n" not in picture.alt
     assert any(letter.isdigit() for letter in picture.alt)
-
-
-def test_the_legend_says_in_a_word_that_a_run_failed(diverged, comparisons):
-    sgd = comparisons["bowl"][0]
-    lost = dataclasses.replace(sgd, flow=dataclasses.replace(diverged.flow, result=jnp.asarray(4)))
-    labels = [handle.get_label() for handle in legend_handles(entries([diverged, lost]))]
-    assert [label.partition(" (")[2] for label in labels] == ["diverged)", "flow unsolved)"]
 
 
 @pytest.mark.parametrize("name", [name for name in figures.catalogue if name != "overview"])

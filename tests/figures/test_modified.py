@@ -187,7 +187,7 @@ def test_a_derived_optimizer_looks_like_its_base_and_is_named_after_it():
     with jax.numpy_rank_promotion("allow"):
         memoryless = Memoryless(momentum)
     for optimizer in (Modified(momentum), memoryless, Modified(memoryless)):
-        assert style.look(optimizer) == style.look(momentum)
+        assert style.color_of(optimizer) == style.color_of(momentum)
     assert style.artist_keys([sgd, Modified(sgd)]) == ["sgd", "sgd, modified"]
     assert run_names([sgd, Modified(sgd)]) == ["SGD", "SGD, modified"]
     assert run_names([Modified(sgd), Modified(SGD(0.2))]) == [
@@ -205,7 +205,7 @@ def lars(h):
 
 def test_an_optimizer_made_from_optax_has_the_look_of_its_name():
     one, again, other = Optax(lamb, 0.1), Optax(lamb, 0.2), Optax(lars, 0.1)
-    assert style.look(one) == style.look(again) != style.look(other)
+    assert style.color_of(one) == style.color_of(again) != style.color_of(other)
     assert style.artist_keys([one, other]) == ["lamb", "lars"]
     assert run_names([one, again]) == ["lamb h\xa0=\xa00.1", "lamb h\xa0=\xa00.2"]
 

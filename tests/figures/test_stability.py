@@ -20,7 +20,7 @@ from scenes import (
 from dynopt import Adam, Momentum, Status, analysis, problems
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import stability, stability_field
-from dynopt.figures.drawing.style import STYLES, look
+from dynopt.figures.drawing.style import STYLES, color_of
 from dynopt.figures.drawing.words import format_number
 
 
@@ -99,7 +99,7 @@ def test_one_stability_map_is_one_picture(comparisons, as_users_see_it):
 
 def test_the_optimum_has_the_look_of_the_optimizer():
     line = artist(stability.draw(make_stability()).axes[0], "optimal")
-    assert line.get_color() == look(Momentum(0.1)).color
+    assert line.get_color() == color_of(Momentum(0.1))
 
 
 # --- the losses that runs reach, under the line of theory
@@ -166,7 +166,7 @@ def test_the_line_of_theory_is_that_of_the_curvature_at_the_minimizer(field):
 def test_the_setting_of_the_optimizer_is_marked(field):
     ax = stability.draw(make_stability(), field).axes[0]
     assert artist(ax, "setting").get_xydata().tolist() == [[0.1, 0.5]]
-    assert artist(ax, "setting").get_color() == look(Momentum(0.1)).color
+    assert artist(ax, "setting").get_color() == color_of(Momentum(0.1))
     outside_of_it = dataclasses.replace(field, optimizer=Momentum(100.0))
     assert "setting" not in gids(stability.draw(make_stability(), outside_of_it).axes[0])
 

@@ -1,9 +1,8 @@
-"""One look per optimizer, three styles, and nothing left behind."""
+"""One colour for each optimizer, three styles, and nothing left behind."""
 
 import subprocess
 import sys
 from io import BytesIO
-from itertools import combinations
 from typing import Any
 
 import matplotlib as mpl
@@ -13,75 +12,74 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scenes import OPTIMIZERS, artist
 
-from dynopt import SGD, optimizers
+from dynopt import SGD, AdamW, optimizers
 from dynopt.errors import UnknownName
 from dynopt.figures import Picture, convergence, loss, paths, phase
 from dynopt.figures.drawing import style
 
 
-def test_gradient_descent_is_blue_circles():
-    assert style.look(SGD(0.1)) == ("#3f7be8", "-", "o")
-
-
-def test_the_usual_optimizers_differ_in_colour_in_line_and_in_marker():
-    looks = [style.look(optimizer) for optimizer in OPTIMIZERS]
-    for one, other in combinations(looks, 2):
-        assert all(a != b for a, b in zip(one, other, strict=True))
+def test_gradient_descent_is_blue():
+    assert style.color_of(SGD(0.1)) == "#3f7be8"
 
 
 def optimizers_of_the_catalogue():
     return [kind(0.1) for kind in optimizers.catalogue.values()]
 
 
-def test_no_two_optimizers_of_the_catalogue_look_alike():
-    looks = [style.look(optimizer) for optimizer in optimizers_of_the_catalogue()]
-    assert len(set(looks)) == len(looks) >= 14
+def test_no_two_optimizers_of_the_catalogue_have_one_colour():
+    colors = [style.color_of(optimizer) for optimizer in optimizers_of_the_catalogue()]
+    assert len(set(colors)) == len(colors) >= 14
 
 
-def test_an_optimizer_in_the_middle_of_the_catalogue_changes_no_other_look(monkeypatch):
-    before = [style.look(optimizer) for optimizer in optimizers_of_the_catalogue()]
+def test_an_optimizer_in_the_middle_of_the_catalogue_changes_no_other_colour(monkeypatch):
+    before = [style.color_of(optimizer) for optimizer in optimizers_of_the_catalogue()]
     kind = type("Inserted", (SGD,), {})
     names = list(optimizers.catalogue)
     middle = len(names) // 2
     catalogue = {name: optimizers.catalogue[name] for name in names[:middle]} | {"inserted": kind}
     catalogue |= {name: optimizers.catalogue[name] for name in names[middle:]}
-    number = max(optimizers.look_numbers.values()) + 1
+    number = max(optimizers.color_numbers.values()) + 1
     monkeypatch.setattr(optimizers, "catalogue", catalogue)
-    monkeypatch.setattr(optimizers, "look_numbers", optimizers.look_numbers | {kind: number})
-    after = [style.look(optimizer) for optimizer in optimizers_of_the_catalogue()]
+    monkeypatch.setattr(optimizers, "color_numbers", optimizers.color_numbers | {kind: number})
+    after = [style.color_of(optimizer) for optimizer in optimizers_of_the_catalogue()]
     assert after[middle] not in before
     assert after[:middle] + after[middle + 1 :] == before
     assert style.artist_keys([kind(0.1)]) == ["inserted"]
 
 
-def test_a_strangers_look_depends_on_its_name_alone(monkeypatch):
+def test_a_strangers_colour_depends_on_its_name_alone(monkeypatch):
     mine, yours = (type(name, (SGD,), {})(0.1) for name in ("Mine", "Yours"))
-    looks = style.look(mine), style.look(yours)
-    assert looks[0] == ("#864a00", (0, (2.6, 1.3)), ">")
+    colors = style.color_of(mine), style.color_of(yours)
+    assert colors[0] == "#864a00"
     kinds = {f"more {i}": type(f"More{i}", (SGD,), {}) for i in range(40)}
     numbers = {kind: 14 + i for i, kind in enumerate(kinds.values())}
     monkeypatch.setattr(optimizers, "catalogue", optimizers.catalogue | kinds)
-    monkeypatch.setattr(optimizers, "look_numbers", optimizers.look_numbers | numbers)
-    assert (style.look(mine), style.look(yours)) == looks
-    assert not set(looks) & {style.look(optimizer) for optimizer in optimizers_of_the_catalogue()}
+    monkeypatch.setattr(optimizers, "color_numbers", optimizers.color_numbers | numbers)
+    assert (style.color_of(mine), style.color_of(yours)) == colors
     assert style.artist_keys([mine, SGD(0.1), mine]) == ["mine", "sgd", "mine 2"]
+
+
+def test_optimizers_that_share_a_colour_differ_in_one_picture():
+    """The name Mine has the colour of AdamW."""
+    mine, adamw = type("Mine", (SGD,), {})(0.1), AdamW(0.1)
+    assert style.color_of(mine) == style.color_of(adamw)
+    with style.context("notebook"):
+        assert len(set(style.colors_of([mine, adamw, SGD(0.1)]))) == 3
 
 
 def test_a_third_run_of_one_optimizer_can_still_be_seen():
     """The second is paler than the first, the third darker, so that they differ in grey, too."""
     with style.context("notebook"):
-        tones = [
-            style._luminance(look.color) for look in style.looks([SGD(h) for h in (0.1, 0.2, 0.3)])
-        ]
+        tones = list(map(style._luminance, style.colors_of([SGD(h) for h in (0.1, 0.2, 0.3)])))
     assert tones[2] < tones[0] < tones[1] and 1.05 / (max(tones) + 0.05) > 1.7
 
 
 def test_an_optimizer_has_its_colour_in_every_picture(comparisons, orders):
-    look = style.look(comparisons["bowl"][1].optimizer)
+    color = style.color_of(comparisons["bowl"][1].optimizer)
     ax = loss.draw(comparisons["bowl"]).axes[1]
-    assert artist(ax, "map momentum").get_color() == look.color
+    assert artist(ax, "map momentum").get_color() == color
     for ax in convergence.draw(orders["bowl"]).axes[1::3]:  # that of momentum and the last one
-        assert artist(ax, "largest h/64 momentum").get_color() == look.color
+        assert artist(ax, "largest h/64 momentum").get_color() == color
 
 
 @pytest.mark.parametrize("name", style.STYLES)
@@ -162,7 +160,7 @@ def test_words_in_the_colour_of_an_optimizer_can_be_read(name):
 def test_lines_can_be_told_from_the_contours_behind_them():
     for name in style.STYLES:
         with style.context(name):
-            for color in (look.color for look in style.looks(OPTIMIZERS)):
+            for color in style.colors_of(OPTIMIZERS):
                 assert style._contrast(color, style.background()) >= 2
 
 

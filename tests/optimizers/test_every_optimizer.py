@@ -19,7 +19,7 @@ from every_optimizer import SMOOTH_OPTIONS, default_optimizers, smooth_optimizer
 import dynopt
 from dynopt import optimizers
 from dynopt.errors import InvalidValue
-from dynopt.optimizers import catalogue, look_numbers, wrappers
+from dynopt.optimizers import catalogue, color_numbers, wrappers
 from dynopt.optimizers.equations import equations
 from dynopt.optimizers.twin import optax_parameters
 
@@ -208,15 +208,15 @@ def test_the_front_door_shows_every_optimizer(kind):
     assert getattr(dynopt, kind.__name__) is kind
 
 
-def test_the_numbers_of_looks_never_change():
+def test_the_numbers_of_colours_never_change():
     """A new optimizer takes the next free number; 100 and more belong to optimizers of users."""
     names = (
         "sgd momentum rmsprop adam nesterov nesterov_convex adagrad adamw nadam adabelief "
         "signum lion muon schedule_free"
     )
     for number, name in enumerate(names.split()):
-        assert look_numbers[catalogue[name]] == number
-    assert len(set(look_numbers.values())) == len(catalogue) <= 100
+        assert color_numbers[catalogue[name]] == number
+    assert len(set(color_numbers.values())) == len(catalogue) <= 100
 
 
 # --- the file

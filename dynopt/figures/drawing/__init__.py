@@ -1,53 +1,39 @@
 """How pictures are drawn, and what a new figure is made of.
 
+Every figure speaks one language. Each optimizer has a frame of its own, unless they race. Coloured
+dots joined by a thin thread are the map, a line in ink is the flow, and ties join the two at equal
+times. The title is a claim that is computed from the results, and the mark in the picture that
+shows it carries the same number in bold.
+
 A figure is one file `figures/<name>.py`, its import and its line of the catalogue in
-`figures/__init__.py`. The file holds three functions:
+`figures/__init__.py`. The section "A figure" of CONTRIBUTING.md holds one to copy. The file holds:
 
-- `draw(results, *, ax=None, style="notebook")` checks the results and returns a `Picture`, or the
-  axes `ax` that it was given.
-- `describe(results)` says in one sentence with numbers what the picture shows. The sentence is its
-  alt text.
-- `paint(ax, results)` draws into `ax` and returns a `Panel`. It never computes a run.
+- `draw(results, *, title=None, ax=None, style="notebook")` checks the results and returns a
+  `Picture`, or the axes `ax` that it was given.
+- `describe(results)` says in one sentence with numbers what the picture shows: its alt text.
+- `frames(results)` returns one function for each optimizer. It draws into the axes that it is
+  given, which are `ratio` times as high as wide, and returns a `Panel`. It never computes a run.
 
-    from ..analysis import Comparison
-    from .drawing import runs
-    from .drawing.captions import claim, conditions
-    from .drawing.picture import Panel, draw_picture
-    from .drawing.results import result_list
-
-    def draw(results, *, ax=None, style="notebook"):
-        results = result_list(results, Comparison, "analysis.compare")
-        return draw_picture(paint, describe, results, ax, style)
-
-    def describe(results):
-        results = result_list(results, Comparison, "analysis.compare")
-        return f"The picture shows the norm of the gradient along {len(results)} maps."
-
-    def paint(ax, comparisons):
-        entries, (label, times) = runs.entries(comparisons), runs.time_axis(comparisons)
-        runs.set_time_limits(ax, label, times)
-        for (comparison, look, _, key), t in zip(entries, times):
-            runs.draw_dots(ax, t, comparison.map.grad_norm, look, f"map {key}")
-        ax.set(xlabel=label, ylabel="norm of the gradient  |∇f|", yscale="log")
-        title = claim(comparisons, "the gradient falls")
-        return Panel(title, runs.legend_handles(entries), caption=conditions(comparisons))
-
-Twelve helpers do what all figures share:
+These helpers do what figures share:
 
 - `results.result_list`: one result or many as a list, all of one kind and of one problem.
-- `picture.draw_picture`: what `draw` returns; it writes title, legend, labels and caption.
-- `picture.Panel`: what `paint` returns; title, legend entries, labels and caption.
-- `runs.entries`: look, name and key of each result. The key ends the `gid` of every artist, by
-  which tests find it.
-- `runs.time_axis`: the label of the time axis, and where the points of each result lie on it.
-- `runs.set_time_limits`: limits and ticks of the time axis.
-- `runs.draw_dots` and `runs.draw_curve`: the map as dots, the flow as a line.
-- `axes.dot_stride`: which dots to draw, so that they do not touch.
-- `axes.log_limits`: limits of a logarithmic axis.
-- `axes.set_log_ticks`: its ticks.
+- `runs.entries`: result, colour, name and key of each optimizer. The key ends the `gid` of every
+  artist, by which tests find it.
+- `frames.draw_frames`: what `draw` returns; it writes title, heads, keys and caption.
+- `picture.Panel`: what stands around a frame; the head is `name` in `color` above the `fact`.
+- `words.facts`: the learning rate, and what else is a fact of this optimizer.
 - `captions.claim`: the title, after the failures of runs.
-- `captions.conditions`: start, problem, optimizers, steps, dtype and solver, for the caption.
+- `captions.summary`: the caption of one line: problem, start, steps, dtype and error of the flow.
+- `motion.motion_sentence`: how maps move beside their flows, as a title.
+- `descent.draw_map`: the map over the steps, as dots on a thread.
+- `ties.draw_tied`: map, flow and ties in a plane, of the points that `ties.tied` returns.
+- `ties.apart`: which dots to draw, so that they do not touch.
+- `measure.on_paper`: where points lie on paper; `measure.stroke`: a width of a line in each style.
+- `notes.write_halo`: a bold number beside its mark.
+- `notes.write_note`: bold lines in the corner of the frame where they cover least.
+- `legends.run_keys`: the keys of dots and line.
+- `runs.set_step_limits`: limits and ticks of an axis of steps.
+- `axes.log_limits` and `axes.set_log_ticks`: limits and ticks of a logarithmic axis.
 
-Numbers and names become words in `words`, colours and styles are in `style`, legend entries in
-`legends`. Dots are the map and a line is the flow, in every figure.
+Numbers and names become words in `words`; colours and styles are in `style`.
 """

@@ -6,9 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from .measure import figure_of, font_size, text_width
+from .measure import figure_of, font_size, on_paper, stroke, text_width
 from .style import background, readable_color
-from .ties import on_paper
 
 ANGLES = np.arange(16) * np.pi / 8 + np.pi / 2
 WAYS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
@@ -62,7 +61,7 @@ def _write(
 ) -> np.ndarray:  # fmt: skip
     options: dict[str, Any] = {
         "ha": "center", "va": "center", "color": readable_color(color), "zorder": 8, "gid": gid,
-        "path_effects": [withStroke(linewidth=2.6, foreground=background())],
+        "path_effects": [withStroke(linewidth=stroke(2.6), foreground=background())],
     }  # fmt: skip
     x, y = ax.transData.inverted().transform(place * figure_of(ax).dpi / 72)
     ax.annotate(text, (x, y), **options | style)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from ...runs.trajectory import Trajectory
-from .axes import dot_stride
 from .runs import leading_run
 from .words import (
     capitalize,
@@ -16,9 +15,7 @@ from .words import (
     format_point,
     join_words,
     literal,
-    ordinal,
     run_names,
-    setting,
 )
 
 
@@ -39,21 +36,6 @@ def _runs(result: Any) -> tuple[Trajectory | None, Trajectory | None]:
     return getattr(result, "map", None), getattr(result, "flow", None)
 
 
-def conditions(results: Sequence[Any]) -> list[str]:
-    """Problem, start, optimizers, number of steps, dtype and solver, as sentences."""
-    runs = [leading_run(result) for result in results]
-    counts = {round(float(run.t[-1] / r.optimizer.h)) for run, r in zip(runs, results, strict=True)}
-    steps = join_words([count_noun(n, "step") for n in sorted(counts)])
-    each = " each" * (len(results) > 1 and len(counts) == 1)
-    dtypes = join_words(sorted({str(run.t.dtype) for run in runs}))
-    settings = "; ".join(setting(result.optimizer) for result in results)
-    return [
-        f"The runs start at x\xa0=\xa0{starts(results)} on {literal(problem_name(results[0]))} and "
-        f"take {steps}{each}, in {dtypes}: {settings}.",
-        *solver_sentence(results),
-    ]
-
-
 def summary(results: Sequence[Any]) -> list[str]:
     """Problem, start, number of steps, dtype and error of the flow, in one line."""
     runs = [leading_run(result) for result in results]
@@ -70,16 +52,6 @@ def starts(results: Sequence[Any]) -> str:
     """The points where the runs start, each once."""
     points = [format_point(np.asarray(leading_run(r).y.x[0], float)) for r in results]
     return join_words(list(dict.fromkeys(points)))
-
-
-def solver_sentence(results: Sequence[Any], subject: str = "the flow") -> list[str]:
-    """Solver, tolerance and error estimate of the flow; empty if no flow was solved."""
-    stats = [flow.stats for _, flow in map(_runs, results) if flow is not None]
-    solvers = sorted({f"{s['solver']} (rtol {format_number(float(s['rtol']))})" for s in stats})
-    error = largest_solver_error(results)
-    parts = [f"is solved by {join_words(solvers)}"] if solvers else []
-    parts += [f"has an error of at most {format_number(error)}"] if np.isfinite(error) else []
-    return [f"{capitalize(subject)} {' and '.join(parts)}."] if parts else []
 
 
 def largest_solver_error(results: Sequence[Any]) -> float:
@@ -100,25 +72,6 @@ def largest_finite(values: Any) -> float:
     finite = np.asarray(values, float)
     finite = finite[np.isfinite(finite)]
     return float(finite.max()) if finite.size else np.nan
-
-
-def dot_sentences(
-    results: Sequence[Any], counts: Sequence[int], most: int, where: str = ""
-) -> list[str]:
-    """Which iterates have a dot, if not all of them.
-
-    - `counts`: the number of iterates of each result.
-    - `most`: the largest number of dots along one run.
-    - `where`: the end of each sentence, such as " on paths".
-    """
-    strides = [dot_stride(count, most) for count in counts]
-    named = list(zip(strides, run_names([r.optimizer for r in results]), strict=True))
-    sentences = []
-    for stride in sorted(set(strides) - {1}):
-        names = join_words([name for s, name in named if s == stride])
-        of = f" of {names}" * (len(set(strides)) > 1)
-        sentences.append(f"Every {ordinal(stride)} iterate{of} has a dot{where}.")
-    return sentences
 
 
 def problem_name(result: Any) -> str:

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from ...errors import InvalidValue
 from ...runs.trajectory import Trajectory
 from .axes import linear_limits, log_limits, set_linear_ticks, set_log_ticks
-from .ties import APART, apart, on_paper
+from .measure import on_paper, stroke
+from .ties import apart, dot_distance
 
 HEADROOM = 1e3  # times the start: so much is visible above it of a run that climbs or fails
 DECADES = 12.0  # of a logarithmic axis, at most
@@ -80,14 +81,18 @@ def draw_map(
 ) -> None:
     """Dots on a thread: all points of a map that lie far enough apart, counted from the last.
 
-    - `thread`: the width of the thread, in points.
+    - `thread`: the width of the thread in the style "notebook", in points.
     """
     ax.plot(
-        x, y, color=color, linewidth=thread, alpha=0.45 if thread < 0.8 else 0.8, zorder=2.5,
-        gid=f"thread {key}",
+        x, y, color=color, linewidth=stroke(thread), alpha=0.45 if thread < 0.8 else 0.8,
+        zorder=2.5, gid=f"thread {key}",
     )  # fmt: skip
-    (dots,) = ax.plot(x, y, "o", color=color, zorder=4, gid=f"map {key}", markeredgewidth=0.7)
+    (dots,) = ax.plot(
+        x, y, "o", color=color, zorder=4, gid=f"map {key}", markeredgewidth=stroke(0.7)
+    )
     dots.set_markeredgecolor(ax.get_facecolor())
     places = on_paper(ax, np.stack([x, y], 1))
     shown = np.flatnonzero(np.isfinite(places).all(1))[::-1]
-    dots.set_markevery(shown[apart(places[shown], APART)][::-1].tolist() if shown.size else [])
+    dots.set_markevery(
+        shown[apart(places[shown], dot_distance())][::-1].tolist() if shown.size else []
+    )

@@ -64,13 +64,14 @@ def draw_frames(
         grid = [picture.add_subplot(rows, columns, i + 1) for i in range(len(paints))]
         panels = [paint(one, ratio) for paint, one in zip(paints, grid, strict=True)]
         ratio = max((panel.aspect for panel in panels if panel.aspect), default=ratio)
+        low = style == "slides" and rows > 1  # frames, which need the room that heads take
         sentences = dict.fromkeys(line for panel in panels for line in panel.caption)
         picture.write_caption([*caption, *sentences])
         handles = [handle for panel in panels for handle in panel.handles]
         keys = [key for panel in panels for key in panel.keys]
         picture.write_heading(title, distinct(handles), distinct(keys), scale=1.1)
         for one, panel in zip(grid, panels, strict=True):
-            write_around(one, panel, len(paints), share_labels)
+            write_around(one, panel, len(paints), share_labels, low)
             one.set_aspect("auto")
         picture.lay_out()
         if style != "slides":
@@ -82,12 +83,18 @@ def draw_frames(
             box = frame_box(one)
             one.clear()
             one.dataLim.set_points(Bbox.null().get_points())  # `clear` leaves the former limits
-            write_around(one, paint(one, box.height / box.width), len(paints), share_labels)
+            panel = paint(one, box.height / box.width)
+            write_around(one, panel, len(paints), share_labels, low)
         return picture
 
 
-def write_around(ax: Axes, panel: Panel, frames: int, share_labels: bool = True) -> None:
-    """The head of a frame, or its title; labels of axes only at the outer frames if they share."""
+def write_around(
+    ax: Axes, panel: Panel, frames: int, share_labels: bool = True, one_line: bool = False
+) -> None:
+    """The head of a frame, or its title; labels of axes only at the outer frames if they share.
+
+    - `one_line`: whether the fact stands beside the name, if there is room, and not below it.
+    """
     size = font_size("axes.labelsize")
     if not panel.name:
         write_title(ax, panel.title, frame_box(ax).width)
@@ -95,15 +102,19 @@ def write_around(ax: Axes, panel: Panel, frames: int, share_labels: bool = True)
         return
     known, _, rest = panel.fact.partition("   ")
     fact = rest if known in panel.name else panel.fact
-    while text_width(fact, 0.9 * size) > frame_box(ax).width and "   " in fact:
+    room, start = frame_box(ax).width, 1.15 * text_width(literal(panel.name), 1.2 * size) + 1.2 * size
+    one_line = one_line and start + text_width(fact.split("   ")[0], 0.9 * size) <= room
+    x = start if one_line else 0.0
+    while x + text_width(fact, 0.9 * size) > room and "   " in fact:
         fact = fact.rpartition("   ")[0]
     ax.set_title(
         literal(panel.name), loc="left", color=readable_color(panel.color), fontweight="bold",
-        fontsize=1.2 * size, pad=(1.7 if fact else 0.5) * size,
+        fontsize=1.2 * size, pad=(1.7 if fact and not one_line else 0.5) * size,
     )  # fmt: skip
     ax.annotate(
-        fact, (0, 1), xycoords="axes fraction", xytext=(0, 0.45 * size), gid="fact",
-        textcoords="offset points", va="bottom", fontsize=0.9 * size, color=muted(),
+        fact, (0, 1), xycoords="axes fraction", xytext=(x, (0.6 if one_line else 0.45) * size),
+        textcoords="offset points", va="baseline" if one_line else "bottom",
+        fontsize=0.9 * size, color=muted(), gid="fact",
     )  # fmt: skip
     place = ax.get_subplotspec()
     if place is None or not share_labels:

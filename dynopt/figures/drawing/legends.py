@@ -10,8 +10,8 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from .measure import figure_of, font_size, text_width
-from .style import muted
+from .measure import figure_of, font_size, stroke, text_width
+from .style import ink, muted
 
 DOTTED = (0, (1, 2.4))  # the line of what is no run
 ROW = 1.62  # height of a row, in font sizes
@@ -21,6 +21,11 @@ def key(label: str, **style: Any) -> Line2D:
     """A legend entry that belongs to no optimizer."""
     defaults = {"color": muted(), "markersize": mpl.rcParams["lines.markersize"], "label": label}
     return Line2D([], [], **defaults | style)
+
+
+def run_keys() -> list[Line2D]:
+    """The keys of map and flow."""
+    return [key("map", marker="o", linewidth=stroke(0.5)), key("flow", color=ink())]
 
 
 def draw_legend(

@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -10,6 +11,8 @@ from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 
 from ...errors import InvalidValue
+
+NOTEBOOK = 1.7  # points: the width of lines in the style "notebook"
 
 
 def font_size(name: str) -> float:
@@ -27,6 +30,11 @@ def text_width(text: str, size: float) -> float:
 def _text_width(text: str, size: float, family: tuple[str, ...]) -> float:
     font = FontProperties(family=list(family), size=size)
     return text_to_path.get_text_width_height_descent(text, font, False)[0]
+
+
+def stroke(width: float) -> float:
+    """A width in points of the style "notebook", as wide as the lines of the style in use."""
+    return width * float(mpl.rcParams["lines.linewidth"]) / NOTEBOOK
 
 
 def wrap_text(text: str, width: float, size: float) -> str:
@@ -67,3 +75,9 @@ def figure_of(ax: Axes) -> Figure:
 def frame_box(ax: Axes) -> Bbox:
     """The frame of the axes."""
     return Bbox(ax.get_window_extent().get_points() * 72 / figure_of(ax).dpi)
+
+
+def on_paper(ax: Axes, points: np.ndarray) -> np.ndarray:
+    """Where points lie on paper, in points (1/72 inch)."""
+    with np.errstate(all="ignore"):
+        return ax.transData.transform(points) * 72 / figure_of(ax).dpi

@@ -13,7 +13,8 @@ BEHIND, BESIDE = 0.3, 0.7  # of the error: how far a map on, and off, the path o
 REST = 0.1  # of the distance of the two ends: a run at rest moves less in its last tenth
 WIDER = 1.05  # times the length of the flow: the path of a map that swings wider
 
-LEAVES = 6  # times the size of the flow: farther out a map that fails has left
+LEAVES = 6  # times the size of the flow: farther out a map has left that fails or moves outward
+HUGE = 1e100  # positions beyond are scaled, because their squares would overflow
 
 # For each kind of motion: one map, several maps, and the word that stands beside the number.
 PHRASES = {
@@ -48,7 +49,7 @@ class Motion(NamedTuple):
     def fact(self) -> str:
         """As in "1.5 behind at step 172", for the line below a name."""
         if self.kind == "leaves":
-            return f"leaves at step {self.step}, {self.failure}"
+            return ", ".join(filter(None, [f"leaves at step {self.step}", self.failure]))
         if self.failure:
             return self.failure
         return f"{format_number(self.error, 2)} {PHRASES[self.kind][2]} at step {self.step}"
@@ -69,31 +70,49 @@ def motion_of(comparison: Comparison) -> Motion:
         return Motion("", step, largest, failure=failures)
     if flow_failure or not measured.size:
         return Motion("", step, largest, failure=f"has a flow that {flow_failure}")
-    x, curve = (np.asarray(run.y.x, float) for run in (comparison.map, comparison.curve))
+    left = leaving_step(comparison)
+    if left is not None:
+        return Motion("leaves", left, float(error[left]), np.inf)
+    unit, x, curve, _ = _positions(comparison)
     diagonal = float(np.linalg.norm(np.ptp(np.concatenate([x, curve]), axis=0)))
-    relative = largest / diagonal if diagonal > 0 else 0.0
-    return Motion(_kind(comparison, step, largest, relative), step, largest, relative)
+    relative = largest / unit / diagonal if diagonal > 0 else 0.0
+    return Motion(_kind(comparison, step, largest / unit, relative), step, largest, relative)
+
+
+def _positions(comparison: Comparison) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """Their unit, and in it the positions of map and flow at many times, and flow at each step."""
+    runs = comparison.map, comparison.curve, comparison.flow
+    x, curve, flow = (np.asarray(run.y.x, float) for run in runs)
+    largest = max(float(np.abs(one).max(initial=0, where=np.isfinite(one))) for one in (x, curve))
+    unit = largest if largest > HUGE else 1.0
+    return unit, x / unit, curve / unit, flow / unit
 
 
 def leaving_step(comparison: Comparison) -> int | None:
     """The step from which on the map is farther out than `LEAVES` times the size of its flow.
 
-    None if there is none, or if it is the first step.
+    None if there is none, if it is the first step, or if the map has neither failed nor climbed
+    above the loss of its start and is at its end as far out as ever.
     """
     finite = comparison.map.finite
-    x, curve = (np.asarray(y.x, float) for y in (comparison.map.y, comparison.curve.y))
+    _, x, curve, _ = _positions(comparison)
     middle = (curve.min(0) + curve.max(0)) / 2
     radius = np.linalg.norm(curve - middle, axis=1).max()
+    distances = np.linalg.norm(x - middle, axis=1)
     with np.errstate(all="ignore"):
-        is_out = ~(np.linalg.norm(x - middle, axis=1) <= LEAVES * radius)
+        is_out = ~(distances <= LEAVES * radius)
+    if not comparison.map.status:
+        climbs = float(comparison.map.loss[-1]) > float(comparison.map.loss[0])
+        if not climbs or distances[-1] < distances.max():
+            return None
     inside = np.flatnonzero(finite & ~is_out)
     step = int(inside[-1]) + 1 if inside.size else 0
     return step if 0 < step < finite.sum() else None
 
 
 def _kind(comparison: Comparison, step: int, error: float, relative: float) -> str:
-    """The kind of a motion that has no failure."""
-    x, curve = (np.asarray(run.y.x, float) for run in (comparison.map, comparison.curve))
+    """The kind of a motion that has no failure; `error` has the unit of `_positions`."""
+    _, x, curve, flow = _positions(comparison)
     t, times = (np.asarray(run.t, float) for run in (comparison.map, comparison.curve))
     if relative <= KEEPS:
         return "keeps"
@@ -103,8 +122,7 @@ def _kind(comparison: Comparison, step: int, error: float, relative: float) -> s
     flow_passes = times[distances < BEHIND * error] - t[step]  # the place of the map
     if flow_passes.size:
         return "behind" if flow_passes[np.abs(flow_passes).argmin()] < 0 else "ahead"
-    at_flow = np.asarray(comparison.flow.y.x, float)[step]
-    if (np.linalg.norm(x[:step] - at_flow, axis=1) < BEHIND * error).any():
+    if (np.linalg.norm(x[:step] - flow[step], axis=1) < BEHIND * error).any():
         return "ahead"  # the map was where the flow is now
     if distances.min() > BESIDE * error:
         lengths = [float(np.linalg.norm(np.diff(run, axis=0), axis=1).sum()) for run in (x, curve)]

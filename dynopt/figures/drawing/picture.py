@@ -4,7 +4,6 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from inspect import signature
 from io import BytesIO
 from math import ceil
 from pathlib import Path
@@ -24,7 +23,6 @@ from .style import context, ink, muted
 from .svg import accessible
 
 Result = TypeVar("Result")
-FIT = 1.03  # times the free aspect: a frame that is too high becomes narrower, not too wide
 MARGIN = 8  # points from the left edge of a picture to its heading and its caption
 
 
@@ -147,9 +145,6 @@ class Panel:
     fact: str = ""
 
 
-Painter = Callable[[Axes, float | None], Panel]
-
-
 def draw_picture(
     paint: Callable[[Axes, list[Result]], Panel],
     describe: Callable[[list[Result]], str],
@@ -167,27 +162,13 @@ def draw_picture(
                 legends.draw_inside(ax, [*panel.handles, *panel.keys])
             return ax
         picture = Picture(style, describe(results))
-        ax, paint_frame = picture.add_subplot(), painter(paint, results)
-        panel = paint_frame(ax, None)
+        ax = picture.add_subplot()
+        panel = paint(ax, results)
         picture.write_caption(panel.caption)
         _write_around(picture, ax, panel)
-        if panel.aspect is not None and style == "slides":
-            fill = FIT * _free_aspect(picture, ax)
-            ax.clear()
-            _write_around(picture, ax, paint_frame(ax, fill))
-        elif panel.aspect is not None:
+        if panel.aspect is not None and style != "slides":
             _fit_height(picture, ax, panel.aspect)
         return picture
-
-
-def painter(paint: Callable[..., Panel], results: list[Any]) -> Painter:
-    """The `paint` of a figure as a function of the axes and of the aspect that it should fill.
-
-    Figures without an argument `fill` do not adapt to their frame.
-    """
-    if "fill" in signature(paint).parameters:
-        return lambda ax, fill: paint(ax, results, fill=fill)
-    return lambda ax, fill: paint(ax, results)
 
 
 def _write_around(picture: Picture, ax: Axes, panel: Panel) -> None:
@@ -205,21 +186,16 @@ def _write_around(picture: Picture, ax: Axes, panel: Panel) -> None:
         write_above(panel.handles, panel.keys)
 
 
-def _free_aspect(picture: Picture, ax: Axes) -> float:
-    """The height over the width of the frame that the layout leaves."""
+def _fit_height(picture: Picture, ax: Axes, aspect: float) -> None:
+    """Make the picture as high as its frame needs, but no higher than a sheet of paper."""
     data_aspect = ax.get_aspect()
     ax.set_aspect("auto")
     picture.lay_out()
     ax.set_aspect(data_aspect)
     box = frame_box(ax)
-    return box.height / box.width
-
-
-def _fit_height(picture: Picture, ax: Axes, aspect: float) -> None:
-    """Make the picture as high as its frame needs, but no higher than a sheet of paper."""
-    missing = aspect - _free_aspect(picture, ax)
+    missing = aspect - box.height / box.width
     width = picture.get_figwidth()
-    height = picture.get_figheight() + frame_box(ax).width * missing / 72
+    height = picture.get_figheight() + box.width * missing / 72
     picture.set_figheight(min(max(height, 0.45 * width), 1.25 * width))
 
 

@@ -88,3 +88,8 @@ def must_be_axes(ax: Any) -> None:
         raise InvalidType(
             f"`ax` must be a matplotlib Axes, got {ax!r}; pass for example figure.add_subplot()."
         )
+    if ax is not None and ax.name != "rectilinear":
+        raise InvalidType(
+            f"`ax` must have two straight axes, but its projection is {ax.name!r}; pass for "
+            "example figure.add_subplot()."
+        )

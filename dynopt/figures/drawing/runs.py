@@ -1,4 +1,4 @@
-"""What pictures of runs share: dots and lines, where runs begin and fail, and the time axis."""
+"""What pictures of runs share: names and colours, where runs begin and fail, their steps."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -10,11 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ...runs.trajectory import Trajectory
-from .axes import Array, dot_stride, set_linear_ticks
-from .style import Look, artist_keys, ink, looks, mix_colors
-from .words import failure, failure_tag, literal, run_names
-
-MAX_DOTS = 100  # along one path
+from .axes import set_linear_ticks
+from .style import artist_keys, colors_of, ink
+from .words import failure, run_names
 
 
 @runtime_checkable
@@ -44,10 +42,10 @@ class Coordinates(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One result as it appears in a picture: its look, its name, and its key in `gid`s."""
+    """One result as it appears in a picture: its colour, its name, and its key in `gid`s."""
 
     result: Any
-    look: Look
+    color: str
     name: str
     key: str
 
@@ -55,24 +53,8 @@ class Entry(NamedTuple):
 def entries(results: Sequence[Any]) -> list[Entry]:
     """The entries of the results of one picture, in which no two look or read alike."""
     optimizers = [result.optimizer for result in results]
-    columns = results, looks(optimizers), run_names(optimizers), artist_keys(optimizers)
+    columns = results, colors_of(optimizers), run_names(optimizers), artist_keys(optimizers)
     return [Entry(*entry) for entry in zip(*columns, strict=True)]
-
-
-def draw_dots(ax: Axes, x: Array, y: Array, look: Look, gid: str, most: int = MAX_DOTS) -> Line2D:
-    """The dots of a map, thinned to at most `most`."""
-    style = marker_style(look)
-    style |= {"color": look.color, "linestyle": "none"}
-    (line,) = ax.plot(np.asarray(x), np.asarray(y), **style, zorder=4, gid=gid)
-    line.set_markevery(dot_stride(len(x), most))
-    return line
-
-
-def draw_curve(ax: Axes, x: Array, y: Array, look: Look, gid: str) -> Line2D:
-    """The line of a flow."""
-    style = {"color": look.color, "linestyle": look.line}
-    (line,) = ax.plot(np.asarray(x), np.asarray(y), **style, zorder=3, gid=gid)
-    return line
 
 
 def draw_arrow(
@@ -86,15 +68,6 @@ def draw_arrow(
     ax.annotate("", tuple(tip), xytext=tuple(tail), arrowprops=style, zorder=zorder, gid=gid)
 
 
-def marker_style(look: Look) -> dict[str, Any]:
-    """The marker of an optimizer.
-
-    Its edge is darker than its face, because light edges would bleach a crowd of markers.
-    """
-    edge = mix_colors(look.color, ink(), 0.3)
-    return {"marker": look.marker, "markeredgecolor": edge, "markeredgewidth": 0.4}
-
-
 def view_points(run: Trajectory, view: View) -> list[np.ndarray]:
     """The finite beginning of a run, in the coordinates of the view."""
     return view.points(run.y, run.finite)
@@ -106,7 +79,7 @@ def mark_failure(ax: Axes, run: Trajectory, x: np.ndarray, y: np.ndarray, entry:
         size = 1.6 * mpl.rcParams["lines.markersize"]
         style: dict[str, Any] = {
             "marker": "x", "markersize": size, "markeredgewidth": 0.3 * size, "linestyle": "none",
-            "color": entry.look.color,
+            "color": entry.color,
         }  # fmt: skip
         ax.plot(x[-1:], y[-1:], **style, zorder=5, gid=f"end of {run.kind} {entry.key}")
 
@@ -122,41 +95,15 @@ def mark_starts(ax: Axes, points: np.ndarray) -> list[Line2D]:
     return ax.plot(*points.T, **style, zorder=5, gid="start", label="start")
 
 
-def legend_handles(entries: Sequence[Entry]) -> list[Line2D]:
-    """One legend entry per optimizer: its dot on its line, its name, and whether a run failed."""
-    handles = []
-    for result, look, name, _ in entries:
-        tag = failure_tag(getattr(result, "map", None), getattr(result, "flow", None))
-        style = marker_style(look) | {"color": look.color, "linestyle": look.line}
-        handles.append(Line2D([], [], **style, label=literal(name + tag)))
-    return handles
-
-
 def leading_run(result: Any) -> Trajectory:
     """The map of a result, or its flow if it has no map."""
     run = getattr(result, "map", None)
     return result.flow if run is None else run
 
 
-def time_axis(results: Sequence[Any]) -> tuple[str, list[np.ndarray]]:
-    """The label of the time axis, and the positions of the points of each result on it.
-
-    The axis shows the time t if the runs last about equally long. Otherwise it shows the step k:
-    time steps may differ a hundredfold, and the shorter runs would be crowded into a corner.
-    """
-    times = [np.asarray(r.t, float) for r in results]
-    steps = [np.round(t / float(r.optimizer.h)) for t, r in zip(times, results, strict=True)]
-    durations = [float(leading_run(r).t[-1]) for r in results]
-    equal_counts = len({len(k) for k in steps}) == 1
-    if max(durations) <= (1.2 if equal_counts else 5) * min(durations):
-        return "time  t = k h", times
-    return "step k,  at time t = k h", steps
-
-
-def set_time_limits(ax: Axes, label: str, times: Sequence[np.ndarray]) -> None:
-    """Limits and ticks of the time axis with this label: it is as long as the longest run."""
-    last = max((t.max(initial=0) for t in times), default=0) or 1
+def set_step_limits(ax: Axes, steps: Sequence[np.ndarray]) -> None:
+    """Limits and ticks of an axis of steps: it is as long as the longest run."""
+    last = max((k.max(initial=0) for k in steps), default=0) or 1
     ax.set_xlim(-0.015 * last, 1.015 * last)
-    if label.startswith("step"):
-        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     set_linear_ticks(ax.xaxis)

@@ -1,4 +1,4 @@
-"""The look of pictures: one colour, line and marker per optimizer, in three styles.
+"""The look of pictures: one colour for each optimizer, in three styles.
 
 Nothing here changes the rcParams of matplotlib for longer than a picture is drawn.
 """
@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
@@ -27,15 +27,7 @@ STYLES = ("notebook", "paper", "slides")
 # that dots stand out on the field of contours.
 COLORS = ("#3f7be8", "#e07b00", "#d4202f", "#8a3f80", "#7d7d84", "#6a1bc4")
 SHADES = (0.0, 0.4, 0.65)  # fractions of black, for optimizers that share a colour
-LINES = (
-    "-",
-    (0, (7, 1.8)),
-    (0, (6, 1.6, 1.2, 1.6)),
-    (0, (2.6, 1.3)),
-    (0, (9, 1.5, 2, 1.5, 2, 1.5)),
-)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
-FIRST_FREE, FREE = 100, 890  # numbers of looks that no line of the catalogue has or will have
+FIRST_FREE, FREE = 100, 890  # numbers of colours that no line of the catalogue has or will have
 FONTS = (
     "DejaVu Sans",
     "Noto Sans CJK JP",
@@ -46,48 +38,37 @@ FONTS = (
 )
 
 
-class Look(NamedTuple):
-    """The colour of an optimizer, the dashes of its flow and the marker of its map."""
+def color_of(optimizer: AbstractOptimizer) -> str:
+    """The colour of an optimizer, the same in every picture.
 
-    color: str
-    line: Any
-    marker: str
-
-
-def look(optimizer: AbstractOptimizer) -> Look:
-    """The look of an optimizer, the same in every picture.
-
-    An optimizer of the catalogue has the look of its line there. Any other has a look that
+    An optimizer of the catalogue has the colour of its line there. Any other has a colour that
     depends on its name alone. An optimizer that is derived from another, such as
-    `Modified(SGD(0.1))`, looks like the other; a wrapper has a name of its own.
+    `Modified(SGD(0.1))`, has the colour of the other; a wrapper has a name of its own.
     """
     base = getattr(optimizer, "optimizer", None)
     if isinstance(base, AbstractOptimizer) and not isinstance(optimizer, AbstractWrapper):
-        return look(base)
-    number = optimizers.look_numbers.get(type(optimizer))
+        return color_of(base)
+    number = optimizers.color_numbers.get(type(optimizer))
     if number is None:
         number = FIRST_FREE + zlib.crc32(printable(optimizer.name).encode()) % FREE
-    turn = number // len(COLORS)
-    color = mix_colors(COLORS[number % len(COLORS)], "black", SHADES[turn % len(SHADES)])
-    return Look(color, LINES[(number + turn) % len(LINES)], MARKERS[number % len(MARKERS)])
+    shade = SHADES[number // len(COLORS) % len(SHADES)]
+    return mix_colors(COLORS[number % len(COLORS)], "black", shade)
 
 
-def looks(runs: Sequence[AbstractOptimizer]) -> list[Look]:
-    """The looks of the optimizers of one picture, with lighter colours on a dark background.
+def colors_of(runs: Sequence[AbstractOptimizer]) -> list[str]:
+    """The colours of the optimizers of one picture, lighter on a dark background.
 
-    A second run with the same look is nearer to the background, a third is nearer to the ink, and
+    A second run with the same colour is nearer to the background, a third is nearer to the ink, and
     so on in turn, so that none of them fades until it is invisible.
     """
-    counts: dict[Look, int] = {}
+    counts: dict[str, int] = {}
     drawn = []
-    for optimizer in runs:
-        usual = look(optimizer)
+    for usual in map(color_of, runs):
         repeats = counts[usual] = counts.get(usual, -1) + 1
         dark = _luminance(background()) < 0.2
-        color = readable_color(usual.color) if dark else usual.color
+        color = readable_color(usual) if dark else usual
         target = background() if repeats % 2 else ink()
-        color = mix_colors(color, target, 1 - 0.55 ** ((repeats + 1) // 2))
-        drawn.append(usual._replace(color=color))
+        drawn.append(mix_colors(color, target, 1 - 0.55 ** ((repeats + 1) // 2)))
     return drawn
 
 

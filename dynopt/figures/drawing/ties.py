@@ -3,20 +3,22 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
-from matplotlib.patheffects import withStroke
 
 from ...analysis import Comparison
 from . import legends
 from .axes import LARGEST, mark_exit
-from .measure import figure_of, font_size, text_width
+from .beside import along, write_beside
+from .measure import frame_box, on_paper, stroke
 from .motion import Motion, leaving_step, motion_of
+from .notes import Line, write_note
 from .runs import Entry, View, mark_failure
-from .style import background, ink, readable_color
-from .words import failure, format_number
+from .style import background, ink
+from .words import format_number
 
 APART = 8.0  # points from one dot to the next
 MOST_TIES = 12
@@ -62,7 +64,7 @@ def tied(comparison: Comparison, view: View, one_unit: bool = True) -> Tied:
         np.clip(np.stack(view.points(run.y, run.finite), 1), -LARGEST, LARGEST)
         for run in (comparison.map, comparison.flow, comparison.curve)
     )
-    left = leaving_step(comparison) if failure(comparison.map) else None
+    left = leaving_step(comparison)
     map = map if left is None else map[: left + 1]
     both = min(len(map), len(flow))
     error = np.nan_to_num(np.asarray(comparison.error, float)[:both])
@@ -73,7 +75,7 @@ def tied(comparison: Comparison, view: View, one_unit: bool = True) -> Tied:
     unit = np.ones(2) if one_unit else np.where(size > 0, size, 1.0)
     if not one_unit:
         error = np.hypot(*((map[:both] - flow[:both]) / unit).T)
-    if both and comparison.map.status == comparison.flow.status == 0:
+    if both and left is None and comparison.map.status == comparison.flow.status == 0:
         diagonal = float(np.hypot(*(size / unit)))
         visible = np.hypot(*((map - flow) / unit).T).max()
         if 0 < visible < SMALL * diagonal:
@@ -100,31 +102,32 @@ def draw_tied(
     if not len(points.map):
         return
     thread = _up_to_reach(ax, points.map)
-    (line,) = ax.plot(*thread.T, color=color, lw=0.5, alpha=0.45, zorder=2.5, gid=f"thread {key}")
-    if entry.result.map.status:
-        line.set(alpha=0.8, linewidth=0.9)  # it shows the way out
+    (line,) = ax.plot(*thread.T, color=color, alpha=0.45, zorder=2.5, gid=f"thread {key}")
+    line.set_linewidth(stroke(0.5))
+    if entry.result.map.status or motion_of(entry.result).kind == "leaves":
+        line.set(alpha=0.8, linewidth=stroke(0.9))  # it shows the way out
         mark_exit(ax, line, color)
-        _write_exit(ax, line, motion_of(entry.result), color)
-    _draw_ties(ax, points, color, key, number or (lambda k: format_number(points.error[k], 2)))
+    drawn = _draw_ties(
+        ax, points, color, key, number or (lambda k: format_number(points.error[k], 2))
+    )
+    _write_exit(ax, line, motion_of(entry.result), color, drawn)
     solid = points.magnification == 1
     (dots,) = ax.plot(
         *thread.T, "o", color=color, zorder=4, gid=f"map {key}", linestyle="none",
         markerfacecolor=color if solid else background(),
-        markeredgecolor=background() if solid else color, markeredgewidth=0.7 if solid else 1.1,
+        markeredgecolor=background() if solid else color,
+        markeredgewidth=stroke(0.7 if solid else 1.1),
     )  # fmt: skip
-    dots.set_markevery(list(apart(on_paper(ax, thread), APART)))
+    dots.set_markevery(list(apart(on_paper(ax, thread), dot_distance())))
     mark_failure(ax, entry.result.map, thread[:, 0], thread[:, 1], entry)
     if not solid:
-        write_halo(
-            ax, f"error drawn ×{points.magnification}", (0.985, 0.97), color, ha="right", va="top",
-            xycoords="axes fraction", gid=f"magnified {key}",
-        )  # fmt: skip
+        words = f"error drawn ×{points.magnification}"
+        write_note(ax, [Line(words, color, f"magnified {key}")], [near, thread])
 
 
-def on_paper(ax: Axes, points: np.ndarray) -> np.ndarray:
-    """Where points lie on paper, in points (1/72 inch)."""
-    with np.errstate(all="ignore"):
-        return ax.transData.transform(points) * 72 / figure_of(ax).dpi
+def dot_distance() -> float:
+    """Points from one dot to the next: `APART`, or more if dots are large."""
+    return max(APART, 1.6 * float(mpl.rcParams["lines.markersize"]))
 
 
 def apart(places: np.ndarray, distance: float) -> np.ndarray:
@@ -149,8 +152,10 @@ def _up_to_reach(ax: Axes, points: np.ndarray) -> np.ndarray:
     return np.concatenate([points[:end], points[max(end - 1, 0)][None] + shorter * way])
 
 
-def _draw_ties(ax: Axes, points: Tied, color: str, key: str, number: Callable[[int], str]) -> None:
-    """At most twelve ties, evenly in time, and the longest in bold."""
+def _draw_ties(
+    ax: Axes, points: Tied, color: str, key: str, number: Callable[[int], str]
+) -> np.ndarray:
+    """At most twelve ties, evenly in time, and the longest in bold; returns what is covered."""
     both = len(points.error)
     ends, starts = on_paper(ax, points.map[:both]), on_paper(ax, points.flow[:both])
     lengths = np.hypot(*(ends - starts).T)
@@ -159,23 +164,29 @@ def _draw_ties(ax: Axes, points: Tied, color: str, key: str, number: Callable[[i
     for k in _chosen(starts, ends, lengths, in_frame & (lengths > SHORTEST)):
         if k != longest:
             _tie(ax, points, k, _bow(starts[k], ends[k], curve), f"tie {key}",
-                 color=color, linewidth=0.9, alpha=0.8, zorder=3.5)  # fmt: skip
+                 color=color, linewidth=stroke(0.9), alpha=0.8, zorder=3.5)  # fmt: skip
+    drawn = along(ax, _up_to_reach(ax, points.curve), _up_to_reach(ax, points.map))
     if longest is None or lengths[longest] <= SHORTEST:
-        return
+        return drawn
     bow = _bow(starts[longest], ends[longest], curve)
-    _tie(ax, points, longest, bow, f"longest tie {key}", color=color, linewidth=2.6, zorder=3.7)
-    ring = {"marker": "o", "markersize": 4.6, "markerfacecolor": background(), "color": ink()}
-    ax.plot(*points.flow[longest], **ring, markeredgewidth=1.2, zorder=5, gid=f"ring {key}")
+    _tie(ax, points, longest, bow, f"longest tie {key}", color=color, linewidth=stroke(2.6),
+         zorder=3.7)  # fmt: skip
+    draw_ring(ax, points.flow[longest], f"ring {key}")
     chord = ends[longest] - starts[longest]
     middle = (starts[longest] + ends[longest]) / 2 + bow / 2 * np.array([chord[1], -chord[0]])
-    _write_number(
-        ax,
-        number(longest),
-        middle,
-        [curve, ends, starts[longest] + np.linspace(0, 1, 20)[:, None] * chord],
-        color,
-        f"number {key}",
+    tie = starts[longest] + np.linspace(0, 1, 20)[:, None] * chord
+    drawn = np.concatenate([drawn, tie, tie + middle - tie.mean(0)])  # and its arc
+    return write_beside(
+        ax, number(longest), middle, drawn, color, f"number {key}", fontweight="bold"
     )
+
+
+def draw_ring(ax: Axes, at: Any, gid: str) -> None:
+    """A small ring in ink around one point of the flow."""
+    ax.plot(
+        *at, "o", color=ink(), markerfacecolor=background(), markersize=stroke(4.6),
+        markeredgewidth=stroke(1.2), zorder=5, gid=gid,
+    )  # fmt: skip
 
 
 def bold_step(ax: Axes, points: Tied) -> int | None:
@@ -213,18 +224,18 @@ def _bow(start: np.ndarray, end: np.ndarray, curve: np.ndarray) -> float:
     return BOW if (distances < HIDDEN).mean() > 0.6 else 0.0
 
 
-def _write_exit(ax: Axes, line: Line2D, motion: Motion, color: str) -> None:
+def _write_exit(ax: Axes, line: Line2D, motion: Motion, color: str, drawn: np.ndarray) -> None:
     """What happens, beside the arrow at which the thread leaves the frame."""
     arrows = [one for one in ax.lines if one.get_gid() == f"exit {line.get_gid()}"]
     if not arrows or motion.kind != "leaves":
         return
     ((x, y),) = np.asarray(arrows[0].get_xydata())
-    right, low = x < 0.5, y < 0.5
-    write_halo(
-        ax, f"leaves at step {motion.step}", (x, y), color, xycoords="axes fraction",
-        xytext=(12 if right else -12, 12 if low else -12), textcoords="offset points",
-        ha="left" if right else "right", va="center", gid=f"leaves {line.get_gid()}",
-    )  # fmt: skip
+    box, size = frame_box(ax), 2.4 * line.get_markersize()
+    at = np.array([box.x0 + x * box.width, box.y0 + y * box.height])
+    arrow = at + size * (np.mgrid[-1:1:9j, -1:1:9j].reshape(2, -1).T)
+    drawn = np.concatenate([drawn, arrow])
+    words = f"leaves at step {motion.step}"
+    write_beside(ax, words, at, drawn, color, f"leaves {line.get_gid()}", fontweight="bold")
 
 
 def _tie(ax: Axes, points: Tied, k: int, bow: float, gid: str, **style: Any) -> None:
@@ -233,36 +244,6 @@ def _tie(ax: Axes, points: Tied, k: int, bow: float, gid: str, **style: Any) -> 
         connectionstyle=f"arc3,rad={bow}", gid=gid, **style,
     )  # fmt: skip
     ax.add_patch(tie)
-
-
-def _write_number(
-    ax: Axes, text: str, middle: np.ndarray, lines: list[np.ndarray], color: str, gid: str
-) -> None:
-    """The number of the longest tie, beside its middle, where it covers least."""
-    size = font_size("axes.labelsize")
-    half = np.array([text_width(text, size) * 0.6, 0.6 * size])
-    frame = on_paper(ax, np.array([ax.get_xlim(), ax.get_ylim()]).T)
-    drawn = np.concatenate(lines)
-    angles = np.arange(16) * np.pi / 8 + np.pi / 2
-    ways = np.stack([np.cos(angles), np.sin(angles)], 1)
-
-    def covered(place: np.ndarray) -> float:
-        inside = (np.abs(drawn - place) < half + 2).all(1).sum()
-        outside = ((place - half < frame[0]) | (place + half > frame[1])).any()
-        return float(inside) + 1e6 * bool(outside)
-
-    places = [middle + way * (half + 4 + extra) for extra in (0, 8, 16) for way in ways]
-    place = min(places, key=covered)
-    at = ax.transData.inverted().transform(place * figure_of(ax).dpi / 72)
-    write_halo(ax, text, at, color, ha="center", va="center", fontsize=size, gid=gid)
-
-
-def write_halo(ax: Axes, text: str, at: Any, color: str, **style: Any) -> None:
-    """Bold text in the colour of an optimizer, with a halo that keeps it readable on lines."""
-    halo = [withStroke(linewidth=2.6, foreground=background())]
-    usual = {"fontweight": "bold", "fontsize": font_size("axes.labelsize"), "zorder": 8}
-    options: dict[str, Any] = usual | style
-    ax.annotate(text, at, color=readable_color(color), path_effects=halo, **options)
 
 
 def draw_hollow_dots(ax: Axes, entry: Entry, which: np.ndarray) -> list[Line2D]:
@@ -286,8 +267,10 @@ def tie_keys(points: Tied) -> list[Line2D]:
     is_magnified = points.magnification > 1
     hollow = {"markerfacecolor": background()} if is_magnified else {}
     return [
-        legends.key("map" + ", magnified" * is_magnified, marker="o", linewidth=0.5, **hollow),
+        legends.key(
+            "map" + ", magnified" * is_magnified, marker="o", linewidth=stroke(0.5), **hollow
+        ),
         legends.key("flow", color=ink()),
-        legends.key("tie: equal times", linewidth=0.9),
-        legends.key("longest tie", linewidth=2.6),
+        legends.key("tie: equal times", linewidth=stroke(0.9)),
+        legends.key("longest tie", linewidth=stroke(2.6)),
     ]

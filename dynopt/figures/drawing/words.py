@@ -9,7 +9,6 @@ import numpy as np
 
 from ...files import printable
 from ...optimizers import AbstractOptimizer
-from ...runs.status import Status
 from ...runs.trajectory import Trajectory
 
 SUPERSCRIPTS = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
@@ -156,14 +155,6 @@ def failure_sentence(
     return "; ".join(sentences) or None
 
 
-def failure_tag(map: Trajectory | None, flow: Trajectory | None) -> str:
-    """What follows a name in a legend, such as " (diverged)"; empty if no run failed."""
-    for run, prefix in ((map, ""), (flow, "flow ")):
-        if run is not None and run.status != Status.ok:
-            return f" ({prefix}{run.status.short})"
-    return ""
-
-
 def setting(optimizer: AbstractOptimizer) -> str:
     """The optimizer as one types it, and its time step.
 
@@ -181,16 +172,6 @@ def count_noun(n: int, noun: str) -> str:
     ('1 step', '3 steps')
     """
     return f"{n} {noun}{'s' * (n != 1)}"
-
-
-def ordinal(n: int) -> str:
-    """The ordinal number, as in "the 2nd iterate".
-
-    >>> [ordinal(n) for n in (2, 5, 13, 21)]
-    ['2nd', '5th', '13th', '21st']
-    """
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
-    return f"{n}{'th' if n % 100 in (11, 12, 13) else ending}"
 
 
 def subscript(n: int) -> str:

@@ -30,12 +30,12 @@ def points_in_view(comparison: Comparison, points: Tied) -> np.ndarray:
     """
     map, curve = points.map, points.curve
     flow_failed, map_failed = failure(comparison.flow), failure(comparison.map)
-    if map_failed and not flow_failed:
+    if not flow_failed:
         left = leaving_step(comparison)
         map = map if left is None else map[:left]
-    elif flow_failed and not map_failed:
+    elif not map_failed:
         curve = curve[:0]
-    elif flow_failed and map_failed:
+    else:
         per_step = max(len(comparison.curve.t) // max(len(comparison.map.t), 1), 1)
         map, curve = map[:FIRST], curve[: FIRST * per_step]
     return np.concatenate([map, curve])
