@@ -135,8 +135,10 @@ def _options_by_problem(options: Options) -> list[Options]:
 
     chosen = [{"problem": study["problem"]} | kept(study) for study in gallery.STUDIES]
     if options.figures or typed_runs:
-        chosen = {study["problem"]: study for study in reversed(chosen)}.values()
-        chosen = [study | {"optimizers": options.optimizers} for study in reversed(list(chosen))]
+        first: dict[tuple[str, ...], dict[str, Any]] = {}
+        for study in chosen:
+            first.setdefault(study["problem"], study | {"optimizers": options.optimizers})
+        chosen = list(first.values())
     return [replace(options, **study) for study in chosen]
 
 
