@@ -14,7 +14,12 @@ from ..derivations import Memoryless, Modified, Optax
 from ..derivations.expansion import settling_time, small_step, taylor
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import Regularity, hyperparameter_defaults, point_fault
+from ..optimizers.base import (
+    Regularity,
+    change_of_form,
+    hyperparameter_defaults,
+    point_fault,
+)
 from ..optimizers.twin import optax_parameters
 from ..problems import Problem
 from ..runs.prepare import all_finite, fit_to_start, flatten_loss, prepare_run
@@ -76,17 +81,9 @@ def _check_state(case: Case) -> str | None:
     for method in ("step", "vector_field"):
         function, t = getattr(optimizer, method), jnp.zeros((), x.dtype)
         z = jax.eval_shape(lambda y, function=function, t=t: function(t, y, grad), y)
-        if type(z) is not type(y):
-            return (
-                f"`{method}` returns {type(z).__name__}, but `init` returns {type(y).__name__}; "
-                "return a point of the same phase space."
-            )
-        for name, before, after in zip(fields, y, z, strict=True):
-            if jnp.shape(after) != before.shape:
-                return (
-                    f"`{method}` returns the field `{name}` of shape {jnp.shape(after)}, but that "
-                    f"of `init` has shape {before.shape}."
-                )
+        fault = change_of_form(method, y, z)
+        if fault:
+            return fault
     for k in range(STEPS):
         t = k * optimizer.h
         y = _step(optimizer, case.problem.loss, case.start, t, y)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import optax
 from jax.core import Tracer
@@ -180,7 +181,7 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
 
         `None` takes the name away.
 
-        **Raises:** `InvalidType` if `name` is no text.
+        **Raises:** `InvalidType` if `name` is no text, `InvalidValue` if it is blank.
 
         >>> from dynopt import Adam
         >>> Adam(0.1).named("Adam, 0.1").own_name
@@ -188,6 +189,8 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         """
         if not isinstance(name, str | None):
             raise InvalidType(f"`name` must be text, got {name!r}; put it in quotes.")
+        if name is not None and not name.strip():
+            raise InvalidValue(f"`name` is {name!r}, which shows nothing; pass None for no name.")
         return replace_fields(self, own_name=name)
 
     # Properties that wrappers and figures read.
@@ -278,6 +281,42 @@ def point_fault(y: Any) -> str | None:
         f"`init` returns {type(y).__name__}, but a point of phase space must be a NamedTuple whose "
         "first field is `x`."
     )
+
+
+def change_of_form(method: str, before: Any, after: Any) -> str | None:
+    """How the point that a method returns differs in form from that it was given, if it does."""
+    if type(after) is not type(before):
+        given = "an array" if eqx.is_array(after) else type(after).__name__
+        return (
+            f"`{method}` returns {given}, but `init` returns {type(before).__name__}; return a "
+            "point of the same phase space."
+        )
+    for name, old, new in zip(before._fields, before, after, strict=True):
+        shapes = [jax.tree.map(jnp.shape, field) for field in (new, old)]
+        if shapes[0] != shapes[1]:
+            return (
+                f"`{method}` returns the field `{name}` of shape {shapes[0]}, but that of `init` "
+                f"has shape {shapes[1]}; return a field of the same shape."
+            )
+    return None
+
+
+def must_keep_form(method: str, before: Any, after: Any) -> Any:
+    """`after`, which a method returned at the point `before`, unless it differs in form.
+
+    **Raises:** `InvalidType`.
+    """
+    fault = change_of_form(method, before, after)
+    if fault is None and method == "step":  # a solver keeps the dtype by itself
+        for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+            if getattr(new, "dtype", old.dtype) != old.dtype:
+                fault = (
+                    f"`step` turns {old.dtype} into {new.dtype}; keep the dtype of each field, "
+                    "with Python numbers for constants."
+                )
+    if fault:
+        raise InvalidType(f"{fault} dynopt.check_optimizer tells all that an optimizer needs.")
+    return after
 
 
 def must_be_point(y: Any) -> Any:

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from ..checks import is_concrete
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_point
+from ..optimizers.base import must_be_point, must_keep_form
 from ..problems import Problem
 from .batches import is_key
 from .calls import observe_at, run_in_calls
@@ -119,7 +119,8 @@ def _checked_step(optimizer: AbstractOptimizer, grad: Callable, squared_radius: 
 
     def one_step(_, carry):
         k, y, failure = carry
-        y = optimizer.step(k * optimizer.h, y, grad)
+        after = optimizer.step(k * optimizer.h, y, grad)
+        y = must_keep_form("step", y, after)
         diverged = squared_radius(y.x) > 1
         return k + 1, y, record_failure(failure, k + 1, diverged, all_finite(y))
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, PyTree
 from ..checks import is_concrete, whole_number
 from ..errors import EnvironmentProblem, InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import must_be_optimizer, must_be_point
+from ..optimizers.base import must_be_optimizer, must_be_point, must_keep_form
 from ..problems import Problem
 from ..problems.position import with_constants
 from ..problems.problem import must_be_problem
@@ -263,7 +263,8 @@ def _first_step(optimizer: AbstractOptimizer, loss: Callable, x0: PyTree) -> tup
     """The loss and the point of phase space after one step."""
     x, flat_loss, grad = flatten_loss(loss, x0)
     y = must_be_point(optimizer.init(x, grad))
-    return optimizer.step(0 * optimizer.h, y, grad), flat_loss(x)
+    after = optimizer.step(0 * optimizer.h, y, grad)
+    return must_keep_form("step", y, after), flat_loss(x)
 
 
 def _run_in_one_piece(task: SweepTask) -> Outcome:

@@ -269,7 +269,7 @@ BROKEN = [
     (NumberForMemory, "state", "the field `m` of `init` must be an array, got 0.0."),
     (Elsewhere, "state", "`init` does not start at the position `x` that it was given."),
     (OtherState, "state", "`vector_field` returns tuple, but `init` returns Point; return a point of the same"),
-    (SummedMemory, "state", "`step` returns the field `m` of shape (), but that of `init` has shape (2,)."),
+    (SummedMemory, "state", "`step` returns the field `m` of shape (), but that of `init` has shape (2,); return a field"),
     (Diverging, "state", "the map on booth is not finite after 1 steps; use a smaller learning rate"),
     (Raising, "state", "the optimizer raises KeyError: 'friction'"),
     (DoublePrecision, "dtype", "`step` returns the field `m` in float64 for a position in float32; use Python"),

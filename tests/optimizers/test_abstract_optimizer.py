@@ -1,6 +1,6 @@
 """The abstract class: its few names, and optimizers of users, which define only what they must."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import pytest
 import dynopt
 from dynopt import SGD, AbstractOptimizer, AdaGrad, Averaged
 from dynopt.checks import Scalar
-from dynopt.errors import InvalidValue, UnknownName
+from dynopt.errors import InvalidType, InvalidValue, UnknownName
 from dynopt.optimizers.base import format_hyperparameter, hyperparameter_defaults
 from dynopt.optimizers.wrappers import AbstractWrapper
 
@@ -136,6 +136,42 @@ def test_defaults_are_those_of_the_constructor():
         "initial_accumulator_value": 0.1,
         "eps": 1e-7,
     }
+
+
+class Deforms(Descent):
+    """It returns from `step` and `vector_field` what it was given."""
+
+    value: Any = eqx.field(static=True)
+
+    def step(self, t, y, grad):
+        return self.value(y)
+
+    def vector_field(self, t, y, grad):
+        return self.value(y)
+
+
+@pytest.mark.parametrize("run", [dynopt.iterate, dynopt.integrate, dynopt.sweep])
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (lambda y: y.x, "returns an array, but `init` returns OnlyPosition"),
+        (lambda y: None, "returns NoneType, but"),
+        (lambda y: OnlyPosition(y.x[:1]), r"field `x` of shape \(1,\), but that of `init` has"),
+        (lambda y: OnlyPosition(y.x.astype("float32")), "turns float64 into float32; keep the dtype"),
+    ],
+)
+def test_a_step_or_a_vector_field_of_another_form_is_refused_before_the_run(run, value, says):
+    """A field of shape (1,) would be broadcast to all coordinates."""
+    method = "vector_field" if run is dynopt.integrate else "step"
+    if "float32" in says and method == "vector_field":
+        return  # the solver keeps the dtype
+    with pytest.raises(InvalidType, match=f"`{method}` .*{says}.*check_optimizer"):
+        run(Deforms(0.1, value), dynopt.problems.booth(), 3)
+
+
+def test_a_blank_name_is_refused():
+    with pytest.raises(InvalidValue, match="`name` is ' ', which shows nothing; pass None for"):
+        SGD(0.1).named(" ")
 
 
 def test_twin_and_lyapunov_function_are_optional():
