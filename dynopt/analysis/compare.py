@@ -33,7 +33,8 @@ class Comparison(eqx.Module):
     - `solver_error`: an estimate of the error of the flow itself, shape `(n+1,)`: that of the
       solver, and where the loss computes in a coarser dtype than the runs, that of its round-off.
     - `map`, `flow`: the two trajectories.
-    - `curve`: the same flow at up to 32 times in each step, for a smooth line.
+    - `curve`: the same flow at up to 32 times in each step, for a smooth line; inside a
+      transformation of JAX at the times `t` only.
     - `optimizer`, `problem`: the optimizer and the problem that were run.
     - `largest`: the largest error.
     - `resolved`: whether the solver's error is below a thousandth of the largest error. This does
@@ -59,7 +60,9 @@ class Comparison(eqx.Module):
 
     def __repr__(self) -> str:
         largest = f"largest error {float(self.largest):.3g}"
-        return f"Comparison({self.optimizer} on {self.problem.name}, {largest})"
+        runs = [] if self.t.ndim > 1 else [self.map, self.flow]
+        failures = "".join(f", {run.kind} {run.failure()}" for run in runs if run.failure())
+        return f"Comparison({self.optimizer} on {self.problem.name}, {largest}{failures})"
 
 
 def compare(

@@ -104,7 +104,12 @@ def stability(
         grid = np.broadcast_to(GRID / curvature, (len(values), len(GRID)))
         return first_crossing(lambda rates: radius(rates, column), grid, radius(grid, column))
 
-    values = np.linspace(0, 1, 121, endpoint=False) if values is None else rising("values", values)
+    if values is None:
+        values = np.linspace(0, 1, 121, endpoint=False)
+    else:
+        values = rising("values", values)
+        for value in values[[0, -1]]:  # in compiled code the constructor cannot check the values
+            kind(**others, **{"learning_rate": 1e-6, option: float(value)})
     if learning_rates is None:
         critical = critical_rates(np.array([float(getattr(optimizer, option))]))[0]
         last = 1.1 * critical if np.isfinite(critical) else GRID[-1] / curvature

@@ -60,6 +60,11 @@ def suggested_rates(
     must_be_problem(problem)
     must_be_gradient(problem, "suggested_rates")
     steps = whole_number("steps", steps, least=1, like=100)
+    if not isinstance(optimizers, Mapping):
+        raise InvalidType(
+            f"`optimizers` must be a dict of classes by their names, got {optimizers!r}; pass for "
+            "example {'sgd': dynopt.SGD}."
+        )
     for name, kind in optimizers.items():
         is_kind = isinstance(kind, type) and issubclass(kind, AbstractOptimizer)
         if not (is_kind and "learning_rate" in hyperparameter_defaults(kind)):

@@ -260,6 +260,11 @@ def test_comparison_and_local_error_print_the_largest_error():
     )
 
 
+def test_a_comparison_tells_how_its_map_failed():
+    failed = analysis.compare(SGD(3.0), line, 40, throw=False)
+    assert repr(failed).endswith(f", map diverged at step {failed.map.stats['first_bad_step']})")
+
+
 # --- one step
 
 

@@ -99,6 +99,7 @@ def test_it_prints_what_it_maps(heavy):
         (lambda: analysis.stability(RMSprop(0.1), "decay", learning_rates=[0.5]), InvalidValue, "`decay` changes no radius of RMSprop"),
         (lambda: analysis.stability(Adam(0.1, b2=0.0), "b1", values=[0.5]), InvalidValue, "has no derivative at rest"),
         (lambda: analysis.stability(Momentum(0.1), values=[0.5, 0.1]), InvalidValue, "`values` must be a row of rising numbers"),
+        (lambda: analysis.stability(Momentum(0.1), values=[0.5, 1.5]), InvalidValue, r"`momentum` is 1.5, which is outside \[0, 1\)"),
         (lambda: analysis.stability(Momentum(0.1), values=["a"]), InvalidType, "`values` must be numbers, got"),
         (lambda: analysis.stability(Momentum(0.1), learning_rates=[0.0, 1.0]), InvalidValue, "`learning_rates` must be positive, got 0"),
         (lambda: analysis.stability(Momentum(0.1), curvature=-1.0), InvalidValue, "`curvature` is -1"),

@@ -105,6 +105,11 @@ def test_gradient_descent_stays_near_where_curvature_changes_much(name):
     assert run.loss[-1] < run.loss[0]
 
 
+def test_a_list_of_classes_is_refused(as_users_see_it):
+    with pytest.raises(InvalidType, match=r"a dict of classes by their names.*\{'sgd': dynopt.SGD"):
+        analysis.suggested_rates(problems.booth(), [optimizers.SGD], 10)  # pyright: ignore
+
+
 def test_a_start_where_nothing_is_finite_is_refused():
     with pytest.raises(
         ProblemError,
