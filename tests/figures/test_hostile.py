@@ -108,8 +108,27 @@ def test_wrong_results_are_named(comparisons, orders, as_users_see_it):
         loss.draw([bowl[0], dataclasses.replace(bowl[0], map=tripled)])
     with pytest.raises(InvalidType, match="`ax` must be a matplotlib Axes, got 3"):
         loss.draw(bowl, ax=3)  # pyright: ignore
+    with pytest.raises(InvalidType, match="straight axes, but its projection is 'polar'"):
+        loss.draw(bowl[0], ax=Figure().add_subplot(projection="polar"))
     with pytest.raises(InvalidValue, match="holds a batch"):
         loss.draw(dataclasses.replace(bowl[0], error=jnp.ones((2, 41))))
+
+
+@pytest.mark.parametrize("with_axes", [False, True])
+def test_a_title_may_break_lines_and_hold_what_is_no_formula(
+    comparisons, with_axes, as_users_see_it
+):
+    """A warning of a missing glyph would fail this test, and so would a formula that is none."""
+    bowl = comparisons["bowl"][0]
+    for given, drawn in {"two\nlines": "two\nlines", "$\\frac$": r"\$\frac\$"}.items():
+        ax = Figure().subplots() if with_axes else None
+        picture = loss.draw(bowl, title=given, ax=ax)
+        figure = picture if ax is None else picture.figure
+        figure.savefig(BytesIO(), format="png", dpi=30)
+        title = figure.get_suptitle() if ax is None else ax.get_title()
+        assert title.strip() == drawn
+    with pytest.raises(InvalidType, match="`title` must be text, got 3; put it in quotes"):
+        loss.draw(bowl, title=3, ax=ax)  # pyright: ignore
 
 
 @pytest.mark.parametrize("name", ["$\\frac$ price", "a\nb\t_^{", "€ " * 80, ""])

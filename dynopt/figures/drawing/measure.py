@@ -38,17 +38,19 @@ def stroke(width: float) -> float:
 
 
 def wrap_text(text: str, width: float, size: float) -> str:
-    """The text on lines that are at most `width` wide.
+    """The text on lines that are at most `width` wide; its own line breaks stay.
 
     Hard spaces are kept, and a word that is too long for a line is cut.
     """
-    lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}".strip(" ")
-        if text_width(longer, size) <= width or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
+    lines = []
+    for paragraph in text.split("\n"):
+        lines.append("")
+        for word in paragraph.split(" "):
+            longer = f"{lines[-1]} {word}".strip(" ")
+            if text_width(longer, size) <= width or not lines[-1]:
+                lines[-1] = longer
+            else:
+                lines.append(word)
     return "\n".join(piece for line in lines for piece in _cut(line, width, size))
 
 

@@ -11,9 +11,12 @@ from typing import Any, TypeVar
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.transforms import ScaledTranslation
 
+from ...errors import InvalidType
 from ...files import printable
 from . import legends
 from .labels import Label, write_labels
@@ -21,6 +24,7 @@ from .measure import font_size, frame_box, wrap_text
 from .results import must_be_axes
 from .style import context, ink, muted
 from .svg import accessible
+from .words import literal
 
 Result = TypeVar("Result")
 MARGIN = 8  # points from the left edge of a picture to its heading and its caption
@@ -96,6 +100,7 @@ class Picture(Figure):
         - `scale`: the size of the title, in sizes of the title of a frame.
         - `subtitle`: a sentence beneath the title, in place of a legend.
         """
+        text = as_title(text)
         size, width = scale * font_size("axes.titlesize"), 72 * self.get_figwidth() - 2 * MARGIN
         lines = wrap_text(text, width, size).split("\n") if text else []
         size = size if text else font_size("legend.fontsize")
@@ -214,8 +219,25 @@ def write_title(ax: Axes, text: str, width: float, above: float = 4.0) -> None:
     size = font_size("axes.titlesize")
     pad = above + 0.5 * size
     ax.set_title(
-        wrap_text(text, width, size), x=0, ha="left", pad=pad, color=ink(), linespacing=1.25
-    )
+        wrap_text(as_title(text), width, size),
+        x=0, ha="left", pad=pad, color=ink(), linespacing=1.25,
+    )  # fmt: skip
+
+
+def as_title(text: Any) -> str:
+    """A title that matplotlib can draw: formulas that it cannot read are taken literally.
+
+    **Raises:** `InvalidType` if it is no text.
+    """
+    if not isinstance(text, str):
+        raise InvalidType(f"`title` must be text, got {text!r}; put it in quotes.")
+    try:
+        for line in text.split("\n"):
+            if is_math_text(line):
+                MathTextParser("path").parse(line)
+    except ValueError:
+        return literal(text)
+    return text
 
 
 def write_notice(ax: Axes, text: str) -> None:
