@@ -31,7 +31,7 @@ SIZE = (0.46, 0.43)  # of a column and of a row, in widths of the style
 SMALL = 0.85  # of the size of labels: that of the equations
 # A slide has no room for equations, and for two rows only, in a smaller type than other slides.
 ON_SLIDES = ("paths", "convergence")
-SLIDE: dict[str, Any] = {
+SLIDE: dict[Any, Any] = {
     "font.size": 14, "axes.labelsize": 13, "xtick.labelsize": 12, "ytick.labelsize": 12,
     "lines.linewidth": 2.2, "lines.markersize": 5.5,
 }  # fmt: skip
@@ -117,7 +117,7 @@ def _paint_all(
             ax.tick_params(labelleft=name == "paths")
         if name == "paths":
             ax.set_xlabel("")
-        for axis in "xy":  # later ticks would have the size of the style
+        for axis in ("x", "y"):  # later ticks would have the size of the style
             ax.tick_params(axis, labelsize=font_size(f"{axis}tick.labelsize"))
     heads = [_head(ax, entry, is_slide) for ax, entry in zip(top, entries, strict=True)]
     _write_heads(top, entries, heads)

@@ -23,10 +23,6 @@ class View(Protocol):
         """The two coordinates of the points `y` in these rows, shape `(n,)` each."""
         ...
 
-    def rates(self, y: Any, rows: Any) -> list[np.ndarray]:
-        """Their time derivatives, where `y` is dy/dt."""
-        ...
-
 
 class Coordinates(NamedTuple):
     """The view of two coordinates of phase space, such as ("x", 0) and ("p", 0)."""
@@ -37,8 +33,6 @@ class Coordinates(NamedTuple):
     def points(self, y: Any, rows: Any) -> list[np.ndarray]:
         """The two coordinates of the points `y` in these rows, shape `(n,)` each."""
         return [np.asarray(getattr(y, field), float)[rows, i] for field, i in self]
-
-    rates = points
 
 
 class Entry(NamedTuple):

@@ -55,11 +55,6 @@ class Plane:
         """The coordinates a and b of the points `y` in these rows, shape `(n,)` each."""
         return list(self.project(np.asarray(y.x)[rows]).T)
 
-    def rates(self, y: Any, rows: Any) -> list[np.ndarray]:
-        """The time derivatives of a and b, where `y` is dy/dt."""
-        with np.errstate(all="ignore"):
-            return list((np.asarray(y.x, float)[rows] @ self.basis.T).T)
-
     @property
     def labels(self) -> tuple[str, str]:
         """The labels of the two axes."""
