@@ -15,7 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from ..checks import is_concrete, whole_number
+from ..checks import is_concrete, nonnegative, whole_number
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.averages import safe_sqrt
@@ -39,6 +39,7 @@ def prepare_run(
     """
     must_be_optimizer(optimizer)
     must_be_single(optimizer)
+    nonnegative("h", optimizer.h)  # an optimizer of the user need not have checked it
     must_be_problem(problem)
     x0 = problem.start(x0)
     flat, unravel = ravel_pytree(x0)

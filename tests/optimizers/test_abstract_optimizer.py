@@ -10,7 +10,7 @@ import pytest
 import dynopt
 from dynopt import SGD, AbstractOptimizer, AdaGrad, Averaged
 from dynopt.checks import Scalar
-from dynopt.errors import InvalidType, InvalidValue, UnknownName
+from dynopt.errors import DynoptError, InvalidType, InvalidValue, UnknownName
 from dynopt.optimizers.base import format_hyperparameter, hyperparameter_defaults
 from dynopt.optimizers.wrappers import AbstractWrapper
 
@@ -157,7 +157,10 @@ class Deforms(Descent):
         (lambda y: y.x, "returns an array, but `init` returns OnlyPosition"),
         (lambda y: None, "returns NoneType, but"),
         (lambda y: OnlyPosition(y.x[:1]), r"field `x` of shape \(1,\), but that of `init` has"),
-        (lambda y: OnlyPosition(y.x.astype("float32")), "turns float64 into float32; keep the dtype"),
+        (
+            lambda y: OnlyPosition(y.x.astype("float32")),
+            "turns float64 into float32; keep the dtype",
+        ),
     ],
 )
 def test_a_step_or_a_vector_field_of_another_form_is_refused_before_the_run(run, value, says):
@@ -167,6 +170,12 @@ def test_a_step_or_a_vector_field_of_another_form_is_refused_before_the_run(run,
         return  # the solver keeps the dtype
     with pytest.raises(InvalidType, match=f"`{method}` .*{says}.*check_optimizer"):
         run(Deforms(0.1, value), dynopt.problems.booth(), 3)
+
+
+@pytest.mark.parametrize("h", [-0.1, "0.1", None, np.nan])
+def test_an_optimizer_whose_time_step_is_none_is_refused(h):
+    with pytest.raises(DynoptError, match="^`h` "):
+        dynopt.iterate(Descent(h), dynopt.problems.booth(), 3)
 
 
 def test_a_blank_name_is_refused():
