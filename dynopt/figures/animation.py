@@ -17,13 +17,13 @@ from .drawing import runs
 from .drawing.animation import Animation as Animation
 from .drawing.axes import LARGEST, dot_stride, mark_exit, set_linear_ticks
 from .drawing.captions import problem_name, starts, summary
-from .drawing.measure import font_size, frame_box, on_paper, text_width
+from .drawing.measure import font_size, frame_box, on_paper, stroke, text_width
 from .drawing.motion import motion_of, motion_sentence
 from .drawing.notes import write_halo
 from .drawing.picture import Picture
 from .drawing.results import one_result, result_list
 from .drawing.style import background, context, ink, muted, readable_color
-from .drawing.ties import APART, apart, bold_step, draw_tied, tie_keys, tied
+from .drawing.ties import apart, bold_step, dot_distance, draw_tied, tie_keys, tied
 from .drawing.words import count_noun, facts, format_number, literal
 from .plane.landscape import draw_landscape
 from .plane.projection import Plane, plane_of
@@ -221,13 +221,17 @@ class _Stage:
             every, size = dot_stride(len(errors), MOST_DOTS), mpl.rcParams["lines.markersize"]
             (curve,) = self.error.plot(
                 np.arange(len(errors)), np.clip(errors, None, LARGEST), "-o", color=color,
-                linewidth=0.9, markersize=DOT * size, markeredgewidth=0, markevery=every,
+                linewidth=stroke(0.9), markersize=DOT * size, markeredgewidth=0, markevery=every,
                 gid=f"error {key}",
             )  # fmt: skip
             mark_exit(self.error, curve, color)
             step = bold_step(self.plane, self.points)
             if step is not None and errors[step] > 0:
-                bar: dict[str, Any] = {"color": color, "linewidth": 2.6, "solid_capstyle": "butt"}
+                bar: dict[str, Any] = {
+                    "color": color,
+                    "linewidth": stroke(2.6),
+                    "solid_capstyle": "butt",
+                }
                 self.error.plot([step] * 2, [0, errors[step]], **bar, gid=f"bar {key}")
                 right = step < 0.6 * (len(errors) - 1)
                 write_halo(
@@ -276,20 +280,20 @@ class _Actors:
         face, edge = (color, background()) if solid else (background(), color)
         dot: dict[str, Any] = {
             "marker": "o", "linestyle": "none", "markerfacecolor": face, "markeredgecolor": edge,
-            "markeredgewidth": 0.7 if solid else 1.1,
+            "markeredgewidth": stroke(0.7 if solid else 1.1),
         }  # fmt: skip
         ring: dict[str, Any] = dot | {"markerfacecolor": background(), "markeredgecolor": ink()}
         ring |= {"markersize": HEAD * size, "markeredgewidth": 0.3 * size}
-        (self.thread,) = plane.plot([], [], color=color, linewidth=0.8, alpha=0.5)
-        self.hairs = LineCollection([], colors=color, linewidths=0.8, alpha=0.5)
+        (self.thread,) = plane.plot([], [], color=color, linewidth=stroke(0.8), alpha=0.5)
+        self.hairs = LineCollection([], colors=color, linewidths=stroke(0.8), alpha=0.5)
         plane.add_collection(self.hairs)
         (self.line,) = plane.plot([], [], color=ink(), solid_capstyle="round")
-        (self.tie,) = plane.plot([], [], color=color, linewidth=2.6, solid_capstyle="round")
+        (self.tie,) = plane.plot([], [], color=color, linewidth=stroke(2.6), solid_capstyle="round")
         (self.dots,) = plane.plot([], [], **dot)
         (self.head,) = plane.plot([], [], **ring)
         (self.now,) = plane.plot([], [], **dot, markersize=NOW * size)
-        (self.curve,) = error.plot([], [], color=color, linewidth=0.9)
-        (self.bar,) = error.plot([], [], color=color, linewidth=2.6, solid_capstyle="butt")
+        (self.curve,) = error.plot([], [], color=color, linewidth=stroke(0.9))
+        (self.bar,) = error.plot([], [], color=color, linewidth=stroke(2.6), solid_capstyle="butt")
         (self.marks,) = error.plot(
             [], [], "o", color=color, linestyle="none", markersize=DOT * size, markeredgewidth=0
         )
@@ -307,7 +311,7 @@ class _Actors:
         self.ends = np.stack([points.flow[:both], points.map[:both]], 1)
         middles = on_paper(plane, self.ends.mean(1))
         self.hair_steps = apart(middles, HAIR) if both else np.zeros(0, int)
-        self.kept = apart(on_paper(plane, points.map), APART) if len(points.map) else []
+        self.kept = apart(on_paper(plane, points.map), dot_distance()) if len(points.map) else []
         self.stride = dot_stride(stage.steps + 1, MOST_DOTS)
         comparison = stage.comparison
         self.times = np.asarray(comparison.curve.t, float) / float(comparison.optimizer.h)

@@ -213,8 +213,7 @@ def _title(entries: Sequence[Entry]) -> str:
     shares = {entry.name: entry.result.disagreement for entry in entries}
     most, least = max(shares, key=lambda n: shares[n]), min(shares, key=lambda n: shares[n])
     text = (
-        f"From {format_percent(shares[most])} of the starts of this window {most} ends elsewhere "
-        "than the flow"
+        f"{most} ends elsewhere than the flow from {format_percent(shares[most])} of these starts"
     )
     return literal(text + f", {least} from {format_percent(shares[least])}" * (least != most))
 

@@ -15,7 +15,7 @@ from .drawing.captions import problem_name
 from .drawing.error_curves import MARGIN, draw_floor, error_limits
 from .drawing.frames import Paint, write_around
 from .drawing.labels import spread
-from .drawing.measure import font_size, frame_box, text_width
+from .drawing.measure import font_size, frame_box, stroke, text_width
 from .drawing.notes import Line, write_note
 from .drawing.picture import Panel, Picture, write_notice, write_title
 from .drawing.results import must_be_axes, result_list
@@ -318,7 +318,7 @@ def _write_names(ax: Axes, entries: list[Entry]) -> None:
     )
     places = ax.transAxes.inverted().transform(ax.transData.transform(ends))[:, 1]
     ranked = np.argsort(places, kind="stable")
-    halo = [withStroke(linewidth=2.6, foreground=background())]
+    halo = [withStroke(linewidth=stroke(2.6), foreground=background())]
     right = 2.0 ** (max(len(order.h) for order, *_ in entries) - 1)
     inner = 1 - spacing  # the labels lie inside of the frame
     spreading = spread((places[ranked] - spacing / 2) / inner, spacing / inner)
@@ -358,7 +358,7 @@ def _write_ends(ax: Axes, entry: Entry, peaks: np.ndarray, most: float) -> None:
     first, last = order.errors[0], order.errors[-1]
     at_ends = high > first[end] > least * last[end] > least * low
     style: dict[str, Any] = {"fontsize": size, "textcoords": "offset points", "zorder": 6}
-    style["path_effects"] = [withStroke(linewidth=2.2, foreground=background())]
+    style["path_effects"] = [withStroke(linewidth=stroke(2.2), foreground=background())]
     for j in (0, len(order.h) - 1):
         error, k, name = order.errors[j], peaks[j], _step_name(j)
         where = (6, 1), "left", "bottom" if error[k] * least < high else "center"

@@ -15,7 +15,7 @@ from .drawing.axes import set_linear_ticks
 from .drawing.beside import along, write_beside
 from .drawing.captions import problem_name
 from .drawing.frames import draw_frames
-from .drawing.measure import on_paper
+from .drawing.measure import on_paper, stroke
 from .drawing.picture import Panel, Picture
 from .drawing.results import one_result
 from .drawing.runs import Entry
@@ -117,13 +117,16 @@ def _paint_parts(entry: Entry, ax: Axes, ratio: float) -> Panel:
     lines = [(result.x, end), (result.x, down)]
     lines += [(result.x, middle), (middle, end)] * bool(has_parts.any())
     drawn = along(ax, *(segment for line in lines for segment in np.stack(line, 1)))
-    thin: dict[str, Any] = {"linewidth": 0.9, "color": mix_colors(muted(), background(), 0.3)}
+    thin: dict[str, Any] = {
+        "linewidth": stroke(0.9),
+        "color": mix_colors(muted(), background(), 0.3),
+    }
     for i, k in enumerate(result.k):
         ax.plot(*np.stack([result.x[i], down[i]], 1), gid=f"downhill {k}", zorder=2, **thin)
         if has_parts[i]:
-            runs.draw_arrow(ax, result.x[i], middle[i], muted(), 1.2, f"memory {k}")
-            runs.draw_arrow(ax, middle[i], end[i], pale, 2.4, f"gradient {k}")
-        runs.draw_arrow(ax, result.x[i], end[i], color, 2.4, f"step {k}")
+            runs.draw_arrow(ax, result.x[i], middle[i], muted(), stroke(1.2), f"memory {k}")
+            runs.draw_arrow(ax, middle[i], end[i], pale, stroke(2.4), f"gradient {k}")
+        runs.draw_arrow(ax, result.x[i], end[i], color, stroke(2.4), f"step {k}")
         number = f"k = {k}"
         place = on_paper(ax, result.x[i][None])[0]
         drawn = write_beside(ax, number, place, drawn, muted(), number)
@@ -135,14 +138,14 @@ def _paint_parts(entry: Entry, ax: Axes, ratio: float) -> Panel:
         place = on_paper(ax, at[None])[0]
         drawn = write_beside(ax, text, place, drawn, shade, f"number {text}", fontweight="bold")
     (dots,) = ax.plot(*result.x.T, "o", color=entry.color, zorder=4, gid=f"map {entry.key}")
-    dots.set(markeredgecolor=background(), markeredgewidth=0.7)
+    dots.set(markeredgecolor=background(), markeredgewidth=stroke(0.7))
     set_linear_ticks(ax.xaxis)
     set_linear_ticks(ax.yaxis)
     ax.set(xlabel="position x₁", ylabel="position x₂")
-    keys: list[Line2D] = [legends.key("step", color=color, linewidth=2.4)]
+    keys: list[Line2D] = [legends.key("step", color=color, linewidth=stroke(2.4))]
     if has_parts.any():
-        keys += [legends.key("memory", linewidth=1.2)]
-        keys += [legends.key("gradient", color=pale, linewidth=2.4)]
+        keys += [legends.key("memory", linewidth=stroke(1.2))]
+        keys += [legends.key("gradient", color=pale, linewidth=stroke(2.4))]
     keys += [legends.key("along −∇f", **thin)]
     return Panel("", keys=keys, name=entry.name, color=entry.color, fact=facts(result.optimizer))
 

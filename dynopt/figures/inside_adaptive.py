@@ -14,7 +14,7 @@ from ..optimizers import Adam
 from .drawing import runs
 from .drawing.beside import along, write_beside
 from .drawing.captions import problem_name, summary
-from .drawing.measure import figure_of, font_size, frame_box, on_paper, text_width
+from .drawing.measure import figure_of, font_size, frame_box, on_paper, stroke, text_width
 from .drawing.notes import write_halo
 from .drawing.picture import Panel
 from .drawing.runs import Entry
@@ -145,7 +145,8 @@ def _measure(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
     _draw_box(ax, spread, color)
     greys = [mix_colors(muted(), background(), 0.75 * (1 - float(w))) for w in share[drawn]]
     size = mpl.rcParams["lines.markersize"]
-    ax.scatter(*dots.T, s=size**2, c=greys, edgecolors=background(), linewidths=0.6, zorder=3,
+    ax.scatter(*dots.T, s=size**2, c=greys, edgecolors=background(), linewidths=stroke(0.6),
+               zorder=3,
                gid="past")  # fmt: skip
     _draw_arrow(ax, np.zeros(2), mean, color, 3.0, "mean", 5)
     lines = along(ax, [(0, 0), mean], spread * SQUARE, *dots[:, None])
@@ -180,7 +181,7 @@ def _divide(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float, turn: floa
     difference = (end - start + np.pi) % (2 * np.pi) - np.pi
     angles = start + np.linspace(0, difference, 33)
     arc = 0.6 * length * np.stack([np.cos(angles), np.sin(angles)], 1)
-    ax.plot(*arc.T, color=color, lw=1.2, zorder=4, gid="angle")
+    ax.plot(*arc.T, color=color, lw=stroke(1.2), zorder=4, gid="angle")
     lines = along(ax, [(0, 0), tip], [(0, 0), downhill], arc, SQUARE)
     lines = _say(ax, f"{format_number(turn, 2)}°", arc[16], lines, color, "turn", fontweight="bold")
     lines = _say(ax, "−u", tip, lines, color, "direction text")
@@ -209,17 +210,19 @@ def paint_step(ax: Axes, step: AdaptiveStep, entry: Entry, ratio: float) -> str:
     _draw_contours(ax, step, limits)
     if not is_short:
         _draw_box(ax, np.full(2, rate), color, begin, filled=False)
-    ax.plot(*path.T, color=color, lw=0.5, alpha=0.45, zorder=2.5, gid=f"thread {entry.key}")
+    ax.plot(*path.T, color=color, lw=stroke(0.5), alpha=0.45, zorder=2.5, gid=f"thread {entry.key}")
     (dots,) = ax.plot(*path.T, "o", color=color, zorder=6, gid=f"map {entry.key}")
-    dots.set(markeredgecolor=background(), markeredgewidth=0.7)
+    dots.set(markeredgecolor=background(), markeredgewidth=stroke(0.7))
     _draw_arrow(ax, begin, end, color, 2.4, "step", 5)
     lines = along(ax, path, drawn, box)
     if solved:
         ax.plot(*drawn.T, color=ink(), zorder=4, gid=f"flow {entry.key}", solid_capstyle="round")
         tie = np.stack([drawn[-1], end])
-        ax.plot(*tie.T, color=color, lw=2.6, zorder=4.5, gid=f"longest tie {entry.key}")
+        ax.plot(*tie.T, color=color, lw=stroke(2.6), zorder=4.5, gid=f"longest tie {entry.key}")
         ring = {"marker": "o", "markersize": 4.6, "markerfacecolor": background(), "color": ink()}
-        ax.plot(*drawn[-1], **ring, markeredgewidth=1.2, zorder=6.5, gid=f"ring {entry.key}")
+        ax.plot(
+            *drawn[-1], **ring, markeredgewidth=stroke(1.2), zorder=6.5, gid=f"ring {entry.key}"
+        )
         lines = np.concatenate([lines, along(ax, tie)])
         if factor > 1:
             note, box = f"error drawn ×{factor}", frame_box(ax)
@@ -270,8 +273,8 @@ def _set_frame(ax: Axes, points: np.ndarray, ratio: float) -> None:
     """A frame around vectors from 0, with the two axes through 0."""
     _set_limits(ax, _roomy(around(np.concatenate([points, np.zeros((1, 2))]), ratio)))
     faint = mix_colors(muted(), background(), 0.6)
-    ax.axhline(0, color=faint, lw=0.7, zorder=0.5)
-    ax.axvline(0, color=faint, lw=0.7, zorder=0.5)
+    ax.axhline(0, color=faint, lw=stroke(0.7), zorder=0.5)
+    ax.axvline(0, color=faint, lw=stroke(0.7), zorder=0.5)
 
 
 def _set_limits(ax: Axes, limits: Limits) -> None:
@@ -292,7 +295,7 @@ def _draw_box(ax: Axes, half: np.ndarray, color: str, middle: Any = 0.0, filled=
     low = middle - half
     ax.add_patch(
         Rectangle((low[0], low[1]), 2 * half[0], 2 * half[1], facecolor=face, edgecolor=color,
-                  linewidth=1.2, zorder=1 if filled else 2.4, gid="box")
+                  linewidth=stroke(1.2), zorder=1 if filled else 2.4, gid="box")
     )  # fmt: skip
 
 
@@ -311,7 +314,7 @@ def _draw_arrow(
     length = float(np.hypot(*np.diff(on_paper(ax, np.stack([tail, tip])), axis=0)[0]))
     style: dict[str, Any] = {
         "arrowstyle": "-|>,head_length=0.5,head_width=0.22", "color": color, "shrinkA": 0,
-        "shrinkB": 0, "mutation_scale": min(14.0, 1.1 * length + 1),
-        "linewidth": min(width, 0.12 * length + 0.5),
+        "shrinkB": 0, "mutation_scale": min(stroke(14.0), 1.1 * length + 1),
+        "linewidth": min(stroke(width), 0.12 * length + 0.5),
     }  # fmt: skip
     ax.annotate("", tuple(tip), xytext=tuple(tail), arrowprops=style, zorder=zorder, gid=gid)

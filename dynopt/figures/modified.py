@@ -8,13 +8,15 @@ from matplotlib.axes import Axes
 from ..analysis import ModifiedComparison
 from ..errors import InvalidValue
 from .drawing import legends, runs
+from .drawing.beside import along
 from .drawing.captions import claim, failures, largest_finite, problem_name, starts, summary
 from .drawing.frames import draw_frames
+from .drawing.notes import Line, write_note
 from .drawing.picture import Panel, Picture
 from .drawing.results import result_list
 from .drawing.runs import Entry
 from .drawing.style import ink
-from .drawing.ties import Tied, draw_tied, tie_keys, tied
+from .drawing.ties import HIDDEN, Tied, draw_tied, tie_keys, tied
 from .drawing.words import count_noun, facts, failure, format_number, join_words
 from .plane.landscape import draw_landscape
 from .plane.window import PLANE, window_of
@@ -85,6 +87,9 @@ def _paint_frame(entry: Entry, ax: Axes, ratio: float) -> Panel:
     draw_tied(ax, points, entry._replace(result=result.comparison))
     style = {"color": ink(), "linestyle": DASHES, "dash_capstyle": "butt", "zorder": 3.2}
     ax.plot(*dashed.T, **style, gid=f"modified flow {entry.key}")
+    if _is_hidden(ax, dashed, points.curve):
+        words = Line("modified flow lies on the flow", ink(), f"hidden {entry.key}")
+        write_note(ax, [words], [points.curve, points.map])
     distances = f"{format_number(near, 2)} from its modified flow, {format_number(far, 2)} from "
     fact = _failure(result) or f"{distances}its flow"
     return Panel(
@@ -103,6 +108,14 @@ def _modified_curve(result: ModifiedComparison, points: Tied) -> np.ndarray:
         return curve
     n = min(len(curve), len(points.curve))
     return points.curve[:n] + points.magnification * (curve[:n] - points.curve[:n])
+
+
+def _is_hidden(ax: Axes, dashed: np.ndarray, curve: np.ndarray) -> bool:
+    """Whether the modified flow lies on the curve of the flow everywhere, as far as is visible."""
+    places, flow = along(ax, dashed), along(ax, curve)
+    if not len(places) or not len(flow):
+        return False
+    return max(np.hypot(*(flow - place).T).min() for place in places) < HIDDEN
 
 
 def _planar(results: ModifiedComparison | list[ModifiedComparison]) -> list[ModifiedComparison]:

@@ -13,6 +13,7 @@ from .drawing import runs
 from .drawing.axes import set_linear_ticks
 from .drawing.captions import claim, failures, problem_name, summary
 from .drawing.frames import draw_frames
+from .drawing.measure import stroke
 from .drawing.notes import Line, write_note
 from .drawing.picture import Panel, Picture
 from .drawing.results import result_list
@@ -125,7 +126,7 @@ def _paint_frame(entry: Entry, coordinate: int, ax: Axes, ratio: float) -> Panel
         (ax.set_xlim, ax.set_ylim), points_in_view(comparison, points).T, strict=True
     ):
         bound(_limits(values))
-    ax.axhline(0, color=mix_colors(ink(), background(), 0.5), lw=0.8, zorder=1, gid="rest")
+    ax.axhline(0, color=mix_colors(ink(), background(), 0.5), lw=stroke(0.8), zorder=1, gid="rest")
 
     def extent(k: int) -> str:
         """How far apart map and flow are in position and velocity."""

@@ -15,7 +15,7 @@ from .drawing.axes import linear_limits, set_linear_ticks, set_log_ticks
 from .drawing.beside import along, write_beside, write_inside
 from .drawing.captions import problem_name
 from .drawing.hatched import hatch
-from .drawing.measure import figure_of, on_paper
+from .drawing.measure import figure_of, font_size, on_paper
 from .drawing.picture import Panel
 from .drawing.runs import Entry
 from .drawing.style import background, ink
@@ -77,6 +77,7 @@ def paint_field(
                      "boundary text", fontweight="bold")  # fmt: skip
     set_log_ticks(ax.xaxis)
     set_linear_ticks(ax.yaxis)
+    ax.tick_params("x", pad=0.45 * font_size("xtick.labelsize"))  # apart from the lowest of y
     ax.set(xlabel="learning rate  η", ylabel=literal(field.option))
     return Panel("", name=entry.name, color=entry.color, fact=_fact(field))
 

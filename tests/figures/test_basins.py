@@ -95,8 +95,7 @@ def test_the_claim_names_the_maps_that_end_elsewhere_most_and_least_often(result
     picture = basins.draw(results)
     sgd, momentum = (f"{100 * result.disagreement:.1f} %" for result in results)
     assert heading(picture) == (
-        f"From {momentum} of the starts of this window Momentum ends elsewhere than the flow, "
-        f"SGD from {sgd}"
+        f"Momentum ends elsewhere than the flow from {momentum} of these starts, SGD from {sgd}"
     )
     heads = [one_line(ax.get_title(loc="left")) for ax in frames(picture)]
     assert heads == ["flow", "SGD", "Momentum", sgd, momentum]

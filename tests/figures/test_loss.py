@@ -25,7 +25,8 @@ from scenes import (
 from dynopt import SGD, Problem
 from dynopt.errors import InvalidValue
 from dynopt.figures import loss
-from dynopt.figures.drawing.ties import APART, on_paper
+from dynopt.figures.drawing.measure import on_paper
+from dynopt.figures.drawing.ties import APART
 from dynopt.figures.drawing.words import format_number
 
 K = np.arange(41)
@@ -154,7 +155,9 @@ def test_bold_strokes_are_the_steps_in_which_the_map_raises_it(rising):
     np.testing.assert_allclose(strokes.get_segments(), expected, rtol=1e-9)
     assert strokes.get_linewidths()[0] > artist(ax, "thread sgd").get_linewidth()
     assert note(ax, "rises", "sgd") == "E = f rises 40 times"
-    assert heading(picture).endswith("the map raises E = f 40 times")
+    assert heading(picture).startswith("SGD leaves at step 5, its flow takes f − f* to ")
+    assert note(ax, "map", "sgd") == "map leaves at step 5"  # 1.5⁵ · 1.5 > 6 · 1.25 > 1.5⁴ · 1.5
+    assert "the map of SGD leaves at step 5 and ends at " in picture.alt
     largest = format_number(float(np.diff(f).max()))
     assert f"which is the loss, rises 40 times by at most {largest} along the map" in picture.alt
     assert "never rises along the flow" in picture.alt

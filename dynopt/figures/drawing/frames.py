@@ -102,7 +102,10 @@ def write_around(
         return
     known, _, rest = panel.fact.partition("   ")
     fact = rest if known in panel.name else panel.fact
-    room, start = frame_box(ax).width, 1.15 * text_width(literal(panel.name), 1.2 * size) + 1.2 * size
+    room, start = (
+        frame_box(ax).width,
+        1.15 * text_width(literal(panel.name), 1.2 * size) + 1.2 * size,
+    )
     one_line = one_line and start + text_width(fact.split("   ")[0], 0.9 * size) <= room
     x = start if one_line else 0.0
     while x + text_width(fact, 0.9 * size) > room and "   " in fact:
