@@ -244,3 +244,6 @@ def test_what_cannot_move_in_a_plane_is_refused(bowl, short):
     line = make_comparison(Adam(0.1), Problem(lambda x: (x**2).sum(), [1.0], name="line"), 2)
     with pytest.raises(InvalidValue, match="drawn in a plane but line has 1 coordinate; draw loss"):
         animation.draw(line)
+    still = make_comparison(SGD(0.17), scene("bowl"), 0)
+    with pytest.raises(InvalidValue, match="this comparison has 0; pass for example steps=20 to"):
+        animation.draw(still)
