@@ -115,7 +115,7 @@ def _is_hidden(ax: Axes, dashed: np.ndarray, curve: np.ndarray) -> bool:
     places, flow = along(ax, dashed), along(ax, curve)
     if not len(places) or not len(flow):
         return False
-    return max(np.hypot(*(flow - place).T).min() for place in places) < HIDDEN
+    return max(float(np.hypot(*(flow - place).T).min()) for place in places) < HIDDEN
 
 
 def _planar(results: ModifiedComparison | list[ModifiedComparison]) -> list[ModifiedComparison]:
