@@ -167,8 +167,8 @@ def _draw(study: "Study", results: "Mapping[str, Results]", screen: Screen) -> d
             picture = draw(study, figure, [results[name] for name in names])
             if picture is None:
                 screen.note(
-                    f"no {figure} of {study.problem.name}, as no map and flow lasted long enough "
-                    "to measure an order."
+                    f"no {figure} of {study.problem.name}, as no run of "
+                    f"{', '.join(names)} lasted long enough."
                 )
                 continue
             for path in (Path(study.options.output, file) for file in files):

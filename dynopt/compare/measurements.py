@@ -145,6 +145,13 @@ def _order(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
     return []
 
 
+def _inside(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+    with suppress(SolverFailure):
+        steps = FIRST_INSIDE, STEPS_INSIDE
+        return [analysis.inside(optimizer, study.problem, *steps, x0=study.x0)]
+    return []
+
+
 def _basins(study: "Study", _: AbstractOptimizer) -> list[Any]:
     basins = []
     for optimizer in study.optimizers.values():
@@ -197,14 +204,13 @@ MEASUREMENTS = (
     ),
     Measurement(
         "insides",
-        "insides = [\n"
-        f"    analysis.inside(optimizer, problem, {FIRST_INSIDE}, {STEPS_INSIDE}{{x0}})\n"
-        "    for optimizer in {optimizers}\n"
-        "]",
+        "insides = []\n"
+        "for optimizer in {optimizers}:\n"
+        "    with suppress(SolverFailure):  # a run that diverges at once has no such steps\n"
+        f"        steps = {FIRST_INSIDE}, {STEPS_INSIDE}\n"
+        "        insides.append(analysis.inside(optimizer, problem, *steps{x0}))",
         in_two_coordinates,
-        lambda study, optimizer: [
-            analysis.inside(optimizer, study.problem, FIRST_INSIDE, STEPS_INSIDE, x0=study.x0)
-        ],
+        _inside,
     ),
 )
 
@@ -269,7 +275,7 @@ def draw(study: "Study", figure: str, results: Sequence[Results]) -> Drawing | N
         [result for each in results for result in each.get(measurement.name, ())]
         for measurement in shown_in(figure)
     ]
-    if not all(lists):
+    if not lists[0]:
         return None
     with jax.enable_x64(True), blame(study.called, study.source.file):
         return FIGURES[figure].draw(*lists, style=study.options.style, **settings(study, figure))
