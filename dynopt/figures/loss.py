@@ -371,8 +371,8 @@ def _end_claims(groups: dict[str, list[Course]], symbol: str, others: bool) -> l
     for i, (kind, members) in enumerate(order):
         names = join_words([course.entry.name for course in members])
         ends, its = ("end", "their flows") if len(members) > 1 else ("ends", "its flow")
-        if 0 < i == len(order) - 1 and len(members) > 1 and not others:
-            names = "the others"
+        if i == len(order) - 1 and len(members) > 1 and not others:
+            names = "the others" if i else "all" if len(members) > 2 else names
         if parts:
             parts.append(f"{names} {ends} {kind.removesuffix(' with')}")
             continue

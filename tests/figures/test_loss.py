@@ -25,6 +25,7 @@ from scenes import (
 from dynopt import SGD, Problem
 from dynopt.errors import InvalidValue
 from dynopt.figures import loss
+from dynopt.figures.drawing import notes, style
 from dynopt.figures.drawing.measure import on_paper
 from dynopt.figures.drawing.ties import APART
 from dynopt.figures.drawing.words import format_number
@@ -236,3 +237,26 @@ def test_one_result_is_drawn_into_axes(comparisons):
 
 def test_the_caption_is_one_line(picture):
     assert caption(picture).startswith("On bowl from (−2, 1.5), 40 steps in float64")
+
+
+def test_the_title_of_many_that_end_alike_does_not_list_them(comparisons):
+    many = [
+        ending_at(c, 1.1 * end, end)
+        for c, end in zip(comparisons["bowl"], (1, 2, 3, 4), strict=True)
+    ]
+    assert heading(loss.draw(many[:3])).startswith("All end level with their flows, ")
+    assert heading(loss.draw(many[:2])).startswith("SGD and Momentum end level")
+    many[0] = ending_at(many[0], 3.0, 1.0)
+    assert "at f − f* = 3 against 1; the others end level" in heading(loss.draw(many))
+
+
+def test_a_note_stands_where_it_covers_nothing_and_becomes_smaller_before_it_does():
+    ax = Figure(figsize=(5, 4)).add_subplot()
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    right = np.stack([np.full(50, 0.95), np.linspace(0, 1, 50)], 1)
+    with style.context("notebook"):
+        notes.write_note(ax, [notes.Line("a note", "black", "free")], [right])
+        everywhere = np.mgrid[0:1:30j, 0:1:30j].reshape(2, -1).T
+        notes.write_note(ax, [notes.Line("a note", "black", "crowded")], [everywhere])
+    assert artist(ax, "free").xy == (0, 1)
+    assert artist(ax, "crowded").get_fontsize() < artist(ax, "free").get_fontsize()

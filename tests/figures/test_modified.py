@@ -213,3 +213,9 @@ def test_an_optimizer_made_from_optax_has_the_look_of_its_name():
 def test_the_steps_of_all_members_are_told():
     results = [make_modified(make_comparison(SGD(h), scene("bowl"), 7)) for h in (0.01, 0.02)]
     assert "7 steps in float64" in caption(modified.draw(results))
+
+
+@pytest.mark.parametrize(("fraction", "hidden"), [(1.0, True), (0.05, False)])
+def test_a_modified_flow_that_lies_on_the_flow_is_said_to(fraction, hidden, comparisons):
+    (ax,) = modified.draw(make_modified(comparisons["bowl"][1], fraction)).axes
+    assert ("hidden momentum" in gids(ax)) == hidden

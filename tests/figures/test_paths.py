@@ -327,3 +327,37 @@ def test_no_word_lies_on_another_or_outside(look, comparisons, diverged):
     for results in (comparisons["wells"], comparisons["ripples"][1], diverged):
         picture = paths.draw(results, style=look)
         assert overlapping(picture) == [] and outside(picture) == []
+
+
+def test_an_unstable_map_that_has_not_failed_yet_leaves(edge):
+    """x_k = (-2 · 0.7^k, 1.5 (-2)^k): its flow has the radius 1.25, and 12 > 6 · 1.25 > 6."""
+    unstable = make_comparison(SGD(0.3), scene("bowl"), 14)
+    assert unstable.map.status == 0 and leaving_step(unstable) == 3
+    picture = paths.draw(unstable)
+    (ax,) = picture.axes
+    assert heading(picture) == "SGD leaves at step 3" and "exit thread sgd" in gids(ax)
+    assert text_of(ax, "fact") == "η = 0.3 leaves at step 3" and "leaves at step 3" in picture.alt
+    assert -6 < ax.get_ylim()[0] and ax.get_ylim()[1] < 8
+    assert leaving_step(edge) is None  # far out, but it comes back
+
+
+def test_the_motion_of_huge_positions_is_that_of_small_ones():
+    huge = dataclasses.replace(straight(LINE * 8e307, LINE * 1e308), error=2e307 * jnp.asarray(s))
+    found = motion_of(huge)
+    assert found.kind == "behind" and found.relative == pytest.approx(0.2)
+
+
+def test_a_long_title_names_the_flow_once():
+    names = ["Momentum", "RMSprop", "Nesterov", "Adam"]
+    motions = [Motion(kind, 1, 0.5, 0.1) for kind in ("behind", "behind", "ahead", "ahead")]
+    assert motion_sentence(names, motions) == (
+        "Momentum and RMSprop fall behind their flows by up to 0.5 (Momentum); "
+        "Nesterov and Adam run ahead by up to 0.5 (Nesterov)"
+    )
+
+
+@pytest.mark.parametrize(("look", "width"), [("notebook", 2.6), ("slides", 2.6 * 2.8 / 1.7)])
+def test_ties_are_as_wide_beside_other_lines_in_every_style(look, width, edge):
+    (ax,) = paths.draw(edge, style=look).axes
+    (tie,) = (patch for patch in ax.patches if patch.get_gid() == "longest tie sgd")
+    assert tie.get_linewidth() == pytest.approx(width)

@@ -1,5 +1,6 @@
 """How a map moves beside its flow, in the words of a title: it falls behind, runs ahead, leaves."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ REST = 0.1  # of the distance of the two ends: a run at rest moves less in its l
 WIDER = 1.05  # times the length of the flow: the path of a map that swings wider
 
 LEAVES = 6  # times the size of the flow: farther out a map has left that fails or moves outward
+LONG = 110  # letters: a longer title names the flow once
+FLOW = re.compile(r" ((of|than|from) )?(its flow|their flows)")
 HUGE = 1e100  # positions beyond are scaled, because their squares would overflow
 
 # For each kind of motion: one map, several maps, and the word that stands beside the number.
@@ -156,6 +159,8 @@ def motion_sentence(names: Sequence[str], motions: Sequence[Motion], most: int =
     by_size = sorted(groups, key=lambda kind: -max(m.relative for _, m in groups[kind]))
     for kind in [kind for kind in PHRASES if kind in by_size[:most]]:
         parts.append(_group_sentence(kind, dict(groups[kind])))
+    if len("; ".join(parts)) > LONG:
+        parts[1:] = [FLOW.sub("", part) for part in parts[1:]]
     return literal(capitalize("; ".join(parts)))
 
 
