@@ -35,6 +35,7 @@ from .drawing.words import (
     literal,
 )
 
+LONG = 120  # letters: a longer title has two claims only
 UNBOUNDED = (Status.diverged, Status.nonfinite)  # runs that the frame does not have to hold
 LEVEL = 1.5  # a run ends level with another on a logarithmic axis: the factor between the two ends
 NEAR = 0.02  # and on a linear axis: their distance, in heights of the frame
@@ -221,8 +222,10 @@ def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Pa
         write_note(ax, _note(course), drawn)
     above = result.problem.minimum is not None
     ax.set_xlabel("step k")
-    label = "loss above minimum  f\xa0−\xa0f*" if above else "loss  f"
-    ax.set_ylabel(wrap_text(label, frame_box(ax).height, font_size("axes.labelsize")))
+    symbol = "f\xa0−\xa0f*" if above else "f"
+    label = f"loss above minimum  {symbol}" if above else f"loss  {symbol}"
+    wrapped = wrap_text(label, frame_box(ax).height, font_size("axes.labelsize"))
+    ax.set_ylabel(wrapped if wrapped.count("\n") < 2 else symbol)  # a low frame has no room
     time_step = f"h\xa0=\xa0{format_number(float(result.optimizer.h))}"
     fact = facts(result.optimizer, time_step)
     return Panel("", keys=keys, name=name, color=color, fact=fact)
@@ -348,6 +351,8 @@ def _title(courses: list[Course], axis: HeightAxis) -> str:
         often = count_noun(int((most.rises > 0).sum()), "time")
         function = "E\xa0=\xa0f" if most.is_loss else "E"
         parts.append(f"{who} raises {function} {often}")
+    while len(parts) > 2 and len("; ".join(parts)) > LONG:
+        parts.pop()
     return literal(capitalize("; ".join(parts) or problem_name(courses[0].entry.result)))
 
 

@@ -260,3 +260,16 @@ def test_a_note_stands_where_it_covers_nothing_and_becomes_smaller_before_it_doe
         notes.write_note(ax, [notes.Line("a note", "black", "crowded")], [everywhere])
     assert artist(ax, "free").xy == (0, 1)
     assert artist(ax, "crowded").get_fontsize() < artist(ax, "free").get_fontsize()
+
+
+def test_a_low_frame_has_a_short_label_and_a_long_title_two_claims(comparisons):
+    ends = ((3.0, 1.0), (1.0, 4.0), (2.0, 2.0))
+    names = (f"an optimizer with a name that is {how} long" for how in ("very", "rather", "so"))
+    many = [
+        dataclasses.replace(ending_at(c, *end), optimizer=c.optimizer.named(name))
+        for c, end, name in zip(comparisons["bowl"], ends, names, strict=False)
+    ]
+    assert heading(loss.draw(many)).count("; ") == 1
+    assert "level" in heading(loss.draw([many[0], many[2]]))
+    low = loss.draw(comparisons["bowl"], style="slides").axes[0]
+    assert one_line(low.get_ylabel()) == "f − f*"
