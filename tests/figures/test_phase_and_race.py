@@ -26,8 +26,9 @@ from dynopt.compare.measurements import settings
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import phase, race
 from dynopt.figures.drawing import style
+from dynopt.figures.drawing.measure import on_paper
 from dynopt.figures.drawing.style import STYLES
-from dynopt.figures.drawing.ties import APART, on_paper
+from dynopt.figures.drawing.ties import APART
 from dynopt.figures.drawing.words import format_number
 
 RATES = "the best of nine learning rates for each"

@@ -82,7 +82,9 @@ def test_paths_are_projected_on_their_principal_directions(five, kind, picture):
             (np.asarray(run.y.x) - x.mean(0)) @ basis.T
             for run in (comparison.map, comparison.flow, comparison.curve)
         )
-        expected = curve if kind == "flow" else flow + magnification(comparison, five) * (map - flow)
+        expected = (
+            curve if kind == "flow" else flow + magnification(comparison, five) * (map - flow)
+        )
         drawn = data(picture, f"{kind} {key}")
         np.testing.assert_allclose(
             drawn * np.sign(drawn[0]), expected * np.sign(expected[0]), atol=1e-9
