@@ -61,9 +61,9 @@ class Options:
 HELP = f"""\
 usage: dynopt [OPTIONS]    (or: python -m dynopt.compare [OPTIONS])
 
-Draw optimizers and their differential equations: dots are the map, a line is
-the flow. Without options, draw the gallery into the folder figures: four
-problems, each in the figures that suit it, with a table of numbers for each.
+Draw optimizers beside the differential equations that they follow: dots are
+the map, a line in ink is the flow. Without options, draw the gallery of eight
+pictures into the folder figures, with tables of numbers.
 
 What runs
   --problem NAME,NAME
