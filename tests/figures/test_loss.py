@@ -273,3 +273,11 @@ def test_a_low_frame_has_a_short_label_and_a_long_title_two_claims(comparisons):
     assert "level" in heading(loss.draw([many[0], many[2]]))
     low = loss.draw(comparisons["bowl"], style="slides").axes[0]
     assert one_line(low.get_ylabel()) == "f − f*"
+
+
+def test_heads_of_one_row_on_a_slide_are_alike(comparisons):
+    sgd, momentum, rmsprop, adam = comparisons["bowl"]
+    long = dataclasses.replace(adam, optimizer=adam.optimizer.named("a name as long as a frame is"))
+    picture = loss.draw([sgd, momentum, rmsprop, long], style="slides")
+    starts = [artist(ax, "fact").xyann[0] for ax in picture.axes]
+    assert starts[0] > 0 < starts[1] and starts[2] == 0 == starts[3]

@@ -65,13 +65,15 @@ def draw_frames(
         panels = [paint(one, ratio) for paint, one in zip(paints, grid, strict=True)]
         ratio = max((panel.aspect for panel in panels if panel.aspect), default=ratio)
         low = style == "slides" and rows > 1  # frames, which need the room that heads take
+        fitting = [low and _fits_beside(*one) for one in zip(grid, panels, strict=True)]
+        beside = [all(fitting[i - i % columns :][:columns]) for i in range(len(paints))]
         sentences = dict.fromkeys(line for panel in panels for line in panel.caption)
         picture.write_caption([*caption, *sentences])
         handles = [handle for panel in panels for handle in panel.handles]
         keys = [key for panel in panels for key in panel.keys]
         picture.write_heading(title, distinct(handles), distinct(keys), scale=1.1)
-        for one, panel in zip(grid, panels, strict=True):
-            write_around(one, panel, len(paints), share_labels, low)
+        for one, panel, one_line in zip(grid, panels, beside, strict=True):
+            write_around(one, panel, len(paints), share_labels, one_line)
             one.set_aspect("auto")
         picture.lay_out()
         if style != "slides":
@@ -79,12 +81,12 @@ def draw_frames(
             higher = rows * (ratio * box.width - box.height) / 72
             picture.set_figheight(picture.get_figheight() + higher)
             picture.lay_out()
-        for one, paint in zip(grid, paints, strict=True):
+        for one, paint, one_line in zip(grid, paints, beside, strict=True):
             box = frame_box(one)
             one.clear()
             one.dataLim.set_points(Bbox.null().get_points())  # `clear` leaves the former limits
             panel = paint(one, box.height / box.width)
-            write_around(one, panel, len(paints), share_labels, low)
+            write_around(one, panel, len(paints), share_labels, one_line)
         return picture
 
 
@@ -93,21 +95,15 @@ def write_around(
 ) -> None:
     """The head of a frame, or its title; labels of axes only at the outer frames if they share.
 
-    - `one_line`: whether the fact stands beside the name, if there is room, and not below it.
+    - `one_line`: whether the fact stands beside the name, and not below it.
     """
     size = font_size("axes.labelsize")
     if not panel.name:
         write_title(ax, panel.title, frame_box(ax).width)
         write_labels(ax, panel.labels)
         return
-    known, _, rest = panel.fact.partition("   ")
-    fact = rest if known in panel.name else panel.fact
-    room, start = (
-        frame_box(ax).width,
-        1.15 * text_width(literal(panel.name), 1.2 * size) + 1.2 * size,
-    )
-    one_line = one_line and start + text_width(fact.split("   ")[0], 0.9 * size) <= room
-    x = start if one_line else 0.0
+    fact, room = _fact(panel), frame_box(ax).width
+    x = _beside(panel) if one_line else 0.0
     while x + text_width(fact, 0.9 * size) > room and "   " in fact:
         fact = fact.rpartition("   ")[0]
     ax.set_title(
@@ -127,3 +123,22 @@ def write_around(
         ax.set_ylabel("")
     if first + columns < frames:
         ax.set_xlabel("")
+
+
+def _fact(panel: Panel) -> str:
+    """The facts without the first, if the name has it."""
+    known, _, rest = panel.fact.partition("   ")
+    return rest if known in panel.name else panel.fact
+
+
+def _beside(panel: Panel) -> float:
+    """Points from the left edge of a frame to a fact that stands beside the name."""
+    size = font_size("axes.labelsize")
+    return 1.15 * text_width(literal(panel.name), 1.2 * size) + 1.2 * size
+
+
+def _fits_beside(ax: Axes, panel: Panel) -> bool:
+    """Whether there is room for the first fact beside the name."""
+    first = _fact(panel).split("   ")[0]
+    width = text_width(first, 0.9 * font_size("axes.labelsize"))
+    return bool(_beside(panel) + width <= frame_box(ax).width)

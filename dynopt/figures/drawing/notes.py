@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
 
 from .measure import font_size, frame_box, on_paper, stroke, text_width
 from .style import background, readable_color
@@ -30,7 +31,8 @@ class Line(NamedTuple):
 def write_note(ax: Axes, lines: Sequence[Line], drawn: Sequence[np.ndarray]) -> None:
     """Write the lines, bold and in their colours, at the edge of the frame or in its middle.
 
-    They are smaller if they would cover something, or stick out of the frame, in full size.
+    Places of earlier notes are left alone. The lines are smaller if they would cover something, or
+    stick out of the frame, in full size.
 
     - `drawn`: what they should not cover, as points in data coordinates, shape `(n, 2)` each. The
       limits of `ax` must be set.
@@ -50,7 +52,12 @@ def write_note(ax: Axes, lines: Sequence[Line], drawn: Sequence[np.ndarray]) -> 
         is_out = bool((2 * (half + PAD) > frame).any())
         return is_out, int((np.abs(places - middle) < half + PAD).all(1).sum())
 
-    scale, (x, y) = min(((scale, place) for scale in SIZES for place in PLACES), key=covered)
+    notes = [
+        text for text in ax.texts if isinstance(text, Annotation) and text.get_va() == "center"
+    ]
+    taken = [note.xy for note in notes if note.xycoords == "axes fraction"]
+    free = [place for place in PLACES if place not in taken]
+    scale, (x, y) = min(((scale, place) for scale in SIZES for place in free), key=covered)
     size = scale * label
     for i, line in enumerate(lines):
         above = (len(lines) - 1) / 2 - i  # the middle of the note, in lines
