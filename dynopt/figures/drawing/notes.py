@@ -53,7 +53,9 @@ def write_note(ax: Axes, lines: Sequence[Line], drawn: Sequence[np.ndarray]) -> 
         return is_out, int((np.abs(places - middle) < half + PAD).all(1).sum())
 
     notes = [
-        text for text in ax.texts if isinstance(text, Annotation) and text.get_va() == "center"
+        text
+        for text in ax.texts
+        if isinstance(text, Annotation) and text.get_verticalalignment() == "center"
     ]
     taken = [note.xy for note in notes if note.xycoords == "axes fraction"]
     free = [place for place in PLACES if place not in taken]
