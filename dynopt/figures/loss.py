@@ -23,7 +23,7 @@ from .drawing.notes import Line, write_halo, write_note
 from .drawing.picture import Panel, Picture, write_notice
 from .drawing.results import result_list
 from .drawing.runs import Entry
-from .drawing.style import ink
+from .drawing.style import context, ink
 from .drawing.ties import draw_ring
 from .drawing.words import (
     capitalize,
@@ -117,7 +117,8 @@ def draw(
     minimum, or one `ax` is given for several results.
     """
     comparisons = result_list(results, Comparison, "analysis.compare")
-    courses = _courses(comparisons)
+    with context(style):  # whose background the colours stand on
+        courses = _courses(comparisons)
     axis = _axis(courses)
     return draw_frames(
         _frames(courses, axis),

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scenes import (
     KEYS,
@@ -24,7 +25,7 @@ from scenes import (
 
 from dynopt import SGD, Problem
 from dynopt.errors import InvalidValue
-from dynopt.figures import loss
+from dynopt.figures import loss, paths
 from dynopt.figures.drawing import notes, style
 from dynopt.figures.drawing.measure import on_paper
 from dynopt.figures.drawing.ties import APART
@@ -281,3 +282,14 @@ def test_heads_of_one_row_on_a_slide_are_alike(comparisons):
     picture = loss.draw([sgd, momentum, rmsprop, long], style="slides")
     starts = [artist(ax, "fact").xyann[0] for ax in picture.axes]
     assert starts[0] > 0 < starts[1] and starts[2] == 0 == starts[3]
+
+
+@pytest.mark.parametrize("figure", [loss, paths])
+def test_dots_are_light_on_a_dark_slide(figure, comparisons):
+    """Adam is dark violet, which is hardly visible on the background of a slide."""
+    adam = comparisons["bowl"][3]
+    colors = [
+        artist(figure.draw(adam, style=look).axes[0], "thread adam").get_color()
+        for look in ("notebook", "slides")
+    ]
+    assert to_rgb(colors[1]) > to_rgb(colors[0])
