@@ -15,7 +15,7 @@ from .drawing.notes import Line, write_note
 from .drawing.picture import Panel, Picture
 from .drawing.results import result_list
 from .drawing.runs import Entry
-from .drawing.style import ink
+from .drawing.style import context, ink
 from .drawing.ties import HIDDEN, Tied, draw_tied, tie_keys, tied
 from .drawing.words import count_noun, facts, failure, format_number, join_words
 from .plane.landscape import draw_landscape
@@ -52,8 +52,10 @@ def draw(
     several problems, or one `ax` is given for several results.
     """
     results = _planar(results)
+    with context(style):  # whose background the colours stand on
+        paints = [partial(_paint_frame, entry) for entry in _entries(results)]
     return draw_frames(
-        [partial(_paint_frame, entry) for entry in _entries(results)],
+        paints,
         title or _title(results),
         describe(results),
         summary([result.comparison for result in results]),

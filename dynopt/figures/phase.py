@@ -18,7 +18,7 @@ from .drawing.notes import Line, write_note
 from .drawing.picture import Panel, Picture
 from .drawing.results import result_list
 from .drawing.runs import Coordinates, Entry
-from .drawing.style import background, ink, mix_colors
+from .drawing.style import background, context, ink, mix_colors
 from .drawing.ties import draw_tied, tie_keys, tied
 from .drawing.words import (
     count_noun,
@@ -60,8 +60,10 @@ def draw(
     is given for several results.
     """
     comparisons = with_velocity(results, coordinate)
+    with context(style):  # whose background the colours stand on
+        paints = frames(comparisons, coordinate)
     return draw_frames(
-        frames(comparisons, coordinate),
+        paints,
         title or _title(comparisons, coordinate),
         describe(comparisons, coordinate),
         summary(comparisons),
