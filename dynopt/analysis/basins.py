@@ -16,6 +16,7 @@ from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
+from ..problems.probe import must_be_lowest
 from ..problems.problem import as_window, must_be_problem
 from ..runs.batches import must_be_single
 from ..runs.prepare import flatten_loss
@@ -84,8 +85,8 @@ def basins(
       being solved again.
 
     **Raises:** `InvalidValue` if the problem does not have two coordinates, if it knows no
-    minimizers or no window, if `flow` has another grid, or inside a JAX transformation;
-    `InvalidType` for wrong types.
+    minimizers, false ones, or no window, if `flow` has another grid, or inside a JAX
+    transformation; `InvalidType` for wrong types.
 
     >>> from dynopt import SGD, problems
     >>> square = ((-5, 5), (-5, 5))
@@ -212,7 +213,12 @@ def _known_minimizers(problem: Problem) -> np.ndarray:
             f"{problem.name} knows no minimizers; pass them as Problem(..., minimizers=[[...], "
             "...])."
         )
-    return np.asarray(problem.minimizers, float)
+    minimizers = np.asarray(problem.minimizers, float)
+    start, unravel = ravel_pytree(problem.start())
+    points = jnp.asarray(np.concatenate([minimizers, np.asarray(start)[None]]), start.dtype)
+    *losses, at_start = jax.jit(jax.vmap(lambda x: problem.loss(unravel(x))))(points).tolist()
+    must_be_lowest(problem, np.array(losses), at_start)
+    return minimizers
 
 
 def _known_window(problem: Problem):

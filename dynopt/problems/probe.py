@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from ..checks import is_concrete
-from ..errors import ProblemError
+from ..errors import InvalidValue, ProblemError
 from .over_data import MeanLoss
 from .program import may_hide_derivatives
 
@@ -231,6 +231,25 @@ def warn_of(found: Findings, loss: Callable, name: str) -> None:
             "gradient; check the rule unless this is a game or meant otherwise."
         )
     warnings.warn(message, stacklevel=5)
+
+
+def must_be_lowest(problem: Any, losses: np.ndarray, start: float) -> None:
+    """Check that the loss at the stated minimizers is the stated `minimum`.
+
+    It may be off by a thousandth of the height of the `start`, since minimizers are rounded.
+
+    - `losses`: the loss at each minimizer; `start`: the loss at the start of a run.
+
+    **Raises:** `InvalidValue`.
+    """
+    if problem.minimum is None or not np.size(losses):
+        return
+    height = float(np.max(losses)) - problem.minimum
+    if height > 1e-3 * abs(start - problem.minimum) + 1e-6 * (1 + abs(problem.minimum)):
+        raise InvalidValue(
+            f"{problem.name} states minimizers where its loss is up to {height:.3g} above the "
+            "stated `minimum`; correct one of the two, or leave both out."
+        )
 
 
 def must_be_gradient(problem: Any, analysis: str) -> None:

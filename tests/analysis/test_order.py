@@ -337,7 +337,12 @@ def test_a_slope_agrees_within_a_quarter_or_five_standard_errors(slope, stderr, 
     ("slope", "expected", "is_corrected", "words"),
     [
         (0.005, 1, False, "the vector field is not the limit of the map"),
-        (-0.36, 1, False, "unless a smaller `learning_rate` or a shorter `time` gives another slope"),
+        (
+            -0.36,
+            1,
+            False,
+            "unless a smaller `learning_rate` or a shorter `time` gives another slope",
+        ),
         (0.02, 2, True, "the vector field is not the limit of the map"),
         (1.003, 2, True, "follows it to order 1 only"),
         (1.98, 3, True, "follows it to order 2 only"),

@@ -86,7 +86,9 @@ def finite(values) -> np.ndarray:
 
 
 def with_minimum(problem: Problem) -> Problem:
-    return eqx.tree_at(lambda problem: problem.minimum, problem, F_MIN)
+    """The problem with a minimum below 0, which no minimizer reaches."""
+    problem = eqx.tree_at(lambda problem: problem.minimum, problem, F_MIN)
+    return eqx.tree_at(lambda problem: problem.minimizers, problem, None)
 
 
 @pytest.fixture(scope="session")

@@ -361,3 +361,20 @@ def test_ties_are_as_wide_beside_other_lines_in_every_style(look, width, edge):
     (ax,) = paths.draw(edge, style=look).axes
     (tie,) = (patch for patch in ax.patches if patch.get_gid() == "longest tie sgd")
     assert tie.get_linewidth() == pytest.approx(width)
+
+
+def test_minimizers_where_the_loss_is_not_the_minimum_are_refused(comparisons):
+    bowl = Problem(
+        scene("bowl").loss,
+        [-2.0, 1.5],
+        minimizers=[[0.0, 0.0], [1.0, 1.0]],
+        minimum=0.0,
+        name="false",
+    )
+    with pytest.raises(
+        InvalidValue, match="false states minimizers where its loss is up to 5.5 above the stated"
+    ):
+        paths.draw(on_problem(comparisons["bowl"][0], bowl))
+    window = ((-3, 3), (-3, 3))
+    with pytest.raises(InvalidValue, match="up to 5.5 above the stated `minimum`; correct one of"):
+        analysis.basins(SGD(0.1), bowl, 5, window=window, points=3)

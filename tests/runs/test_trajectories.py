@@ -438,7 +438,9 @@ def test_a_trajectory_beyond_the_memory_is_refused_before_it_starts():
         InvalidValue, match="would take 745 GiB, more than 4; pass for example save_every=1000"
     ):
         integrate(SGD(0.1), wide, 10**9)
-    with pytest.raises(InvalidValue, match="577 GiB, more than 4; pass for example save_every=1458"):
+    with pytest.raises(
+        InvalidValue, match="577 GiB, more than 4; pass for example save_every=1458"
+    ):
         iterate(SGD(0.1), wide, 2 * 3**18)  # 1458 = 2 * 3**6 is its first divisor above 1000
     with pytest.raises(
         InvalidValue, match="`steps` must be a whole number of at most 1000000000, got 3000000000"

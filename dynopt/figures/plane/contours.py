@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
 from ...analysis import AdaptiveStep, Comparison
+from ...problems.probe import must_be_lowest
 from ..drawing.axes import LARGEST, finite_values
 from ..drawing.style import background, contour_colors, mix_colors, muted
 from .projection import Plane
@@ -28,11 +29,17 @@ def paint(ax: Axes, comparison: Comparison, plane: Plane | None = None) -> list[
       the problem itself.
 
     Returns the losses at which there is a contour.
+
+    **Raises:** `InvalidValue` if the loss at the stated minimizers is not the stated minimum.
     """
     side = grid_points(comparison.problem.dim)
     x, y = (np.linspace(*limits, side) for limits in (ax.get_xlim(), ax.get_ylim()))
     points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-    loss = losses(comparison, points, plane).reshape(side, side)
+    stars = comparison.problem.minimizers if plane is None else None
+    stars = np.zeros((0, 2)) if stars is None else np.asarray(stars, float)
+    evaluated = losses(comparison, np.concatenate([points, stars]), plane)
+    loss = evaluated[: side**2].reshape(side, side)
+    must_be_lowest(comparison.problem, evaluated[side**2 :], float(comparison.map.loss[0]))
     finite = finite_values([loss])
     if not finite.size:
         return []
