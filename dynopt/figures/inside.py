@@ -19,7 +19,7 @@ from .drawing.measure import on_paper, stroke
 from .drawing.picture import Panel, Picture
 from .drawing.results import one_result
 from .drawing.runs import Entry
-from .drawing.style import background, mix_colors, muted, readable_color
+from .drawing.style import background, context, mix_colors, muted, readable_color
 from .drawing.words import count_noun, facts, format_number, literal
 from .plane.window import around
 
@@ -56,12 +56,13 @@ def draw(
     **Raises:** `InvalidValue` for several results, other than two coordinates, or a run at rest.
     """
     result = _planar(results)
-    if result.last is None:
-        (entry,) = runs.entries([result])
-        paints = [partial(_paint_parts, entry)]
-    else:
-        paints = inside_adaptive.frames(result)
-        paints = paints[-1:] if ax is not None else paints
+    with context(style):  # whose background the colours stand on
+        if result.last is None:
+            (entry,) = runs.entries([result])
+            paints = [partial(_paint_parts, entry)]
+        else:
+            paints = inside_adaptive.frames(result)
+            paints = paints[-1:] if ax is not None else paints
     return draw_frames(
         paints,
         title or _title(result),

@@ -64,7 +64,8 @@ def draw(
     **Raises:** `InvalidValue` if the results are of several problems.
     """
     comparisons, orders = _of_one_problem(comparisons, orders)
-    entries, rows = runs.entries(comparisons), _rows(comparisons, orders)
+    with context(style):  # whose background the colours stand on
+        entries, rows = runs.entries(comparisons), _rows(comparisons, orders)
     is_slide = style == "slides"
     if is_slide and rows.keys() >= set(ON_SLIDES):
         rows = {name: rows[name] for name in ON_SLIDES}
