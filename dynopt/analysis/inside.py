@@ -94,7 +94,7 @@ def inside(
 
     >>> last = inside(Adam(0.25, b1=0.5), problems.himmelblau(), first=2, steps=1).last
     >>> print(last.weights.round(4), np.abs(0.25 * last.direction).round(2))
-    [0.1429 0.2857 0.5714] [0.21 0.21]
+    [0.1429 0.2857 0.5714] [0.28 0.17]
     """
     must_be_concrete("inside", optimizer, problem, x0)
     first = whole_number("first", first, least=0)
