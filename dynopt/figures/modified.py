@@ -92,8 +92,10 @@ def _paint_frame(entry: Entry, ax: Axes, ratio: float) -> Panel:
     if _is_hidden(ax, dashed, points.curve):
         words = Line("modified flow lies on the flow", ink(), f"hidden {entry.key}")
         write_note(ax, [words], [points.curve, points.map])
-    distances = f"{format_number(near, 2)} from its modified flow, {format_number(far, 2)} from "
-    fact = _failure(result) or f"{distances}its flow"
+    fact = f"{format_number(near, 2)} from its modified flow, {format_number(far, 2)} from its flow"
+    if 0 < near <= NEARER * far:
+        fact += f": {format_number(far / near, 2)} times nearer"
+    fact = _failure(result) or fact
     return Panel(
         "",
         keys=[*tie_keys(points), legends.key("modified flow", linestyle=DASHES, color=ink())],
