@@ -92,16 +92,19 @@ def _paint_frame(entry: Entry, ax: Axes, ratio: float) -> Panel:
     if _is_hidden(ax, dashed, points.curve):
         words = Line("modified flow lies on the flow", ink(), f"hidden {entry.key}")
         write_note(ax, [words], [points.curve, points.map])
-    fact = f"{format_number(near, 2)} from its modified flow, {format_number(far, 2)} from its flow"
+    more = [
+        f"{format_number(near, 2)} from its modified flow, {format_number(far, 2)} from its flow"
+    ]
     if 0 < near <= NEARER * far:
-        fact += f": {format_number(far / near, 2)} times nearer"
-    fact = _failure(result) or fact
+        times = f"{format_number(far / near, 2)} times nearer to its modified flow"
+        more = [times, f"{format_number(near, 2)}, not {format_number(far, 2)}"]
+    more = [_failure(result)] if _failure(result) else more
     return Panel(
         "",
         keys=[*tie_keys(points), legends.key("modified flow", linestyle=DASHES, color=ink())],
         name=entry.name,
         color=entry.color,
-        fact=facts(result.optimizer, fact),
+        fact=facts(result.optimizer, *more),
     )
 
 

@@ -74,7 +74,7 @@ def test_title_facts_and_alt_text_have_the_numbers_of_the_comparisons(measured):
     nearer = f"{format_number(far / near, 2)} times nearer"
     near, far = format_number(near, 2), format_number(far, 2)
     fact = one_line(artist(picture.axes[0], "fact").get_text())
-    assert fact == f"η = 0.06 {near} from its modified flow, {far} from its flow: {nearer}"
+    assert fact == f"η = 0.06 {nearer} to its modified flow {near}, not {far}"
     assert one_line(artist(picture.axes[0], "number sgd").get_text()) == far
     within = f"is at most {near} from its modified flow and at most {far} from its flow"
     assert within in modified.describe(measured) == picture.alt
