@@ -266,6 +266,12 @@ def test_one_ax_holds_one_optimizer(comparisons):
         paths.draw(comparisons["bowl"], ax=right)
 
 
+def test_axes_that_were_logarithmic_become_linear(comparisons):
+    ax = Figure().add_subplot(xscale="log", yscale="log")
+    paths.draw(comparisons["bowl"][0], ax=ax)
+    assert ax.get_xscale() == ax.get_yscale() == "linear" and ax.get_xlim()[0] < -1
+
+
 def test_the_window_holds_the_runs_and_little_else(comparisons):
     for comparison in comparisons["ripples"]:
         ax = paths.draw(comparison).axes[0]

@@ -23,7 +23,7 @@ def draw_landscape(
 
     Returns the losses at which there is a contour.
     """
-    ax.set(xlim=limits[0], ylim=limits[1])
+    ax.set(xscale="linear", yscale="linear", xlim=limits[0], ylim=limits[1])
     ax.set_aspect("equal", adjustable="box", anchor="W")
     levels = contours.paint(ax, comparison, plane)
     runs.mark_starts(ax, starts([comparison], plane))
