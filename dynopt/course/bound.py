@@ -17,7 +17,7 @@ from ..figures.drawing.measure import on_paper
 from ..figures.drawing.picture import Panel, Picture
 from ..figures.drawing.results import result_list
 from ..figures.drawing.runs import Entry
-from ..figures.drawing.style import background, ink
+from ..figures.drawing.style import background, in_style, ink
 from ..figures.drawing.ties import APART, apart
 from ..figures.drawing.words import format_number, format_percent, join_words
 from ..runs.trajectory import Trajectory
@@ -68,6 +68,7 @@ def largest_fractions(comparison: Comparison, bound: Bound) -> tuple[float, floa
     return fractions[0], fractions[1]
 
 
+@in_style
 def draw(
     results: Comparison | list[Comparison],
     bound: Bound,

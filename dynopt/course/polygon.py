@@ -20,7 +20,7 @@ from ..figures.drawing.captions import problem_name
 from ..figures.drawing.notes import write_halo
 from ..figures.drawing.picture import Panel, Picture, draw_picture
 from ..figures.drawing.results import one_result
-from ..figures.drawing.style import background, colors_of, ink, mix_colors
+from ..figures.drawing.style import background, colors_of, in_style, ink, mix_colors
 from ..figures.drawing.words import format_number, literal
 from ..optimizers import SGD
 from ..problems import Problem
@@ -78,6 +78,7 @@ def measure(optimizer: SGD, problem: Problem, steps: int) -> Polygon:
     return Polygon(np.asarray(run.t, float), x, flows, optimizer, problem)
 
 
+@in_style
 def draw(
     results: Polygon | list[Polygon], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:

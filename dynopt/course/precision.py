@@ -20,7 +20,7 @@ from ..figures.drawing.axes import log_limits, set_log_ticks
 from ..figures.drawing.captions import problem_name
 from ..figures.drawing.picture import Panel, Picture, draw_picture
 from ..figures.drawing.results import one_result
-from ..figures.drawing.style import background, ink, mix_colors
+from ..figures.drawing.style import background, in_style, ink, mix_colors
 from ..figures.drawing.words import capitalize, format_number, literal, setting
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
@@ -142,6 +142,7 @@ def _end(run: Trajectory) -> np.ndarray:
     return np.asarray(run.y.x[-1], float)
 
 
+@in_style
 def draw(
     results: Precision | list[Precision], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:

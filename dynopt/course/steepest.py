@@ -12,7 +12,15 @@ from ..errors import InvalidType, InvalidValue, unknown_name
 from ..figures.drawing import legends, runs
 from ..figures.drawing.picture import Panel, Picture, draw_picture
 from ..figures.drawing.results import one_result
-from ..figures.drawing.style import background, color_of, ink, mix_colors, muted, readable_color
+from ..figures.drawing.style import (
+    background,
+    color_of,
+    in_style,
+    ink,
+    mix_colors,
+    muted,
+    readable_color,
+)
 from ..figures.drawing.words import format_number, format_point
 from ..optimizers import SGD, Muon, Signum
 
@@ -117,6 +125,7 @@ def _polar_factor(g: np.ndarray) -> np.ndarray:
     return u[:, nonzero] @ v[nonzero]
 
 
+@in_style
 def draw(
     results: Steepest | list[Steepest], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:

@@ -17,7 +17,7 @@ from ..figures.drawing.axes import log_limits, set_log_ticks
 from ..figures.drawing.notes import write_halo
 from ..figures.drawing.picture import Panel, Picture, draw_picture
 from ..figures.drawing.results import result_list
-from ..figures.drawing.style import background, ink, mix_colors
+from ..figures.drawing.style import background, in_style, ink, mix_colors
 from ..figures.drawing.words import format_number, literal
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
@@ -55,6 +55,7 @@ def measure(optimizer: AbstractOptimizer, steps: int) -> StepLength:
     return StepLength(np.arange(1, steps + 1), length, optimizer, problem)
 
 
+@in_style
 def draw(
     results: StepLength | list[StepLength], *, ax: Axes | None = None, style: str = "notebook"
 ) -> Picture | Axes:

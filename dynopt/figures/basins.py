@@ -20,13 +20,14 @@ from .drawing.measure import font_size, frame_box, wrap_text
 from .drawing.picture import Picture, write_title
 from .drawing.results import must_be_axes, result_list
 from .drawing.runs import Entry
-from .drawing.style import background, context, ink, mix_colors, muted, readable_color
+from .drawing.style import background, in_style, ink, mix_colors, muted, readable_color
 from .drawing.words import count_noun, facts, format_number, format_percent, join_words, literal
 
 WIDTHS = {3: 1.15, 4: 1.3, 5: 1.5}  # of the picture, in widths of the style, by columns
 DIGITS = 3.5  # the room of each tick on an axis, in sizes of its label
 
 
+@in_style
 def draw(
     results: Basins | list[Basins],
     *,
@@ -56,13 +57,11 @@ def draw(
             "of its own."
         )
     entries = runs.entries(results)
-    with context(style):
-        if ax is None:
-            return _draw_panels(entries, title or _title(entries), style)
-        (entry,) = runs.entries(results)
-        _paint_map(ax, entry)
-        write_title(ax, title or _title(entries), frame_box(ax).width)
-        return ax
+    if ax is None:
+        return _draw_panels(entries, title or _title(entries), style)
+    _paint_map(ax, entries[0])
+    write_title(ax, title or _title(entries), frame_box(ax).width)
+    return ax
 
 
 def describe(results: Basins | list[Basins]) -> str:

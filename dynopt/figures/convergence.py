@@ -13,14 +13,14 @@ from .drawing import runs
 from .drawing.axes import LARGEST, log_limits, set_log_ticks
 from .drawing.captions import problem_name
 from .drawing.error_curves import MARGIN, draw_floor, error_limits
-from .drawing.frames import Paint, write_around
+from .drawing.frames import Paint, clear, write_around
 from .drawing.labels import spread
 from .drawing.measure import font_size, frame_box, stroke, text_width
-from .drawing.notes import Line, write_note
+from .drawing.notes import Line, write_halo, write_note
 from .drawing.picture import Panel, Picture, write_notice, write_title
 from .drawing.results import must_be_axes, result_list
 from .drawing.runs import Entry
-from .drawing.style import background, context, ink, mix_colors, readable_color
+from .drawing.style import background, in_style, ink, mix_colors, readable_color
 from .drawing.words import (
     capitalize,
     count_noun,
@@ -42,6 +42,7 @@ YLABELS = "global error  |map − flow|", "global error", "error"
 FALLS = {1: "halves", 2: "falls to a quarter", 3: "falls to an eighth"}
 
 
+@in_style
 def draw(
     results: Order | list[Order],
     *,
@@ -70,29 +71,28 @@ def draw(
     """
     orders = result_list(results, Order, "analysis.order")
     must_be_axes(ax)
-    with context(style):
-        if ax is not None:
-            panel = paint(ax, orders)
-            write_title(ax, title or panel.title, frame_box(ax).width)
-            return ax
-        picture = Picture(style, describe(orders))
-        rows, columns = SHAPES.get(len(orders), (-(-len(orders) // 3), 3))
-        if style != "slides":
-            width, height = (float(side) for side in picture.get_size_inches())
-            wide, high = SIZES.get(len(orders), (1.5 + 0.2 * (columns - 2), 0.55 * rows))
-            picture.set_size_inches(wide * width, high * height)
-        halves = picture.add_gridspec(1, 2, width_ratios=(columns, max(1.0, 0.68 * columns)))
-        grid = halves[0].subgridspec(rows, columns)
-        left = [picture.add_subplot(grid[divmod(i, columns)]) for i in range(len(orders))]
-        right = picture.add_subplot(halves[1])
-        picture.write_caption(_caption(orders))
-        picture.write_heading(title or _title(orders))
-        _paint_all(left, right, orders)
-        picture.lay_out()
-        for one in (*left, right):
-            one.clear()
-        _paint_all(left, right, orders)
-        return picture
+    if ax is not None:
+        panel = paint(ax, orders)
+        write_title(ax, title or panel.title, frame_box(ax).width)
+        return ax
+    picture = Picture(style, describe(orders))
+    rows, columns = SHAPES.get(len(orders), (-(-len(orders) // 3), 3))
+    if style != "slides":
+        width, height = (float(side) for side in picture.get_size_inches())
+        wide, high = SIZES.get(len(orders), (1.5 + 0.2 * (columns - 2), 0.55 * rows))
+        picture.set_size_inches(wide * width, high * height)
+    halves = picture.add_gridspec(1, 2, width_ratios=(columns, max(1.0, 0.68 * columns)))
+    grid = halves[0].subgridspec(rows, columns)
+    left = [picture.add_subplot(grid[divmod(i, columns)]) for i in range(len(orders))]
+    right = picture.add_subplot(halves[1])
+    picture.write_caption(_caption(orders))
+    picture.write_heading(title or _title(orders))
+    _paint_all(left, right, orders)
+    picture.lay_out()
+    for one in (*left, right):
+        clear(one)
+    _paint_all(left, right, orders)
+    return picture
 
 
 def describe(results: Order | list[Order]) -> str:
@@ -206,8 +206,9 @@ def _shared(orders: list[Order]) -> tuple[tuple[float, float], float]:
 def _paint_all(left: list[Axes], right: Axes, orders: list[Order]) -> None:
     """Every frame of a picture, with its head; frames in a row share their axes."""
     equal = len({len(order.t) for order in orders}) == 1
+    limits, most = _shared(orders)
     for ax, entry in zip(left, runs.entries(orders), strict=True):
-        write_around(ax, paint_errors(ax, entry, *_shared(orders)), len(orders))
+        write_around(ax, paint_errors(ax, entry, limits, most), len(orders))
         ax.tick_params(labelleft=bool(ax.get_ylabel()))
         ax.tick_params(labelbottom=bool(ax.get_xlabel()) or not equal)
     paint(right, orders)
@@ -318,7 +319,6 @@ def _write_names(ax: Axes, entries: list[Entry]) -> None:
     )
     places = ax.transAxes.inverted().transform(ax.transData.transform(ends))[:, 1]
     ranked = np.argsort(places, kind="stable")
-    halo = [withStroke(linewidth=stroke(2.6), foreground=background())]
     right = 2.0 ** (max(len(order.h) for order, *_ in entries) - 1)
     inner = 1 - spacing  # the labels lie inside of the frame
     spreading = spread((places[ranked] - spacing / 2) / inner, spacing / inner)
@@ -330,17 +330,14 @@ def _write_names(ax: Axes, entries: list[Entry]) -> None:
             "relpos": (0, 0.5),
         }  # fmt: skip
         far = abs(shift) > 0.8 * size or ends[i, 0] < right
-        where: dict[str, Any] = {
-            "textcoords": "offset points", "fontweight": "bold", "path_effects": halo,
-            "color": color, "zorder": 6,
-        }  # fmt: skip
         for text, part, valign, scale, gid in zip(
             _label(entries[i]), (0.05, -0.12), ("bottom", "top"), (1.0, 0.9), ("name", "ratio"),
             strict=True,
         ):  # fmt: skip
-            ax.annotate(
-                text, (right, ends[i, 1]), xytext=(1.3 * size, shift + part * size), va=valign,
-                fontsize=scale * size, gid=f"{gid} {entries[i].key}", **where,
+            write_halo(
+                ax, text, (right, ends[i, 1]), color, xytext=(1.3 * size, shift + part * size),
+                textcoords="offset points", va=valign, fontsize=scale * size, zorder=6,
+                gid=f"{gid} {entries[i].key}",
             )  # fmt: skip
         if far:
             ax.annotate(

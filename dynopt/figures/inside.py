@@ -19,7 +19,7 @@ from .drawing.measure import on_paper, stroke
 from .drawing.picture import Panel, Picture
 from .drawing.results import one_result
 from .drawing.runs import Entry
-from .drawing.style import background, context, mix_colors, muted, readable_color
+from .drawing.style import background, in_style, mix_colors, muted, readable_color
 from .drawing.words import count_noun, facts, format_number, literal
 from .plane.window import around
 
@@ -27,6 +27,7 @@ ASPECT = 0.7  # the height of the frame over its width
 NEGLIGIBLE = 1e-9  # of the step: a smaller part is not drawn
 
 
+@in_style
 def draw(
     results: Inside | list[Inside],
     *,
@@ -56,13 +57,12 @@ def draw(
     **Raises:** `InvalidValue` for several results, other than two coordinates, or a run at rest.
     """
     result = _planar(results)
-    with context(style):  # whose background the colours stand on
-        if result.last is None:
-            (entry,) = runs.entries([result])
-            paints = [partial(_paint_parts, entry)]
-        else:
-            paints = inside_adaptive.frames(result)
-            paints = paints[-1:] if ax is not None else paints
+    if result.last is None:
+        (entry,) = runs.entries([result])
+        paints = [partial(_paint_parts, entry)]
+    else:
+        paints = inside_adaptive.frames(result)
+        paints = paints[-1:] if ax is not None else paints
     return draw_frames(
         paints,
         title or _title(result),

@@ -1,6 +1,5 @@
 """The loss along map and flow, and the Lyapunov function where one is known."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,14 +15,14 @@ from .drawing import descent, legends, runs
 from .drawing.axes import mark_exit
 from .drawing.captions import largest_finite, problem_name, summary
 from .drawing.descent import HeightAxis, height_axis
-from .drawing.frames import draw_frames
+from .drawing.frames import Paint, draw_frames
 from .drawing.measure import figure_of, font_size, frame_box, on_paper, stroke, wrap_text
 from .drawing.motion import Motion, motion_of
 from .drawing.notes import Line, write_halo, write_note
 from .drawing.picture import Panel, Picture, write_notice
 from .drawing.results import result_list
 from .drawing.runs import Entry
-from .drawing.style import context, ink
+from .drawing.style import in_style, ink
 from .drawing.ties import draw_ring
 from .drawing.words import (
     capitalize,
@@ -86,6 +85,7 @@ class Course(NamedTuple):
         return self.map[-1], self.flow[-1]
 
 
+@in_style
 def draw(
     results: Comparison | list[Comparison],
     *,
@@ -117,8 +117,7 @@ def draw(
     minimum, or one `ax` is given for several results.
     """
     comparisons = result_list(results, Comparison, "analysis.compare")
-    with context(style):  # whose background the colours stand on
-        courses = _courses(comparisons)
+    courses = _courses(comparisons)
     axis = _axis(courses)
     return draw_frames(
         _frames(courses, axis),
@@ -135,13 +134,13 @@ def describe(results: Comparison | list[Comparison]) -> str:
     return _describe(_courses(result_list(results, Comparison, "analysis.compare")))
 
 
-def frames(comparisons: list[Comparison]) -> list[Callable[[Axes, float], Panel]]:
+def frames(comparisons: list[Comparison]) -> list[Paint]:
     """What paints each optimizer into a frame, given the axes and the ratio of its sides."""
     courses = _courses(comparisons)
     return _frames(courses, _axis(courses))
 
 
-def _frames(courses: list[Course], axis: HeightAxis) -> list[Callable[[Axes, float], Panel]]:
+def _frames(courses: list[Course], axis: HeightAxis) -> list[Paint]:
     return [partial(_paint_frame, course, axis) for course in courses]
 
 

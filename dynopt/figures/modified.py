@@ -15,7 +15,7 @@ from .drawing.notes import Line, write_note
 from .drawing.picture import Panel, Picture
 from .drawing.results import result_list
 from .drawing.runs import Entry
-from .drawing.style import context, ink
+from .drawing.style import in_style, ink
 from .drawing.ties import HIDDEN, Tied, draw_tied, tie_keys, tied
 from .drawing.words import count_noun, facts, failure, format_number, join_words
 from .plane.landscape import draw_landscape
@@ -25,6 +25,7 @@ NEARER = 0.8  # of the error against the flow: a map so near to its modified flo
 DASHES = (0, (3.2, 1.6))  # of the modified flow, the only dashed line in the pictures
 
 
+@in_style
 def draw(
     results: ModifiedComparison | list[ModifiedComparison],
     *,
@@ -52,8 +53,7 @@ def draw(
     several problems, or one `ax` is given for several results.
     """
     results = _planar(results)
-    with context(style):  # whose background the colours stand on
-        paints = [partial(_paint_frame, entry) for entry in _entries(results)]
+    paints = [partial(_paint_frame, entry) for entry in runs.entries(results)]
     return draw_frames(
         paints,
         title or _title(results),
@@ -68,7 +68,7 @@ def describe(results: ModifiedComparison | list[ModifiedComparison]) -> str:
     """The picture in one sentence with its numbers."""
     results = _planar(results)
     parts = []
-    for result, _, name, _ in _entries(results):
+    for result, _, name, _ in runs.entries(results):
         failed = _failure(result)
         near, far = (format_number(error, 2) for error in _errors(result))
         within = f"is at most {near} from its modified flow and at most {far} from its flow"
@@ -82,7 +82,7 @@ def describe(results: ModifiedComparison | list[ModifiedComparison]) -> str:
 
 def _paint_frame(entry: Entry, ax: Axes, ratio: float) -> Panel:
     """Draw the three runs of one optimizer into `ax`."""
-    result, (near, far) = entry.result, _errors(entry.result)
+    result = entry.result
     points = tied(result.comparison, PLANE)
     dashed = _modified_curve(result, points)
     draw_landscape(ax, result.comparison, window_of(result.comparison, points, ratio))
@@ -92,20 +92,25 @@ def _paint_frame(entry: Entry, ax: Axes, ratio: float) -> Panel:
     if _is_hidden(ax, dashed, points.curve):
         words = Line("modified flow lies on the flow", ink(), f"hidden {entry.key}")
         write_note(ax, [words], [points.curve, points.map])
-    more = [
-        f"{format_number(near, 2)} from its modified flow, {format_number(far, 2)} from its flow"
-    ]
-    if 0 < near <= NEARER * far:
-        times = f"{format_number(far / near, 2)} times nearer to its modified flow"
-        more = [times, f"{format_number(near, 2)}, not {format_number(far, 2)}"]
-    more = [_failure(result)] if _failure(result) else more
     return Panel(
         "",
         keys=[*tie_keys(points), legends.key("modified flow", linestyle=DASHES, color=ink())],
         name=entry.name,
         color=entry.color,
-        fact=facts(result.optimizer, *more),
+        fact=facts(result.optimizer, *_facts(result)),
     )
+
+
+def _facts(result: ModifiedComparison) -> list[str]:
+    """How near the map is to its modified flow and to its flow, or what failed."""
+    failed, errors = _failure(result), _errors(result)
+    near, far = (format_number(error, 2) for error in errors)
+    if failed:
+        return [failed]
+    if 0 < errors[0] <= NEARER * errors[1]:
+        times = format_number(errors[1] / errors[0], 2)
+        return [f"{times} times nearer to its modified flow", f"{near}, not {far}"]
+    return [f"{near} from its modified flow, {far} from its flow"]
 
 
 def _modified_curve(result: ModifiedComparison, points: Tied) -> np.ndarray:
@@ -137,10 +142,6 @@ def _planar(results: ModifiedComparison | list[ModifiedComparison]) -> list[Modi
     return results
 
 
-def _entries(results: list[ModifiedComparison]) -> list[Entry]:
-    return runs.entries(results)
-
-
 def _errors(result: ModifiedComparison) -> tuple[float, float]:
     """The largest error of the map against the modified flow, and against the flow."""
     return largest_finite(result.modified_error), largest_finite(result.error)
@@ -148,8 +149,8 @@ def _errors(result: ModifiedComparison) -> tuple[float, float]:
 
 def _failure(result: ModifiedComparison) -> str:
     """What failed first: the map, the modified flow or the flow; empty if nothing did."""
-    runs = result.map, result.modified_flow, result.flow
-    named = zip(("", "its modified flow ", "its flow "), runs, strict=True)
+    drawn = result.map, result.modified_flow, result.flow
+    named = zip(("", "its modified flow ", "its flow "), drawn, strict=True)
     return next((f"{who}{failure(run)}" for who, run in named if failure(run)), "")
 
 
@@ -159,10 +160,10 @@ def _title(results: list[ModifiedComparison]) -> str:
     others: list[str] = []
     failed = [
         f"the modified flow of {name} {failure(result.modified_flow)}"
-        for result, _, name, _ in _entries(results)
+        for result, _, name, _ in runs.entries(results)
         if failure(result.modified_flow)
     ]
-    for result, _, name, _ in _entries(results):
+    for result, _, name, _ in runs.entries(results):
         near, far = _errors(result)
         if _failure(result) or not np.isfinite([near, far]).all():
             continue

@@ -11,13 +11,13 @@ from ..optimizers.equations import equations
 from . import convergence, loss, paths
 from .drawing import runs
 from .drawing.captions import problem_name, summary
-from .drawing.frames import Paint
+from .drawing.frames import Paint, clear
 from .drawing.measure import font_size, frame_box, wrap_text
 from .drawing.motion import motion_of
 from .drawing.picture import Panel, Picture, write_notice
 from .drawing.results import must_share_problem, result_list
 from .drawing.runs import Entry
-from .drawing.style import context, ink, muted, readable_color
+from .drawing.style import in_style, ink, muted, readable_color
 from .drawing.words import facts, format_number, literal
 
 QUESTIONS = {
@@ -42,6 +42,7 @@ SUBTITLE = (
 SHORT = "Dots are the map, the line is the flow, and ties join the two at equal times."
 
 
+@in_style
 def draw(
     comparisons: Comparison | list[Comparison],
     orders: Order | list[Order],
@@ -64,12 +65,11 @@ def draw(
     **Raises:** `InvalidValue` if the results are of several problems.
     """
     comparisons, orders = _of_one_problem(comparisons, orders)
-    with context(style):  # whose background the colours stand on
-        entries, rows = runs.entries(comparisons), _rows(comparisons, orders)
+    entries, rows = runs.entries(comparisons), _rows(comparisons, orders)
     is_slide = style == "slides"
     if is_slide and rows.keys() >= set(ON_SLIDES):
         rows = {name: rows[name] for name in ON_SLIDES}
-    with context(style), mpl.rc_context(SLIDE if is_slide else {}):
+    with mpl.rc_context(SLIDE if is_slide else {}):
         picture = Picture(style, describe(comparisons, orders))
         width, _ = (float(side) for side in picture.get_size_inches())
         if not is_slide:
@@ -93,7 +93,7 @@ def draw(
                 ax.set_aspect("auto")
         picture.lay_out()
         for ax in frames.values():
-            ax.clear()
+            clear(ax)
         _paint_all(frames, rows, entries, is_slide)
         return picture
 

@@ -14,8 +14,10 @@ from ..errors import InvalidType, InvalidValue
 from .drawing.captions import summary
 from .drawing.frames import Paint, draw_frames
 from .drawing.picture import Panel, Picture
+from .drawing.style import in_style
 
 
+@in_style
 def draw(
     panels: Sequence[tuple[Any, ...]],
     *,

@@ -15,7 +15,7 @@ from .drawing.motion import motion_of, motion_sentence
 from .drawing.picture import Panel, Picture
 from .drawing.results import result_list
 from .drawing.runs import Entry
-from .drawing.style import context
+from .drawing.style import in_style
 from .drawing.ties import draw_hollow_dots, draw_tied, tie_keys, tied
 from .drawing.words import facts, format_number, format_point
 from .plane.landscape import draw_landscape
@@ -33,6 +33,7 @@ from .plane.window import PLANE, window_of
 Member = tuple[Entry, Residual | None]  # one optimizer, and what the plane does not show of it
 
 
+@in_style
 def draw(
     results: Comparison | list[Comparison],
     *,
@@ -71,8 +72,7 @@ def draw(
     """
     comparisons = result_list(results, Comparison, "analysis.compare")
     chosen = _plane(comparisons, plane, origin)
-    with context(style):  # whose background the colours stand on
-        members = _members(comparisons, chosen)
+    members = _members(comparisons, chosen)
     return draw_frames(
         _frames(members, chosen),
         title or motions_title(comparisons),

@@ -10,15 +10,15 @@ from ..checks import whole_number
 from ..errors import InvalidValue
 from ..runs.trajectory import Trajectory
 from .drawing import runs
-from .drawing.axes import set_linear_ticks
+from .drawing.axes import linear_limits, set_linear_ticks
 from .drawing.captions import claim, failures, problem_name, summary
-from .drawing.frames import draw_frames
+from .drawing.frames import Paint, draw_frames
 from .drawing.measure import stroke
 from .drawing.notes import Line, write_note
 from .drawing.picture import Panel, Picture
 from .drawing.results import result_list
 from .drawing.runs import Coordinates, Entry
-from .drawing.style import background, context, ink, mix_colors
+from .drawing.style import background, in_style, ink, mix_colors
 from .drawing.ties import draw_tied, tie_keys, tied
 from .drawing.words import (
     count_noun,
@@ -34,6 +34,7 @@ from .plane.window import points_in_view
 PAD = 0.09  # of the size of the paths, on each side of the frame
 
 
+@in_style
 def draw(
     results: Comparison | list[Comparison],
     *,
@@ -60,8 +61,7 @@ def draw(
     is given for several results.
     """
     comparisons = with_velocity(results, coordinate)
-    with context(style):  # whose background the colours stand on
-        paints = frames(comparisons, coordinate)
+    paints = frames(comparisons, coordinate)
     return draw_frames(
         paints,
         title or _title(comparisons, coordinate),
@@ -91,7 +91,7 @@ def describe(results: Comparison | list[Comparison], coordinate: int = 0) -> str
     )
 
 
-def frames(comparisons: list[Comparison], coordinate: int = 0) -> list[partial[Panel]]:
+def frames(comparisons: list[Comparison], coordinate: int = 0) -> list[Paint]:
     """What paints each optimizer into a frame, given the axes and the ratio of its sides."""
     return [partial(_paint_frame, entry, coordinate) for entry in runs.entries(comparisons)]
 
@@ -124,15 +124,14 @@ def _paint_frame(entry: Entry, coordinate: int, ax: Axes, ratio: float) -> Panel
     comparison, color, name, key = entry
     plane, i = Coordinates(("x", coordinate), ("p", coordinate)), subscript(coordinate + 1)
     points = tied(comparison, plane, one_unit=False)
-    for bound, values in zip(
-        (ax.set_xlim, ax.set_ylim), points_in_view(comparison, points).T, strict=True
-    ):
-        bound(_limits(values))
+    for axis, values in zip("xy", points_in_view(comparison, points).T, strict=True):
+        ax.set(**{f"{axis}lim": linear_limits([values], PAD)})
     ax.axhline(0, color=mix_colors(ink(), background(), 0.5), lw=stroke(0.8), zorder=1, gid="rest")
 
     def extent(k: int) -> str:
         """How far apart map and flow are in position and velocity."""
-        map, flow = (np.stack(runs.view_points(r, plane), 1)[k] for r in _map_and_flow(comparison))
+        both = comparison.map, comparison.flow
+        map, flow = (np.stack(runs.view_points(run, plane), 1)[k] for run in both)
         x, p = (format_number(distance, 2) for distance in np.abs(map - flow))
         return f"{x} in x{i}, {p} in p{i}"
 
@@ -153,16 +152,6 @@ def _paint_frame(entry: Entry, coordinate: int, ax: Axes, ratio: float) -> Panel
     time_step = f"h\xa0=\xa0{format_number(float(comparison.optimizer.h))}"
     fact = facts(comparison.optimizer, time_step, lost)
     return Panel("", keys=tie_keys(points), name=name, color=color, fact=fact)
-
-
-def _limits(values: np.ndarray) -> tuple[float, float]:
-    low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
-    pad = PAD * (high - low) or 0.5 * max(abs(low), 1e-3)
-    return float(low - pad), float(high + pad)
-
-
-def _map_and_flow(comparison: Comparison) -> tuple[Trajectory, Trajectory]:
-    return comparison.map, comparison.flow
 
 
 def _velocity(run: Trajectory, coordinate: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from .drawing.notes import write_halo
 from .drawing.picture import Panel, Picture, draw_picture, write_notice
 from .drawing.results import must_share_problem, result_list
 from .drawing.runs import Entry
-from .drawing.style import background, mix_colors
+from .drawing.style import background, in_style, mix_colors
 from .drawing.words import (
     capitalize,
     count_noun,
@@ -48,6 +48,7 @@ class Competitor(NamedTuple):
 Results = Comparison | Trajectory | list[Comparison | Trajectory]
 
 
+@in_style
 def draw(
     results: Results,
     rates: str = "",

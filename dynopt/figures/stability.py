@@ -18,12 +18,13 @@ from .drawing.measure import font_size, frame_box, on_paper, text_width
 from .drawing.picture import Panel, Picture
 from .drawing.results import one_result
 from .drawing.runs import Entry
-from .drawing.style import background, context, contour_colors, ink, mix_colors, muted
+from .drawing.style import background, contour_colors, in_style, ink, mix_colors, muted
 from .drawing.words import format_number, literal
 
 LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # spectral radii that have a contour
 
 
+@in_style
 def draw(
     results: Stability | list[Stability],
     sensitivity: Sensitivity | list[Sensitivity] | None = None,
@@ -54,8 +55,7 @@ def draw(
     **Raises:** `InvalidValue` for several results, or for results of two optimizers or options.
     """
     theory, field = _checked(results, sensitivity)
-    with context(style):  # whose background the colours stand on
-        (entry,) = runs.entries([theory if field is None else field])
+    (entry,) = runs.entries([theory if field is None else field])
     if field is None:
         paint, claim, caption = partial(_paint_theory, entry), _claim(theory), _caption(theory)
     else:

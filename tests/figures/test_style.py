@@ -8,11 +8,12 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scenes import OPTIMIZERS, artist
 
-from dynopt import SGD, AdamW, optimizers
+from dynopt import SGD, Adam, AdamW, figures, optimizers
 from dynopt.errors import UnknownName
 from dynopt.figures import Picture, convergence, loss, paths, phase
 from dynopt.figures.drawing import style
@@ -143,6 +144,21 @@ def test_styles_differ_and_slides_are_dark(comparisons):
     assert to_rgb(notebook.get_facecolor()) == (1, 1, 1)
     assert len({tuple(picture.get_size_inches()) for picture in blank}) == 3
     assert tuple(paths.draw(comparisons["bowl"], style="slides").get_size_inches()) == (12, 6.75)
+
+
+OF_ADAM = ("paths", "loss", "race", "convergence", "modified", "overview", "panels")
+
+
+@pytest.mark.parametrize("name", OF_ADAM)
+def test_on_a_dark_slide_no_optimizer_has_the_colour_that_it_has_on_white_paper(name, arguments):
+    purple = style.color_of(Adam(0.1))
+    with style.context("slides"):
+        assert style.colors_of([Adam(0.1)]) != [purple]
+    given = [(figures.loss, arguments["loss"][0])] if name == "panels" else arguments[name][0]
+    more = () if name == "panels" else arguments[name][1:]
+    picture = getattr(figures, name).draw(given, *more, style="slides")
+    colors = {to_hex(line.get_color()) for line in picture.findobj(Line2D)}
+    assert len(colors) > 2 and purple not in colors
 
 
 def test_an_unknown_style_is_named(comparisons):

@@ -8,8 +8,8 @@ shows it carries the same number in bold.
 A figure is one file `figures/<name>.py`, its import and its line of the catalogue in
 `figures/__init__.py`. The section "A figure" of CONTRIBUTING.md holds one to copy. The file holds:
 
-- `draw(results, *, title=None, ax=None, style="notebook")` checks the results and returns a
-  `Picture`, or the axes `ax` that it was given.
+- `draw(results, *, title=None, ax=None, style="notebook")`, under the decorator `style.in_style`,
+  checks the results and returns a `Picture`, or the axes `ax` that it was given.
 - `describe(results)` says in one sentence with numbers what the picture shows: its alt text.
 - `frames(results)` returns one function for each optimizer. It draws into the axes that it is
   given, which are `ratio` times as high as wide, and returns a `Panel`. It never computes a run.

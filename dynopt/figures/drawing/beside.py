@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 
-from .measure import figure_of, font_size, on_paper, stroke, text_width
-from .style import background, readable_color
+from .measure import figure_of, font_size, on_paper, text_width
+from .notes import write_halo
 
 ANGLES = np.arange(16) * np.pi / 8 + np.pi / 2
 WAYS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
@@ -59,12 +58,9 @@ def _write(
     ax: Axes, text: str, place: np.ndarray, half: np.ndarray, drawn: np.ndarray, color: str,
     gid: str, style: dict[str, Any],
 ) -> np.ndarray:  # fmt: skip
-    options: dict[str, Any] = {
-        "ha": "center", "va": "center", "color": readable_color(color), "zorder": 8, "gid": gid,
-        "path_effects": [withStroke(linewidth=stroke(2.6), foreground=background())],
-    }  # fmt: skip
     x, y = ax.transData.inverted().transform(place * figure_of(ax).dpi / 72)
-    ax.annotate(text, (x, y), **options | style)
+    usual = {"ha": "center", "va": "center", "fontweight": "normal", "gid": gid}
+    write_halo(ax, text, (x, y), color, **usual | style)
     corners = np.mgrid[-1:1:25j, -1:1:13j].reshape(2, -1).T  # text counts for more than a line
     return np.concatenate([drawn, place + half * corners])
 

@@ -10,7 +10,7 @@ from .labels import write_labels
 from .measure import font_size, frame_box, text_width
 from .picture import Panel, Picture, distinct, write_title
 from .results import must_be_axes
-from .style import context, muted, readable_color
+from .style import muted, readable_color
 from .words import literal
 
 Paint = Callable[[Axes, float], Panel]
@@ -49,45 +49,52 @@ def draw_frames(
             f"`ax` holds one optimizer, got {len(paints)} results; pass one result for each `ax`, "
             "or leave `ax` out."
         )
-    with context(style):
-        if ax is not None:
-            box = frame_box(ax)
-            paints[0](ax, box.height / box.width)
-            write_title(ax, title, box.width)
-            return ax
-        picture = Picture(style, alt)
-        columns = columns or COLUMNS.get(len(paints), 3)
-        rows = -(-len(paints) // columns)
-        width, height = (float(side) for side in picture.get_size_inches())
-        if style != "slides":
-            picture.set_size_inches(WIDTHS.get(columns, 0.44 * columns) * width, rows * height)
-        grid = [picture.add_subplot(rows, columns, i + 1) for i in range(len(paints))]
-        panels = [paint(one, ratio) for paint, one in zip(paints, grid, strict=True)]
-        ratio = max((panel.aspect for panel in panels if panel.aspect), default=ratio)
-        low = style == "slides" and rows > 1  # frames, which need the room that heads take
-        fitting = [low and _fits_beside(*one) for one in zip(grid, panels, strict=True)]
-        beside = [all(fitting[i - i % columns :][:columns]) for i in range(len(paints))]
-        sentences = dict.fromkeys(line for panel in panels for line in panel.caption)
-        picture.write_caption([*caption, *sentences])
-        handles = [handle for panel in panels for handle in panel.handles]
-        keys = [key for panel in panels for key in panel.keys]
-        picture.write_heading(title, distinct(handles), distinct(keys), scale=1.1)
-        for one, panel, one_line in zip(grid, panels, beside, strict=True):
-            write_around(one, panel, len(paints), share_labels, one_line)
-            one.set_aspect("auto")
+    if ax is not None:
+        box = frame_box(ax)
+        paints[0](ax, box.height / box.width)
+        write_title(ax, title, box.width)
+        return ax
+    picture = Picture(style, alt)
+    columns = columns or COLUMNS.get(len(paints), 3)
+    rows = -(-len(paints) // columns)
+    width, height = (float(side) for side in picture.get_size_inches())
+    if style != "slides":
+        picture.set_size_inches(WIDTHS.get(columns, 0.44 * columns) * width, rows * height)
+    grid = [picture.add_subplot(rows, columns, i + 1) for i in range(len(paints))]
+    panels = [paint(one, ratio) for paint, one in zip(paints, grid, strict=True)]
+    ratio = max((panel.aspect for panel in panels if panel.aspect), default=ratio)
+    low = style == "slides" and rows > 1  # frames, which need the room that heads take
+    fitting = [low and _fits_beside(*one) for one in zip(grid, panels, strict=True)]
+    beside = [all(fitting[i - i % columns :][:columns]) for i in range(len(paints))]
+    sentences = dict.fromkeys(line for panel in panels for line in panel.caption)
+    picture.write_caption([*caption, *sentences])
+    handles = [handle for panel in panels for handle in panel.handles]
+    keys = [key for panel in panels for key in panel.keys]
+    picture.write_heading(title, distinct(handles), distinct(keys), scale=1.1)
+    for one, panel, one_line in zip(grid, panels, beside, strict=True):
+        write_around(one, panel, len(paints), share_labels, one_line)
+        one.set_aspect("auto")
+    picture.lay_out()
+    if style != "slides":
+        box = frame_box(grid[0])
+        higher = rows * (ratio * box.width - box.height) / 72
+        picture.set_figheight(picture.get_figheight() + higher)
         picture.lay_out()
-        if style != "slides":
-            box = frame_box(grid[0])
-            higher = rows * (ratio * box.width - box.height) / 72
-            picture.set_figheight(picture.get_figheight() + higher)
-            picture.lay_out()
-        for one, paint, one_line in zip(grid, paints, beside, strict=True):
-            box = frame_box(one)
-            one.clear()
-            one.dataLim.set_points(Bbox.null().get_points())  # `clear` leaves the former limits
-            panel = paint(one, box.height / box.width)
-            write_around(one, panel, len(paints), share_labels, one_line)
-        return picture
+    for one, paint, one_line in zip(grid, paints, beside, strict=True):
+        box = frame_box(one)
+        clear(one)
+        panel = paint(one, box.height / box.width)
+        write_around(one, panel, len(paints), share_labels, one_line)
+    return picture
+
+
+def clear(ax: Axes) -> None:
+    """Empty a frame whose size is now known, to paint it again.
+
+    The limits of its former data go, too, which matplotlib keeps: a scale would fit itself to them.
+    """
+    ax.clear()
+    ax.dataLim.set_points(Bbox.null().get_points())
 
 
 def write_around(

@@ -13,7 +13,6 @@ KEEPS = 0.015  # of the diagonal of the paths: a smaller error is about as large
 BEHIND, BESIDE = 0.3, 0.7  # of the error: how far a map on, and off, the path of its flow lies off
 REST = 0.1  # of the distance of the two ends: a run at rest moves less in its last tenth
 WIDER = 1.05  # times the length of the flow: the path of a map that swings wider
-
 LEAVES = 6  # times the size of the flow: farther out a map has left that fails or moves outward
 LONG = 110  # letters: a longer title names the flow once
 FLOW = re.compile(r" ((of|than|from) )?(its flow|their flows)")

@@ -72,7 +72,7 @@ def write_note(ax: Axes, lines: Sequence[Line], drawn: Sequence[np.ndarray]) -> 
 
 
 def write_halo(ax: Axes, text: str, at: Any, color: str, **style: Any) -> None:
-    """Bold text in the colour of an optimizer, with a halo that keeps it readable on lines."""
+    """Text in a colour, bold by default, with a halo that keeps it readable on lines."""
     halo = [withStroke(linewidth=stroke(2.6), foreground=background())]
     usual = {"fontweight": "bold", "fontsize": font_size("axes.labelsize"), "zorder": 8}
     options: dict[str, Any] = usual | style

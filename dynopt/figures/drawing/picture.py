@@ -159,21 +159,20 @@ def draw_picture(
 ) -> Picture | Axes:
     """Paint the results into `ax`, or into a new `Picture` with legend and caption."""
     must_be_axes(ax)
-    with context(style):
-        if ax is not None:
-            panel = paint(ax, results)
-            write_title(ax, panel.title, frame_box(ax).width)
-            if not write_labels(ax, panel.labels) and (panel.handles or panel.keys):
-                legends.draw_inside(ax, [*panel.handles, *panel.keys])
-            return ax
-        picture = Picture(style, describe(results))
-        ax = picture.add_subplot()
+    if ax is not None:
         panel = paint(ax, results)
-        picture.write_caption(panel.caption)
-        _write_around(picture, ax, panel)
-        if panel.aspect is not None and style != "slides":
-            _fit_height(picture, ax, panel.aspect)
-        return picture
+        write_title(ax, panel.title, frame_box(ax).width)
+        if not write_labels(ax, panel.labels) and (panel.handles or panel.keys):
+            legends.draw_inside(ax, [*panel.handles, *panel.keys])
+        return ax
+    picture = Picture(style, describe(results))
+    ax = picture.add_subplot()
+    panel = paint(ax, results)
+    picture.write_caption(panel.caption)
+    _write_around(picture, ax, panel)
+    if panel.aspect is not None and style != "slides":
+        _fit_height(picture, ax, panel.aspect)
+    return picture
 
 
 def _write_around(picture: Picture, ax: Axes, panel: Panel) -> None:

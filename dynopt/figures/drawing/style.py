@@ -4,11 +4,12 @@ Nothing here changes the rcParams of matplotlib for longer than a picture is dra
 """
 
 import contextlib
+import functools
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import matplotlib.style
@@ -22,6 +23,8 @@ from ...files import printable
 from ...optimizers import AbstractOptimizer
 from ...optimizers.wrappers.base import AbstractWrapper
 
+P = ParamSpec("P")
+R = TypeVar("R")
 STYLES = ("notebook", "paper", "slides")
 # The colours of petroff6, which people with any kind of color vision can tell apart, but darker, so
 # that dots stand out on the field of contours.
@@ -92,6 +95,17 @@ def context(style: str) -> Iterator[None]:
         raise unknown_name("style", str(style), STYLES)
     with matplotlib.style.context([_read(style), {"font.family": _fonts()}], after_reset=True):
         yield
+
+
+def in_style(draw: Callable[P, R]) -> Callable[P, R]:
+    """A function that draws in the style of its keyword `style`, colours of optimizers included."""
+
+    @functools.wraps(draw)
+    def drawn(*results: P.args, **options: P.kwargs) -> R:
+        with context(str(options.get("style", STYLES[0]))):
+            return draw(*results, **options)
+
+    return drawn
 
 
 @cache

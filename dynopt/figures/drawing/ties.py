@@ -68,10 +68,8 @@ def tied(comparison: Comparison, view: View, one_unit: bool = True) -> Tied:
     map = map if left is None else map[: left + 1]
     both = min(len(map), len(flow))
     error = np.nan_to_num(np.asarray(comparison.error, float)[:both])
-    magnification, size = (
-        1,
-        np.ptp(np.concatenate([map, curve, np.zeros((int(not both), 2))]), axis=0),
-    )
+    magnification, nothing = 1, np.zeros((int(not both), 2))
+    size = np.ptp(np.concatenate([map, curve, nothing]), axis=0)
     unit = np.ones(2) if one_unit else np.where(size > 0, size, 1.0)
     if not one_unit:
         error = np.hypot(*((map[:both] - flow[:both]) / unit).T)
@@ -104,13 +102,14 @@ def draw_tied(
     thread = _up_to_reach(ax, points.map)
     (line,) = ax.plot(*thread.T, color=color, alpha=0.45, zorder=2.5, gid=f"thread {key}")
     line.set_linewidth(stroke(0.5))
-    if entry.result.map.status or motion_of(entry.result).kind == "leaves":
+    motion = motion_of(entry.result)
+    if entry.result.map.status or motion.kind == "leaves":
         line.set(alpha=0.8, linewidth=stroke(0.9))  # it shows the way out
         mark_exit(ax, line, color)
     drawn = _draw_ties(
         ax, points, color, key, number or (lambda k: format_number(points.error[k], 2))
     )
-    _write_exit(ax, line, motion_of(entry.result), color, drawn)
+    _write_exit(ax, line, motion, color, drawn)
     solid = points.magnification == 1
     (dots,) = ax.plot(
         *thread.T, "o", color=color, zorder=4, gid=f"map {key}", linestyle="none",

@@ -13,6 +13,7 @@ from ...problems.probe import must_be_lowest
 from ..drawing.axes import LARGEST, finite_values
 from ..drawing.style import background, contour_colors, mix_colors, muted
 from .projection import Plane
+from .window import minimizers
 
 POINTS = 301  # of the grid, along each side
 FEWEST_POINTS = 61  # along each side, where one loss takes long
@@ -35,8 +36,7 @@ def paint(ax: Axes, comparison: Comparison, plane: Plane | None = None) -> list[
     side = grid_points(comparison.problem.dim)
     x, y = (np.linspace(*limits, side) for limits in (ax.get_xlim(), ax.get_ylim()))
     points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-    stars = comparison.problem.minimizers if plane is None else None
-    stars = np.zeros((0, 2)) if stars is None else np.asarray(stars, float)
+    stars = minimizers(comparison) if plane is None else np.zeros((0, 2))
     evaluated = losses(comparison, np.concatenate([points, stars]), plane)
     loss = evaluated[: side**2].reshape(side, side)
     must_be_lowest(comparison.problem, evaluated[side**2 :], float(comparison.map.loss[0]))
