@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..checks import whole_number
-from ..errors import InvalidValue
+from ..errors import InvalidType, InvalidValue
 from ..figures.drawing import legends
 from ..figures.drawing.axes import linear_limits, set_linear_ticks
 from ..figures.drawing.captions import problem_name
@@ -58,9 +58,14 @@ class Polygon(eqx.Module):
 def measure(optimizer: SGD, problem: Problem, steps: int) -> Polygon:
     """Run gradient descent, and solve the gradient flow from each point of the run.
 
-    **Raises:** `InvalidValue` if the problem has more than one coordinate; and as `iterate` and
+    **Raises:** `InvalidType` for another optimizer, whose flow has a memory that a new start would
+    not know; `InvalidValue` if the problem has more than one coordinate; and as `iterate` and
     `integrate` do.
     """
+    if not isinstance(optimizer, SGD):
+        raise InvalidType(
+            f"a polygon is drawn of gradient descent, got {optimizer!r}; pass dynopt.SGD(0.5), say."
+        )
     if problem.dim != 1:
         raise InvalidValue(
             f"a polygon is drawn over time, in one coordinate, but {problem.name} has "

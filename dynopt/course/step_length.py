@@ -5,6 +5,8 @@
 [1. 1. 1.] [1. 1. 1.]
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import matplotlib as mpl
@@ -12,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ..checks import whole_number
+from ..errors import InvalidType
 from ..figures.drawing import runs
 from ..figures.drawing.axes import log_limits, set_log_ticks
 from ..figures.drawing.notes import write_halo
@@ -43,16 +46,27 @@ class StepLength(eqx.Module):
 def measure(optimizer: AbstractOptimizer, steps: int) -> StepLength:
     """Run the optimizer on f(x) = x and measure its steps in units of its learning rate.
 
-    **Raises:** as `iterate` does.
+    **Raises:** `InvalidType` for an optimizer without a learning rate; and as `iterate` does.
     """
+    learning_rate = _learning_rate(optimizer)
     steps = whole_number("steps", steps, least=1, like=2000)
     problem = Problem(_slope, [0.0], name="f(x) = x")
     x = np.asarray(iterate(optimizer, problem, steps).y.x, float)[:, 0]
-    base = optimizer
-    while not hasattr(base, "learning_rate"):  # a wrapper has an optimizer inside
-        base = base.optimizer  # pyright: ignore[reportAttributeAccessIssue]
-    length = np.abs(np.diff(x)) / float(base.learning_rate)  # pyright: ignore
+    length = np.abs(np.diff(x)) / learning_rate
     return StepLength(np.arange(1, steps + 1), length, optimizer, problem)
+
+
+def _learning_rate(optimizer: Any) -> float:
+    """The learning rate of an optimizer, or of the one that a wrapper has inside."""
+    inner = optimizer
+    while isinstance(inner, AbstractOptimizer):
+        if hasattr(inner, "learning_rate"):
+            return float(inner.learning_rate)  # pyright: ignore[reportAttributeAccessIssue]
+        inner = getattr(inner, "optimizer", None)
+    raise InvalidType(
+        f"steps are measured in learning rates, got {optimizer!r}, which has none; pass an "
+        "optimizer of dynopt such as dynopt.Adam(0.02)."
+    )
 
 
 @in_style

@@ -407,11 +407,13 @@ def _named(
 ) -> tuple[str, ...] | None:
     """The memories that are, or lie in, these leaves; None if they are all that there are.
 
-    **Raises:** `UnknownName` if there is no such leaf.
+    **Raises:** `UnknownName` if there is no such leaf; `InvalidValue` if there is no memory.
     """
     memories, chosen = _memories(optimizer, like), set()
     for leaf in leaves:
         below = [name for name in memories if is_or_lies_in(name, leaf)]
+        if not memories:
+            raise InvalidValue(f"{optimizer!r} has no memory to name; leave `leaves` out.")
         if not below:
             raise unknown_name("memory", leaf, memories)
         chosen |= {leaf} if leaf in below else set(below)

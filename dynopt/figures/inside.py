@@ -155,8 +155,8 @@ def _planar(results: Inside | list[Inside]) -> Inside:
     result = one_result(results, Inside, "analysis.inside")
     if result.problem.dim != 2:
         raise InvalidValue(
-            f"arrows are drawn in a plane, but {problem_name(result)} has {result.problem.dim} "
-            "coordinates; pass a problem with two."
+            f"arrows are drawn in a plane, but {problem_name(result)} has "
+            f"{count_noun(result.problem.dim, 'coordinate')}; pass a problem with two."
         )
     if not (result.step.any(-1) & result.downhill.any(-1)).all():
         raise InvalidValue(

@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from ..analysis import Comparison, Order
+from ..errors import InvalidValue
 from ..optimizers.equations import equations
 from . import convergence, loss, paths
 from .drawing import runs
@@ -62,7 +63,8 @@ def draw(
     - `title`: a title in place of the claim.
     - `style`: "notebook", "paper" or "slides".
 
-    **Raises:** `InvalidValue` if the results are of several problems.
+    **Raises:** `InvalidValue` if the results are of several problems, or an order is of another
+    optimizer.
     """
     comparisons, orders = _of_one_problem(comparisons, orders)
     entries, rows = runs.entries(comparisons), _rows(comparisons, orders)
@@ -144,6 +146,12 @@ def _of_one_problem(comparisons: Any, orders: Any) -> tuple[list[Comparison], li
     if orders != []:
         orders = result_list(orders, Order, "analysis.order")
     must_share_problem([*comparisons[:1], *orders[:1]])
+    for order in orders:
+        if not any(_is(order.optimizer, comparison) for comparison in comparisons):
+            raise InvalidValue(
+                f"`orders` has one of {order.optimizer!r}, which none of the comparisons ran; pass "
+                "orders of the same optimizers, or an empty list."
+            )
     return comparisons, orders
 
 

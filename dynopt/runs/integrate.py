@@ -156,8 +156,8 @@ def _must_save_at_steps(solver: Any, per_step: int) -> None:
 
 def _points_per_step(save_every: Any) -> int:
     """How many points are saved in each time h; 1 if `save_every` is a whole number or invalid."""
-    if isinstance(save_every, float) and 0 < save_every < 1:
-        per_step = round(1 / save_every)
+    if isinstance(save_every, float) and not save_every >= 1:
+        per_step = round(1 / save_every) if save_every > 1e-9 else 2
         if abs(per_step * save_every - 1) < 1e-12:
             return per_step
         raise InvalidValue(

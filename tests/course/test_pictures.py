@@ -4,11 +4,24 @@ import dataclasses
 from io import BytesIO
 
 import numpy as np
+import optax
 import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from dynopt import SGD, Adam, Momentum, Muon, Problem, Schedule, Signum, analysis, figures, problems
+from dynopt import (
+    SGD,
+    Adam,
+    Momentum,
+    Muon,
+    Optax,
+    Problem,
+    Schedule,
+    Signum,
+    analysis,
+    figures,
+    problems,
+)
 from dynopt.course import bound, polygon, precision, steepest, step_length
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures.drawing.style import STYLES, color_of, context, readable_color
@@ -215,7 +228,7 @@ def test_what_is_no_bound_is_refused(comparisons, as_users_see_it):
 # --- Euler's polygon
 
 
-def test_the_polygon_and_its_flows_are_those_of_the_closed_form():
+def test_the_polygon_and_its_flows_are_those_of_the_closed_form(as_users_see_it):
     result = polygon.measure(SGD(0.5), problems.quadratic([1.0]), 3)
     x = result.x[0] * 0.5 ** np.arange(4)
     np.testing.assert_allclose(result.x, x)
@@ -236,6 +249,10 @@ def test_the_polygon_and_its_flows_are_those_of_the_closed_form():
         f"{format_number(error, 2)} off at the end"
     )
     assert format_number(error) in picture.alt and format_number(local) in picture.alt
+    with pytest.raises(
+        InvalidType, match=r"of gradient descent, got Momentum\(.*; pass dynopt.SGD"
+    ):
+        polygon.measure(Momentum(0.5), problems.quadratic([1.0]), 3)  # pyright: ignore
     with pytest.raises(InvalidValue, match="in one coordinate, but booth has 2; pass for example"):
         polygon.measure(SGD(0.1), problems.booth(), 3)
 
@@ -261,4 +278,7 @@ def test_steps_without_corrections_are_as_long_as_the_closed_form_says():
         picture.alt
     )
     texts = [one_line(text.get_text()) for text in picture.axes[0].texts]
+    unnamed = Optax(lambda h: optax.sgd(h), 0.1)
+    with pytest.raises(InvalidType, match="measured in learning rates, got Optax.*has none; pass"):
+        step_length.measure(unnamed, 3)
     assert texts == ["both: 1", f"no correction: {factors[0]:.2f}", f"{most:.2f} at k = {longest}"]

@@ -646,6 +646,11 @@ def test_what_names_no_memory_is_refused(leaves, error, words):
         Memoryless(Adam(h), leaves=leaves)
 
 
+def test_where_there_is_no_memory_none_can_be_named():
+    with pytest.raises(InvalidValue, match="SGD.* has no memory to name; leave `leaves` out"):
+        Memoryless(SGD(h), leaves=["m"])
+
+
 def test_a_name_stands_for_all_leaves_below_it():
     start = {"a": jnp.ones(2), "b": jnp.ones((1, 2))}
     fitted = linear().refine(2).for_leaves(start)

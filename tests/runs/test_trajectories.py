@@ -410,6 +410,9 @@ def test_a_flow_can_be_saved_several_times_in_each_step():
     assert np.array_equal(dense.y.x[::4], thin.y.x)
     with pytest.raises(InvalidValue, match="or 1/n, got 0.3; pass for example save_every=1/3"):
         integrate(SGD(0.1), bowl, 5, save_every=0.3)
+    for given in (0.0, -0.5, float("nan")):
+        with pytest.raises(InvalidValue, match=f"or 1/n, got {given}; pass .* save_every=1/2"):
+            integrate(SGD(0.1), bowl, 5, save_every=given)
 
 
 def test_a_solver_without_tolerances_takes_one_step_per_time_h_whatever_is_saved():
