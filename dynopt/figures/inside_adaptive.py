@@ -1,6 +1,5 @@
 """One step of Adam or RMSprop in frames that read as a sentence."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..optimizers import Adam
 from .drawing import runs
 from .drawing.beside import along, write_beside
 from .drawing.captions import problem_name, summary
+from .drawing.frames import Paint
 from .drawing.measure import figure_of, font_size, frame_box, on_paper, stroke, text_width
 from .drawing.notes import write_halo
 from .drawing.picture import Panel
@@ -36,10 +36,9 @@ SMALL_DIRECTION = 0.25  # of ±1 in each coordinate: a smaller u fills the frame
 LEVELS = 14  # of the loss, between contours
 BEFORE = 2  # steps of the path that lead to the one that is drawn
 SQUARE = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1), (-1, -1)])
-Frame = Callable[[Axes, float], Panel]
 
 
-def frames(result: Inside) -> list[Frame]:
+def frames(result: Inside) -> list[Paint]:
     """What paints each frame; RMSprop remembers no gradient, and has no first frame."""
     assert result.last is not None
     (entry,) = runs.entries([result])

@@ -62,7 +62,9 @@ def test_paths_need_two_coordinates_and_the_others_are_for_any_dimension(n, comp
             paths.draw(comparison)
     for module in (loss, race, phase):
         assert saved(module.draw(comparison))
-    assert saved(overview.draw(comparison, make_order(comparison.optimizer, comparison.problem, 1.0)))
+    assert saved(
+        overview.draw(comparison, make_order(comparison.optimizer, comparison.problem, 1.0))
+    )
 
 
 def test_a_position_of_many_leaves_is_drawn_if_it_has_two_numbers(comparisons):
@@ -103,7 +105,9 @@ def test_wrong_results_are_named(comparisons, orders, as_users_see_it):
         paths.draw([bowl[0], comparisons["valley"][0]])
     with pytest.raises(InvalidValue, match="of several problems"):
         overview.draw(bowl, orders["valley"])
-    with pytest.raises(InvalidValue, match=r"one of RMSprop\(.*, which none of the comparisons ran"):
+    with pytest.raises(
+        InvalidValue, match=r"one of RMSprop\(.*, which none of the comparisons ran"
+    ):
         overview.draw(bowl[:2], orders["bowl"][2])
     tripled = dataclasses.replace(bowl[0].map, loss=3 * bowl[0].map.loss)
     with pytest.raises(InvalidValue, match="several problems that are named bowl; draw one"):
