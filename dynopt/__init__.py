@@ -39,6 +39,7 @@ The terms, and what textbooks call them:
 | wrapper                   | an optimizer made from an optimizer; a transformation in optax       |
 | sweep                     | ensemble: many runs with other starts or hyperparameters             |
 | sharpness                 | largest eigenvalue of the Hessian matrix                             |
+| field g                   | what optimizers follow in place of a gradient, as in a game          |
 | critical curvature        | limit of linear stability, 2/η for gradient descent                  |
 """
 

@@ -41,6 +41,8 @@ from .optimizers import (
     WithGradient as WithGradient,
 )
 from .problems import (
+    Game as Game,
+    Held as Held,
     Problem as Problem,
 )
 from .runs import (

@@ -34,10 +34,21 @@ from .deep_linear import deep_linear as deep_linear
 from .tanh_network import tanh_network as tanh_network
 
 from .problem import Problem as Problem
+from .game import Game as Game
+from .held import Held as Held
 from .over_data import MeanLoss as MeanLoss
 from .quadratic import Quadratic as Quadratic
 from .deep_linear import DeepLinear as DeepLinear
 
 catalogue: dict[str, Callable[[], Problem]] = {
     name: make for name, make in globals().copy().items() if isinstance(make, FunctionType)
+}
+
+# Games, which have a field in place of a loss that is descended.
+from .bilinear import bilinear as bilinear
+
+games: dict[str, Callable[[], Game]] = {
+    name: make
+    for name, make in globals().copy().items()
+    if isinstance(make, FunctionType) and name not in catalogue
 }

@@ -40,7 +40,11 @@ class MeanLoss(eqx.Module):
         return jax.tree.leaves(self.data)[0].shape[0]
 
     def __call__(self, x):
-        return self.loss(x, _with_dtype_of(x, self.data))
+        return self.over_all(self.loss, x)
+
+    def over_all(self, function: Callable, x) -> Any:
+        """A function of the position and the data, at all data."""
+        return function(x, _with_dtype_of(x, self.data))
 
     def part(self, x, i: ArrayLike, k):
         """The loss over the i-th of k equal parts of the data, in their order.
@@ -52,6 +56,10 @@ class MeanLoss(eqx.Module):
 
         **Raises:** `InvalidValue` if k does not divide n.
         """
+        return self.over_part(self.loss, x, i, k)
+
+    def over_part(self, function: Callable, x, i: ArrayLike, k) -> Any:
+        """A function of the position and the data, at the i-th of k equal parts of the data."""
         k = whole_number("k", k, least=1)
         if self.examples % k:
             raise InvalidValue(
@@ -61,7 +69,7 @@ class MeanLoss(eqx.Module):
         size = self.examples // k
         begin = jnp.mod(i, k) * size
         part = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, begin, size), self.data)
-        return self.loss(x, _with_dtype_of(x, part))
+        return function(x, _with_dtype_of(x, part))
 
     def _nearest_divisors(self, k: int) -> str:
         divisors = [d for d in range(1, self.examples + 1) if self.examples % d == 0]
@@ -127,13 +135,18 @@ def _moved(x0: PyTree) -> PyTree:
 
 def _must_be_mean_at(x: PyTree, small: MeanLoss, number: int, name: str, epsilon: float) -> None:
     values = small(x), small.part(x, 0, 2), small.part(x, 1, 2)
-    if not is_concrete(values) or not np.isfinite(np.stack(values)).all():
+    if not is_concrete(values):
         return
-    whole, parts = float(values[0]), (float(values[1]) + float(values[2])) / 2
-    tolerance = np.sqrt(epsilon) * max(abs(float(value)) for value in values)
+    values = np.stack([_in_one_row(value) for value in values])
+    if not np.isfinite(values).all():
+        return
+    worst = np.abs(values[0] - (values[1] + values[2]) / 2).argmax()  # a field has coordinates
+    whole, parts = values[0, worst], values[1:, worst].mean()
+    tolerance = np.sqrt(epsilon) * np.abs(values).max()
     if abs(whole - parts) > tolerance:
         twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), small.data)
-        is_sum = abs(float(MeanLoss(small.loss, twice)(x)) - whole) > tolerance
+        of_twice = _in_one_row(MeanLoss(small.loss, twice)(x))[worst]
+        is_sum = abs(of_twice - whole) > tolerance
         what, remedy = (
             ("", "divide it by their number, `.mean()` in place of `.sum()`")
             if is_sum
@@ -148,6 +161,10 @@ def _must_be_mean_at(x: PyTree, small: MeanLoss, number: int, name: str, epsilon
             f"the loss of {name} must be a mean over its examples{what}: over {number} of them "
             f"it is {whole:.4g}, but the mean over their halves is {parts:.4g}; {remedy}."
         )
+
+
+def _in_one_row(tree: PyTree) -> np.ndarray:
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).astype(float)
 
 
 def _with_dtype_of(x: PyTree, data: PyTree[Array]) -> PyTree[Array]:

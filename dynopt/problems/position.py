@@ -19,13 +19,16 @@ class Completed(eqx.Module):
 
     - `loss`: called as `loss(x)`, or with data as `loss(x, data)`.
     - `constants`: the arrays of whole numbers, in a PyTree with None in place of each float.
+    - `num_positions`: how many positions the loss takes before the data.
     """
 
     loss: Callable
     constants: PyTree
+    num_positions: int = eqx.field(static=True, default=1)
 
-    def __call__(self, x, *data):
-        return self.loss(eqx.combine(x, self.constants), *data)
+    def __call__(self, *arguments):
+        positions, data = arguments[: self.num_positions], arguments[self.num_positions :]
+        return self.loss(*(eqx.combine(x, self.constants) for x in positions), *data)
 
 
 def as_position(x0: Any, own: PyTree = None) -> tuple[PyTree, PyTree]:

@@ -20,13 +20,17 @@ from jaxtyping import Array, PyTree
 
 from ..checks import is_concrete
 from ..errors import InvalidValue, ProblemError
+from .field import gradient
 from .over_data import MeanLoss
 from .program import may_hide_derivatives
 
 DISTANCES = 0.1, 0.01, 0.001  # from the start, in units of 1 + |x0|; the next if one is not finite
 NUM_POINTS = 8  # at which a gradient must be 0 to count as 0 everywhere
 ROUND_OFF = 10  # differences below so many ulp are round-off
-REMEDY = "write this gradient as the rule of a jax.custom_jvp, which JAX differentiates rightly"
+REMEDY = (
+    "hold what shall be constant by dynopt.Held in place of jax.lax.stop_gradient, or write this "
+    "gradient as the rule of a jax.custom_jvp"
+)
 
 
 class Findings(NamedTuple):
@@ -119,10 +123,7 @@ def findings(loss: Callable, x0: PyTree, program: core.ClosedJaxpr, epsilon: flo
     closed_over = [value for value in program.consts if id(value) not in leaves]
     if not may_hide_derivatives(program) or not is_concrete(closed_over):
         return Findings()
-    loss, x0 = jax.tree.map(
-        lambda leaf: np.ones(leaf.shape, leaf.dtype) if isinstance(leaf, Tracer) else leaf,
-        (loss, x0),
-    )
+    loss, x0 = _without_traced_values((loss, x0))
     found = Findings()
     with jax.ensure_compile_time_eval():
         for distance in DISTANCES:
@@ -157,8 +158,7 @@ def compare_with_differences(
         return values[:number], gradients[:number]
 
     def differ(a, b, noise):
-        error, lengths = np.linalg.norm(a - b), np.linalg.norm(a) + np.linalg.norm(b)
-        return error > epsilon**0.2 * lengths + ROUND_OFF * epsilon * noise / h
+        return _differ(a, b, epsilon, noise / h)
 
     values, gradients = at(x, x + h * v, x - h * v, x + h * w, x - h * w, x + far)
     g, noise = gradients[0], np.linalg.norm(gradients[1:5])
@@ -189,6 +189,55 @@ def compare_with_differences(
         conservative=not asymmetry > tolerance * lengths + ROUND_OFF * epsilon * noise / h,
         is_finite=bool(np.isfinite([*rates, *g, *by_jax.ravel(), *jacobian.ravel()]).all()),
     )
+
+
+def field_is_derivable(loss: Callable, x0: PyTree, epsilon: float) -> bool:
+    """Whether JAX differentiates a field of its own rightly, as differences near the start tell.
+
+    Where the start or numbers of the field are traced, ones take their place.
+    """
+    loss, x0 = _without_traced_values((loss, x0))
+    start = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(x0)]).astype(float)
+    size = 1 + np.linalg.norm(start)
+    h, noise = np.cbrt(epsilon) * size, 0.0
+    v, away = np.random.default_rng(0).normal(size=(2, start.size)) / np.sqrt(start.size)
+    with jax.ensure_compile_time_eval():
+        for distance in DISTANCES:
+            x = start + distance * size * away
+            try:
+                by_jax, ahead, behind = map(np.asarray, _field_derivative(loss, x0, x, v, h))
+            except ProblemError:  # a part of the field refuses to be differentiated
+                return False
+            if np.isfinite([*by_jax, *ahead, *behind]).all():
+                break
+        else:
+            return True
+    noise = np.linalg.norm([ahead, behind])
+    return not _differ(by_jax, (ahead - behind) / (2 * h), epsilon, noise / h)
+
+
+@eqx.filter_jit
+def _field_derivative(loss: Callable, x0: PyTree, x: Any, v: Any, h: Any) -> tuple[Array, ...]:
+    """The derivative of the field at x along v, as JAX computes it, and the field on both sides."""
+    start, unravel = ravel_pytree(x0)
+
+    def field(x):
+        return ravel_pytree(gradient(loss, unravel(x)))[0]
+
+    x, v = x.astype(start.dtype), v.astype(start.dtype)
+    return jax.jvp(field, (x,), (v,))[1], field(x + h * v), field(x - h * v)
+
+
+def _without_traced_values(tree: PyTree) -> PyTree:
+    return jax.tree.map(
+        lambda leaf: np.ones(leaf.shape, leaf.dtype) if isinstance(leaf, Tracer) else leaf, tree
+    )
+
+
+def _differ(a: np.ndarray, b: np.ndarray, epsilon: float, noise: float) -> bool:
+    """Whether two vectors differ by more than a smooth function and its differences do."""
+    error, lengths = np.linalg.norm(a - b), np.linalg.norm(a) + np.linalg.norm(b)
+    return bool(error > epsilon**0.2 * lengths + ROUND_OFF * epsilon * noise)
 
 
 @eqx.filter_jit
@@ -228,9 +277,10 @@ def warn_of(found: Findings, loss: Callable, name: str) -> None:
     else:
         message = (
             f"{subject}, as a rule of its own or jax.lax.stop_gradient makes it: runs follow the "
-            "gradient; check the rule unless this is a game or meant otherwise."
+            "gradient; check the rule, or write a game as a dynopt.Game and what is held by "
+            "dynopt.Held."
         )
-    warnings.warn(message, stacklevel=5)
+    warnings.warn(message, stacklevel=6)
 
 
 def must_be_lowest(problem: Any, losses: np.ndarray, start: float) -> None:
@@ -262,6 +312,6 @@ def must_be_gradient(problem: Any, analysis: str) -> None:
     if not problem.conservative:
         raise ProblemError(
             f"{analysis} needs a loss that is descended, but the field of {problem.name} is the "
-            "gradient of no function: its Jacobian is not symmetric, as in a game; use iterate and "
-            "integrate, or jax.jacfwd of jax.grad(problem.loss)."
+            "gradient of no function, as in a game; use analysis.spectrum, or jax.jacfwd of "
+            "problem.field."
         )

@@ -13,10 +13,10 @@ from jaxtyping import Array, PyTree
 from ..checks import number
 from ..errors import InvalidType, InvalidValue
 from .arrays import real_array
-from .over_data import MeanLoss, as_data, must_be_mean
+from .examine import examine
+from .field import gradient, own_field
+from .over_data import MeanLoss, as_data
 from .position import Completed, as_position, must_be_the_constants
-from .probe import findings, first_order, warn_of
-from .program import precision, trace_loss
 
 Window = tuple[tuple[float, float], tuple[float, float]]
 Shape = tuple[int, ...]
@@ -26,7 +26,8 @@ class Problem(eqx.Module):
     """A loss that JAX can differentiate, and a position to start from.
 
     - `loss`: a function of the position that returns one real number. It must be the same function
-      each time: it is traced twice, and refused if it has drawn other random numbers.
+      each time: it is traced twice, and refused if it has drawn other random numbers. It may also
+      be a `Held` loss; a `Game` makes a problem of players with losses of their own.
     - `x0`: the start, an array of any shape or a PyTree of arrays. A list or tuple of numbers is
       one array, and so is a list of numbers in a PyTree. Whole numbers become floats, and all
       numbers are copied. The floats have one dtype, which is that of the runs; numbers of Python
@@ -44,15 +45,16 @@ class Problem(eqx.Module):
     - `window`: `((x_low, x_high), (y_low, y_high))`, the part of a plane that a picture shows.
     - `source`: where the problem comes from.
 
-    Three attributes tell what is known of the field of the loss. `jax.lax.stop_gradient`, roundings
-    and rules of the user may change a derivative; only where the loss uses them, numbers near the
-    start are compared with differences, as far as no traced value hides them.
+    Three attributes tell what is known of the field that optimizers follow.
+    `jax.lax.stop_gradient`, roundings and rules of the user may change a derivative; only where the
+    loss uses them, numbers near the start are compared with differences, as far as no traced value
+    hides them.
 
     - `derivable`: JAX differentiates the gradient rightly. Where it does not, as behind
       `jax.lax.stop_gradient`, runs are right, and the gradient of `loss` refuses to be
       differentiated.
     - `conservative`: the field is the gradient of a function, so that its Jacobian is symmetric. It
-      is not in a game.
+      is False for every `Game` and every `Held` loss, whatever their Jacobian.
     - `precision`: the machine epsilon of the coarsest dtype through which the loss depends on the
       position; 2.2e-16 in double precision.
 
@@ -106,26 +108,43 @@ class Problem(eqx.Module):
         self.name = _as_text("name", name if name is not None else _function_name(loss))
         self.x0, self.constants = as_position(x0)
         if jax.tree.leaves(self.constants):
-            loss = Completed(loss, self.constants)
-        self.loss = loss if data is None else MeanLoss(loss, as_data(data))
+            own = own_field(loss)
+            complete = Completed if own is None else lambda _, constants: own.completed(constants)
+            loss = complete(loss, self.constants)
+        loss = loss if data is None else MeanLoss(loss, as_data(data))
         self.minimizers = None if minimizers is None else _as_points(minimizers, self.dim)
         self.minimum = None if minimum is None else float(number("minimum", minimum))
         self.window = None if window is None else as_window(window)
         self.source = _as_text("source", source)
-        program = trace_loss(self.loss, self.start(), self.name)
-        self.precision = precision(program)
-        if isinstance(self.loss, MeanLoss):
-            must_be_mean(self.loss, self.start(), self.name, self.precision)
-        found = findings(self.loss, self.start(), program, self.precision)
+        self.loss, self.precision, found = examine(loss, self.start(), self.name)
         self.derivable, self.conservative = found.derivable, found.conservative
-        warn_of(found, self.loss, self.name)
-        if not self.derivable:
-            self.loss = first_order(self.loss, self.name)
 
     @property
     def dim(self) -> int:
         """The number of coordinates of a position."""
         return sum(np.size(leaf) for leaf in jax.tree.leaves(self.x0))
+
+    @property
+    def symbol(self) -> str:
+        """What pictures call `loss`: f, or what they show of a field, such as |g|."""
+        own = own_field(self.loss)
+        return "f" if own is None else own.symbol
+
+    def field(self, x: Any) -> PyTree[Array]:
+        """What optimizers follow, moving along its negative: the gradient ∇f(x) of a loss.
+
+        Of a `Game` it is the gradients of the players, and of a `Held` loss the gradient through
+        its first argument.
+
+        - `x`: a position.
+
+        **Raises:** as `start` does, if `x` is not a position of the problem.
+
+        >>> bowl = Problem(lambda x: (x**2).sum(), [3.0, 4.0], name="bowl")
+        >>> bowl.field([3.0, 4.0]).tolist()
+        [6.0, 8.0]
+        """
+        return gradient(self.loss, self.start(x))
 
     def start(self, x0: Any = None) -> PyTree[Array]:
         """The start as jax arrays: the problem's own, or `x0` if it has the same shapes.

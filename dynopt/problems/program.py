@@ -21,6 +21,7 @@ from jaxtyping import PyTree
 
 from ..checks import accepts, tracing_fault
 from ..errors import ProblemError
+from .held import Doubled
 from .over_data import MeanLoss
 
 # What JAX says of an operation that it cannot differentiate, what the loss does, and the remedy.
@@ -49,8 +50,12 @@ OF_JAX = tuple(
 NOT_AT_ALL, IN_STEPS, CONTINUOUSLY = range(3)  # how a number may depend on the position
 
 
-def trace_loss(loss: Callable[[Any], Any], x0: PyTree, name: str) -> core.ClosedJaxpr:
+def trace_loss(
+    loss: Callable[[Any], Any], x0: PyTree, name: str, differentiate: bool = True
+) -> core.ClosedJaxpr:
     """The program of the loss; the loss is traced twice and not run.
+
+    - `differentiate`: whether the loss is asked for a gradient, too.
 
     What the loss itself raises keeps its class and its words.
 
@@ -60,7 +65,11 @@ def trace_loss(loss: Callable[[Any], Any], x0: PyTree, name: str) -> core.Closed
     program = _value_program(loss, x0, name)
     again = _value_program(loss, x0, name)
     is_same = is_same_program(program, again)
-    if is_same and any(_is_doubtful(equation) for equation, _ in _equations(program)):
+    if (
+        is_same
+        and differentiate
+        and any(_is_doubtful(equation) for equation, _ in _equations(program))
+    ):
         gradients = (_gradient_program(p, loss, name) for p in (program, again))
         is_same = is_same_program(*gradients)
     if not is_same:
@@ -74,9 +83,11 @@ def trace_loss(loss: Callable[[Any], Any], x0: PyTree, name: str) -> core.Closed
 
 def _value_program(loss: Callable[[Any], Any], x0: PyTree, name: str) -> core.ClosedJaxpr:
     subject = f"the loss of {name}"
-    call, num_arguments, arguments = "f(x)", 1, "one argument, the position"
+    taken = {"x": "the position"}
+    if isinstance(loss.loss if isinstance(loss, MeanLoss) else loss, Doubled):
+        taken["held"] = "the position that is held"
     if isinstance(loss, MeanLoss):
-        call, num_arguments, arguments = "f(x, data)", 2, "two arguments, the position and the data"
+        taken["data"] = "the data"
 
     def evaluate(x):
         value = loss(x)
@@ -92,9 +103,12 @@ def _value_program(loss: Callable[[Any], Any], x0: PyTree, name: str) -> core.Cl
     except Exception as error:
         function = _function(loss)
         _refuse_what_cannot_be_traced(error, subject, function)
-        if isinstance(error, TypeError) and not accepts(function, *range(num_arguments)):
+        if isinstance(error, TypeError) and not accepts(function, *taken):
+            *others, last = taken.values()
+            words = f"{', '.join(others)} and {last}" if others else last
+            number = ("one argument", "two arguments", "three arguments")[len(others)]
             raise ProblemError(
-                f"{subject} must take {arguments}: it is called as {call}."
+                f"{subject} must take {number}, {words}: it is called as f({', '.join(taken)})."
             ) from error
         if not isinstance(error, ProblemError):
             error.add_note(f"while evaluating {subject}")

@@ -22,6 +22,7 @@ from ..optimizers.averages import safe_sqrt
 from ..optimizers.base import must_be_optimizer
 from ..optimizers.gradient import BatchGradient
 from ..problems import Problem
+from ..problems.field import gradient, own_field, partial_gradient, value
 from ..problems.problem import must_be_problem
 from .batches import must_be_single
 
@@ -109,8 +110,9 @@ def prepare_loss(loss: Callable, x0: PyTree):
     x, flat_loss, grad = flatten_loss(loss, x0)
 
     def observe(x):
-        value, g = jax.value_and_grad(flat_loss)(x)
-        return jnp.asarray(value, x.dtype), safe_sqrt(jnp.sum(g**2))
+        is_gradient = own_field(loss) is None
+        shown, g = jax.value_and_grad(flat_loss)(x) if is_gradient else (flat_loss(x), grad(x))
+        return jnp.asarray(shown, x.dtype), safe_sqrt(jnp.sum(g**2))
 
     inverse_radius = jnp.sqrt(jnp.finfo(x.dtype).eps) / (1 + jnp.linalg.norm(x))
     return x, grad, observe, lambda x: jnp.sum((inverse_radius * x) ** 2)
@@ -120,17 +122,25 @@ def flatten_loss(loss: Callable, x0: PyTree):
     """The start as one vector, the loss as a function of such vectors, and its gradient.
 
     Where the loss is a mean over data, the gradient also has a `part` over a share of the data.
+    Where the loss owns its field, that is the gradient, and what is shown of it is the loss.
     """
     x, unravel = ravel_pytree(x0)
-    part: Any = getattr(loss, "part", None)
-
-    def partial_gradient(x, i, k):
-        return jax.grad(lambda x: part(unravel(x), i, k))(x)
+    is_gradient = own_field(loss) is None
 
     def flat_loss(x):
-        return loss(unravel(x))
+        return value(loss, unravel(x))
 
-    grad = BatchGradient(jax.grad(flat_loss), part and partial_gradient, loss=flat_loss)
+    def field(x):
+        return ravel_pytree(gradient(loss, unravel(x)))[0]
+
+    def part(x, i, k):
+        return ravel_pytree(partial_gradient(loss, unravel(x), i, k))[0]
+
+    grad = BatchGradient(
+        jax.grad(flat_loss) if is_gradient else field,
+        part if hasattr(loss, "part") else None,
+        loss=flat_loss if is_gradient else None,
+    )
     return x, flat_loss, grad
 
 

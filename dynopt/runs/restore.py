@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import derivations, optimizers, problems
 from ..optimizers import AbstractOptimizer
-from ..problems import Problem
+from ..problems import Game, Problem
 from .batches import make_batch
 from .setup import Unrestored
 
@@ -20,6 +20,7 @@ OPTIMIZERS = {
     for name, kind in vars(package).items()
     if isinstance(kind, type) and issubclass(kind, AbstractOptimizer)
 }
+PROBLEMS = problems.catalogue | problems.games
 CONTAINERS = {"list": list, "tuple": tuple}
 FIELDS = ("x0", "name", "minimizers", "minimum", "window", "source")  # of a problem, but its loss
 
@@ -105,8 +106,8 @@ def decode(parts: Any, arrays: dict[str, Any]) -> Any:
 
 def _changes(problem: Problem) -> dict[str, Any]:
     """In what a problem differs from the one of the catalogue with which its name begins."""
-    key = max(filter(problem.name.startswith, problems.catalogue), key=len)
-    default = problems.catalogue[key]()
+    key = max(filter(problem.name.startswith, PROBLEMS), key=len)
+    default = PROBLEMS[key]()
     leaves = jax.tree.leaves(problem.loss)
     pairs = enumerate(zip(leaves, jax.tree.leaves(default.loss), strict=True))
     loss = {str(i): leaf for i, (leaf, other) in pairs if not _equal(leaf, other)}
@@ -116,11 +117,15 @@ def _changes(problem: Problem) -> dict[str, Any]:
 
 
 def _changed(catalogue: str, loss: dict[str, Any], **fields: Any) -> Problem:
-    default = problems.catalogue[catalogue]()
+    default = PROBLEMS[catalogue]()
     leaves, structure = jax.tree.flatten(default.loss)
     leaves = [loss.get(str(i), leaf) for i, leaf in enumerate(leaves)]
     fields = {field: getattr(default, field) for field in FIELDS} | fields
-    return Problem(jax.tree.unflatten(structure, leaves), **fields)
+    loss = jax.tree.unflatten(structure, leaves)
+    if isinstance(default, Game):
+        del fields["minimum"]
+        return Game(loss, equilibria=fields.pop("minimizers"), **fields)
+    return Problem(loss, **fields)
 
 
 def _round(array: Any, digits: int) -> Any:
