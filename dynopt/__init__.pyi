@@ -13,6 +13,7 @@ from .derivations import (
     Memoryless as Memoryless,
     Modified as Modified,
     Optax as Optax,
+    Stepped as Stepped,
 )
 from .errors import (
     DynoptError as DynoptError,

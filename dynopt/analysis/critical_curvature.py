@@ -11,6 +11,7 @@ from .spectral_radius import MANY_STEPS, radii_at, spectral_radius
 
 UNSTABLE = 1 + 1e-12  # a radius above this; 1 itself, up to round-off, is still stable
 GRID = np.geomspace(1e-30, 1e30, 601)  # curvatures, ten per power of ten
+RANGE = 1e12  # of curvatures from the first that changes the radius visibly
 TOLERANCE = 1e-4  # of a radius that is computed next to a minimizer, and not at it
 CHECKS = (  # the number of steps before, the minimizer and a gradient there, at which to linearise
     (
@@ -62,7 +63,8 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
     Adam.
     """
     must_be_concrete("critical_curvature", optimizer)
-    radius = np.asarray(spectral_radius(optimizer, GRID))
+    radius = _resolved(np.asarray(spectral_radius(optimizer, GRID)))
+    grid = GRID[: len(radius)]
     if np.isnan(radius).any():
         raise InvalidValue(
             f"the map of {optimizer!r} has no derivative at rest with its memory of g² frozen at 1,"
@@ -90,7 +92,7 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
             f"the map of {optimizer!r} is unstable at every curvature near 0, as if it climbed, so "
             "none is the first; plot spectral_radius."
         )
-    crossings = first_crossing(lambda c: spectral_radius(optimizer, c), GRID[None], radius[None])
+    crossings = first_crossing(lambda c: spectral_radius(optimizer, c), grid[None], radius[None])
     critical = float(crossings[0])
     for options, reason in CHECKS:
         below, above = radii_at(optimizer, np.array([0.9, 1.1]) * critical, *options)
@@ -100,6 +102,17 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
                 "dynopt.iterate."
             )
     return critical
+
+
+def _resolved(radius: np.ndarray) -> np.ndarray:
+    """The radii up to the curvature at which round-off hides what an implicit map does.
+
+    - `radius`: the radii on `GRID`.
+    """
+    has_changed = np.abs(radius - radius[0]) > 1e-3
+    if not has_changed.any():
+        return radius
+    return radius[GRID <= RANGE * GRID[np.argmax(has_changed)]]
 
 
 def first_crossing(radius: Callable, points: np.ndarray, values: np.ndarray) -> np.ndarray:

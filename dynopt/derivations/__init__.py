@@ -56,3 +56,4 @@ Memoryless(Optax(adam, h=0.01))
 from .from_optax import Optax as Optax
 from .memoryless import Memoryless as Memoryless
 from .modified import Modified as Modified
+from .stepped import Stepped as Stepped

@@ -3,7 +3,8 @@
 Each line of imports below that names a function is one line of the catalogue, which the command
 line, the figures and the tests read. They stand in teaching order: bowls, valleys, wells, traps,
 ripples, and then problems of learning: regressions and networks. To add a problem, write its
-function in a file of this folder and its line here.
+function in a file of this folder and its line here. Functions that return a `Game` are `games`,
+which have a field in place of a loss that is descended; all others are the `catalogue`.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from .regression import logistic_regression as logistic_regression
 from .regression import softmax_regression as softmax_regression
 from .deep_linear import deep_linear as deep_linear
 from .tanh_network import tanh_network as tanh_network
+from .bilinear import bilinear as bilinear
 
 from .problem import Problem as Problem
 from .game import Game as Game
@@ -40,15 +42,12 @@ from .over_data import MeanLoss as MeanLoss
 from .quadratic import Quadratic as Quadratic
 from .deep_linear import DeepLinear as DeepLinear
 
-catalogue: dict[str, Callable[[], Problem]] = {
+_constructors = {
     name: make for name, make in globals().copy().items() if isinstance(make, FunctionType)
 }
-
-# Games, which have a field in place of a loss that is descended.
-from .bilinear import bilinear as bilinear
-
 games: dict[str, Callable[[], Game]] = {
-    name: make
-    for name, make in globals().copy().items()
-    if isinstance(make, FunctionType) and name not in catalogue
+    name: make for name, make in _constructors.items() if make.__annotations__["return"] is Game
+}
+catalogue: dict[str, Callable[[], Problem]] = {
+    name: make for name, make in _constructors.items() if name not in games
 }
