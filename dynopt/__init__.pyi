@@ -20,6 +20,8 @@ from .errors import (
     SolverFailure as SolverFailure,
 )
 from .optimizers import (
+    ODE as ODE,
+    SAM as SAM,
     SGD as SGD,
     AbstractOptimizer as AbstractOptimizer,
     Accumulated as Accumulated,
@@ -29,6 +31,7 @@ from .optimizers import (
     AdamW as AdamW,
     Averaged as Averaged,
     Layerwise as Layerwise,
+    Leapfrog as Leapfrog,
     Lion as Lion,
     Momentum as Momentum,
     Muon as Muon,

@@ -28,9 +28,12 @@ from .wrappers import (
     Accumulated as Accumulated,
     Averaged as Averaged,
     Layerwise as Layerwise,
+    Leapfrog as Leapfrog,
+    SAM as SAM,
     Schedule as Schedule,
     WithGradient as WithGradient,
 )
+from .ode import ODE as ODE
 
 # One line per optimizer, in the order of teaching: its name on the command line, its class and the
 # number of its colour in the figures. A new line takes the next free number wherever it stands, so

@@ -4,6 +4,8 @@ from .accumulated import Accumulated as Accumulated
 from .averaged import Averaged as Averaged
 from .base import AbstractWrapper as AbstractWrapper
 from .layerwise import Layerwise as Layerwise
+from .leapfrog import Leapfrog as Leapfrog
+from .sam import SAM as SAM
 from .schedule import Schedule as Schedule
 from .with_gradient import WithGradient as WithGradient
 
@@ -13,4 +15,6 @@ catalogue: dict[str, type[AbstractWrapper]] = {
     "layerwise": Layerwise,
     "with_gradient": WithGradient,
     "accumulated": Accumulated,
+    "sam": SAM,
+    "leapfrog": Leapfrog,
 }
