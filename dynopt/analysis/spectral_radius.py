@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from ..checks import Scalar, must_be_concrete
 from ..derivations.leaves import first_line
 from ..errors import DynoptError, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
-from ..problems.arrays import real_array
+from ..problems.arrays import complex_array
 from ..runs.batches import must_be_single
 from ..runs.prepare import with_dtype
 
@@ -29,6 +29,10 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     Near the fixed point x = 0 a perturbation develops as δₖ₊₁ = J(λ) δₖ. It decays like radiusᵏ if
     the radius is below 1, and grows if it is above 1.
 
+    A field that is no gradient, as in a game, also has modes with a complex λ = a + ib. Such a mode
+    is a plane, in which the gradient is replaced by g(x) = A x with A = [[a, -b], [b, a]]: the flow
+    of `SGD` turns there with the angular frequency b while it decays with the rate a.
+
     J is `jax.jacfwd` of the optimizer's own `step`, long after any cold start, with respect to the
     position and to those memories that change sign with the gradient, such as p, m or a trace.
     Memories that do not change sign, such as means and sums of g², are a preconditioner P. They
@@ -37,7 +41,7 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     eigenvalue of P⁻¹∇²f; with ε, P = 1 + ε or √(1 + ε). Everything is computed in float64, whatever
     JAX is set to.
 
-    - `curvature`: λ, one number or an array, in units of 1/learning_rate.
+    - `curvature`: λ, one number or an array, real or complex, in units of 1/learning_rate.
 
     Returns a float, or an array of the shape of `curvature`; NaN where the map has no derivative
     at rest, or where its preconditioner does not grow with the gradient or depends on the position.
@@ -49,6 +53,8 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     >>> from dynopt import SGD
     >>> spectral_radius(SGD(0.1), [5.0, 10.0, 20.0, 30.0]).round(6).tolist()  # |1 - η λ|
     [0.5, 0.0, 1.0, 2.0]
+    >>> print(f"{spectral_radius(SGD(0.1), 5.0j):.6f}, {(1 + 0.5**2) ** 0.5:.6f}")  # it turns
+    1.118034, 1.118034
 
     Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods"
     (1964), for the heavy ball; J. Cohen et al., "Adaptive gradient methods at the edge of
@@ -62,7 +68,8 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
             f"the position of a mode is one number, but {optimizer!r} is made for PyTrees; make it "
             "without `like`."
         )
-    values = np.asarray(real_array("curvature", curvature), float)
+    values = np.asarray(complex_array("curvature", curvature))
+    values = values.astype(complex if np.iscomplexobj(values) else float)
     radii = radii_at(optimizer, values.ravel()).reshape(values.shape)
     return radii if radii.ndim else float(radii)
 
@@ -77,8 +84,9 @@ def radii_at(optimizer: AbstractOptimizer, curvatures: np.ndarray, *options: flo
         except DynoptError:
             raise
         except (TypeError, ValueError, LookupError, AttributeError) as error:
+            size = "two numbers" if np.iscomplexobj(curvatures) else "one number"
             raise InvalidValue(
-                f"the map of {optimizer!r} cannot step a position of one number "
+                f"the map of {optimizer!r} cannot step a position of {size} "
                 f"({first_line(error)}); pass an optimizer for positions of any length."
             ) from error
 
@@ -109,20 +117,29 @@ def _jacobians(optimizer: AbstractOptimizer, curvatures: Array, *options: Array)
 
 def jacobian(
     optimizer: AbstractOptimizer,
-    curvature: Scalar,
+    curvature: Scalar | Complex[Array, ""],
     steps: Scalar = MANY_STEPS,
     minimizer: Scalar = 0.0,
     slope: Scalar = 0.0,
 ) -> Float[Array, "n n"]:
     """J over all coordinates of phase space, at the minimizer of a quadratic plus a slope.
 
+    The position has one coordinate, and two if the curvature is complex.
     Rows and columns of frozen coordinates are 0, which changes no radius. A memory of neither kind
     is what `steps` steps at 0 make of it, so that it may know of the start at 0. NaN where a memory
     that does not change sign is no preconditioner, because it does not grow with the gradient, or
     depends on the position.
     """
-    start, unravel = ravel_pytree(optimizer.init(jnp.zeros(1), jnp.zeros_like))
-    moved, _ = ravel_pytree(optimizer.init(jnp.full(1, minimizer), jnp.zeros_like))
+    dim = 2 if jnp.iscomplexobj(curvature) else 1
+    start, unravel = ravel_pytree(optimizer.init(jnp.zeros(dim), jnp.zeros_like))
+    moved, _ = ravel_pytree(optimizer.init(jnp.full(dim, minimizer), jnp.zeros_like))
+
+    def field(x):
+        x = x - minimizer
+        if dim == 1:
+            return curvature * x + slope
+        a, b = jnp.real(curvature), jnp.imag(curvature)
+        return jnp.stack([a * x[0] - b * x[1], b * x[0] + a * x[1]]) + slope
 
     def step(z, grad, k=0):
         return ravel_pytree(optimizer.step((steps + k) * optimizer.h, unravel(z), grad))[0]
@@ -142,7 +159,7 @@ def jacobian(
     )
     odd = jnp.abs(plus - minus)
     even = jnp.abs(twice_plus + twice_minus - plus - minus)
-    changes_sign = (odd > even).at[0].set(True)  # the position counts as such, whatever it does
+    changes_sign = (odd > even).at[:dim].set(True)  # the position counts as such, whatever it does
     is_preconditioner = ~changes_sign & (even > 0)
     grows = even > 0.4 * jnp.abs(plus + minus - 2 * still)  # at least like the root of |g|
 
@@ -157,7 +174,7 @@ def jacobian(
     keeps_all = (fraction == 1) & (jnp.diagonal(at_one) == 1)
     is_sum = keeps_all & (step(larger, jnp.ones_like) > larger)
     target = jnp.where(is_sum, after_one - start, 1.0)
-    measures_gradients = grows & (at_one[:, 0] == 0)  # and not the position
+    measures_gradients = grows & (at_one[:, :dim] == 0).all(1)  # and not the position
 
     def newton(_, z):
         """Newton's method for next = target, each coordinate by itself.
@@ -174,5 +191,5 @@ def jacobian(
     at_rest = jnp.where(is_preconditioner, jnp.where(measures_gradients, 1.0, jnp.nan), late)
     equilibrium = jnp.where(changes_sign, moved - start, at_rest)
     equilibrium = jax.lax.fori_loop(0, 4, newton, equilibrium)
-    matrix = jax.jacfwd(step)(equilibrium, lambda x: curvature * (x - minimizer) + slope)
+    matrix = jax.jacfwd(step)(equilibrium, field)
     return jnp.where(changes_sign[:, None] & changes_sign[None], matrix, 0.0)

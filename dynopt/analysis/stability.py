@@ -12,12 +12,16 @@ from ..checks import must_be_concrete, positive
 from ..errors import InvalidType, InvalidValue, unknown_name
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults, must_be_optimizer
+from ..problems.arrays import complex_array
 from .critical_curvature import first_crossing
 from .spectral_radius import jacobian, radii_in_batches
 
 GRID = np.geomspace(1e-6, 1e6, 61)  # learning rate times curvature, in the search of the boundary
 SECTIONS = 17  # points in each round of the search of the optimum
 ROUNDS = 13  # of that search
+# A radius above this a tenth below the boundary: it rises above 1 from the smallest rates on, like
+# 1 + (ηλ)²/2, and passes `UNSTABLE` only where round-off lets it.
+GROWING = 1 + 3e-13
 
 
 class Stability(eqx.Module):
@@ -31,7 +35,7 @@ class Stability(eqx.Module):
       no value is stable.
     - `option`: the name of the hyperparameter that `value` belongs to.
     - `optimizer`: the optimizer that gives all other hyperparameters.
-    - `curvature`: λ, the second derivative of the loss.
+    - `curvature`: λ, the second derivative of the loss, or the complex λ of a mode of a field.
     """
 
     learning_rate: Float[np.ndarray, " n"]
@@ -41,7 +45,7 @@ class Stability(eqx.Module):
     optimal: Float[np.ndarray, " n"]
     option: str = eqx.field(static=True)
     optimizer: AbstractOptimizer
-    curvature: float
+    curvature: float | complex
 
     def __repr__(self) -> str:
         shape = f"{self.radius.shape[1]} learning rates, {self.radius.shape[0]} values"
@@ -61,6 +65,9 @@ def stability(
 ) -> Stability:
     """The `spectral_radius` on f(x) = λ x²/2 at every learning rate and every value of `option`.
 
+    A complex λ = a + ib stands for a mode of a field that is no gradient, as in a game. Gradient
+    descent is stable there up to η = 2a/|λ|², and at no learning rate if a ≤ 0.
+
     All other hyperparameters are those of `optimizer`. For the heavy ball, with η =
     `learning_rate` and μ = `momentum`, the radius is √μ while it oscillates, that is for
     (1-√(ηλ))² < μ; the boundary is ηλ = 2 + 2μ, and the optimum is μ = (1-√(ηλ))². Boundary and
@@ -68,10 +75,10 @@ def stability(
 
     - `option`: an argument of the optimizer's constructor, such as "momentum" or "b1".
     - `learning_rates`: a rising row; by default 160 of them, up to a tenth beyond the critical
-      learning rate of `optimizer` itself.
+      learning rate of `optimizer` itself, and up to η|λ| = 2.2 if that is 0.
     - `values`: a rising row; by default 121 values from 0 to almost 1.
-    - `curvature`: λ, in units of 1/learning_rate. Only ηλ matters unless another hyperparameter
-      has a unit.
+    - `curvature`: λ, a positive number or a complex one, in units of 1/learning_rate. Only ηλ
+      matters unless another hyperparameter has a unit.
 
     **Raises:** `InvalidValue` if the optimizer has no such option or no learning rate, if the
     option changes nothing, if the map has no derivative at rest, if an axis does not rise, or
@@ -88,7 +95,9 @@ def stability(
     """
     must_be_concrete("stability", optimizer, learning_rates, values, curvature)
     kind, others = varied_constructor(optimizer, option)
-    curvature = float(positive("curvature", curvature))
+    is_complex = np.iscomplexobj(curvature)
+    curvature = (_nonzero if is_complex else lambda c: float(positive("curvature", c)))(curvature)
+    scale = abs(curvature)
 
     def radius(rates: np.ndarray, values: np.ndarray) -> np.ndarray:
         rates, values = np.broadcast_arrays(rates, values)
@@ -101,8 +110,11 @@ def stability(
 
     def critical_rates(values: np.ndarray) -> np.ndarray:
         column = values[:, None]
-        grid = np.broadcast_to(GRID / curvature, (len(values), len(GRID)))
-        return first_crossing(lambda rates: radius(rates, column), grid, radius(grid, column))
+        grid = np.broadcast_to(GRID / scale, (len(values), len(GRID)))
+        rates = first_crossing(lambda rates: radius(rates, column), grid, radius(grid, column))
+        if not is_complex:
+            return rates
+        return np.where(radius(0.9 * rates[:, None], column)[:, 0] > GROWING, 0.0, rates)
 
     if values is None:
         values = np.linspace(0, 1, 121, endpoint=False)
@@ -112,7 +124,7 @@ def stability(
             kind(**others, **{"learning_rate": 1e-6, option: float(value)})
     if learning_rates is None:
         critical = critical_rates(np.array([float(getattr(optimizer, option))]))[0]
-        last = 1.1 * critical if np.isfinite(critical) else GRID[-1] / curvature
+        last = 1.1 * (critical or 2 / scale) if np.isfinite(critical) else GRID[-1] / scale
         learning_rates = np.linspace(0, last, 161)[1:]
     rates = rising("learning_rates", learning_rates)
     radii = radius(rates, values[:, None])
@@ -128,6 +140,14 @@ def stability(
     optimal = _smallest(lambda values: radius(rates[:, None], values), values, radii.T)
     boundary = critical_rates(values)
     return Stability(rates, values, radii, boundary, optimal, option, optimizer, curvature)
+
+
+def _nonzero(value: Any) -> complex:
+    """A complex curvature as one finite number other than 0."""
+    array = complex_array("curvature", value)
+    if array.shape != () or not array:
+        raise InvalidValue(f"`curvature` is {value}; pass one number other than 0, such as 1j.")
+    return complex(array)
 
 
 @eqx.filter_jit

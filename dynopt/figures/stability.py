@@ -74,7 +74,7 @@ def describe(
     result, field = _checked(results, sensitivity)
     if field is not None:
         return stability_field.sentence_of(result, field)
-    rates = result.learning_rate * result.curvature
+    rates = result.learning_rate * abs(result.curvature)
     first, last, low, high = map(
         format_number, (rates[0], rates[-1], result.value[0], result.value[-1])
     )
@@ -96,14 +96,14 @@ def _checked(results: Any, sensitivity: Any) -> tuple[Stability, Sensitivity | N
 def _paint_theory(entry: Entry, ax: Axes, ratio: float) -> Panel:
     """Draw the spectral radius, the boundary and the fastest value into `ax`."""
     result: Stability = entry.result
-    rates = result.learning_rate * result.curvature
+    rates = result.learning_rate * abs(result.curvature)
     left, right = _limits(rates)
     low, high = _limits(result.value)
     ax.set(xlim=(left, right), ylim=(low, high))
     ax.grid(False)
     _draw_radius(ax, rates, result)
     _hatch_unstable(ax, result)
-    boundary = result.boundary * result.curvature
+    boundary = result.boundary * abs(result.curvature)
     lines = {"boundary": (boundary, result.value), "optimal": (rates, result.optimal)}
     style: dict[str, Any] = {"linewidth": 1.3 * mpl.rcParams["lines.linewidth"], "zorder": 4}
     for gid, color in (("boundary", ink()), ("optimal", entry.color)):
@@ -128,7 +128,8 @@ def _paint_theory(entry: Entry, ax: Axes, ratio: float) -> Panel:
         write_beside(ax, "unstable", corner, drawn, ink(), "unstable text")
     set_linear_ticks(ax.xaxis)
     set_linear_ticks(ax.yaxis)
-    ax.set(xlabel="learning rate × curvature  η λ", ylabel=literal(result.option))
+    rate = _rate(result).replace("\xa0", " ")
+    ax.set(xlabel=f"learning rate × curvature  {rate}", ylabel=literal(result.option))
     return Panel("", name=entry.name, color=entry.color)
 
 
@@ -174,7 +175,7 @@ def _plateau(
 def _hatch_unstable(ax: Axes, result: Stability) -> PolyCollection:
     """The area to the right of the boundary."""
     right = 2 * ax.get_xlim()[1]
-    edge = np.clip(np.nan_to_num(result.boundary * result.curvature, nan=0.0), 0, right)
+    edge = np.clip(np.nan_to_num(result.boundary * abs(result.curvature), nan=0.0), 0, right)
     pen = mix_colors(ink(), background(), 0.8)
     style: dict[str, Any] = {
         "facecolor": background(), "edgecolor": pen, "hatch": "//", "linewidth": 0, "zorder": 2,
@@ -184,29 +185,40 @@ def _hatch_unstable(ax: Axes, result: Stability) -> PolyCollection:
 
 def _claim(result: Stability) -> str:
     """The largest stable learning rate at both ends of the other hyperparameter."""
-    critical = result.boundary * result.curvature
+    critical = result.boundary * abs(result.curvature)
     (entry,) = runs.entries([result])
     name, option = entry.name, result.option
     low, high = (format_number(result.value[i], 2) for i in (0, -1))
     first, last = (format_number(critical[i]) for i in (0, -1))
     return (
-        f"{name} is stable up to η\xa0λ\xa0=\xa0{first} with {option} {low}, up to {last} with "
-        f"{option} {high}"
+        f"{name} is stable up to {_rate(result)}\xa0=\xa0{first} with {option} {low}, up to {last} "
+        f"with {option} {high}"
     )
+
+
+def _rate(result: Stability) -> str:
+    return "η\xa0|λ|" if isinstance(result.curvature, complex) else "η\xa0λ"
 
 
 def _fastest(result: Stability) -> str:
     """Where on the grid the radius is smallest."""
     i, j = np.unravel_index(np.nanargmin(result.radius), result.radius.shape)
     least = format_number(result.radius[i, j], 2)
-    rate = format_number(result.learning_rate[j] * result.curvature)
+    rate = format_number(result.learning_rate[j] * abs(result.curvature))
     value = format_number(result.value[i])
-    return f"the radius is smallest, {least}, at η\xa0λ\xa0=\xa0{rate} and {result.option} {value}"
+    return (
+        f"the radius is smallest, {least}, at {_rate(result)}\xa0=\xa0{rate} and {result.option} "
+        f"{value}"
+    )
 
 
 def _caption(result: Stability) -> list[str]:
-    curvature = format_number(result.curvature)
+    if isinstance(result.curvature, complex):
+        parts = (format_number(part) for part in (result.curvature.real, result.curvature.imag))
+        field = "g = λ x with λ = {} + {}i in the complex plane".format(*parts)
+    else:
+        field = f"f = λ x²/2 with λ = {format_number(result.curvature)}"
     return [
-        f"Linearised at rest on f = λ x²/2 with λ = {curvature}; averages of g² are frozen; "
+        f"Linearised at rest on {field}; averages of g² are frozen; "
         f"k steps multiply a perturbation by about rᵏ; {_fastest(result)}."
     ]

@@ -117,7 +117,7 @@ def caption_of(theory: Stability, field: Sensitivity) -> list[str]:
 def line_of(theory: Stability, field: Sensitivity) -> np.ndarray:
     """Theory's critical learning rate at each value, at the flattest minimizer; NaN if unknown."""
     with np.errstate(all="ignore"):
-        line = theory.boundary * theory.curvature / field.curvature
+        line = theory.boundary * abs(theory.curvature) / field.curvature
     return np.where(np.isfinite(line), line, np.nan)
 
 

@@ -32,6 +32,14 @@ def number_array(name: str, value: Any) -> Any:
     return array
 
 
+def complex_array(name: str, value: Any) -> Any:
+    """Like `real_array`, but complex numbers stay complex."""
+    array = _to_array(name, value)
+    if not jnp.issubdtype(array.dtype, jnp.complexfloating):
+        return real_array(name, value)
+    return real_array(name, array.real) + 1j * real_array(name, array.imag)
+
+
 def is_discrete(array: Any) -> bool:
     """Whether an array holds whole numbers or booleans."""
     return jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool

@@ -168,6 +168,25 @@ def test_the_heavy_ball_has_the_eigenvalues_of_its_companion_matrix():
             )
 
 
+MODES = np.array([1j, 3 + 4j, -2 - 1j, 0.1 - 20j, 150 + 0j])  # λ = a + ib of a field
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.5])
+def test_a_complex_curvature_has_the_roots_of_the_complex_companion_polynomial(mu):
+    """|1 - ηλ| without momentum: the field A x with A = [[a, -b], [b, a]] has the eigenvalues a ± ib."""
+    expected = [np.abs(np.roots([1, -(1 + mu - H * c), mu])).max() for c in MODES]
+    optimizer = Momentum(H, mu) if mu else SGD(H)
+    np.testing.assert_allclose(spectral_radius(optimizer, MODES), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("optimizer", [Momentum(H), Adam(H), AdaGrad(H)], ids=type)
+def test_a_complex_curvature_without_an_imaginary_part_is_a_real_one(optimizer):
+    """Also with memories of g², one for each coordinate of the plane, that are frozen."""
+    curvature = np.array([0.5, 7.0, 400.0, 4000.0])
+    radii = spectral_radius(optimizer, curvature + 0j)
+    np.testing.assert_allclose(radii, spectral_radius(optimizer, curvature), rtol=1e-12)
+
+
 def test_polyaks_choice_is_the_square_root_of_the_condition_number():
     """η = (2/(√m + √L))², μ = ((√k-1)/(√k+1))²: radius (√k-1)/(√k+1) for every λ in [m, L]; B. T. Polyak 1964."""
     m, L = 1.0, 100.0
@@ -316,6 +335,8 @@ def test_wrong_input_is_refused(as_users_see_it):
         spectral_radius(grid(SGD, learning_rate=[0.1, 0.2]), 5.0)
     with pytest.raises(InvalidValue, match="`curvature` is nan at coordinate 1; pass finite numb"):
         spectral_radius(SGD(H), [1.0, np.nan])
+    with pytest.raises(InvalidValue, match="`curvature` is inf at coordinate 0; pass finite num"):
+        spectral_radius(SGD(H), [complex(1, np.inf), 1j])
     with pytest.raises(
         InvalidValue, match="spectral_radius needs numbers, .* call it outside of jax.jit"
     ):

@@ -75,6 +75,25 @@ def test_adam_is_stable_up_to_two_plus_two_b1_over_one_minus_b1():
     )
 
 
+def test_at_a_complex_curvature_roots_of_the_companion_polynomial_leave_the_disc_at_the_boundary():
+    """z² - (1 + μ - ηλ) z + μ; without momentum that is at η = 2a/|λ|²."""
+    curvature, values = 0.3 + 1j, np.array([0.0, 0.1, 0.6])
+    result = analysis.stability(Momentum(0.1), values=values, curvature=curvature)
+    assert result.boundary[0] == pytest.approx(0.6 / 1.09, rel=1e-10)
+    for mu, rate in zip(values, result.boundary, strict=True):
+        roots = [np.roots([1, -(1 + mu - f * rate * curvature), mu]) for f in (0.99, 1, 1.01)]
+        below, at, above = (np.abs(r).max() for r in roots)
+        assert below < 1 < above and at == pytest.approx(1, abs=1e-10)
+
+
+def test_where_every_rate_is_unstable_the_boundary_is_0():
+    """|1 - ηλ|² = 1 + η²|λ|² > 1 on an imaginary λ, and no momentum from 0 to 1 helps."""
+    result = analysis.stability(Momentum(0.1), values=[0.0, 0.5], curvature=2j)
+    assert result.boundary.tolist() == [0, 0] and result.learning_rate[-1] == pytest.approx(1.1)
+    assert result.radius.min() > 1
+    assert "at curvature 0+2j" in repr(result)
+
+
 def test_every_point_is_the_spectral_radius_of_its_optimizer(heavy):
     for i, j in ((0, 0), (7, 80), (14, 159)):
         optimizer = Momentum(heavy.learning_rate[j], momentum=MU[i])
@@ -103,6 +122,7 @@ def test_it_prints_what_it_maps(heavy):
         (lambda: analysis.stability(Momentum(0.1), values=["a"]), InvalidType, "`values` must be numbers, got"),
         (lambda: analysis.stability(Momentum(0.1), learning_rates=[0.0, 1.0]), InvalidValue, "`learning_rates` must be positive, got 0"),
         (lambda: analysis.stability(Momentum(0.1), curvature=-1.0), InvalidValue, "`curvature` is -1"),
+        (lambda: analysis.stability(Momentum(0.1), curvature=0j), InvalidValue, "`curvature` is 0j; pass one number other than 0"),
         (lambda: analysis.stability("momentum"), InvalidType, "`optimizer` must be an optimizer of dynopt such as dynopt.Momentum"),
     ],
 )  # fmt: skip

@@ -74,6 +74,16 @@ def test_the_stability_map_says_how_the_momentum_moves_the_boundary():
     assert picture.alt.endswith(".") and "\n" not in picture.alt
 
 
+def test_a_complex_curvature_is_drawn_by_its_modulus():
+    """Without momentum gradient descent is stable up to η |λ| = 2 Re λ/|λ|."""
+    result = analysis.stability(Momentum(0.1), values=[0.0, 0.1, 0.2], curvature=1.2 + 1.6j)
+    picture = stability.draw(result)
+    assert artist(picture.axes[0], "boundary").get_xydata()[0, 0] == pytest.approx(1.2, rel=1e-9)
+    assert picture.axes[0].get_xlabel() == "learning rate × curvature  η |λ|"
+    assert heading(picture).startswith("Momentum is stable up to η |λ| = 1.2 with momentum 0, ")
+    assert "at rest on g = λ x with λ = 1.2 + 1.6i in the complex plane" in caption(picture)
+
+
 def test_stability_maps_without_contours_or_boundaries_are_drawn():
     result = make_stability()
     row = dataclasses.replace(
