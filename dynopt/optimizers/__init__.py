@@ -26,7 +26,10 @@ from .schedule_free import ScheduleFree as ScheduleFree, ScheduleFreeState as Sc
 
 from .wrappers import (
     Accumulated as Accumulated,
+    Alternating as Alternating,
     Averaged as Averaged,
+    Consensus as Consensus,
+    Extragradient as Extragradient,
     Layerwise as Layerwise,
     Leapfrog as Leapfrog,
     SAM as SAM,

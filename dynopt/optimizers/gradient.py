@@ -49,6 +49,9 @@ class BatchGradient:
 
 def frozen_gradient(grad: Callable[[Array], Array], x: Array) -> BatchGradient:
     """The gradient that is everywhere the one at x, which is that of a linear loss."""
-    g, loss = grad(x), getattr(grad, "loss", None)
+    g, loss, part = grad(x), getattr(grad, "loss", None), getattr(grad, "part", None)
     linear_loss = loss and (lambda z: loss(x) + jnp.vdot(g, z - x))
-    return BatchGradient(lambda _: g, loss=linear_loss)
+    frozen_part = part and (lambda _, i, k: part(x, i, k))
+    return BatchGradient(
+        lambda _: g, frozen_part, getattr(grad, "additive", True), loss=linear_loss
+    )

@@ -1,8 +1,11 @@
 """Wrappers: optimizers made from another optimizer, by changing each of its steps or gradients."""
 
 from .accumulated import Accumulated as Accumulated
+from .alternating import Alternating as Alternating
 from .averaged import Averaged as Averaged
 from .base import AbstractWrapper as AbstractWrapper
+from .consensus import Consensus as Consensus
+from .extragradient import Extragradient as Extragradient
 from .layerwise import Layerwise as Layerwise
 from .leapfrog import Leapfrog as Leapfrog
 from .sam import SAM as SAM
@@ -17,4 +20,7 @@ catalogue: dict[str, type[AbstractWrapper]] = {
     "accumulated": Accumulated,
     "sam": SAM,
     "leapfrog": Leapfrog,
+    "alternating": Alternating,
+    "extragradient": Extragradient,
+    "consensus": Consensus,
 }

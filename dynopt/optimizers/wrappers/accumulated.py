@@ -25,8 +25,8 @@ class Accumulated(AbstractWrapper):
 
         x′ = F(x)
 
-    The time step: it is that of the inner optimizer. One step costs K evaluations, each over a K-th
-    of the data. The sum is kept in the dtype of x; the memory needed is one more gradient, and the
+    The time step: it is that of the inner optimizer. Each gradient costs K evaluations, each over a
+    K-th of the data. The sum is kept in the dtype of x; the memory needed is one more gradient, and the
     activations of one part at a time.
 
     Lyapunov function: it is that of the inner optimizer.
@@ -56,7 +56,10 @@ class Accumulated(AbstractWrapper):
         must_be_optimizer(optimizer)
         self.optimizer, self.k = optimizer, whole_number("k", k, least=1, like=4)
 
-    evaluations = property(lambda self: self.k)
+    evaluations = property(lambda self: self.k * self.optimizer.evaluations)
+
+    def init(self, x, grad):
+        return self.optimizer.init(x, self.mean(grad))
 
     def wrap_step(self, step, t, y, grad):
         return step(t, y, self.mean(grad))
