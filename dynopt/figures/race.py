@@ -131,7 +131,9 @@ def _conditions(rates: str) -> str:
 
 
 def _rate(competitor: Competitor) -> str:
-    return facts(competitor.optimizer).replace("\xa0", " ")
+    """The learning rate, or the time step of an optimizer that is made without one."""
+    h = f"h = {format_number(float(competitor.optimizer.h))}"
+    return facts(competitor.optimizer).replace("\xa0", " ") or h
 
 
 def _heights(competitor: Competitor) -> np.ndarray:

@@ -183,6 +183,13 @@ def test_steps_of_several_gradients_are_counted_in_gradients():
     assert race._places(competitors)[0] == "step"
 
 
+def test_an_optimizer_made_without_a_learning_rate_shows_its_time_step():
+    runs = [iterate(Accumulated(SGD(0.125), 1), scene("bowl"), 8)]
+    picture = race.draw(runs)
+    assert any("h = 0.125" in one_line(gid) for gid in gids(picture.axes[0]))
+    assert "(h = 0.125) ends at" in one_line(race.describe(runs))
+
+
 def test_a_map_that_climbs_out_has_its_label_where_it_leaves(comparisons):
     rising = make_comparison(SGD(0.25), scene("bowl"))  # x₂ grows by -1.5 in each step
     ax = race.draw([rising, comparisons["bowl"][3]], RATES).axes[0]
