@@ -63,7 +63,7 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
     Adam.
     """
     must_be_concrete("critical_curvature", optimizer)
-    radius = _resolved(np.asarray(spectral_radius(optimizer, GRID)))
+    radius = resolved_radii(np.asarray(spectral_radius(optimizer, GRID)))
     grid = GRID[: len(radius)]
     if np.isnan(radius).any():
         raise InvalidValue(
@@ -104,7 +104,7 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
     return critical
 
 
-def _resolved(radius: np.ndarray) -> np.ndarray:
+def resolved_radii(radius: np.ndarray) -> np.ndarray:
     """The radii up to the curvature at which round-off hides what an implicit map does.
 
     - `radius`: the radii on `GRID`.

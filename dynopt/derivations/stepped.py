@@ -18,6 +18,7 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
 from ..optimizers.wrappers.base import AbstractDerived
 from .expansion import settling_time
+from .series import add_scaled
 
 ROUND_OFFS = 2**12  # the tolerance of Newton's method, in units of machine epsilon
 ITERATIONS = 50  # of Newton's method, after which a step counts as not solved
@@ -45,12 +46,11 @@ class Stepped(AbstractDerived):
     Lyapunov function: it is that of `optimizer`. A map of high order need not lower it, and its
     order says nothing about its stability, see `analysis.critical_curvature`.
 
-    Elsewhere: `diffrax.diffeqsolve` with constant steps. Each step here begins afresh, so a method
-    whose last stage is the first of its next step (Bosh3, Tsit5, Dopri5) takes that stage twice,
-    and `evaluations` counts it. A stage of an implicit method solves an equation by iteration.
-    `evaluations` counts two gradients for it, as on a quadratic loss, and no Hessian matrix; on
-    other losses it takes more. If the equation is not solved, the next point is NaN, and the run
-    ends as `Status.nonfinite`.
+    Elsewhere: `diffrax.diffeqsolve` with constant steps, but for the stages that only estimate the
+    error of a step, which are left out here. A stage of an implicit method solves an equation by
+    iteration. `evaluations` counts two gradients for it, as on a quadratic loss, and no Hessian
+    matrix; on other losses it takes more. If the equation is not solved, the next point is NaN,
+    and the run ends as `Status.nonfinite`.
 
     Arguments:
 
@@ -116,8 +116,10 @@ class Stepped(AbstractDerived):
         def vector_field(s, y, _):  # at the time t + s, because t + h - t is not h
             return self.optimizer.vector_field(t + s, y, grad)
 
-        problem = diffrax.ODETerm(vector_field), start, h, y, None
         solver = self.solver
+        if isinstance(solver, diffrax.AbstractERK):
+            return _explicit_step(solver.tableau, vector_field, h, y)
+        problem = diffrax.ODETerm(vector_field), start, h, y, None
         if _waits_for_tolerances(solver):
             tolerance = ROUND_OFFS * float(jnp.finfo(y.x.dtype).eps)
             scale = _largest(y, self.optimizer.vector_field(t, y, grad))
@@ -190,6 +192,22 @@ def _differentiable(solver: Any) -> Any:
     return eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda v: v is None)
 
 
+def _explicit_step(tableau: Any, vector_field: Callable, h: Array, y: Any):
+    """One explicit Runge-Kutta step, without the stages that only estimate its error."""
+    weights = np.trim_zeros(tableau.b_sol, "b")
+    rows, times = [np.array([]), *tableau.a_lower], [0.0, *tableau.c]
+    slopes: list[Any] = []
+
+    def moved(row):
+        """The point y + h Σ aⱼ kⱼ, for the slopes kⱼ so far."""
+        steps = [(h * float(a), slope) for a, slope in zip(row, slopes, strict=True) if a]
+        return add_scaled(y, *steps)
+
+    for row, c in zip(rows[: len(weights)], times, strict=False):
+        slopes.append(vector_field(h * float(c), moved(row), None))
+    return moved(weights)
+
+
 def _waits_for_tolerances(solver: Any) -> bool:
     return getattr(getattr(solver, "root_finder", None), "rtol", None) is UNSET
 
@@ -233,10 +251,11 @@ def _largest(*trees: Any) -> Array:
 
 def _fields_per_step(solver: Any) -> int:
     """How many vector fields one step evaluates, with two iterations for an implicit stage."""
-    tableau = getattr(solver, "tableau", None)
+    tableau: Any = getattr(solver, "tableau", None)
+    if isinstance(solver, diffrax.AbstractERK):
+        return len(np.trim_zeros(tableau.b_sol, "b"))
     if tableau is not None:
-        num_implicit = 0 if tableau.a_diagonal is None else np.count_nonzero(tableau.a_diagonal)
-        return tableau.num_stages + int(num_implicit)
+        return tableau.num_stages + int(np.count_nonzero(tableau.a_diagonal))
     return 3 if isinstance(solver, diffrax.ImplicitEuler) else 1  # its first guess is explicit
 
 

@@ -24,7 +24,8 @@ class SAM(AbstractWrapper):
 
     The time step: it is that of the inner optimizer, and the global error has the same order. Where
     the gradient is 0, it is asked for there. Near a minimizer the distance ρ does not shrink, so
-    that the map does not come to rest, and no curvature is critical.
+    that the map keeps oscillating about it; the oscillations grow at the curvatures at which those
+    of the inner optimizer do.
 
     No Lyapunov function is known.
 
