@@ -21,9 +21,9 @@ from .over_data import MeanLoss
 class AbstractField(eqx.Module):
     """A field g that optimizers follow in place of a gradient, and a number that pictures show.
 
-    Both take a position, or with data a position and the data, over which they are means. A call
-    gives the number, but refuses to be differentiated in the position, since its gradient is not
-    the field.
+    Both take a position, or with data a position and the data. The field is a mean over the data,
+    and so are the functions that it is made from. A call gives the number, but refuses to be
+    differentiated in the position, since its gradient is not the field.
     """
 
     @abc.abstractmethod
@@ -36,7 +36,10 @@ class AbstractField(eqx.Module):
 
     @abc.abstractmethod
     def terms(self, name: str) -> dict[str, Callable]:
-        """The functions of (x, *data) that the field is made from, by what messages call them."""
+        """The functions of (x, *data) that the field is made from, by what messages call them.
+
+        - `name`: that of the problem.
+        """
 
     @abc.abstractmethod
     def completed(self, constants: PyTree) -> "AbstractField":
@@ -123,10 +126,7 @@ def partial_gradient(loss: Any, x: PyTree, i: Any, k: Any) -> PyTree[Array]:
 
 def value(loss: Callable, x: PyTree) -> Any:
     """The loss, or the number that is shown of a field; its derivatives are honest."""
-    own = own_field(loss)
-    if own is None:
-        return loss(x)
-    return loss.over_all(own.value, x) if isinstance(loss, MeanLoss) else own.value(x)
+    return loss(x) if own_field(loss) is None else loss.value(x)  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def norm(tree: PyTree[Array]) -> Array:

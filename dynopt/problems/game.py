@@ -7,11 +7,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
+from ..checks import is_concrete
 from ..errors import InvalidType, InvalidValue
 from .field import AbstractField, norm, own_field
-from .position import Completed
+from .position import Completed, as_position
 from .problem import Problem
 
 
@@ -38,11 +38,12 @@ class Game(Problem):
     - `data`: as of a `Problem`. Each loss must be a mean over the examples.
     - `equilibria`: those that are known, one position, a list of positions, or the rows of an
       array, as which they are kept under `minimizers`.
-    - `shown`: a function of x that pictures show in place of |g|, such as |x|.
+    - `shown`: a function that pictures show in place of |g|, such as |x|, called as the losses are.
     - `name`, `window`, `source`: as of a `Problem`.
 
     **Raises:** `InvalidValue` if the keys of `x0` are not the players, or `equilibria` are no such
-    positions; `ProblemError` for losses as `Problem` does.
+    positions; `InvalidType` if `players` are no functions by name; `ProblemError` for losses as
+    `Problem` does.
 
     >>> import dynopt
     >>> game = Game(
@@ -74,6 +75,7 @@ class Game(Problem):
         window=None,
         source="",
     ):
+        _must_be_shown(shown)
         is_field = own_field(players) is not None
         field = players if is_field else _as_players(players, x0, shown)
         points = None if equilibria is None else _as_rows(equilibria, x0)
@@ -107,6 +109,10 @@ class Game(Problem):
                 f"`x0` of a zero-sum game must be a dict of two players, got {x0!r}; pass for "
                 "example {'a': 1.0, 'b': 0.5}."
             )
+        if not callable(loss):
+            raise InvalidType(
+                f"`loss` must be a function of the position, got {loss!r}; pass a callable."
+            )
         first, second = x0
         return cls({first: loss, second: Negated(loss)}, x0, **options)
 
@@ -126,8 +132,12 @@ class Game(Problem):
         Game(circle, dim=2)
         """
         if not callable(field):
-            raise InvalidType(f"`field` must be a function of the position, got {field!r}.")
-        return cls(GivenField(field, options.pop("shown", None)), x0, **options)
+            raise InvalidType(
+                f"`field` must be a function of the position, got {field!r}; pass a callable."
+            )
+        shown = options.pop("shown", None)
+        _must_be_shown(shown)
+        return cls(GivenField(field, shown), x0, **options)
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -167,7 +177,7 @@ class Players(AbstractField):
 
     def terms(self, name):
         return {
-            f"{player} in {name}": loss
+            f"the loss of {player} in {name}": loss
             for player, loss in zip(self.players, self.losses, strict=True)
         }
 
@@ -196,7 +206,7 @@ class GivenField(AbstractField):
         return norm(self.field(x, *data)) if self.shown is None else self.shown(x, *data)
 
     def terms(self, name):
-        return {name: self.function}
+        return {f"the field of {name}": self.function}
 
     def completed(self, constants):
         raise InvalidValue(
@@ -215,12 +225,21 @@ class Negated(eqx.Module):
 
 
 def _symbol(shown: Callable | None) -> str:
-    return "|g|" if shown is None else getattr(shown, "__name__", "shown").strip("<>")
+    name = getattr(shown, "__name__", "<lambda>")
+    return "|g|" if shown is None else "shown" if name == "<lambda>" else name
 
 
 def _innermost(loss: Any) -> Any:
     field = own_field(loss)
     return getattr(field, "inner", field)
+
+
+def _must_be_shown(shown: Any) -> None:
+    if shown is not None and not callable(shown):
+        raise InvalidType(
+            f"`shown` must be a function of the position, got {shown!r}; pass a callable, or leave "
+            "it out to show |g|."
+        )
 
 
 def _as_players(players: Any, x0: Any, shown: Any) -> Players:
@@ -229,6 +248,10 @@ def _as_players(players: Any, x0: Any, shown: Any) -> Players:
             f"`players` must be a dict of losses, got {players!r}; pass for example "
             "{'a': lambda x: x['a'] * x['b'], 'b': lambda x: -x['a'] * x['b']}, or use "
             "dynopt.Game.from_field for a field."
+        )
+    if not all(isinstance(player, str) for player in players):
+        raise InvalidType(
+            f"`players` have the names {', '.join(map(repr, players))}; name each by a text."
         )
     if not isinstance(x0, dict) or set(x0) != set(players):
         keys = ", ".join(map(repr, x0)) if isinstance(x0, dict) else repr(x0)
@@ -239,19 +262,34 @@ def _as_players(players: Any, x0: Any, shown: Any) -> Players:
     return Players(tuple(players.values()), tuple(players), shown)
 
 
-def _as_rows(equilibria: Any, x0: Any) -> np.ndarray:
-    """Positions, each as one row."""
-    if not isinstance(x0, dict) or isinstance(equilibria, np.ndarray):
-        return np.atleast_2d(np.asarray(equilibria, float))
-    positions = [equilibria] if isinstance(equilibria, dict) else list(equilibria)
-    for position in positions:
-        if not isinstance(position, dict) or set(position) != set(x0):
-            raise InvalidValue(
-                f"`equilibria` hold {position!r}; pass positions with the keys of `x0`, "
-                f"{', '.join(map(repr, x0))}."
-            )
-    start = ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, float), x0))[0]
-    rows = [np.asarray(ravel_pytree(jax.tree.map(jnp.asarray, p))[0], float) for p in positions]
-    if any(row.shape != start.shape for row in rows):
+def _as_rows(equilibria: Any, x0: Any) -> Any:
+    """Positions, each as one row; an array, or lists of numbers, are rows already."""
+    if not isinstance(x0, dict) or isinstance(equilibria, np.ndarray | jax.Array):
+        return equilibria
+    positions = [equilibria] if isinstance(equilibria, dict) else equilibria
+    if not isinstance(positions, list | tuple):
+        raise InvalidType(
+            f"`equilibria` must be positions, got {equilibria!r}; pass a dict like `x0`, or a list "
+            "of them."
+        )
+    if not any(isinstance(position, dict) for position in positions):
+        return equilibria
+    return np.stack([_as_row(position, x0) for position in positions])
+
+
+def _as_row(position: Any, x0: dict[str, Any]) -> np.ndarray:
+    if not isinstance(position, dict) or set(position) != set(x0):
+        raise InvalidValue(
+            f"`equilibria` hold {position!r}; pass positions with the keys of `x0`, "
+            f"{', '.join(map(repr, x0))}."
+        )
+    start, constants = as_position(x0)
+    floats, _ = as_position(position, eqx.combine(start, constants), "equilibria")
+    if not is_concrete(floats):
+        raise InvalidValue(
+            "`equilibria` are traced; pass numbers that are known outside of jax.jit and jax.vmap."
+        )
+    is_same = jax.tree.structure(floats) == jax.tree.structure(start)
+    if not is_same or jax.tree.map(jnp.shape, floats) != jax.tree.map(jnp.shape, start):
         raise InvalidValue("`equilibria` have other shapes than `x0`; pass positions like `x0`.")
-    return np.stack(rows)
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(floats)])

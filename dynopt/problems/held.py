@@ -48,7 +48,7 @@ class Held(AbstractField):
         return self.loss(x, x, *data)
 
     def terms(self, name):
-        return {name: Doubled(self.loss)}
+        return {f"the loss of {name}": Doubled(self.loss)}
 
     def completed(self, constants):
         return Held(Completed(self.loss, constants, num_positions=2))

@@ -42,6 +42,10 @@ class MeanLoss(eqx.Module):
     def __call__(self, x):
         return self.over_all(self.loss, x)
 
+    def value(self, x) -> Array:
+        """What pictures show: the mean, or the number that is shown of a field over the data."""
+        return self.over_all(getattr(self.loss, "value", self.loss), x)
+
     def over_all(self, function: Callable, x) -> Any:
         """A function of the position and the data, at all data."""
         return function(x, _with_dtype_of(x, self.data))
@@ -107,12 +111,13 @@ def as_data(data: Any) -> PyTree[Array]:
     return jax.tree.unflatten(structure, map(jnp.asarray, arrays.values()))
 
 
-def must_be_mean(loss: MeanLoss, x0: PyTree, name: str, epsilon: float) -> None:
+def must_be_mean(loss: MeanLoss, x0: PyTree, subject: str, epsilon: float) -> None:
     """Compare the loss over a few examples with the mean of the losses over their two halves.
 
     They are compared at the start and near it, because a start of zeros hides how the examples act
     on one another: predictions are then equal.
 
+    - `subject`: what the message calls the loss, such as "the loss of fit".
     - `epsilon`: the machine epsilon with which the loss is computed.
 
     **Raises:** `ProblemError` if they differ, as they do for a sum, and for examples that act on
@@ -121,7 +126,7 @@ def must_be_mean(loss: MeanLoss, x0: PyTree, name: str, epsilon: float) -> None:
     half = max(1, min(loss.examples // 2, 32))
     sample = jax.tree.map(lambda leaf: leaf[jnp.arange(2 * half) % loss.examples], loss.data)
     for position in (x0, _moved(x0)):
-        _must_be_mean_at(position, MeanLoss(loss.loss, sample), 2 * half, name, epsilon)
+        _must_be_mean_at(position, MeanLoss(loss.loss, sample), 2 * half, subject, epsilon)
 
 
 def _moved(x0: PyTree) -> PyTree:
@@ -133,7 +138,7 @@ def _moved(x0: PyTree) -> PyTree:
     )
 
 
-def _must_be_mean_at(x: PyTree, small: MeanLoss, number: int, name: str, epsilon: float) -> None:
+def _must_be_mean_at(x: PyTree, small: MeanLoss, number: int, subject: str, epsilon: float) -> None:
     values = small(x), small.part(x, 0, 2), small.part(x, 1, 2)
     if not is_concrete(values):
         return
@@ -158,8 +163,8 @@ def _must_be_mean_at(x: PyTree, small: MeanLoss, number: int, name: str, epsilon
             )
         )
         raise ProblemError(
-            f"the loss of {name} must be a mean over its examples{what}: over {number} of them "
-            f"it is {whole:.4g}, but the mean over their halves is {parts:.4g}; {remedy}."
+            f"{subject} must be a mean over its examples{what}: over {number} of them it is "
+            f"{whole:.4g}, but the mean over their halves is {parts:.4g}; {remedy}."
         )
 
 

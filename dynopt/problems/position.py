@@ -31,41 +31,42 @@ class Completed(eqx.Module):
         return self.loss(*(eqx.combine(x, self.constants) for x in positions), *data)
 
 
-def as_position(x0: Any, own: PyTree = None) -> tuple[PyTree, PyTree]:
+def as_position(x0: Any, own: PyTree = None, name: str = "x0") -> tuple[PyTree, PyTree]:
     """The floats of a position, all of one dtype, and its constants; each with None for the other.
 
     - `own`: the start of the problem, which tells what the constants are. Without it they are the
       arrays of whole numbers and booleans in a PyTree.
+    - `name`: what messages call the position.
 
     **Raises:** `InvalidValue` and `InvalidType` if it holds anything else, floats of several
     dtypes, or no floats.
     """
     if x0 is None or isinstance(x0, str | bytes):
-        raise InvalidType(f"`x0` must be numbers, got {x0!r}; pass for example [1.0, 2.0].")
+        raise InvalidType(f"`{name}` must be numbers, got {x0!r}; pass for example [1.0, 2.0].")
     is_like_own = own is not None and jax.tree.structure(x0) == jax.tree.structure(own)
     is_leaf = None if is_like_own else _is_list_of_numbers
     leaves, structure = jax.tree_util.tree_flatten_with_path(x0, is_leaf=is_leaf)
     if is_plain(x0) or [path for path, _ in leaves] == [()]:
-        return _nonempty(real_array("x0", x0)), None
-    leaves = {_name(path): leaf for path, leaf in leaves}
+        return _nonempty(real_array(name, x0)), None
+    leaves = {_name(path, name): leaf for path, leaf in leaves}
     arrays = {
-        name: (number_array if _is_array(leaf) else real_array)(name, leaf)
-        for name, leaf in leaves.items()
+        key: (number_array if _is_array(leaf) else real_array)(key, leaf)
+        for key, leaf in leaves.items()
     }
     if own is None:
-        constant = {name for name, array in arrays.items() if is_discrete(array)}
+        constant = {key for key, array in arrays.items() if is_discrete(array)}
     else:
         of_own, _ = jax.tree_util.tree_flatten_with_path(own)
-        constant = {_name(path) for path, leaf in of_own if is_discrete(leaf)}
-    floats = {name: array for name, array in arrays.items() if name not in constant}
+        constant = {_name(path, name) for path, leaf in of_own if is_discrete(leaf)}
+    floats = {key: array for key, array in arrays.items() if key not in constant}
     if arrays and not floats:
         raise InvalidValue(
-            "`x0` holds no floats, and arrays of whole numbers in a PyTree are constants; pass "
-            "floats, such as jax.numpy.array([1.0, 2.0])."
+            f"`{name}` holds no floats, and arrays of whole numbers in a PyTree are constants; "
+            "pass floats, such as jax.numpy.array([1.0, 2.0])."
         )
     dtype = _common_dtype({k: v for k, v in floats.items() if _has_float_dtype(leaves[k])})
-    floats = {name: _in_dtype(name, array, dtype) for name, array in floats.items()}
-    constants = [_known(name, arrays[name]) if name in constant else None for name in arrays]
+    floats = {key: _in_dtype(key, array, dtype) for key, array in floats.items()}
+    constants = [_known(key, arrays[key]) if key in constant else None for key in arrays]
     return (
         _nonempty(jax.tree.unflatten(structure, map(floats.get, arrays))),
         jax.tree.unflatten(structure, constants),
@@ -93,8 +94,8 @@ def with_constants(x: PyTree, constants: PyTree, axes: tuple[int, ...]) -> PyTre
     return eqx.combine(x, filled)
 
 
-def _name(path: Any) -> str:
-    return "x0" + jax.tree_util.keystr(path)
+def _name(path: Any, name: str = "x0") -> str:
+    return name + jax.tree_util.keystr(path)
 
 
 def _known(name: str, leaf: Any) -> Any:

@@ -296,6 +296,11 @@ def must_be_lowest(problem: Any, losses: np.ndarray, start: float) -> None:
         return
     height = float(np.max(losses)) - problem.minimum
     if height > 1e-3 * abs(start - problem.minimum) + 1e-6 * (1 + abs(problem.minimum)):
+        if problem.symbol != "f":
+            raise InvalidValue(
+                f"{problem.name} states equilibria where {problem.symbol} is up to {height:.3g}, "
+                "but is 0 at an equilibrium; correct them or leave them out."
+            )
         raise InvalidValue(
             f"{problem.name} states minimizers where its loss is up to {height:.3g} above the "
             "stated `minimum`; correct one of the two, or leave both out."

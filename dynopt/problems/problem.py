@@ -15,6 +15,7 @@ from ..errors import InvalidType, InvalidValue
 from .arrays import real_array
 from .examine import examine
 from .field import gradient, own_field
+from .held import Held
 from .over_data import MeanLoss, as_data
 from .position import Completed, as_position, must_be_the_constants
 
@@ -250,7 +251,8 @@ def as_window(window: Any) -> Window:
 
 
 def _function_name(loss: Callable) -> str:
-    return getattr(loss, "__name__", type(loss).__name__).strip("<>_")
+    function = loss.loss if isinstance(loss, Held) else loss
+    return getattr(function, "__name__", type(function).__name__).strip("<>_")
 
 
 def _as_text(name: str, value: Any) -> str:

@@ -51,10 +51,11 @@ NOT_AT_ALL, IN_STEPS, CONTINUOUSLY = range(3)  # how a number may depend on the 
 
 
 def trace_loss(
-    loss: Callable[[Any], Any], x0: PyTree, name: str, differentiate: bool = True
+    loss: Callable[[Any], Any], x0: PyTree, subject: str, differentiate: bool = True
 ) -> core.ClosedJaxpr:
     """The program of the loss; the loss is traced twice and not run.
 
+    - `subject`: what messages call the loss, such as "the loss of rosenbrock".
     - `differentiate`: whether the loss is asked for a gradient, too.
 
     What the loss itself raises keeps its class and its words.
@@ -62,33 +63,22 @@ def trace_loss(
     **Raises:** `ProblemError`, one sentence, if the loss takes other arguments, cannot be traced or
     differentiated, does not return one real number, or is another function at each tracing.
     """
-    program = _value_program(loss, x0, name)
-    again = _value_program(loss, x0, name)
+    program = _value_program(loss, x0, subject)
+    again = _value_program(loss, x0, subject)
     is_same = is_same_program(program, again)
     if (
         is_same
         and differentiate
         and any(_is_doubtful(equation) for equation, _ in _equations(program))
     ):
-        gradients = (_gradient_program(p, loss, name) for p in (program, again))
+        gradients = (_gradient_program(p, loss, subject) for p in (program, again))
         is_same = is_same_program(*gradients)
     if not is_same:
-        raise ProblemError(
-            f"the loss of {name} is another function each time it is traced, as with numpy's "
-            "random numbers or a counter inside it; draw the numbers once outside of it, or use "
-            "jax.random with a fixed key."
-        )
+        _refuse_what_changes(subject)
     return program
 
 
-def _value_program(loss: Callable[[Any], Any], x0: PyTree, name: str) -> core.ClosedJaxpr:
-    subject = f"the loss of {name}"
-    taken = {"x": "the position"}
-    if isinstance(loss.loss if isinstance(loss, MeanLoss) else loss, Doubled):
-        taken["held"] = "the position that is held"
-    if isinstance(loss, MeanLoss):
-        taken["data"] = "the data"
-
+def _value_program(loss: Callable[[Any], Any], x0: PyTree, subject: str) -> core.ClosedJaxpr:
     def evaluate(x):
         value = loss(x)
         if isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
@@ -98,21 +88,7 @@ def _value_program(loss: Callable[[Any], Any], x0: PyTree, name: str) -> core.Cl
             "scalar."
         )
 
-    try:
-        program = jax.make_jaxpr(evaluate)(x0)
-    except Exception as error:
-        function = _function(loss)
-        _refuse_what_cannot_be_traced(error, subject, function)
-        if isinstance(error, TypeError) and not accepts(function, *taken):
-            *others, last = taken.values()
-            words = f"{', '.join(others)} and {last}" if others else last
-            number = ("one argument", "two arguments", "three arguments")[len(others)]
-            raise ProblemError(
-                f"{subject} must take {number}, {words}: it is called as f({', '.join(taken)})."
-            ) from error
-        if not isinstance(error, ProblemError):
-            error.add_note(f"while evaluating {subject}")
-        raise
+    program = _program(evaluate, loss, x0, subject)
     (value,) = program.out_avals
     if value.shape != ():
         raise ProblemError(
@@ -127,7 +103,72 @@ def _value_program(loss: Callable[[Any], Any], x0: PyTree, name: str) -> core.Cl
     return program
 
 
-def _gradient_program(program: core.ClosedJaxpr, loss: Callable, name: str) -> core.ClosedJaxpr:
+def trace_field(field: Callable[[Any], Any], x0: PyTree, subject: str) -> core.ClosedJaxpr:
+    """The program of a field as the user wrote it, which is traced twice.
+
+    **Raises:** `ProblemError` as `trace_loss` does, and if it has other shapes than the position.
+    """
+    program, again = (_field_program(field, x0, subject) for _ in range(2))
+    if not is_same_program(program, again):
+        _refuse_what_changes(subject)
+    return program
+
+
+def _field_program(field: Callable[[Any], Any], x0: PyTree, subject: str) -> core.ClosedJaxpr:
+    wanted = jax.tree.structure(x0), list(map(jnp.shape, jax.tree.leaves(x0)))
+
+    def evaluate(x):
+        g = field(x)
+        if (jax.tree.structure(g), list(map(jnp.shape, jax.tree.leaves(g)))) == wanted:
+            return g
+        given, own = (reprlib.repr(jax.tree.map(jnp.shape, tree)) for tree in (g, x0))
+        raise ProblemError(
+            f"{subject} must have the structure and the shapes of the position, {own}, but "
+            f"returned {given}; return one number for each coordinate."
+        )
+
+    program = _program(evaluate, field, x0, subject)
+    for value in program.out_avals:
+        if jnp.issubdtype(value.dtype, jnp.complexfloating):
+            raise ProblemError(
+                f"{subject} must be of real numbers, returned {value.dtype}; take .real."
+            )
+    return program
+
+
+def _program(evaluate: Callable, function: Callable, x0: PyTree, subject: str) -> core.ClosedJaxpr:
+    """The program of `evaluate`, which calls a function that the user wrote."""
+    taken = {"x": "the position"}
+    if isinstance(function.loss if isinstance(function, MeanLoss) else function, Doubled):
+        taken["held"] = "the position that is held"
+    if isinstance(function, MeanLoss):
+        taken["data"] = "the data"
+    try:
+        return jax.make_jaxpr(evaluate)(x0)
+    except Exception as error:
+        function = _function(function)
+        _refuse_what_cannot_be_traced(error, subject, function)
+        if isinstance(error, TypeError) and not accepts(function, *taken):
+            *others, last = taken.values()
+            words = f"{', '.join(others)} and {last}" if others else last
+            number = ("one argument", "two arguments", "three arguments")[len(others)]
+            raise ProblemError(
+                f"{subject} must take {number}, {words}: it is called as f({', '.join(taken)})."
+            ) from error
+        if not isinstance(error, ProblemError):
+            error.add_note(f"while evaluating {subject}")
+        raise
+
+
+def _refuse_what_changes(subject: str) -> None:
+    raise ProblemError(
+        f"{subject} is another function each time it is traced, as with numpy's random numbers or "
+        "a counter inside it; draw the numbers once outside of it, or use jax.random with a fixed "
+        "key."
+    )
+
+
+def _gradient_program(program: core.ClosedJaxpr, loss: Callable, subject: str) -> core.ClosedJaxpr:
     """The program of the gradient, by the program of the loss; the loss is not traced again."""
     leaves = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in program.in_avals]
     evaluate = core.jaxpr_as_fun(program)
@@ -135,7 +176,7 @@ def _gradient_program(program: core.ClosedJaxpr, loss: Callable, name: str) -> c
     try:
         return jax.make_jaxpr(gradient)(leaves)
     except Exception as error:
-        subject, function = f"the loss of {name}", _function(loss)
+        function = _function(loss)
         _refuse_what_cannot_be_traced(error, f"the derivative in {subject}", function)
         for words, what, remedy in DIFFERENTIATION_FAULTS:
             if words in str(error):
