@@ -34,6 +34,8 @@ from .regression import softmax_regression as softmax_regression
 from .deep_linear import deep_linear as deep_linear
 from .tanh_network import tanh_network as tanh_network
 from .bilinear import bilinear as bilinear
+from .dirac_gan import dirac_gan as dirac_gan
+from .ring_gan import ring_gan as ring_gan
 
 from .problem import Problem as Problem
 from .game import Game as Game

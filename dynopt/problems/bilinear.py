@@ -1,8 +1,10 @@
 """The simplest game of two players whose interests are opposed: f = s a b."""
 
 import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
 
-from ..checks import Scalar, number
+from ..checks import number
 from .game import Game
 from .problem import source_in_docstring
 
@@ -13,10 +15,10 @@ class Bilinear(eqx.Module):
     - `strength`: s.
     """
 
-    strength: Scalar
+    strength: Array
 
     def __call__(self, x):
-        return self.strength * x["a"] * x["b"]
+        return jnp.asarray(self.strength, jnp.result_type(x["a"])) * x["a"] * x["b"]
 
 
 def bilinear(strength=1.0) -> Game:
@@ -36,7 +38,7 @@ def bilinear(strength=1.0) -> Game:
     Source: A. Daskalakis, A. Ilyas, V. Syrgkanis and H. Zeng, "Training GANs with optimism" (2018).
     """
     return Game.zero_sum(
-        Bilinear(number("strength", strength)),
+        Bilinear(jnp.asarray(number("strength", strength))),
         {"a": 1.0, "b": 0.75},
         name="bilinear",
         equilibria={"a": 0.0, "b": 0.0},
