@@ -4,8 +4,8 @@
   sealed; `check.seal` makes a seal for an exercise of your own.
 - `conventions`: where dynopt, optax, PyTorch and papers use other letters for the same thing, or
   the same letter for other things.
-- `adam_steps`, `bound`, `polygon`, `precision`, `steepest`, `step_length`: measurements and figures
-  that only one notebook needs.
+- `adam_steps`, `bound`, `design`, `polygon`, `precision`, `steepest`, `step_length`: measurements
+  and figures that only one notebook needs.
 
 The notebooks lie in the folder `notebooks/` of the repository.
 """
@@ -14,6 +14,7 @@ from . import (
     adam_steps as adam_steps,
     bound as bound,
     check as check,
+    design as design,
     polygon as polygon,
     precision as precision,
     steepest as steepest,

@@ -239,5 +239,35 @@ conventions = Conventions(
                 ),
             ),
         ),
+        "methods": Convention(
+            "which names does one method have?",
+            (
+                (
+                    "forward Euler: gradient descent, Richardson iteration",
+                    "x ← x - h ∇f(x)",
+                    "`SGD(h)`",
+                ),
+                (
+                    "backward or implicit Euler: proximal point method",
+                    "x ← argmin over z of f(z) + ‖z - x‖²/(2h)",
+                    "`Stepped(SGD(h), diffrax.ImplicitEuler())`",
+                ),
+                (
+                    "symplectic or semi-implicit Euler, with friction: heavy ball",
+                    "p ← p - h (a p + ∇f(x)), x ← x + h p, with h = √η and a = (1-μ)/h",
+                    "`Momentum(η, μ)`",
+                ),
+                (
+                    "leapfrog, Störmer's method, velocity Verlet",
+                    "p ← d p - (h/2) ∇f(x), x ← x + h p, p ← d (p - (h/2) ∇f(x)), d = e^(-a h/2)",
+                    "`Leapfrog(Momentum(η, μ))`",
+                ),
+                (
+                    "Heun, improved Euler, explicit trapezoidal rule, RK2",
+                    "x ← x + (h/2) (F(x) + F(x + h F(x))), with F = -∇f",
+                    "`Stepped(SGD(h), diffrax.Heun())`",
+                ),
+            ),
+        ),
     }
 )

@@ -2,6 +2,7 @@
 
 import inspect
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ from dynopt import (
     SGD,
     Adam,
     AdamW,
+    Leapfrog,
     Memoryless,
     Momentum,
     Muon,
@@ -21,6 +23,7 @@ from dynopt import (
     Problem,
     RMSprop,
     Signum,
+    Stepped,
     analysis,
     iterate,
     problems,
@@ -220,6 +223,43 @@ def test_order():
     coarse, fine = (analysis.local_error(SGD(rate), booth, 1).error[0] for rate in (ETA, ETA / 2))
     assert np.log2(coarse / fine) == pytest.approx(2, abs=0.05)
     assert analysis.order(SGD(ETA), booth).pairwise[-1] == pytest.approx(1, abs=0.02)
+
+
+def test_methods():
+    says(
+        "methods",
+        "x ← x - h ∇f(x)",
+        "x ← argmin over z of f(z) + ‖z - x‖²/(2h)",
+        "p ← p - h (a p + ∇f(x)), x ← x + h p, with h = √η and a = (1-μ)/h",
+        "p ← d p - (h/2) ∇f(x), x ← x + h p, p ← d (p - (h/2) ∇f(x)), d = e^(-a h/2)",
+        "x ← x + (h/2) (F(x) + F(x + h F(x))), with F = -∇f",
+    )
+    gradient = jax.grad(booth.loss)
+    hessian, h = np.asarray(jax.hessian(booth.loss)(booth.x0)), ETA**0.5
+    a = (1 - MU) / h
+    d = np.exp(-a * h / 2)
+
+    def proximal(x, g, memory, k):
+        """Booth's function is quadratic, so that g(z) = g + H (z - x) = -(z - x)/h at the next z."""
+        return x - np.linalg.solve(hessian + np.eye(2) / ETA, g), memory
+
+    def symplectic(x, g, memory, k):
+        p = memory[0] - h * (a * memory[0] + g)
+        return x + h * p, (p,)
+
+    def leapfrog(x, g, memory, k):
+        p = d * memory[0] - h / 2 * g
+        x = x + h * p
+        return x, (d * (p - h / 2 * np.asarray(gradient(x))),)
+
+    def heun(x, g, memory, k):
+        return x - ETA / 2 * (g + np.asarray(gradient(x - ETA * g))), memory
+
+    same(SGD(ETA), lambda x, g, memory, k: (x - ETA * g, memory))
+    same(Stepped(SGD(ETA), diffrax.ImplicitEuler()), proximal)
+    same(Momentum(ETA, MU), symplectic, 0.0)
+    same(Leapfrog(Momentum(ETA, MU)), leapfrog, 0.0)
+    same(Stepped(SGD(ETA), diffrax.Heun()), heun)
 
 
 def test_time():
