@@ -41,6 +41,7 @@ from .optimizers import (
     NAdam as NAdam,
     Nesterov as Nesterov,
     NesterovConvex as NesterovConvex,
+    Optimistic as Optimistic,
     RMSprop as RMSprop,
     Schedule as Schedule,
     ScheduleFree as ScheduleFree,

@@ -23,6 +23,7 @@ from .signum import Signum as Signum, SignumState as SignumState
 from .lion import Lion as Lion, LionState as LionState
 from .muon import Muon as Muon, MuonState as MuonState
 from .schedule_free import ScheduleFree as ScheduleFree, ScheduleFreeState as ScheduleFreeState
+from .optimistic import Optimistic as Optimistic, OptimisticState as OptimisticState
 
 from .wrappers import (
     Accumulated as Accumulated,
@@ -56,6 +57,7 @@ _lines: tuple[tuple[str, type[AbstractOptimizer], int], ...] = (
     ("lion", Lion, 11),
     ("muon", Muon, 12),
     ("schedule_free", ScheduleFree, 13),
+    ("optimistic", Optimistic, 14),
 )
 
 catalogue: dict[str, type[AbstractOptimizer]] = {name: kind for name, kind, _ in _lines}

@@ -212,7 +212,7 @@ def test_the_numbers_of_colours_never_change():
     """A new optimizer takes the next free number; 100 and more belong to optimizers of users."""
     names = (
         "sgd momentum rmsprop adam nesterov nesterov_convex adagrad adamw nadam adabelief "
-        "signum lion muon schedule_free"
+        "signum lion muon schedule_free optimistic"
     )
     for number, name in enumerate(names.split()):
         assert color_numbers[catalogue[name]] == number

@@ -112,7 +112,7 @@ def test_the_scale_of_the_loss_does_not_matter_to_exact_muon():
     np.testing.assert_allclose(ends(2.0**-60), ends(1.0), atol=1e-14)
 
 
-LINEAR = ["sgd", "momentum", "nesterov", "nesterov_convex", "schedule_free"]
+LINEAR = ["sgd", "momentum", "nesterov", "nesterov_convex", "schedule_free", "optimistic"]
 
 
 @pytest.mark.parametrize("name", LINEAR)
