@@ -9,6 +9,7 @@
 | Does the Lyapunov function rise along the map?     | `lyapunov`           | `Lyapunov`           |
 | How fast does a small perturbation grow or decay?  | `spectral_radius`    | float or array       |
 | Up to which curvature is the map stable?           | `critical_curvature` | float                |
+| How do map and flow turn and decay at a point?     | `spectrum`           | `Spectrum`           |
 | How large is the curvature of the loss?            | `sharpness`          | scalar array         |
 | Which learning rates and momenta are stable?       | `stability`          | `Stability`          |
 | What is minimized in addition to the loss?         | `implicit_bias`      | `ImplicitBias`       |
@@ -35,6 +36,7 @@ from .spectral_radius import spectral_radius as spectral_radius
 from .critical_curvature import critical_curvature as critical_curvature
 from .sharpness import sharpness as sharpness
 from .stability import Stability as Stability, stability as stability
+from .spectrum import Spectrum as Spectrum, spectrum as spectrum
 from .implicit_bias import ImplicitBias as ImplicitBias, implicit_bias as implicit_bias
 from .rescaling import Rescaling as Rescaling, rescaling as rescaling
 from .basins import Basins as Basins, basins as basins
