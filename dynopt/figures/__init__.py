@@ -1,7 +1,7 @@
 """Pictures of numbers, in teaching order; in each of them dots are the map and a line is the flow.
 
-The `catalogue` holds the figures that the command line draws; `inside` and `panels` are drawn in
-notebooks. Each figure returns a `Picture`, or draws into axes of yours (`ax=`); with
+The `catalogue` holds the figures that the command line draws; `inside`, `method` and `panels`
+are drawn in notebooks. Each figure returns a `Picture`, or draws into axes of yours (`ax=`); with
 `layout="constrained"` your figure leaves room for the labels in its margin. An `animation` shows
 one optimizer as it moves.
 
@@ -20,6 +20,7 @@ from . import modified as modified
 from . import stability as stability
 from . import basins as basins
 from . import overview as overview
+from . import method as method
 from . import inside as inside
 from . import panels as panels
 from . import animation as animation

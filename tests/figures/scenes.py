@@ -4,13 +4,25 @@ import dataclasses
 import warnings
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 
-from dynopt import SGD, Adam, Modified, Momentum, Problem, RMSprop, Status, Trajectory, iterate
+from dynopt import (
+    SGD,
+    Adam,
+    Modified,
+    Momentum,
+    Problem,
+    RMSprop,
+    Status,
+    Stepped,
+    Trajectory,
+    iterate,
+)
 from dynopt.analysis import (
     Basins,
     Comparison,
@@ -19,6 +31,7 @@ from dynopt.analysis import (
     Sensitivity,
     Stability,
 )
+from dynopt.figures.method import Method
 
 STEPS = 40
 OPTIMIZERS = (SGD(0.01), Momentum(0.01), RMSprop(0.02), Adam(0.05))
@@ -189,6 +202,39 @@ def make_sensitivity(optimizer, problem: Problem, n: int = 31, m: int = 21) -> S
     return Sensitivity(
         rate, value, loss, result, 2.0, boundary, 4.0, "momentum", optimizer, problem, 50
     )
+
+
+class Implicit(diffrax.Euler):
+    """A name for the implicit method of Euler, which is compiled for long."""
+
+
+def third_order(z):
+    return 1 - z + z**2 / 2 - z**3 / 6
+
+
+# Of four methods the stability function, the gradients of a step, and the limit of h λ per step.
+METHODS = {
+    Stepped(SGD(1.0), solver): (function, gradients, limit)
+    for solver, function, gradients, limit in (
+        (diffrax.Euler(), lambda z: 1 - z, 1, 2.0),
+        (diffrax.Heun(), lambda z: 1 - z + z**2 / 2, 2, 2.0),
+        (diffrax.Bosh3(), third_order, 3, 2.5127453266183286),
+        (Implicit(), lambda z: 1 / (1 + z), 3, np.inf),
+    )
+}
+
+
+def make_methods(optimizers) -> list[Method]:
+    """The stability of some of these methods, by their stability functions."""
+    axis = np.linspace(0, 2.4, 241)
+    real, imaginary = np.linspace(-0.84, 2.4, 121), np.linspace(0, 1.25, 61)
+    plane = real + 1j * imaginary[:, None]
+    made = []
+    for optimizer in optimizers:
+        function, s, limit = METHODS[optimizer]
+        factors = [abs(function(s * z)) ** (1 / s) for z in (axis, plane)]
+        made.append(Method(optimizer, s, limit / s, axis, factors[0], real, imaginary, factors[1]))
+    return made
 
 
 def on_problem(comparison: Comparison, problem: Problem) -> Comparison:

@@ -13,12 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scenes import (
+    METHODS,
     OPTIMIZERS,
     artist,
     caption,
     heading,
     legend_texts,
     make_basins,
+    make_methods,
     make_modified,
     make_order,
     make_sensitivity,
@@ -354,15 +356,27 @@ def of_projection(runs):
     }  # fmt: skip
 
 
+def of_method(_):
+    methods = list(METHODS)
+    limits = [2, 1, 2.5127453 / 3]  # the root of the stability function, per gradient
+    return partial(figures.method.draw, methods), {
+        "title": [*limits[:2], "Bosh3", limits[2]],
+        "legend": ["Bosh3", 3, 1, 2, 3],
+        "caption": [],
+        "alt": [1, 2, "Bosh3", 3, 3, *limits[:2], "Bosh3", limits[2]],
+    }
+
+
 ORACLES = [
     of_paths, of_loss, of_one_loss, of_convergence, of_phase,
     of_modified, of_stability, of_a_measured_field, of_basins, of_race, of_inside,
-    of_panels, of_overview, of_projection,
+    of_panels, of_overview, of_projection, of_method,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("oracle", ORACLES, ids=lambda oracle: oracle.__name__[3:])
-def test_every_number_is_that_of_the_results(oracle, runs):
+def test_every_number_is_that_of_the_results(oracle, runs, monkeypatch):
+    monkeypatch.setattr(figures.method, "measured", make_methods)
     draw, expected = oracle(runs)
     picture = draw()
     titles = [picture.get_suptitle(), *(ax.get_title() for ax in picture.axes)]
@@ -375,7 +389,7 @@ def test_every_number_is_that_of_the_results(oracle, runs):
 
 def test_every_figure_has_its_numbers_read():
     names = {oracle.__name__[3:] for oracle in ORACLES}
-    assert {*figures.catalogue, "inside", "panels"} <= names
+    assert {*figures.catalogue, "inside", "method", "panels"} <= names
 
 
 # --- runs that fail

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-from scenes import make_basins, make_modified, scene, three_stars
+from scenes import METHODS, make_basins, make_methods, make_modified, scene, three_stars
 
 from dynopt import SGD, Adam, analysis, figures
 
 KEPT = (
     "paths", "loss", "race", "convergence", "phase", "modified", "stability", "basins", "overview",
-    "inside",
+    "inside", "method",
 )  # fmt: skip
 
 
@@ -32,7 +32,8 @@ def without_words(picture):
     baseline_dir="baseline", tolerance=4, remove_text=True, savefig_kwargs={"dpi": 50}
 )
 @pytest.mark.parametrize("name", KEPT)
-def test_picture(name, comparisons, orders, arguments):
+def test_picture(name, comparisons, orders, arguments, monkeypatch):
+    monkeypatch.setattr(figures.method, "measured", make_methods)
     wells = comparisons["wells"]
     kept = {
         "convergence": (orders["wells"],),
@@ -41,6 +42,7 @@ def test_picture(name, comparisons, orders, arguments):
         "stability": arguments["stability"],
         "basins": (make_basins(SGD(0.1), three_stars()),),
         "overview": (wells, orders["wells"]),
+        "method": (list(METHODS),),
     }
     if name == "inside":
         kept["inside"] = (analysis.inside(Adam(0.1), scene("wells"), 12),)

@@ -18,6 +18,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.typing import ColorType
 
 from ... import optimizers
+from ...derivations import Stepped
 from ...errors import unknown_name
 from ...files import printable
 from ...optimizers import AbstractOptimizer
@@ -46,14 +47,16 @@ def color_of(optimizer: AbstractOptimizer) -> str:
 
     An optimizer of the catalogue has the colour of its line there. Any other has a colour that
     depends on its name alone. An optimizer that is derived from another, such as
-    `Modified(SGD(0.1))`, has the colour of the other; a wrapper has a name of its own.
+    `Modified(SGD(0.1))`, has the colour of the other; a wrapper has a name of its own, and a
+    `Stepped` the name of its solver.
     """
     base = getattr(optimizer, "optimizer", None)
-    if isinstance(base, AbstractOptimizer) and not isinstance(optimizer, AbstractWrapper):
+    if isinstance(base, AbstractOptimizer) and not isinstance(optimizer, AbstractWrapper | Stepped):
         return color_of(base)
     number = optimizers.color_numbers.get(type(optimizer))
     if number is None:
-        number = FIRST_FREE + zlib.crc32(printable(optimizer.name).encode()) % FREE
+        name = type(optimizer.solver).__name__ if isinstance(optimizer, Stepped) else optimizer.name
+        number = FIRST_FREE + zlib.crc32(printable(name).encode()) % FREE
     shade = SHADES[number // len(COLORS) % len(SHADES)]
     return mix_colors(COLORS[number % len(COLORS)], "black", shade)
 
