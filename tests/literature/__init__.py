@@ -1,5 +1,5 @@
 """Numbers of the literature, chapter by chapter, each with a computation that must give it."""
 
-from . import descent, edge, games, noise
+from . import descent, edge, games, methods, noise
 
-CLAIMS = descent.chapter | games.chapter | noise.chapter | edge.chapter
+CLAIMS = descent.chapter | games.chapter | noise.chapter | edge.chapter | methods.chapter

@@ -256,6 +256,13 @@ def test_the_modified_equation_of_heun_is_its_b_series():
     np.testing.assert_allclose(proximal / h, f1f / 2, rtol=1e-9)
 
 
+def test_the_field_of_a_game_is_stepped_like_a_gradient():
+    """The mode turns, λ = ±i, and |1 - z + z²/2|² = 1 + h⁴/4 at z = ih."""
+    game = dynopt.Game.zero_sum(lambda z: z["min"] * z["max"], {"min": 1.0, "max": 0.5})
+    norms = iterate(Stepped(SGD(0.3), diffrax.Heun()), game, 4).grad_norm
+    np.testing.assert_allclose(norms[1:] / norms[:-1], np.sqrt(1 + 0.3**4 / 4), rtol=1e-13)
+
+
 # --- transformations of JAX
 
 
