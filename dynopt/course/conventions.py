@@ -224,6 +224,36 @@ conventions = Conventions(
                 ),
             ),
         ),
+        "games": Convention(
+            "which way does each player move, and what is one step?",
+            (
+                (
+                    "dynopt",
+                    "each player lowers its own loss: x′ = -g(x) with g = (∂f₁/∂x₁, ∂f₂/∂x₂)",
+                    "`Game({'a': f₁, 'b': f₂}, x0)`",
+                ),
+                (
+                    "Mescheder, Nowozin and Geiger",
+                    "each player raises its own payoff: x′ = v(x), v = -g",
+                    "`Game({'a': lambda x: -payoff_a(x), ...}, x0)`",
+                ),
+                (
+                    "saddle points",
+                    "min over a, max over b of f(a, b)",
+                    "`Game.zero_sum(f, x0)`: the first key of `x0` minimizes",
+                ),
+                (
+                    "code of GANs",
+                    "one round: the discriminator moves, and then the generator",
+                    "`Alternating(SGD(η), ('psi', 'theta'))`: one step is one round",
+                ),
+                (
+                    "optax.optimistic_gradient_descent",
+                    "x ← x - η ((α + β) g - β g_before), with g_before = g at first",
+                    "`Optimistic(η, α, β)`",
+                ),
+            ),
+        ),
         "order": Convention(
             "which error has which order?",
             (

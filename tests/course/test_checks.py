@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dynopt import SGD, Adam, analysis, problems
-from dynopt.course import adam_steps, check
+from dynopt.course import adam_steps, check, one_loss
 from dynopt.errors import DynoptError, InvalidType, InvalidValue, UnknownName
 
 MY_SEAL = check.seal("mine", 0.5, relative=0.02)
@@ -196,6 +196,33 @@ def test_the_disagreement_is_that_of_the_angles(as_users_see_it):
     for made_up in (5, 0.99, SGD(0.1)):
         with pytest.raises(InvalidType, match="`optimizer` must be an Adam, got .*; pass Adam"):
             adam_steps.disagreement(made_up)
+
+
+def test_one_loss_is_compared_with_two_in_its_field_and_its_derivatives(as_users_see_it):
+    """Behind stop_gradient the field is right, and its Jacobian lacks the other player.
+
+    With s = θψ and σ(s) = 1/(1 + e⁻ˢ) the field is g = (ψ σ(s), -θ σ(-s)), and what is lacking is
+    ∂g₁/∂ψ = σ(s) + s σ(s) σ(-s) and ∂g₂/∂θ = -σ(-s) + s σ(s) σ(-s).
+    """
+
+    def loss(x, held):
+        return -jax.nn.log_sigmoid(-x[0] * held[1]) - jax.nn.log_sigmoid(held[0] * x[1])
+
+    s = np.prod(np.asarray(one_loss.POSITIONS), axis=1)
+    up, down = 1 / (1 + np.exp(-s)), 1 / (1 + np.exp(s))
+    lacking = np.abs([up + s * up * down, -down + s * up * down]).max()
+    assert one_loss.difference(loss) <= 1e-15
+    stopped = one_loss.difference(lambda x, held: loss(x, jax.lax.stop_gradient(x)))
+    assert stopped == pytest.approx(lacking, rel=1e-12)
+    theta, psi = np.asarray(one_loss.POSITIONS).T
+    nothing = np.abs([psi * up, theta * down, up + s * up * down, -down + s * up * down]).max()
+    assert one_loss.difference(lambda x, held: 1.0) == pytest.approx(nothing, rel=1e-12)
+    assert one_loss.difference(lambda *_: ...) is ...
+    for wrong in (lambda x, held: x, lambda x, held: "one", lambda x, held: (x[0], x[1])):
+        with pytest.raises(InvalidType, match="a loss must return one number, got .*; add the"):
+            one_loss.difference(wrong)
+    with pytest.raises(InvalidType, match="`loss` must be a function, got 0.0; pass your loss"):
+        one_loss.difference(0.0)
 
 
 def test_an_answer_that_still_has_dots_is_unanswered():

@@ -13,6 +13,8 @@ from dynopt import (
     SGD,
     Adam,
     AdamW,
+    Alternating,
+    Game,
     Leapfrog,
     Memoryless,
     Momentum,
@@ -20,6 +22,7 @@ from dynopt import (
     Nesterov,
     NesterovConvex,
     Optax,
+    Optimistic,
     Problem,
     RMSprop,
     Signum,
@@ -300,3 +303,30 @@ def test_every_convention_is_a_table_that_a_notebook_shows():
         and conventions.get("momentun") is None
         and "time" in conventions
     )
+
+
+def test_games():
+    """One step of each, from (1, 0.75), for the losses f₁ = a b + a²/2 and f₂ = -a b."""
+    says(
+        "games",
+        "each player lowers its own loss: x′ = -g(x) with g = (∂f₁/∂x₁, ∂f₂/∂x₂)",
+        "each player raises its own payoff: x′ = v(x), v = -g",
+        "min over a, max over b of f(a, b)",
+        "one round: the discriminator moves, and then the generator",
+        "x ← x - η ((α + β) g - β g_before), with g_before = g at first",
+    )
+
+    def product(x):
+        return x["a"] * x["b"]
+
+    x0, eta = {"a": 1.0, "b": 0.75}, 0.1
+    losses = {"a": lambda x: product(x) + x["a"] ** 2 / 2, "b": lambda x: -product(x)}
+    for game, optimizer, steps, a, b in (
+        (Game(losses, x0), SGD(eta), 1, 1 - eta * 1.75, 0.75 + eta),
+        (Game.zero_sum(product, x0), SGD(eta), 1, 1 - eta * 0.75, 0.75 + eta),
+        (Game.zero_sum(product, x0), Alternating(SGD(eta), ("b", "a")), 1, 0.915, 0.85),
+        (Game.zero_sum(product, x0), Optimistic(eta, 2.0, 3.0), 1, 1 - 2 * eta * 0.75, 0.95),
+        (Game.zero_sum(product, x0), Optimistic(eta, 2.0, 3.0), 2, 0.600, 1.075),
+    ):
+        x = iterate(optimizer, game, steps).x
+        np.testing.assert_allclose([x["a"][-1], x["b"][-1]], [a, b], rtol=1e-14)
