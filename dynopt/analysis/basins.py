@@ -16,7 +16,7 @@ from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
-from ..problems.probe import must_be_lowest
+from ..problems.probe import must_be_gradient, must_be_lowest
 from ..problems.problem import as_window, must_be_problem
 from ..runs.batches import must_be_single
 from ..runs.prepare import flatten_loss
@@ -86,7 +86,8 @@ def basins(
 
     **Raises:** `InvalidValue` if the problem does not have two coordinates, if it knows no
     minimizers, false ones, or no window, if `flow` has another grid, or inside a JAX
-    transformation; `InvalidType` for wrong types.
+    transformation; `InvalidType` for wrong types; `ProblemError` if the field of the problem is no
+    gradient, as in a game.
 
     >>> from dynopt import SGD, problems
     >>> square = ((-5, 5), (-5, 5))
@@ -100,6 +101,8 @@ def basins(
     must_be_optimizer(optimizer)
     must_be_single(optimizer)
     must_be_problem(problem)
+    if not problem.conservative:
+        must_be_gradient(problem, "basins")
     points, minimizers = _checked_points(points), _known_minimizers(problem)
     across, up = _known_window(problem) if window is None else as_window(window)
     x, y = np.linspace(*across, points), np.linspace(*up, points)

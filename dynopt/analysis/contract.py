@@ -22,6 +22,7 @@ from ..optimizers.base import (
 )
 from ..optimizers.twin import optax_parameters
 from ..problems import Problem
+from ..problems.field import gradient, partial_gradient
 from ..runs.prepare import all_finite, fit_to_start, flatten_loss, prepare_run
 from .order import Order, order
 from .slope import SLOPE_TOLERANCE
@@ -203,14 +204,14 @@ def _check_twin(case: Case) -> str | None:
         twin = case.optimizer.optax()
     except InvalidValue:
         raise NotChecked("it defines no `optax()`.") from None
-    number, part = optimizer.evaluations, getattr(loss, "part", None)
+    number, has_parts = optimizer.evaluations, hasattr(loss, "part")
 
     @jax.jit
     def step(params, state):
         before = params
         for i in range(number):  # optax makes one update per evaluation; the last one moves
-            gradient = jax.grad(lambda x, i=i: part(x, i, number) if part else loss(x))(before)
-            update, state = twin.update(gradient, state, params)
+            g = partial_gradient(loss, before, i, number) if has_parts else gradient(loss, before)
+            update, state = twin.update(g, state, params)
             params = jax.tree.map(jnp.add, params, update)
         return params, state
 

@@ -105,8 +105,10 @@ def lyapunov_along(optimizer: AbstractOptimizer, problem: Problem, run: Trajecto
 
     It is NaN from the first failure on.
 
-    **Raises:** `InvalidValue` if none is known for the optimizer.
+    **Raises:** `InvalidValue` if none is known for the optimizer; `ProblemError` if the field of
+    the problem is no gradient, as in a game.
     """
+    must_be_gradient(problem, "lyapunov")
     start = run.unravel(run.y.x[0])
     fitted = fit_to_start(optimizer, start, run.y.x.dtype)
     return _values(fitted, problem.loss, start, run.t, run.y, run.loss)

@@ -15,6 +15,8 @@ from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.wrappers.base import AbstractWrapper
 from ..problems import Problem
+from ..problems.probe import must_be_gradient
+from ..problems.problem import must_be_problem
 from ..runs.iterate import iterate
 from ..runs.prepare import flatten_loss, prepare_run
 from ..runs.trajectory import Trajectory
@@ -93,7 +95,8 @@ def rescaling(
 
     **Raises:** `InvalidValue` if the optimizer is not made from a learning rate, if its first step
     does not move, or if the dtype of the start has no number for λ^(1+p) or for the corrected rate;
-    and as `iterate` does, for each of the three runs.
+    `ProblemError` if the field of the problem is no gradient, as in a game; and as `iterate` does,
+    for each of the three runs.
 
     >>> from dynopt import SGD
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
@@ -112,6 +115,9 @@ def rescaling(
     scale = positive("scale", scale)
     if isinstance(optimizer, Modified):
         optimizer = optimizer.optimizer
+    must_be_problem(problem)
+    if not problem.conservative:
+        must_be_gradient(problem, "rescaling")
     fitted, start, _, _ = prepare_run(optimizer, problem, x0)
     rate = learning_rate_of(optimizer)
 

@@ -50,9 +50,10 @@ class Sensitivity(eqx.Module):
     steps: int = eqx.field(static=True)
 
     def __repr__(self) -> str:
-        smallest = "no finite loss"
+        what = "loss" if self.problem.symbol == "f" else self.problem.symbol
+        smallest = f"no finite {what}"
         if np.isfinite(self.loss).any():
-            smallest = f"smallest loss {np.nanmin(self.loss):.3g}"
+            smallest = f"smallest {what} {np.nanmin(self.loss):.3g}"
         rates, values = len(self.learning_rate), len(self.value)
         return (
             f"Sensitivity({type(self.optimizer).__name__} on {self.problem.name}, {rates} learning "

@@ -16,7 +16,13 @@ from ..errors import InvalidValue
 from .drawing import runs
 from .drawing.animation import Animation as Animation
 from .drawing.axes import LARGEST, dot_stride, mark_exit, set_linear_ticks
-from .drawing.captions import problem_name, starts, summary
+from .drawing.captions import (
+    contour_sentence,
+    landscape_name,
+    problem_name,
+    starts,
+    summary,
+)
 from .drawing.measure import font_size, frame_box, on_paper, stroke, text_width
 from .drawing.motion import motion_of, motion_sentence
 from .drawing.notes import write_halo
@@ -99,8 +105,8 @@ def describe(results: Comparison | list[Comparison]) -> str:
     step = f", at step {motion.step}" if motion.kind not in ("", "leaves") else ""
     return (
         f"The animation shows {count_noun(_last_step(comparison), 'step')} of map (dots) and flow "
-        f"(line) over contours of {problem_name(comparison)} from {starts([comparison])}; at each "
-        f"step a tie joins the two, and its length is a bar in the curve of the error at the "
+        f"(line) over contours of {landscape_name(comparison)} from {starts([comparison])}; at "
+        f"each step a tie joins the two, and its length is a bar in the curve of the error at the "
         f"right: {claim}{step}."
     )
 
@@ -175,7 +181,7 @@ class _Stage:
             self.plane, self.error = (self.picture.add_subplot(place) for place in grid)
             claim = title or motion_sentence([self.entry.name], [self.motion])
             self.picture.write_heading(claim, tie_keys(self.points)[:3], scale=1.1)
-            caption = summary([comparison])
+            caption = [*summary([comparison]), *contour_sentence(comparison.problem)]
             if plane is not None:
                 off_plane = residuals([comparison], plane)
                 caption += residual_sentences(comparison, plane, off_plane, hollow=False)

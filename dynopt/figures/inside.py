@@ -21,6 +21,7 @@ from .drawing.results import one_result
 from .drawing.runs import Entry
 from .drawing.style import background, in_style, mix_colors, muted, readable_color
 from .drawing.words import count_noun, facts, format_number, literal
+from .plane.landscape import position_labels
 from .plane.window import around
 
 ASPECT = 0.7  # the height of the frame over its width
@@ -142,12 +143,14 @@ def _paint_parts(entry: Entry, ax: Axes, ratio: float) -> Panel:
     dots.set(markeredgecolor=background(), markeredgewidth=stroke(0.7))
     set_linear_ticks(ax.xaxis)
     set_linear_ticks(ax.yaxis)
-    ax.set(xlabel="position x₁", ylabel="position x₂")
+    xlabel, ylabel = position_labels(result.problem)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     keys: list[Line2D] = [legends.key("step", color=color, linewidth=stroke(2.4))]
     if has_parts.any():
+        what = "gradient" if result.problem.symbol == "f" else "field"
         keys += [legends.key("memory", linewidth=stroke(1.2))]
-        keys += [legends.key("gradient", color=pale, linewidth=stroke(2.4))]
-    keys += [legends.key("along −∇f", **thin)]
+        keys += [legends.key(what, color=pale, linewidth=stroke(2.4))]
+    keys += [legends.key(f"along {_descent(result)}", **thin)]
     return Panel("", keys=keys, name=entry.name, color=entry.color, fact=facts(result.optimizer))
 
 
@@ -183,8 +186,13 @@ def _turn_text(result: Inside, i: int, digits: int = 3) -> str:
 def _direction(result: Inside, i: int, digits: int = 3) -> str:
     """Where a step points, as in "turns 68° from −∇f"."""
     if _turns(result, i):
-        return f"turns {_turn_text(result, i, digits)} from −∇f"
-    return "points along −∇f"
+        return f"turns {_turn_text(result, i, digits)} from {_descent(result)}"
+    return f"points along {_descent(result)}"
+
+
+def _descent(result: Inside) -> str:
+    """The direction against the gradient of a loss, or against a field that is none."""
+    return "−∇f" if result.problem.symbol == "f" else "−g"
 
 
 def _title(result: Inside) -> str:

@@ -12,7 +12,7 @@ from ..analysis import AdaptiveStep, Inside
 from ..optimizers import Adam
 from .drawing import runs
 from .drawing.beside import along, write_beside
-from .drawing.captions import problem_name, summary
+from .drawing.captions import contour_sentence, problem_name, summary
 from .drawing.frames import Paint
 from .drawing.measure import figure_of, font_size, frame_box, on_paper, stroke, text_width
 from .drawing.notes import write_halo
@@ -101,6 +101,7 @@ def caption_of(result: Inside) -> list[str]:
     where = f"(t, {fields})"
     return [
         *summary([result.last]),
+        *contour_sentence(result.problem),
         f"Step and flow start from one point {where} and last for h; s is what g is divided by.",
     ]
 

@@ -13,7 +13,7 @@ from ..errors import DynoptError
 from ..runs.status import Status
 from .drawing import descent, legends, runs
 from .drawing.axes import mark_exit
-from .drawing.captions import largest_finite, problem_name, summary
+from .drawing.captions import height_of, largest_finite, problem_name, summary
 from .drawing.descent import HeightAxis, height_axis
 from .drawing.frames import Paint, draw_frames
 from .drawing.measure import figure_of, font_size, frame_box, on_paper, stroke, wrap_text
@@ -101,6 +101,9 @@ def draw(
     shows f(x), on a logarithmic axis only if f is positive and falls a hundredfold. All frames have
     the same vertical axis. The time axis counts the steps of each map; those of its flow are the
     same times, t = k h.
+
+    Of a game, which has no loss that is descended, the picture shows the norm of the field, |g|, or
+    what the `Game` was told to show; of a `Held` loss its value.
 
     Where a Lyapunov function E of the optimizer is known, a thin line shows it along the flow and a
     thread along the map; bold strokes are steps in which the map raises it, and the largest of them
@@ -192,7 +195,7 @@ def _axis(courses: list[Course]) -> HeightAxis:
 def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Panel:
     """Draw the runs of one optimizer into `ax`."""
     result, color, name, key = course.entry
-    k = np.arange(len(course.map))
+    k, height = np.arange(len(course.map)), height_of(result.problem)
     axis.set_up(ax)
     runs.set_step_limits(ax, [np.arange(len(result.map.t))])
     (line,) = ax.plot(course.steps, course.flow, color=ink(), zorder=3, gid=f"flow {key}")
@@ -215,17 +218,16 @@ def _paint_frame(course: Course, axis: HeightAxis, ax: Axes, ratio: float) -> Pa
     if not any(map(len, drawn)):
         finite = course.map.size or course.flow.size
         at_minimum = "the loss is at its minimum from the start"
-        write_notice(ax, at_minimum if finite else "no finite loss to draw")
+        if height.word != "loss":
+            at_minimum = f"{height.symbol} is 0 from the start"
+        write_notice(ax, at_minimum if finite else f"no finite {height.word} to draw")
     else:
         if course.flow.size and not failure(result.flow):
             draw_ring(ax, np.array([course.steps[-1:], course.flow[-1:]]), f"ring {key}")
         write_note(ax, _note(course), drawn)
-    above = result.problem.minimum is not None
     ax.set_xlabel("step k")
-    symbol = "f\xa0−\xa0f*" if above else "f"
-    label = f"loss above minimum  {symbol}" if above else f"loss  {symbol}"
-    wrapped = wrap_text(label, frame_box(ax).height, font_size("axes.labelsize"))
-    ax.set_ylabel(wrapped if wrapped.count("\n") < 2 else symbol)  # a low frame has no room
+    wrapped = wrap_text(height.label, frame_box(ax).height, font_size("axes.labelsize"))
+    ax.set_ylabel(wrapped if wrapped.count("\n") < 2 else height.symbol)  # a low frame has no room
     time_step = f"h\xa0=\xa0{format_number(float(result.optimizer.h))}"
     fact = facts(result.optimizer, time_step)
     return Panel("", keys=keys, name=name, color=color, fact=fact)
@@ -332,7 +334,7 @@ def _end_kind(course: Course, axis: HeightAxis) -> str:
 
 def _title(courses: list[Course], axis: HeightAxis) -> str:
     """Which maps end above or below their flows, and which raise the Lyapunov function."""
-    symbol = "f" if courses[0].entry.result.problem.minimum is None else "f\xa0−\xa0f*"
+    symbol = height_of(courses[0].entry.result.problem).symbol
     parts, groups = [], {"above": [], "below": [], "level with": []}
     for course in courses:
         if course.failed or course.leaves:
@@ -396,13 +398,17 @@ def _distance(course: Course) -> float:
 
 
 def _describe(courses: list[Course]) -> str:
-    problem = courses[0].entry.result.problem
+    height = height_of(courses[0].entry.result.problem)
     parts = []
     for course in courses:
         result, _, name, _ = course.entry
         map, flow = (
             failure(run)
-            or (f"ends at {format_number(values[-1], 2)}" if values.size else "has no finite loss")
+            or (
+                f"ends at {format_number(values[-1], 2)}"
+                if values.size
+                else f"has no finite {height.word}"
+            )
             for run, values in ((result.map, course.map), (result.flow, course.flow))
         )
         map = f"leaves at step {course.motion.step} and {map}" if course.leaves else map
@@ -414,9 +420,8 @@ def _describe(courses: list[Course]) -> str:
         parts.append(part)
     first = courses[0].map[:1]
     start = f", from {format_number(first[0])}" if first.size else ""
-    above = " above the minimum" * (problem.minimum is not None)
     return (
-        f"The picture shows the loss{above} on {problem_name(courses[0].entry.result)} over the "
+        f"The picture shows {height.noun} on {problem_name(courses[0].entry.result)} over the "
         f"steps of map (dots) and flow (lines){start}: {'; '.join(parts)}."
     )
 

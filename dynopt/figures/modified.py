@@ -9,7 +9,16 @@ from ..analysis import ModifiedComparison
 from ..errors import InvalidValue
 from .drawing import legends, runs
 from .drawing.beside import along
-from .drawing.captions import claim, failures, largest_finite, problem_name, starts, summary
+from .drawing.captions import (
+    claim,
+    contour_sentence,
+    failures,
+    landscape_name,
+    largest_finite,
+    problem_name,
+    starts,
+    summary,
+)
 from .drawing.frames import draw_frames
 from .drawing.notes import Line, write_note
 from .drawing.picture import Panel, Picture
@@ -58,7 +67,10 @@ def draw(
         paints,
         title or _title(results),
         describe(results),
-        summary([result.comparison for result in results]),
+        [
+            *summary([result.comparison for result in results]),
+            *contour_sentence(results[0].problem),
+        ],
         ax,
         style,
     )
@@ -75,7 +87,7 @@ def describe(results: ModifiedComparison | list[ModifiedComparison]) -> str:
         parts.append(f"the map of {name} {failed or within}")
     start = starts([result.comparison for result in results])
     return (
-        f"The picture shows contours of {problem_name(results[0])} with map (dots), flow (full "
+        f"The picture shows contours of {landscape_name(results[0])} with map (dots), flow (full "
         f"lines) and modified flow (dashed lines) from {start}: {'; '.join(parts)}."
     )
 

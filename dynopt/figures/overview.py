@@ -11,7 +11,7 @@ from ..errors import InvalidValue
 from ..optimizers.equations import equations
 from . import convergence, loss, paths
 from .drawing import runs
-from .drawing.captions import problem_name, summary
+from .drawing.captions import contour_sentence, problem_name, summary
 from .drawing.frames import Paint, clear
 from .drawing.measure import font_size, frame_box, wrap_text
 from .drawing.motion import motion_of
@@ -86,7 +86,8 @@ def draw(
             for i, name in enumerate(rows)
             for j, entry in enumerate(entries)
         }
-        picture.write_caption(summary(comparisons))
+        about_contours = contour_sentence(comparisons[0].problem) if "paths" in rows else []
+        picture.write_caption([*summary(comparisons), *about_contours])
         heading, scale = title or _title(comparisons), 1.0 if is_slide else 1.3
         picture.write_heading(heading, subtitle=SHORT if is_slide else SUBTITLE, scale=scale)
         _paint_all(frames, rows, entries, is_slide)
@@ -190,10 +191,12 @@ def _head(ax: Axes, entry: Entry, is_slide: bool) -> list[tuple[str, str]]:
     optimizer, texts = entry.result.optimizer, equations(type(entry.result.optimizer))
     time_step = f"h\xa0=\xa0{format_number(float(optimizer.h))}"
     lines = [(facts(optimizer, time_step), muted())]
+    is_gradient = entry.result.problem.symbol == "f"
     if is_slide:
         return lines
     for name, color in (("flow", ink()), ("map", readable_color(entry.color))):
-        text = wrap_text(literal(_short(texts[name])), width, size)
+        equation = texts[name] if is_gradient else texts[name].replace("∇f(", "g(")
+        text = wrap_text(literal(_short(equation)), width, size)
         lines += [(line, color) for line in reversed(text.split("\n")) if line]
     return lines
 

@@ -9,7 +9,14 @@ from matplotlib.axes import Axes
 from ..analysis import Comparison
 from ..errors import InvalidValue
 from .drawing import runs
-from .drawing.captions import problem_name, starts, summary
+from .drawing.captions import (
+    contour_sentence,
+    height_of,
+    landscape_name,
+    problem_name,
+    starts,
+    summary,
+)
 from .drawing.frames import Paint, draw_frames
 from .drawing.motion import motion_of, motion_sentence
 from .drawing.picture import Panel, Picture
@@ -107,13 +114,15 @@ def _describe(comparison: Comparison, members: list[Member], plane: Plane | None
     parts = [_path(entry, residual) for entry, residual in members]
     off_plane = [residual for _, residual in members if residual is not None]
     if plane is not None:
-        differ = f"differ from the losses on the paths{loss_difference(off_plane)}"
+        values = "losses" if comparison.problem.symbol == "f" else "values"
+        differ = f"differ from the {values} on the paths{loss_difference(off_plane)}"
         flat = all_in_plane(off_plane)
-        parts.append(f"the contours {'are the losses on the paths' if flat else differ}")
+        parts.append(f"the contours {f'are the {values} on the paths' if flat else differ}")
+    start = starts([entry.result for entry, _ in members])
     return (
         f"The picture shows the paths of map (dots) and flow (lines) over contours of "
-        f"{problem_name(comparison)} from {starts([entry.result for entry, _ in members])}{where}, "
-        f"with ties at equal times: {'; '.join(parts)}."
+        f"{landscape_name(comparison)} from {start}{where}, with ties at equal times: "
+        f"{'; '.join(parts)}."
     )
 
 
@@ -126,7 +135,10 @@ def _path(entry: Entry, residual: Residual | None) -> str:
     where = f"ends at {format_point(np.asarray(comparison.map.y.x, float)[-1])}"
     if residual is not None:
         loss, below = (format_number(v[-1]) for v in (residual.loss, residual.plane_loss))
-        where = f"ends at a loss of {loss} over {below} in the plane, lies up to "
+        height = height_of(comparison.problem)
+        is_loss = height.word == "loss"
+        start = f"a loss of {loss}" if is_loss else f"{height.symbol} = {loss}"
+        where = f"ends at {start} over {below} in the plane, lies up to "
         where += f"{format_number(residual.distance)} off it"
     phrase = motion_sentence([name], [motion]).removeprefix(name)
     return f"the map of {name} {where} and{phrase}, at step {motion.step}"
@@ -141,9 +153,9 @@ def motions_title(comparisons: list[Comparison]) -> str:
 def _projection_sentences(members: list[Member], plane: Plane | None) -> list[str]:
     """What the plane does not show, for the caption; nothing for a problem in two coordinates."""
     off_plane = [residual for _, residual in members if residual is not None]
-    if plane is None:
-        return []
     comparison = members[0][0].result
+    if plane is None:
+        return contour_sentence(comparison.problem)
     return residual_sentences(comparison, plane, off_plane, hollow=not all_in_plane(off_plane))
 
 

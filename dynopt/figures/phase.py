@@ -1,5 +1,6 @@
 """The phase plane: position against velocity, in which a heavy ball oscillates."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..errors import InvalidValue
 from ..runs.trajectory import Trajectory
 from .drawing import runs
 from .drawing.axes import linear_limits, set_linear_ticks
-from .drawing.captions import claim, failures, problem_name, summary
+from .drawing.captions import claim, coordinate_names, failures, problem_name, summary
 from .drawing.frames import Paint, draw_frames
 from .drawing.measure import stroke
 from .drawing.notes import Line, write_note
@@ -27,7 +28,6 @@ from .drawing.words import (
     format_number,
     join_words,
     run_names,
-    subscript,
 )
 from .plane.window import points_in_view
 
@@ -84,9 +84,9 @@ def describe(results: Comparison | list[Comparison], coordinate: int = 0) -> str
         )
     lost = failures(comparisons)
     parts += [lost] if lost else []
-    i = subscript(coordinate + 1)
+    x, p = _letters(comparisons[0], coordinate)
     return (
-        f"The picture shows position x{i} against velocity p{i} on {problem_name(comparisons[0])}, "
+        f"The picture shows position {x} against velocity {p} on {problem_name(comparisons[0])}, "
         f"map (dots) and flow (lines), with ties at equal times: {'; '.join(parts)}."
     )
 
@@ -122,7 +122,8 @@ def with_velocity(results: Comparison | list[Comparison], coordinate: int = 0) -
 def _paint_frame(entry: Entry, coordinate: int, ax: Axes, ratio: float) -> Panel:
     """Draw map and flow of one optimizer into `ax`."""
     comparison, color, name, key = entry
-    plane, i = Coordinates(("x", coordinate), ("p", coordinate)), subscript(coordinate + 1)
+    plane = Coordinates(("x", coordinate), ("p", coordinate))
+    name_of_x, name_of_p = _letters(comparison, coordinate)
     points = tied(comparison, plane, one_unit=False)
     for axis, values in zip("xy", points_in_view(comparison, points).T, strict=True):
         ax.set(**{f"{axis}lim": linear_limits([values], PAD)})
@@ -133,7 +134,7 @@ def _paint_frame(entry: Entry, coordinate: int, ax: Axes, ratio: float) -> Panel
         both = comparison.map, comparison.flow
         map, flow = (np.stack(runs.view_points(run, plane), 1)[k] for run in both)
         x, p = (format_number(distance, 2) for distance in np.abs(map - flow))
-        return f"{x} in x{i}, {p} in p{i}"
+        return f"{x} in {name_of_x}, {p} in {name_of_p}"
 
     draw_tied(ax, points, entry, extent)
     runs.mark_starts(ax, points.map[:1])
@@ -146,12 +147,18 @@ def _paint_frame(entry: Entry, coordinate: int, ax: Axes, ratio: float) -> Panel
         write_note(ax, lines, [points.curve, points.map])
     set_linear_ticks(ax.xaxis)
     set_linear_ticks(ax.yaxis)
-    ax.set_xlabel(f"position x{i}")
-    ax.set_ylabel(f"velocity p{i} = x{i}′")
+    ax.set_xlabel(f"position {name_of_x}")
+    ax.set_ylabel("velocity " + " = ".join(dict.fromkeys([name_of_p, f"{name_of_x}′"])))
     lost = failures([comparison]).removeprefix(name).strip()
     time_step = f"h\xa0=\xa0{format_number(float(comparison.optimizer.h))}"
     fact = facts(comparison.optimizer, time_step, lost)
     return Panel("", keys=tie_keys(points), name=name, color=color, fact=fact)
+
+
+def _letters(comparison: Comparison, coordinate: int) -> tuple[str, str]:
+    """The names of a coordinate of position and velocity: x₁ and p₁, or θ and θ′ of a leaf."""
+    name = coordinate_names(comparison.problem)[coordinate]
+    return name, f"p{name[1:]}" if re.fullmatch("x[₀-₉]+", name) else f"{name}′"
 
 
 def _velocity(run: Trajectory, coordinate: int) -> np.ndarray:
@@ -177,5 +184,5 @@ def _title(comparisons: list[Comparison], coordinate: int) -> str:
         same = ", as its flow does" if "never" not in map else ", nor does its flow"
         its = f", its flow {flow.removeprefix('turns back ').replace(' turns back', '')}"
         parts.append(f"{name} {map}{same if map == flow else its}")
-    where = f"along x{subscript(coordinate + 1)} " * bool(parts)
+    where = f"along {_letters(comparisons[0], coordinate)[0]} " * bool(parts)
     return claim(comparisons, where + "; ".join(parts))

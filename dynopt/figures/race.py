@@ -15,7 +15,7 @@ from ..problems import Problem
 from ..runs.trajectory import Trajectory
 from .drawing import legends, runs
 from .drawing.axes import mark_exit
-from .drawing.captions import claim, problem_name, summary
+from .drawing.captions import claim, height_of, problem_name, summary
 from .drawing.descent import draw_map, finite_heights, height_axis
 from .drawing.labels import Label, spread
 from .drawing.notes import write_halo
@@ -91,14 +91,15 @@ def describe(results: Results, rates: str = "") -> str:
 
 
 def _describe(competitors: list[Competitor], rates: str) -> str:
-    parts = []
+    parts, height = [], height_of(competitors[0].problem)
     for competitor, _, name, _ in runs.entries(competitors):
         heights = _heights(competitor)
-        end = f"ends at {format_number(heights[-1], 2)}" if heights.size else "has no finite loss"
+        end = f"has no finite {height.word}"
+        if heights.size:
+            end = f"ends at {format_number(heights[-1], 2)}"
         parts.append(f"{name} ({_rate(competitor)}) {failure(competitor.map) or end}")
-    above = " above the minimum" * (competitors[0].problem.minimum is not None)
     return (
-        f"The picture shows the loss{above} on {problem_name(competitors[0])} along "
+        f"The picture shows {height.noun} on {problem_name(competitors[0])} along "
         f"{count_noun(len(competitors), 'map')}; {_conditions(rates)}: {'; '.join(parts)}."
     )
 
@@ -190,6 +191,7 @@ def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | Non
     entries, heights = runs.entries(competitors), list(map(_heights, competitors))
     colors = distinct_in_grey([entry.color for entry in entries])
     entries = [entry._replace(color=color) for entry, color in zip(entries, colors, strict=True)]
+    height = height_of(competitors[0].problem)
     above_minimum = competitors[0].problem.minimum is not None
     kinds: dict[bool, list[np.ndarray]] = {True: [], False: []}
     for competitor, values in zip(competitors, heights, strict=True):
@@ -217,9 +219,9 @@ def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | Non
         else:
             labels.append(Label(literal(text), shade, end))
     if not any(axis.shows(values).any() for values in heights):
-        write_notice(ax, "no loss to draw")
+        write_notice(ax, f"no {height.word} to draw")
     ax.set_xlabel("step k" if noun == "step" else f"{noun}s")
-    ax.set_ylabel("loss above minimum  f − f*" if above_minimum else "loss  f")
+    ax.set_ylabel(height.label)
     return Panel(
         title=title or _title(entries, places, heights, noun, rates),
         handles=[
@@ -248,7 +250,7 @@ def _title(
     if not rates or not ends:
         return claim(competitors, "" if rates else UNSAID)
     least = min(ends.values())
-    symbol = "f" if competitors[0].problem.minimum is None else "f\xa0−\xa0f*"
+    symbol = height_of(competitors[0].problem).symbol
     value = f"{symbol}\xa0=\xa0{format_number(least, 2)}"
     lowest = [name for name, end in ends.items() if end <= least + TIE * abs(least)]
     counts = {int(x[-1]) for x, name in zip(places, entries, strict=True) if name.name in ends}

@@ -13,7 +13,7 @@ from ..errors import InvalidValue
 from ..runs.status import Status
 from .drawing.axes import linear_limits, set_linear_ticks, set_log_ticks
 from .drawing.beside import along, write_beside, write_inside
-from .drawing.captions import problem_name
+from .drawing.captions import height_of, problem_name
 from .drawing.hatched import hatch
 from .drawing.measure import figure_of, font_size, on_paper
 from .drawing.picture import Panel
@@ -60,9 +60,8 @@ def paint_field(
         ax.plot(line, theory.value, gid="boundary", linewidth=width, **style)
     covered = _mark_setting(ax, field, entry, np.concatenate(edges))
     texts = covered[sum(map(len, edges)) :]
-    words = ((failed, "diverge", "number diverges"), (reached, "reach the minimum", "number"))
-    if field.problem.minimum is None:
-        words = (words[0], (reached, "reach the lowest loss", "number"))
+    goal = f"reach {_goal(field)}"
+    words = ((failed, "diverge", "number diverges"), (reached, goal, "number"))
     for where, verb, gid in words:
         if where.any():
             i, j = _middle(where)
@@ -85,9 +84,8 @@ def paint_field(
 def claim_of(field: Sensitivity) -> str:
     """As in "216 of 6144 settings reach the minimum, 2100 diverge"."""
     failed, reached = (int(where.sum()) for where in (has_failed(field), has_reached(field)))
-    what = "minimum" if field.problem.minimum is not None else "lowest loss"
     total = f"{failed} of {field.loss.size}" if not reached else f"{failed}"
-    parts = [f"{reached} of {field.loss.size} settings reach the {what}"] * bool(reached)
+    parts = [f"{reached} of {field.loss.size} settings reach {_goal(field)}"] * bool(reached)
     parts += [f"{total}{' settings' * (not reached)} diverge"]
     return ", ".join(parts)
 
@@ -97,11 +95,23 @@ def sentence_of(theory: Stability, field: Sensitivity) -> str:
     ends = field.learning_rate[0], field.learning_rate[-1], field.value[0], field.value[-1]
     first, last, low, high = map(format_number, ends)
     return (
-        f"The picture shows the loss of {type(field.optimizer).__name__} on "
+        f"The picture shows {_noun(field)} of {type(field.optimizer).__name__} on "
         f"{literal(problem_name(field))} after {count_noun(field.steps, 'step')} over learning "
         f"rates from {first} to {last} and {field.option} from {low} to {high}: "
         f"{claim_of(field)}; {_beside_theory(theory, field)}."
     )
+
+
+def _goal(field: Sensitivity) -> str:
+    """What settings reach: the minimum or the lowest of all losses, or of a game |g| = 0."""
+    symbol, is_known = field.problem.symbol, field.problem.minimum is not None
+    if symbol == "f":
+        return "the minimum" if is_known else "the lowest loss"
+    return f"{symbol}\xa0=\xa00" if is_known and symbol == "|g|" else f"the lowest {symbol}"
+
+
+def _noun(field: Sensitivity) -> str:
+    return "the loss" if field.problem.symbol == "f" else height_of(field.problem).noun
 
 
 def caption_of(theory: Stability, field: Sensitivity) -> list[str]:
@@ -187,7 +197,9 @@ def _draw_losses(ax: Axes, field: Sensitivity) -> None:
         exponents = range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(high))) + 1)
         decades = [10.0**e for e in exponents if low < 10.0**e < high]
     above = " above minimum" * (field.problem.minimum is not None)
-    _draw_scale(ax, mesh, [low, *decades, high], f"loss{above} after {field.steps} steps")
+    symbol = field.problem.symbol
+    what = f"loss{above}" if symbol == "f" else symbol
+    _draw_scale(ax, mesh, [low, *decades, high], f"{what} after {field.steps} steps")
 
 
 def _draw_scale(ax: Axes, colored: Any, levels: list[float], label: str) -> None:

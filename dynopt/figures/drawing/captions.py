@@ -1,8 +1,10 @@
 """The title above a picture, which is its claim, and the sentences of the caption below it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+from unicodedata import lookup
 
+import jax
 import numpy as np
 
 from ...runs.trajectory import Trajectory
@@ -16,6 +18,7 @@ from .words import (
     join_words,
     literal,
     run_names,
+    subscript,
 )
 
 
@@ -72,6 +75,73 @@ def largest_finite(values: Any) -> float:
     finite = np.asarray(values, float)
     finite = finite[np.isfinite(finite)]
     return float(finite.max()) if finite.size else np.nan
+
+
+class Height(NamedTuple):
+    """What a picture says of the number in `Trajectory.loss`.
+
+    - `word`: one word, as in "no finite loss".
+    - `noun`: with its article, as in "the loss above the minimum".
+    - `symbol`: as in f - f*.
+    - `label`: that of an axis.
+    """
+
+    word: str
+    noun: str
+    symbol: str
+    label: str
+
+
+def height_of(problem: Any) -> Height:
+    """What pictures call the loss of a problem above its minimum, or what they show of a field."""
+    symbol = problem.symbol.replace(", ", ",\xa0")
+    if symbol == "f" and problem.minimum is not None:
+        above = "f\xa0−\xa0f*"
+        return Height("loss", "the loss above the minimum", above, f"loss above minimum  {above}")
+    nouns = {"f": "loss", "|g|": "norm of the field", "ℓ(x,\xa0x)": "value of the held loss"}
+    if symbol not in nouns:
+        return Height(symbol, symbol, symbol, symbol)
+    noun = nouns[symbol]
+    if symbol == "f":
+        return Height("loss", "the loss", "f", "loss  f")
+    return Height(symbol, f"the {noun}, {symbol},", symbol, f"{noun}  {symbol}")
+
+
+def contour_sentence(problem: Any) -> list[str]:
+    """What contours show, for the caption; nothing for a loss."""
+    return (
+        [] if problem.symbol == "f" else [f"The contours are those of {height_of(problem).symbol}."]
+    )
+
+
+def landscape_name(result: Any) -> str:
+    """The problem as that of which contours are drawn, as in "|g| on bilinear"."""
+    name = problem_name(result)
+    return name if result.problem.symbol == "f" else f"{result.problem.symbol} on {name}"
+
+
+def coordinate_names(problem: Any) -> list[str]:
+    """The coordinates of a position as axes call them: x₁, x₂, ..., or the leaves of a PyTree.
+
+    Greek letters are written as such.
+
+    >>> from dynopt import problems
+    >>> coordinate_names(problems.booth()), coordinate_names(problems.bilinear())
+    (['x₁', 'x₂'], ['a', 'b'])
+    """
+    names = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(problem.x0):
+        stem = _greek(jax.tree_util.keystr(path, simple=True, separator=".")) if path else "x"
+        is_number = bool(path) and np.size(leaf) == 1
+        names += [stem] if is_number else [stem + subscript(i + 1) for i in range(np.size(leaf))]
+    return [literal(name) for name in names]
+
+
+def _greek(name: str) -> str:
+    try:
+        return lookup(f"GREEK SMALL LETTER {name.upper()}")
+    except KeyError:
+        return name
 
 
 def problem_name(result: Any) -> str:

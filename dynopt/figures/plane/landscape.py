@@ -7,8 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ...analysis import Comparison
+from ...problems import Problem
 from ..drawing import runs
 from ..drawing.axes import set_linear_ticks
+from ..drawing.captions import coordinate_names
 from ..drawing.measure import font_size, frame_box, wrap_text
 from ..drawing.style import background, ink
 from . import contours
@@ -31,11 +33,17 @@ def draw_landscape(
     ax.set(xlim=limits[0], ylim=limits[1])
     set_linear_ticks(ax.xaxis)
     set_linear_ticks(ax.yaxis)
-    xlabel, ylabel = ("position x₁", "position x₂") if plane is None else plane.labels
+    xlabel, ylabel = position_labels(comparison.problem) if plane is None else plane.labels
     size = font_size("axes.labelsize")
     ax.set_xlabel(wrap_text(xlabel, frame_box(ax).width, size))
     ax.set_ylabel(wrap_text(ylabel, frame_box(ax).height, size))
     return levels
+
+
+def position_labels(problem: Problem) -> tuple[str, str]:
+    """The labels of two axes that are the two coordinates of a position."""
+    first, second = (f"position {name}" for name in coordinate_names(problem))
+    return first, second
 
 
 def _mark_minimizers(ax: Axes, points: np.ndarray, limits: Limits) -> None:

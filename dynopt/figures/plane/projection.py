@@ -11,6 +11,7 @@ from ...analysis import Comparison
 from ...errors import InvalidType, InvalidValue
 from ...problems import Problem
 from ...problems.arrays import real_array
+from ...runs.prepare import flatten_loss
 from ...runs.trajectory import Trajectory
 from ..drawing.words import failure, format_percent
 
@@ -171,15 +172,14 @@ def _singular_vectors(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _perpendicular(basis: list[np.ndarray], comparison: Comparison) -> tuple[np.ndarray, str]:
     """A direction perpendicular to the basis, and its name: the gradient, or else a coordinate."""
-    loss, unravel = comparison.problem.loss, comparison.map.unravel
-    start = comparison.map.y.x[0]
-    gradient = np.asarray(jax.grad(lambda x: loss(unravel(x)))(start), float)
+    run, problem = comparison.map, comparison.problem
+    start, _, grad = flatten_loss(problem.loss, run.unravel(run.y.x[0]))
+    gradient = np.asarray(grad(start), float)
     direction = _orthogonalize(gradient, basis)
     if direction is not None:
-        name = (
-            "the gradient at the start, perpendicular to it" if basis else "gradient at the start"
-        )
-        return direction, name
+        what = "gradient" if problem.symbol == "f" else "field"
+        name = f"{what} at the start"
+        return direction, f"the {name}, perpendicular to it" if basis else name
     sizes = sum((np.abs(u) for u in basis), np.zeros(len(gradient)))
     axis = np.eye(1, len(gradient), int(sizes.argmin()))[0]
     direction = _orthogonalize(axis, basis)

@@ -81,12 +81,13 @@ def residual_sentences(
     where = "in it" if flat else f"up to {distance} off it"
     coarse = f", drawn from {side} × {side} points," if side < contours.POINTS else ""
     differ = f"which differs from that on {plane.paths}{loss_difference(off_plane)}"
+    what = "the loss" if comparison.problem.symbol == "f" else comparison.problem.symbol
     levels = "; at hollow dots by more than one contour level" if hollow else ""
     return [
         f"The plane goes {plane_name(plane)}.",
         *([] if distance is None else [f"{capitalize(plane.paths)} lie {where}."]),
         *_minimizer_sentence(comparison, plane),
-        f"The contours{coarse} are the loss in the plane, "
+        f"The contours{coarse} are {what} in the plane, "
         f"{'as on the paths' if flat else differ}{levels}.",
     ]
 
@@ -100,7 +101,10 @@ def _minimizer_sentence(comparison: Comparison, plane: Plane) -> list[str]:
     if not distances.any():
         return []
     low, high = (format_number(float(d), 2) for d in (distances.min(), distances.max()))
-    subject = "The minimizer lies" if len(distances) == 1 else "The minimizers lie"
+    one, many = ("minimizer", "minimizers")
+    if comparison.problem.symbol != "f":
+        one, many = "equilibrium", "equilibria"
+    subject = f"The {one} lies" if len(distances) == 1 else f"The {many} lie"
     return [f"{subject} {low if low == high else f'{low} to {high}'} off it."]
 
 
