@@ -11,7 +11,7 @@ from dynopt.runs.prepare import with_dtype
 
 def solve_flow(optimizer, grad, x0, times, tol=1e-12):
     """The points of phase space of the flow at these times, solved by SciPy's DOP853."""
-    y0 = optimizer.init_flow(jnp.asarray(x0), grad)
+    y0 = eqx.filter_jit(optimizer.init_flow)(jnp.asarray(x0), grad)
     flat_y0, unravel = ravel_pytree(y0)
     arrays = with_dtype(optimizer, flat_y0.dtype)
     solution = solve_ivp(
