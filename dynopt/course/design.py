@@ -20,7 +20,7 @@ CURVATURES = np.geomspace(1, 100, 20)  # of the bowl of the notebook
 GRADIENTS = 200
 SHORT = 1e-4  # a time step whose square is below `TOLERANCE`
 TOLERANCE = 1e-7
-TIME_STEPS = np.arange(1, 100_001) / 100  # at which a method is tried
+TIME_STEPS = np.arange(1, 200_001) / 1000  # at which a method is tried
 
 
 def cost(step: Any) -> Any:
