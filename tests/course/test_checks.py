@@ -3,14 +3,16 @@
 import math
 import re
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynopt import SGD, Adam, analysis, problems
-from dynopt.course import adam_steps, check, one_loss
+from dynopt import ODE, SGD, Adam, Momentum, Stepped, analysis, problems
+from dynopt.course import adam_steps, check, design, one_loss
 from dynopt.errors import DynoptError, InvalidType, InvalidValue, UnknownName
+from dynopt.optimizers import MomentumState
 
 MY_SEAL = check.seal("mine", 0.5, relative=0.02)
 
@@ -315,3 +317,76 @@ def test_what_cannot_be_sealed_is_refused(value, options):
 def test_only_numbers_can_be_sealed():
     with pytest.raises(check.NoAnswer, match="x: `answer` must be a number, or a row of them"):
         check.seal("x", "B", absolute=0.1)
+
+
+# --- methods and equations of notebook 12
+
+
+def look_ahead(a):
+    """Two gradients; R = 1 - z + a z²."""
+    return lambda F, x, h: x + h * F(x + a * h * F(x))
+
+
+def chebyshev(F, x, h):
+    """Three gradients; R = T₃(1 - z/9), by T₃(w) = 2 w T₂(w) - T₁(w), and so on."""
+    before, now = x, x + h / 9 * F(x)
+    for _ in range(2):
+        before, now = now, 2 * (now + h / 9 * F(now)) - before
+    return now
+
+
+@pytest.mark.parametrize(
+    "step, gradients, longest",
+    [
+        (look_ahead(0.0), 2, 2.0),
+        (look_ahead(1 / 4), 2, 4.0),  # R = (1 - z/2)²
+        (look_ahead(1 / 8), 2, 8.0),  # R = T₂(1 - z/4)
+        (look_ahead(0.12), 2, (1 - 0.04**0.5) / 0.24),  # R = -1
+        (look_ahead(0.14), 2, 1 / 0.14),  # R = 1
+        (chebyshev, 3, 18.0),
+    ],
+)
+def test_the_cost_is_the_gradients_over_the_longest_stable_time_step(step, gradients, longest):
+    assert gradients / longest <= design.cost(step) * (1 + 1e-12) < gradients / (longest - 0.0011)
+
+
+def test_what_is_no_method_for_the_gradient_flow_has_no_cost(as_users_see_it):
+    assert design.cost(lambda *_: ...) is ...
+    assert design.cost(lambda F, x, h: x + h * F(x) + 1e16 * h**6) == math.inf
+    with pytest.raises(InvalidType, match="`step` must be a function, got 0.5; pass your step"):
+        design.cost(0.5)
+    with pytest.raises(InvalidType, match="a step must return the next position, here one number"):
+        design.cost(lambda F, x, h: [x, h])
+    for wrong in (lambda F, x, h: x, lambda F, x, h: x * (1 - h), lambda F, x, h: x - h * F(x)):
+        with pytest.raises(InvalidValue, match="from 1 to 1 - 2h .*; return x \\+ h \\* F"):
+            design.cost(wrong)
+
+
+def rolling(t, y, grad):
+    return MomentumState(x=y.p, p=-grad(y.x) - 2 * y.p)
+
+
+def at_rest(x, grad):
+    return MomentumState(x, 0 * x)
+
+
+@pytest.mark.parametrize("solver", [None, diffrax.Heun()], ids=["Euler", "Heun"])
+def test_the_loss_that_is_left_is_that_of_the_powers_of_a_matrix(solver):
+    curvatures, equation = np.geomspace(1, 100, 20), ODE(rolling, at_rest, 0.02)
+    left = 0.0
+    for curvature in curvatures:
+        z = 0.02 * np.array([[0.0, 1.0], [-curvature, -2.0]])
+        step = np.eye(2) + z + (0 if solver is None else z @ z / 2)
+        power = np.linalg.matrix_power(step, 200 if solver is None else 100)
+        left += curvature * power[0, 0] ** 2 / 2
+    optimizer = equation if solver is None else Stepped(equation, solver)
+    assert design.loss_left(optimizer) == pytest.approx(left, rel=1e-9)
+
+
+def test_only_equations_of_ones_own_with_counted_gradients_have_a_loss_left(as_users_see_it):
+    for wrong in (Momentum(0.01), Stepped(SGD(0.01), diffrax.Heun()), 0.5):
+        with pytest.raises(InvalidType, match="must be made of an equation of your own, got .*ODE"):
+            design.loss_left(wrong)
+    implicit = Stepped(ODE(rolling, at_rest, 1.0), diffrax.ImplicitEuler())
+    with pytest.raises(InvalidValue, match="an implicit solver also takes Hessian matrices"):
+        design.loss_left(implicit)
