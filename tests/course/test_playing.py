@@ -23,6 +23,7 @@ QUICK = [
     ("07", ["curvatures, h ="], "10.0, 100.0", "10.0, 50.0"),
     ("08", ["disagreement ="], "Adam(1.0)", "Adam(0.5, b1=0.5)"),
     ("13", ["slopes =", "runs ="], "[4.0, 5.0]", "[1.0, 5.0]"),
+    ("15", ["h, a, b ="], "0.1, 1.0, 0.0", "0.3, 2.0, 1.0"),
 ]
 SLOW = [
     ("00", ["sgd ="], "quadratic([1.0, 4.0])", "rosenbrock()"),
@@ -38,6 +39,14 @@ SLOW = [
     ("06", ["def largest_t2f"], "(3.0)", "(5.0)"),
     ("07", ["def times", "same, scaled ="], "1024", "1000"),
     ("08", ["adam =", "def first_step"], "b2, rate = 0.9, 0.999", "b2, rate = 0.8, 0.99"),
+    (
+        "12",
+        ["def euler", "kutta =", "curvatures, start ="],
+        "geomspace(1, 100",
+        "geomspace(1, 1000",
+    ),
+    ("12", ["def limited", "corner ="], "h=0.4", "h=0.2"),
+    ("15", ["game =", "def in_one_go", "def distance"], "SGD(0.25)", "SGD(0.4)"),
 ]
 
 
