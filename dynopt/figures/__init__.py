@@ -1,9 +1,9 @@
 """Pictures of numbers, in teaching order; in each of them dots are the map and a line is the flow.
 
-The `catalogue` holds the figures that the command line draws; `inside`, `method` and `panels`
-are drawn in notebooks. Each figure returns a `Picture`, or draws into axes of yours (`ax=`); with
-`layout="constrained"` your figure leaves room for the labels in its margin. An `animation` shows
-one optimizer as it moves.
+The `catalogue` holds the figures that the command line draws; `inside`, `method`, `panels`
+and `spectrum` are drawn in notebooks. Each figure returns a `Picture`, or draws into axes of yours
+(`ax=`); with `layout="constrained"` your figure leaves room for the labels in its margin. An
+`animation` shows one optimizer as it moves.
 
 How a figure is added: `dynopt/figures/drawing/__init__.py` introduces its parts.
 """
@@ -17,10 +17,12 @@ from . import race as race
 from . import convergence as convergence
 from . import phase as phase
 from . import modified as modified
+from . import field as field
 from . import stability as stability
 from . import basins as basins
 from . import overview as overview
 from . import method as method
+from . import spectrum as spectrum
 from . import inside as inside
 from . import panels as panels
 from . import animation as animation
@@ -33,6 +35,7 @@ catalogue: dict[str, ModuleType] = {
     "convergence": convergence,
     "phase": phase,
     "modified": modified,
+    "field": field,
     "stability": stability,
     "basins": basins,
     "overview": overview,

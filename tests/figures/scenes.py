@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from dynopt import (
     SGD,
     Adam,
+    Alternating,
+    Extragradient,
     Modified,
     Momentum,
     Problem,
@@ -29,9 +31,11 @@ from dynopt.analysis import (
     ModifiedComparison,
     Order,
     Sensitivity,
+    Spectrum,
     Stability,
 )
 from dynopt.figures.method import Method
+from dynopt.problems import dirac_gan
 
 STEPS = 40
 OPTIMIZERS = (SGD(0.01), Momentum(0.01), RMSprop(0.02), Adam(0.05))
@@ -235,6 +239,27 @@ def make_methods(optimizers) -> list[Method]:
         factors = [abs(function(s * z)) ** (1 / s) for z in (axis, plane)]
         made.append(Method(optimizer, s, limit / s, axis, factors[0], real, imaginary, factors[1]))
     return made
+
+
+def make_spectra() -> list[Spectrum]:
+    """Gradient descent, alternating and with extrapolation, of the GAN of Dirac at h = 1, by hand.
+
+    With λ = i/2 the maps have the eigenvalues 1 + λ, the roots of z² - 7z/4 + 1, and 1 + λ + λ².
+    """
+    game, turn = dirac_gan(), 0.5j
+    origin = {"psi": jnp.zeros(()), "theta": jnp.zeros(())}
+
+    def of(optimizer, map, modified, rate):
+        three = (np.array([z, np.conj(z)]) for z in (turn, map, modified))
+        return Spectrum(*three, rate, 1.0, origin, "equilibrium", optimizer, game)
+
+    players = Alternating(SGD(1.0), game.players)
+    roots = (7 / 4 + 1j * np.sqrt(4 - 49 / 16)) / 2
+    return [
+        of(SGD(1.0), 1 + turn, turn - turn**2 / 2, 0.0),
+        of(players, roots, 1j * np.sqrt(1 / 4 - 1 / 64), 4.0),
+        of(Extragradient(SGD(1.0)), 1 + turn + turn**2, turn + turn**2 / 2, 2.0),
+    ]
 
 
 def on_problem(comparison: Comparison, problem: Problem) -> Comparison:

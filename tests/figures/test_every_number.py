@@ -24,6 +24,7 @@ from scenes import (
     make_modified,
     make_order,
     make_sensitivity,
+    make_spectra,
     make_stability,
     on_problem,
     one_line,
@@ -367,10 +368,19 @@ def of_method(_):
     }
 
 
+def of_spectrum(_):
+    radii = [np.sqrt(5 / 4), 1, 1, 1, np.hypot(3 / 4, 1 / 2), 1]  # each followed by h
+    return partial(figures.spectrum.draw, make_spectra()), {
+        "title": [4, 2],
+        "caption": radii,
+        "alt": [4, 2, *radii],
+    }
+
+
 ORACLES = [
     of_paths, of_loss, of_one_loss, of_convergence, of_phase,
     of_modified, of_stability, of_a_measured_field, of_basins, of_race, of_inside,
-    of_panels, of_overview, of_projection, of_method,
+    of_panels, of_overview, of_projection, of_method, of_spectrum,
 ]  # fmt: skip
 
 
@@ -389,7 +399,7 @@ def test_every_number_is_that_of_the_results(oracle, runs, monkeypatch):
 
 def test_every_figure_has_its_numbers_read():
     names = {oracle.__name__[3:] for oracle in ORACLES}
-    assert {*figures.catalogue, "inside", "method", "panels"} <= names
+    assert {*figures.catalogue, "inside", "method", "panels", "spectrum"} <= names
 
 
 # --- runs that fail
