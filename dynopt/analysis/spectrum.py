@@ -13,7 +13,7 @@ from jaxtyping import Array, Complex, PyTree
 from ..checks import must_be_concrete
 from ..derivations import Modified
 from ..errors import InvalidValue
-from ..optimizers import SGD, AbstractOptimizer
+from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults, must_be_optimizer, replace_fields
 from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
 from ..problems import Problem
@@ -97,9 +97,9 @@ def spectrum(optimizer: AbstractOptimizer, problem: Problem, x: Any = None) -> S
     The largest stable learning rate is the first one at which the spectral radius exceeds 1. It is
     found by making the optimizer anew with other learning rates, inside of all its wrappers; an
     optimizer that is made from a time step gets another time step. All other hyperparameters stay
-    as they are. It is searched from 1e-6 to 1e6 in units of 1/|λ| of the field, with five points
-    per power of ten, in phase spaces of up to 100 coordinates, and refined to about 1e-12; where
-    two eigenvalues meet as they leave the unit disc, to about 1e-8.
+    as they are. It is searched from 1e-6 to 1e6 in units of 1/(slope of the field), with five
+    points per power of ten, in phase spaces of up to 100 coordinates, and refined to about 1e-12;
+    where two eigenvalues meet as they leave the unit disc, to about 1e-8.
 
     Where a corner or a jump lies in the field, such as |ψ| of a gradient penalty, or in the step,
     such as √v of Adam at rest, there is no derivative, and the eigenvalues are NaN. Derivatives are
@@ -149,7 +149,7 @@ def spectrum(optimizer: AbstractOptimizer, problem: Problem, x: Any = None) -> S
             of_modified = modified and of_map
         elif modified is not None:
             fitted = fit_to_start(modified, start, jnp.float64)
-            of_modified = _flow_eigenvalues(fitted, problem.loss, start)
+            of_modified = _flow_eigenvalues(fitted, problem.loss, start, is_smooth=True)
         if dim <= MAX_DIM_OF_SEARCH and np.isfinite(of_map).all():
             stable_rate = _stable_rate(double, problem.loss, start)
     return Spectrum(
@@ -187,35 +187,46 @@ def _modified(optimizer: AbstractOptimizer) -> Modified | None:
 
 
 def _flow_eigenvalues(
-    optimizer: AbstractOptimizer, loss: Callable, start: PyTree
+    optimizer: AbstractOptimizer, loss: Callable, start: PyTree, is_smooth: bool = False
 ) -> np.ndarray | None:
     """Those of the vector field, by falling real part; None if the optimizer has no flow."""
     try:
-        values = _eigenvalues("vector_field", optimizer, loss, start)
+        values = _eigenvalues("vector_field", optimizer, loss, start, is_smooth)
     except InvalidValue:
         return None
     return values[np.lexsort((-np.imag(values), -np.real(values)))]
 
 
 def _eigenvalues(
-    method: str, optimizer: AbstractOptimizer, loss: Callable, start: PyTree
+    method: str,
+    optimizer: AbstractOptimizer,
+    loss: Callable,
+    start: PyTree,
+    is_smooth: bool = False,
 ) -> np.ndarray:
-    """Those of the Jacobian of a method; NaN where there is no derivative."""
-    matrix, is_smooth = _jacobian(method, optimizer, loss, start)
-    if not (is_smooth and np.isfinite(matrix).all()):
+    """Those of the Jacobian of a method; NaN where there is no derivative.
+
+    - `is_smooth`: whether it is known that there is one.
+    """
+    matrix, agrees = _jacobian(method, optimizer, loss, start, is_smooth)
+    if not (agrees and np.isfinite(matrix).all()):
         return np.full(len(matrix), complex(np.nan, np.nan))
     return np.linalg.eigvals(np.asarray(matrix)).astype(complex)
 
 
 @eqx.filter_jit
-def _jacobian(method: str, optimizer: AbstractOptimizer, loss: Callable, start: PyTree):
-    """The Jacobian of a method at the first point of phase space, and whether it is one.
+def _jacobian(
+    method: str, optimizer: AbstractOptimizer, loss: Callable, start: PyTree, is_smooth: bool
+):
+    """The Jacobian of a method at the first point of phase space, and whether it is a derivative.
 
-    It is no derivative if differences on one side do not come nearer to it with the distance, and
+    It is none if differences on one side do not come nearer to it with the distance, and
     differ from it by more than round-off.
     """
     function, z = _in_one_vector(method, optimizer, loss, start)
     matrix = jax.jacfwd(function)(z)
+    if is_smooth:
+        return matrix, True
     one_side = np.random.default_rng(0).normal(size=(NUM_DIRECTIONS, z.size))
     directions = np.concatenate([one_side, -one_side])
     steps = [np.zeros((1, z.size)), *(distance * directions for distance in DISTANCES)]
@@ -249,8 +260,7 @@ def _start(method: str, optimizer: AbstractOptimizer, loss: Callable, start: PyT
 
 def _stable_rate(optimizer: AbstractOptimizer, loss: Callable, start: PyTree) -> float:
     """The first learning rate at which an |eigenvalue| of the map exceeds 1."""
-    curvatures = np.abs(_eigenvalues("vector_field", SGD(1.0), loss, start))
-    scale = curvatures.max() or 1.0
+    scale = float(_slope_of_field(loss, start)) or 1.0
 
     def radii(rates: np.ndarray) -> np.ndarray:
         filled = np.resize(rates, MAX_RATES)  # one compilation serves any number of rates
@@ -267,6 +277,14 @@ def _stable_rate(optimizer: AbstractOptimizer, loss: Callable, start: PyTree) ->
         return np.nan
     grows = 0 < rate[0] < np.inf and radii(0.9 * rate)[0] > GROWING
     return 0.0 if grows else float(rate[0])
+
+
+@eqx.filter_jit
+def _slope_of_field(loss: Callable, start: PyTree) -> Array:
+    """The change of the field per distance, along one direction."""
+    x, _, grad = flatten_loss(loss, start)
+    way = np.random.default_rng(0).normal(size=x.shape)
+    return jnp.linalg.norm(jax.jvp(grad, (x,), (way,))[1]) / np.linalg.norm(way)
 
 
 @eqx.filter_jit
