@@ -61,7 +61,7 @@ class Stepped(AbstractDerived):
 
     **Raises:** `InvalidType` if `solver` is no solver of diffrax; `InvalidValue` if it is made for
     noise or for equations in several parts, if it wraps another solver, carries a state from step
-    to step or has no order, or if `optimizer` is stepped already.
+    to step or has no order, if `optimizer` is stepped already, or if it has no flow.
 
     >>> import diffrax
     >>> from dynopt import SGD
@@ -83,6 +83,8 @@ class Stepped(AbstractDerived):
                 f"{optimizer!r} is stepped already, and its flow is that of its optimizer; pass "
                 f"{optimizer.optimizer!r}."
             )
+        if fault := getattr(optimizer, "fault", ""):
+            raise InvalidValue(fault)
         self.optimizer, self.solver = optimizer, _differentiable(must_be_one_step(solver))
 
     learning_rate = property(lambda self: self.optimizer.learning_rate)  # pyright: ignore

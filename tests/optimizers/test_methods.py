@@ -6,6 +6,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from losses import quartic, quartic_gradient
 from reference_runs import run_map, solve_flow
@@ -20,6 +21,7 @@ from dynopt import (
     Leapfrog,
     Modified,
     Momentum,
+    Optax,
     Problem,
     Schedule,
     Status,
@@ -481,6 +483,11 @@ class NoOrder(diffrax.Euler):
             InvalidValue,
             r"is stepped already.*pass SGD\(learning_rate=0.1\)",
             lambda: Stepped(Stepped(SGD(0.1), diffrax.Heun()), diffrax.Heun()),
+        ),
+        (
+            InvalidValue,
+            "adam has no flow: .* wrap the optimizer in dynopt.Memoryless",
+            lambda: Stepped(Optax(optax.adam, 0.01), diffrax.Heun()),
         ),
         (InvalidType, r"heavy ball.*dynopt.Momentum", lambda: Leapfrog(SGD(0.1))),
         (InvalidValue, "`rho` is -1", lambda: SAM(SGD(0.1), -1.0)),
