@@ -13,6 +13,7 @@ from ..figures.animation import Animation
 from ..figures.drawing.words import join_words
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
+from ..problems.field import own_field
 from .user_code import blame
 from .values import as_typed
 
@@ -111,9 +112,24 @@ def with_modified_flow(problem: Problem, optimizers: Optimizers) -> Sequence[str
     return those_with("a modified flow of order 2", _has_modified_flow, "sgd")(problem, optimizers)
 
 
+def with_plane_field(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    """The optimizers whose modified flow is one of positions alone."""
+    in_a_plane(problem, optimizers, more=False)
+    return those_with(
+        "a modified flow of order 2 and no memory",
+        lambda one: _has_modified_flow(one) and _point(one, lambda y: y)._fields == ("x",),
+        "sgd",
+    )(problem, optimizers)
+
+
 def first_with_basins(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
     """The first optimizer, with which all are measured, so that they share one gradient flow."""
     names = in_a_plane(problem, optimizers, more=False)
+    if not problem.conservative:
+        raise InvalidValue(
+            f"needs a loss that is descended, which {problem.name} does not have; draw --figures "
+            "paths."
+        )
     if problem.minimizers is None or problem.window is None:
         raise InvalidValue(
             f"needs known minimizers in a window, which {problem.name} does not have; draw "
@@ -177,6 +193,7 @@ MEASUREMENTS = (
         _order,
     ),
     whole_run("modified", "modified", with_modified_flow),
+    whole_run("fields", "modified", with_plane_field),
     Measurement(
         "stability",
         'stability = [analysis.stability(optimizers[{first}], "momentum")]',
@@ -218,6 +235,7 @@ MEASUREMENTS = (
 SHOWN = {
     "convergence": ("orders",),
     "modified": ("modified",),
+    "field": ("fields",),
     "stability": ("stability", "sensitivity"),
     "basins": ("basins",),
     "overview": ("comparisons", "orders"),
@@ -263,9 +281,10 @@ def settings(study: "Study", figure: str) -> dict[str, str]:
         by_hand = study.options.learning_rate or "learning_rate" in study.options.set.get(name, {})
         chosen[bool(by_hand)].append(optimizer.name)
     given, suggested = (join_words(names) if names else "" for names in chosen.values())
+    is_game = own_field(study.problem.loss) is not None
     if not given:
-        return {"rates": "the suggested learning rates"}
-    also = f" for {given} and suggested for {suggested}" * bool(suggested)
+        return {"rates": "one learning rate" if is_game else "the suggested learning rates"}
+    also = f" for {given} and {'0.1' if is_game else 'suggested'} for {suggested}" * bool(suggested)
     return {"rates": f"learning rates given by hand{also}"}
 
 

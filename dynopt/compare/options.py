@@ -70,14 +70,15 @@ What runs
         What is minimised: names from --list, or FILE.py:function for one of
         your own. The file is imported, which runs its code. The function is a
         loss f(x), and --x0 gives the start; or it takes no argument and
-        returns a dynopt.Problem.
+        returns a dynopt.Problem, such as a dynopt.Game.
         Example: --problem rosenbrock,himmelblau (default: the gallery)
   --optimizers NAME,NAME
         Which optimizers run: names from --list.
         Example: --optimizers sgd,adam (default: {",".join(gallery.OPTIMIZERS)})
   --learning-rate NUMBER
         One learning rate for all optimizers.
-        Example: --learning-rate 0.01 (default: one that suits each optimizer)
+        Example: --learning-rate 0.01 (default: one that suits each optimizer,
+        and 0.1 for all on a game)
   --set OPTIMIZER.OPTION=NUMBER,...
         Single hyperparameters of single optimizers.
         Example: --set adam.b1=0.8,sgd.learning_rate=0.1 (default: as in optax)
@@ -85,7 +86,8 @@ What runs
         How many steps the map takes; the flow runs for the same time.
         Example: --steps 200 (default: {gallery.STEPS}; the gallery has its own)
   --x0 NUMBER,NUMBER
-        Where all runs start, one number per coordinate.
+        Where all runs start, one number per coordinate. Those of players follow
+        one another in the order of the alphabet.
         Example: --x0 -1.2,1 (default: the start of the problem)
   --strict
         End with exit code 3 if a run fails. By default a run that fails is a
@@ -125,7 +127,7 @@ Files
 
 Information (these options draw nothing)
   --show-code   Print Python that draws the same figures.
-  --list        Print the names of all problems, optimizers and figures.
+  --list        Print the names of all problems, games, optimizers and figures.
   --json        With --list: print JSON.
   --version     Print the version.
   --help        Print this text."""

@@ -128,7 +128,8 @@ def table(study: "Study", results: "Mapping[str, Results]") -> str:
 
     from ..figures.drawing.words import count_noun, failure
 
-    heads = ("optimizer", "h", "loss of map", "loss of flow", "largest error", "order", "")
+    what = "loss" if study.problem.symbol == "f" else study.problem.symbol
+    heads = ("optimizer", "h", f"{what} of map", f"{what} of flow", "largest error", "order", "")
     rows: list[tuple[str, ...]] = [heads]
     for name, measured in results.items():
         (comparison,), orders = measured["comparisons"], measured.get("orders", ())
@@ -154,7 +155,7 @@ def table(study: "Study", results: "Mapping[str, Results]") -> str:
 
 
 def listing(as_json: bool) -> str:
-    """The names of all problems, optimizers and figures, and what each of them is."""
+    """The names of all problems, games, optimizers and figures, and what each of them is."""
     from .. import optimizers, problems
     from ..optimizers.base import hyperparameter_defaults
     from ..optimizers.equations import equations
@@ -166,6 +167,7 @@ def listing(as_json: bool) -> str:
 
     catalogues: dict[str, Mapping[str, Any]] = {
         "problems": problems.catalogue,
+        "games": problems.games,
         "optimizers": optimizers.catalogue,
         "figures": FIGURES,
     }

@@ -12,9 +12,11 @@ import numpy as np
 from .. import analysis, optimizers, problems
 from ..errors import DynoptError, InvalidValue
 from ..figures.drawing.animation import video_program
+from ..figures.drawing.words import count_noun
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults
 from ..problems import Problem
+from ..problems.field import own_field
 from . import gallery
 from .measurements import FIGURES, ONE_EACH, needed_for
 from .options import Options
@@ -28,6 +30,9 @@ from .values import (
     normalized,
     quoted,
 )  # fmt: skip
+
+PROBLEMS = problems.catalogue | problems.games
+GAME_RATE = 0.1  # the learning rate of all optimizers on a game, for which no rule suggests one
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Study:
     optimizers: Mapping[str, AbstractOptimizer]
     arguments: Mapping[str, Mapping[str, float | bool]]
     steps: int
-    x0: list[float] | None
+    x0: Any
     figures: tuple[str, ...]
     measured: Mapping[str, Sequence[str]]
     options: Options
@@ -144,21 +149,23 @@ def _options_by_problem(options: Options) -> list[Options]:
 
 def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study:
     called, problem, source = _problem(options)
-    x0 = None if options.x0 is None else list(options.x0)
+    x0 = _start(problem, options.x0)
     problem.start(x0)
     if isinstance(problem.x0, np.ndarray) and np.array_equal(problem.x0, x0 or ()):
         x0 = None
     steps = options.steps or gallery.STEPS
     kinds = {name: optimizers.catalogue[name] for name in names}
     with blame(called, source.file):
-        rates = analysis.suggested_rates(problem, kinds, steps, x0)
+        rates = _rates(problem, kinds, steps, x0)
     arguments = {
         name: {"learning_rate": options.learning_rate or rates[name], **options.set.get(name, {})}
         for name in names
     }
     by_name = {name: _optimizer(name, arguments[name], problem) for name in names}
     candidates = find_names("figure", options.figures, FIGURES)
-    candidates = candidates or [name for name in FIGURES if name not in gallery.ON_DEMAND]
+    if not candidates:
+        always = ("field",) if own_field(problem.loss) is not None else ()
+        candidates = [name for name in FIGURES if name in always or name not in gallery.ON_DEMAND]
     must_suit(options.format, candidates)
     measured = needed_for("loss", problem, by_name)
     if not figures_typed:  # the table then has a column of orders
@@ -176,6 +183,33 @@ def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study
     )
 
 
+def _start(problem: Problem, numbers: Sequence[float] | None) -> Any:
+    """The start that was typed, in the structure of the problem; None if none was.
+
+    The numbers are the coordinates in the order of the leaves; the keys of a dict are sorted.
+    """
+    if numbers is None:
+        return None
+    leaves, structure = jax.tree.flatten(problem.x0)
+    if structure == jax.tree.structure(0):
+        return list(numbers)
+    if len(numbers) != problem.dim:
+        raise InvalidValue(
+            f"`--x0` has {count_noun(len(numbers), 'number')}, but {problem.name} has "
+            f"{problem.dim} coordinates; give one for each."
+        )
+    ends = np.cumsum([np.size(leaf) for leaf in leaves])[:-1]
+    parts = zip(np.split(np.array(numbers), ends), leaves, strict=True)
+    return structure.unflatten(part.reshape(np.shape(leaf)).tolist() for part, leaf in parts)
+
+
+def _rates(problem: Problem, kinds: Mapping[str, Any], steps: int, x0: Any) -> dict[str, float]:
+    """The suggested learning rates; `GAME_RATE` where there is no loss that is descended."""
+    if own_field(problem.loss) is not None:
+        return dict.fromkeys(kinds, GAME_RATE)
+    return analysis.suggested_rates(problem, kinds, steps, x0)
+
+
 def _problem(options: Options) -> tuple[str, Problem, Source]:
     """The problem of these options, by the name under which it can be typed again."""
     called = options.problem[0].replace(".py:", ":")
@@ -188,13 +222,13 @@ def _problem(options: Options) -> tuple[str, Problem, Source]:
         x0 = None if options.x0 is None else list(options.x0)
         return called, *import_problem(called, x0)
     module, _, name = called.partition(".")
-    if normalized(called) not in problems.catalogue and os.path.isfile(f"{module}.py"):
+    if normalized(called) not in PROBLEMS and os.path.isfile(f"{module}.py"):
         raise InvalidValue(
             f"no problem {quoted(called)}; if it is in your file {module}.py, write "
             f"--problem {module}:{name or 'loss'}."
         )
-    called = find_name("problem", called, problems.catalogue)
-    return called, problems.catalogue[called](), Source(f"problems.{called}()")
+    called = find_name("problem", called, PROBLEMS)
+    return called, PROBLEMS[called](), Source(f"problems.{called}()")
 
 
 def _optimizer(

@@ -65,7 +65,7 @@ def draw(
     paints = [partial(_paint_frame, entry) for entry in runs.entries(results)]
     return draw_frames(
         paints,
-        title or _title(results),
+        title or nearness(results),
         describe(results),
         [
             *summary([result.comparison for result in results]),
@@ -99,8 +99,7 @@ def _paint_frame(entry: Entry, ax: Axes, ratio: float) -> Panel:
     dashed = _modified_curve(result, points)
     draw_landscape(ax, result.comparison, window_of(result.comparison, points, ratio))
     draw_tied(ax, points, entry._replace(result=result.comparison))
-    style = {"color": ink(), "linestyle": DASHES, "dash_capstyle": "butt", "zorder": 3.2}
-    ax.plot(*dashed.T, **style, gid=f"modified flow {entry.key}")
+    draw_dashed(ax, dashed, entry.key)
     if _is_hidden(ax, dashed, points.curve):
         words = Line("modified flow lies on the flow", ink(), f"hidden {entry.key}")
         write_note(ax, [words], [points.curve, points.map])
@@ -111,6 +110,12 @@ def _paint_frame(entry: Entry, ax: Axes, ratio: float) -> Panel:
         color=entry.color,
         fact=facts(result.optimizer, *_facts(result)),
     )
+
+
+def draw_dashed(ax: Axes, curve: np.ndarray, key: str) -> None:
+    """The modified flow."""
+    style = {"color": ink(), "linestyle": DASHES, "dash_capstyle": "butt", "zorder": 3.2}
+    ax.plot(*curve.T, **style, gid=f"modified flow {key}")
 
 
 def _facts(result: ModifiedComparison) -> list[str]:
@@ -166,7 +171,7 @@ def _failure(result: ModifiedComparison) -> str:
     return next((f"{who}{failure(run)}" for who, run in named if failure(run)), "")
 
 
-def _title(results: list[ModifiedComparison]) -> str:
+def nearness(results: list[ModifiedComparison]) -> str:
     """Which maps are nearer to their modified flows than to their flows, and which are not."""
     nearer: dict[str, tuple[float, float]] = {}
     others: list[str] = []

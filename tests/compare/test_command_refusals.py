@@ -447,3 +447,22 @@ def test_a_folder_or_a_link_stands_in_the_way(refusal):
 def test_the_folder_of_save_is_looked_at_too(refusal):
     code, sentence = refusal("--problem", "booth", "--save", "/proc/runs.npz")
     assert code == 4 and "cannot write '/proc/runs.npz'" in sentence
+
+
+# Games
+
+
+@pytest.mark.parametrize(
+    "typed, says",
+    [
+        ("--figures basins", "`basins` needs a loss that is descended, which bilinear does not"),
+        (
+            "--figures field --optimizers momentum",
+            "`field` needs a modified flow of order 2 and no",
+        ),
+        ("--x0 1,2,3", "`--x0` has 3 numbers, but bilinear has 2 coordinates; give one for each."),
+    ],
+)
+def test_what_a_game_does_not_have_is_refused(refusal, typed, says):
+    code, sentence = refusal("--problem", "bilinear", *typed.split())
+    assert code == 2 and sentence.startswith(says)

@@ -60,6 +60,7 @@ def arguments(comparisons, orders) -> dict[str, tuple[Any, ...]]:
     special = {
         "convergence": (orders["bowl"],),
         "modified": ([make_modified(comparison) for comparison in bowl],),
+        "field": (make_modified(bowl[0]),),  # only gradient descent has no memory
         "stability": (make_stability(), make_sensitivity(Momentum(0.1), three_stars())),
         "basins": (make_basins(SGD(0.1), three_stars()),),
         "race": (bowl, "the same learning rates as everywhere here"),

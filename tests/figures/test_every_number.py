@@ -237,6 +237,21 @@ def of_modified(runs):
     }
 
 
+def of_field(runs):
+    """Around the minimizer, at 0."""
+    result = make_modified(on_problem(runs[0], scene("bowl")), 0.11)
+    factors = [
+        np.linalg.norm(np.asarray(run.y.x)[-1]) / np.linalg.norm([-2, 1.5])
+        for run in (result.map, result.flow, result.modified_flow)
+    ]
+    far = finite(runs[0].error).max()
+    return partial(figures.field.draw, result), {
+        "title": [factors[0], 40],
+        "caption": [*SUMMARY, 2e-9],
+        "alt": [-2, 1.5, 0.11 * far, far, *factors],
+    }
+
+
 def of_stability(runs):
     """Theory alone."""
     result = make_stability(n=41, m=31, reach=4.2, curvature=4.0)
@@ -379,7 +394,7 @@ def of_spectrum(_):
 
 ORACLES = [
     of_paths, of_loss, of_one_loss, of_convergence, of_phase,
-    of_modified, of_stability, of_a_measured_field, of_basins, of_race, of_inside,
+    of_modified, of_field, of_stability, of_a_measured_field, of_basins, of_race, of_inside,
     of_panels, of_overview, of_projection, of_method, of_spectrum,
 ]  # fmt: skip
 

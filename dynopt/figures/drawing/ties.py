@@ -53,12 +53,13 @@ class Tied(NamedTuple):
         return int(np.argmax(self.error)) if (self.error > 0).any() else None
 
 
-def tied(comparison: Comparison, view: View, one_unit: bool = True) -> Tied:
+def tied(comparison: Comparison, view: View, one_unit: bool = True, magnify: bool = True) -> Tied:
     """The points of a comparison in the plane of the view.
 
     Errors that are too small to be visible are magnified, as in a drawing of a deformed bridge.
 
     - `one_unit`: whether both axes of the plane have the unit of x.
+    - `magnify`: whether errors are magnified at all.
     """
     map, flow, curve = (
         np.clip(np.stack(view.points(run.y, run.finite), 1), -LARGEST, LARGEST)
@@ -73,7 +74,7 @@ def tied(comparison: Comparison, view: View, one_unit: bool = True) -> Tied:
     unit = np.ones(2) if one_unit else np.where(size > 0, size, 1.0)
     if not one_unit:
         error = np.hypot(*((map[:both] - flow[:both]) / unit).T)
-    if both and left is None and comparison.map.status == comparison.flow.status == 0:
+    if magnify and both and left is None and comparison.map.status == comparison.flow.status == 0:
         diagonal = float(np.hypot(*(size / unit)))
         visible = np.hypot(*((map - flow) / unit).T).max()
         if 0 < visible < SMALL * diagonal:

@@ -25,9 +25,22 @@ def draw_landscape(
 
     Returns the losses at which there is a contour.
     """
+    set_limits(ax, limits)
+    levels = contours.paint(ax, comparison, plane)
+    mark_places(ax, comparison, limits, plane)
+    return levels
+
+
+def set_limits(ax: Axes, limits: Limits) -> None:
+    """Linear axes within these limits, with equal scales."""
     ax.set(xscale="linear", yscale="linear", xlim=limits[0], ylim=limits[1])
     ax.set_aspect("equal", adjustable="box", anchor="W")
-    levels = contours.paint(ax, comparison, plane)
+
+
+def mark_places(
+    ax: Axes, comparison: Comparison, limits: Limits, plane: Plane | None = None
+) -> None:
+    """Mark the start and the minimizers, and label the axes."""
     runs.mark_starts(ax, starts([comparison], plane))
     _mark_minimizers(ax, minimizers(comparison, plane), limits)
     ax.set(xlim=limits[0], ylim=limits[1])
@@ -37,7 +50,6 @@ def draw_landscape(
     size = font_size("axes.labelsize")
     ax.set_xlabel(wrap_text(xlabel, frame_box(ax).width, size))
     ax.set_ylabel(wrap_text(ylabel, frame_box(ax).height, size))
-    return levels
 
 
 def position_labels(problem: Problem) -> tuple[str, str]:
