@@ -43,10 +43,10 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
 
     The result is the first λ above 0 at which the radius exceeds 1. It is found on a geometric grid
     and refined to a relative precision of 1e-12. It is infinity if the map is stable at every
-    curvature, as that of an implicit method is; curvatures above 1e12 times the first that changes
-    the radius by a thousandth count no more, because round-off hides the map there. Ten percent
-    below and above the result, the map is linearised once more next to a minimizer at 1 and after
-    fewer steps; there it must be stable and unstable, too.
+    curvature, as that of the proximal point method is; curvatures above 1e12 times the first that
+    changes the radius by a thousandth count no more, because round-off hides the map there. Ten
+    percent below and above the result, the map is linearised once more next to a minimizer at 1 and
+    after fewer steps; there it must be stable and unstable, too.
 
     **Raises:** `InvalidValue` if no curvature is critical, because no part of a step is
     proportional to a small gradient, as where the map steps by its sign or its cube; because steps

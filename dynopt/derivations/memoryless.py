@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 
 from ..checks import Scalar, is_concrete
 from ..errors import InvalidType, InvalidValue, unknown_name
-from ..optimizers import AbstractOptimizer
+from ..optimizers import AbstractOptimizer, Leapfrog
 from ..optimizers.base import Regularity, must_be_optimizer, replace_fields
 from ..optimizers.gradient import BatchGradient
 from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
@@ -135,7 +135,7 @@ class Memoryless(AbstractOptimizer):
         leaves: Sequence[str] | None = None,
     ):
         must_be_optimizer(optimizer, example="dynopt.Momentum(0.1)")
-        if isinstance(optimizer, AbstractWrapper):
+        if isinstance(optimizer, AbstractWrapper) and not isinstance(optimizer, Leapfrog):
             raise InvalidValue(
                 f"{optimizer} is a wrapper; wrap the memoryless optimizer instead: "
                 f"dynopt.{type(optimizer).__name__}(dynopt.Memoryless(optimizer), ...)."
