@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -63,6 +66,43 @@ def test_five_lines_measure_the_flow_of_ones_own_optimizer_and_its_modified_flow
     first, second = re.findall(r"Order\(([\d.]+) ± [\d.]+, expected (\d)", run(five))
     assert float(first[0]) == pytest.approx(1, abs=0.02) and first[1] == "1"
     assert float(second[0]) == pytest.approx(2, abs=0.05) and second[1] == "2"
+
+
+def test_games_run_as_written(run, tmp_path):
+    *spectra, line, held = run("\n".join(codes(DOCS["games"]))).splitlines()
+    ends = ["unstable at every learning rate)", "rate 2)", "rate 1)"]
+    assert [text.endswith(end) for text, end in zip(spectra, ends, strict=True)] == [True] * 3
+    orders = [float(number) for number in f"{line} {held}".split()]
+    assert orders == pytest.approx([2, 2, 2, 2], abs=0.05) and len(orders) == 4
+    assert (tmp_path / "field.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("kind", ["gan", "nsgan", "wgan", "r1"])
+def test_the_table_of_games_shows_eigenvalues_and_the_largest_stable_rates(kind):
+    (eigenvalue, *rates) = re.search(
+        rf"^\| `{kind}` \| (.*) \| (.*) \| (.*) \| (.*) \|$", DOCS["games"], re.M
+    ).groups()
+    game = dynopt.problems.dirac_gan(kind, **({"gamma": 0.1} if kind == "r1" else {}))
+    rest = {"theta": jnp.zeros(()), "psi": jnp.zeros(())}
+    jacobian = jax.jacfwd(game.field)(rest)
+    J = np.array([[float(jacobian[p][q]) for q in game.players] for p in game.players])
+    real, imaginary = re.fullmatch(r"(-[\d.]+ )?± ([\d.]+)i", eigenvalue).groups()
+    upper = max(np.linalg.eigvals(-J), key=lambda value: value.imag)
+    assert upper.real == pytest.approx(float(real or 0), abs=5e-4)
+    assert upper.imag == pytest.approx(float(imaginary), abs=5e-4)
+
+    first, second = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
+    maps = {
+        "simultaneous": lambda h: np.eye(2) - h * J,
+        "alternating": lambda h: (np.eye(2) - h * second @ J) @ (np.eye(2) - h * first @ J),
+        "extragradient": lambda h: np.eye(2) - h * J @ (np.eye(2) - h * J),
+    }
+    for matrix, rate in zip(maps.values(), map(float, rates), strict=True):
+        radii = [abs(np.linalg.eigvals(matrix(h))).max() for h in (0.999 * rate, 1.001 * rate)]
+        if rate:
+            assert radii[0] <= 1 + 1e-12 < radii[1]
+        else:
+            assert abs(np.linalg.eigvals(matrix(1e-3))).max() > 1
 
 
 @pytest.mark.parametrize(
