@@ -160,7 +160,9 @@ def test_the_heavy_ball_has_the_roots_of_its_polynomials_for_each_eigenvalue_of_
 
 def test_the_position_is_the_nearest_minimizer_unless_it_is_given():
     """The saddle x⁴/4 - x²/2 + y²/2 has the curvatures 2 and 1 at (±1, 0), -1 and 1 at (0, 0)."""
-    assert spectrum(SGD(H), saddle()).flow == pytest.approx([-1, -2])
+    start, result = saddle().x0, spectrum(SGD(H), saddle())
+    assert result.x.tolist() == [np.sign(start[0]), 0]
+    assert result.flow == pytest.approx([-1, -2]) and result.place == "minimizer"
     middle = spectrum(SGD(H), saddle(), [0.0, 0.0])
     assert middle.flow == pytest.approx([1, -1]) and middle.place == "position"
     assert middle.stable_rate == 0
