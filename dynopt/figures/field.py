@@ -90,6 +90,7 @@ def draw(
         ax,
         style,
         ratio=RATIO,
+        columns=len(paints) if style == "slides" else None,
     )
 
 
@@ -280,9 +281,10 @@ def _title(results: list[ModifiedComparison]) -> str:
         )
         where = place if first else "it"
         if kind == "keep":
-            part = f"{who} {verb} {'their' if many else 'its'} distance from {where}"
+            part = f"{who} {verb} {'their' if many else 'its'} distance"
+            part += f" from {where}" * first
         else:
-            part = f"{who} {verb} {where}, to {times} times the distance{when * first}"
+            part = f"{who} {verb} {where}, to {times} times{f' the distance{when}' * first}"
         parts.append(part)
         first = False
     return claim([r.comparison for r in results], "; ".join(parts)) if parts else nearness(results)
