@@ -63,9 +63,9 @@ def test_a_step_is_that_of_the_textbook(solver, by_hand):
         np.testing.assert_allclose(run.x[k + 1], x, rtol=1e-14)
 
 
-@parametrize("solver", [diffrax.Bosh3(), diffrax.Tsit5()], ids=repr)
-def test_a_step_is_that_of_diffrax(solver):
-    h, optimizer = 0.05, Stepped(Momentum(0.05**2), solver)
+def test_a_step_is_that_of_diffrax():
+    h, solver = 0.05, diffrax.Bosh3()
+    optimizer = Stepped(Momentum(h**2), solver)
     y = optimizer.init(start, booth_gradient)
 
     @jax.jit
@@ -142,7 +142,6 @@ def test_the_order_is_that_of_the_solver_and_leapfrog_has_two(optimizer, order):
         (Stepped(SGD(0.01), diffrax.Heun()), 2 / 0.01),
         (Stepped(SGD(0.01), diffrax.Bosh3()), 2.5127453266183286 / 0.01),
         (Leapfrog(Momentum(0.01)), 4 / 0.01),
-        (Momentum(0.01), 3.8 / 0.01),
         (SAM(SGD(0.1), 0.05), 2 / 0.1),
         (SAM(SGD(0.1), 0.05, normalize=False), (np.sqrt(1 + 4 * 0.05 * 20) - 1) / (2 * 0.05)),
     ],
@@ -409,13 +408,10 @@ def test_the_map_of_an_equation_is_that_of_euler_and_stepped_it_is_that_of_the_s
 @parametrize(
     "optimizer, evaluations",
     [
-        (Stepped(SGD(0.1), diffrax.Euler()), 1),
-        (Stepped(SGD(0.1), diffrax.Heun()), 2),
         (Stepped(SGD(0.1), diffrax.Bosh3()), 3),
         (Stepped(SAM(SGD(0.1), 0.1), diffrax.Heun()), 4),
         (Stepped(Leapfrog(Momentum(0.1)), diffrax.Heun()), 2),
         (Leapfrog(Momentum(0.1)), 2),
-        (SAM(SGD(0.1), 0.1), 2),
     ],
     ids=repr,
 )
