@@ -1,6 +1,7 @@
 """Optimizers and problems as JSON and arrays, from which they are made again by name."""
 
 import warnings
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +12,7 @@ import numpy as np
 from .. import derivations, optimizers, problems
 from ..optimizers import AbstractOptimizer
 from ..problems import Game, Problem
+from ..problems.dirac_gan import KINDS
 from .batches import make_batch
 from .setup import Unrestored
 
@@ -20,7 +22,8 @@ OPTIMIZERS = {
     for name, kind in vars(package).items()
     if isinstance(kind, type) and issubclass(kind, AbstractOptimizer)
 }
-PROBLEMS = problems.catalogue | problems.games
+GANS = {f"dirac_gan_{kind}": partial(problems.dirac_gan, kind) for kind in KINDS}
+PROBLEMS = problems.catalogue | problems.games | GANS  # by the beginnings of their names
 CONTAINERS = {"list": list, "tuple": tuple}
 FIELDS = ("x0", "name", "minimizers", "minimum", "window", "source")  # of a problem, but its loss
 

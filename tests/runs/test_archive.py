@@ -143,6 +143,8 @@ def test_every_problem_of_the_catalogue_comes_back(name, tmp_path):
         problems.rosenbrock(5),
         problems.deep_linear(depth=3),
         problems.logistic_regression((np.eye(4), [0, 1, 1, 0]), penalty=0.1),
+        problems.bilinear(2.0),
+        problems.dirac_gan("r1", gamma=0.3),
     ],
     ids=repr,
 )
