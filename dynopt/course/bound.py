@@ -20,6 +20,7 @@ from ..figures.drawing.runs import Entry
 from ..figures.drawing.style import background, in_style, ink
 from ..figures.drawing.ties import APART, apart
 from ..figures.drawing.words import format_number, format_percent, join_words
+from ..problems.probe import must_be_gradient
 from ..runs.trajectory import Trajectory
 
 HEADROOM = 1e3  # times the first losses: a map that diverges leaves above
@@ -174,6 +175,8 @@ def _with_minimum(results: Comparison | list[Comparison], bound: Bound) -> list[
         raise InvalidType(
             f"`bound` must be a function of the times, got {bound!r}; pass lambda t: 2 / t**2, say."
         )
+    if not comparisons[0].problem.conservative:
+        must_be_gradient(comparisons[0].problem, "a bound of the loss")
     if comparisons[0].problem.minimum is None:
         raise InvalidValue(
             f"the minimum of {problem_name(comparisons[0])} is not known; pass "

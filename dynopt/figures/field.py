@@ -14,7 +14,7 @@ from ..runs.prepare import fit_to_start, flatten_loss
 from .drawing import legends, runs
 from .drawing.captions import claim, failures, problem_name, starts, summary
 from .drawing.frames import draw_frames
-from .drawing.measure import stroke
+from .drawing.measure import frame_box, stroke
 from .drawing.picture import Panel, Picture
 from .drawing.results import result_list
 from .drawing.runs import Entry
@@ -31,7 +31,7 @@ from .modified import DASHES, draw_dashed, nearness
 from .plane.landscape import mark_places, set_limits
 from .plane.window import PLANE, Limits, around, points_in_view
 
-ACROSS = 19  # arrows along the width of a frame
+APART = 16.5  # points from one arrow to the next, in the style "notebook"
 LONGEST = 0.85  # of the distance of two arrows
 FASTEST = 0.9  # the quantile of the speeds above which all arrows are longest
 RATIO = 0.82  # of the sides of a frame
@@ -167,8 +167,9 @@ def _facts(result: ModifiedComparison) -> list[str]:
 def _draw_arrows(ax: Axes, result: ModifiedComparison, limits: Limits) -> None:
     """Arrows along the modified field, on a square grid."""
     (left, right), (bottom, top) = limits
-    spacing = (right - left) / ACROSS
-    across = left + spacing * (np.arange(ACROSS) + 0.5)
+    columns = max(round(frame_box(ax).width / stroke(APART)), 2)
+    spacing = (right - left) / columns
+    across = left + spacing * (np.arange(columns) + 0.5)
     number = max(int((top - bottom) / spacing), 1)
     up = (bottom + top) / 2 + spacing * (np.arange(number) - (number - 1) / 2)
     points = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2)

@@ -35,7 +35,8 @@ class Trajectory(eqx.Module):
     - `y`: the points of phase space, a NamedTuple of arrays of shape `(n+1, dim)`, in which a
       position is one vector.
     - `x`: the positions as the problem has them, with a leading axis of length n + 1.
-    - `loss`, `grad_norm`: f and |∇f| at the positions, shape `(n+1,)`.
+    - `loss`, `grad_norm`: f and |∇f| at the positions, shape `(n+1,)`; of a `Game` both are |g|,
+      unless it shows something else.
     - `result`: a `Status`, as an integer; `status` is the same by name.
     - `stats`: `first_bad_step`, which is -1 if there is none; of a flow also `solver`,
       `solver_steps`, `rtol` and `atol`.
@@ -161,8 +162,9 @@ def raise_if_failed(trajectory: Trajectory, problem: Problem, throw: bool) -> Tr
         return trajectory
     if int(trajectory.stats["first_bad_step"]) == 0:
         loss, norm = float(trajectory.loss[0]), float(trajectory.grad_norm[0])
+        what, slope = ("loss", "gradient") if problem.symbol == "f" else (problem.symbol, "field")
         raise ProblemError(
-            f"{problem.name} starts where its loss is {loss} and the norm of its gradient {norm}; "
+            f"{problem.name} starts where its {what} is {loss} and the norm of its {slope} {norm}; "
             "start where both are finite."
         )
     reached = float(trajectory.t[np.flatnonzero(trajectory.finite)[-1]])

@@ -5,7 +5,7 @@ import matplotlib.text
 import numpy as np
 import pytest
 
-from dynopt import SGD, Game, Held, Momentum, Problem, analysis, figures, problems
+from dynopt import SGD, Game, Held, Momentum, Problem, analysis, course, figures, iterate, problems
 from dynopt.errors import ProblemError
 from dynopt.figures.drawing.captions import coordinate_names, height_of
 
@@ -128,6 +128,7 @@ def test_the_plane_of_stability_names_what_runs_reach():
         lambda: analysis.basins(SGD(0.1), BILINEAR, 5),
         lambda: analysis.rescaling(SGD(0.1), BILINEAR, 5, 2.0),
         lambda: analysis.suggested_rates(BILINEAR, {"sgd": SGD}, 5),
+        lambda: course.bound.draw(RUN, lambda t: 1 / t),
     ],
 )
 def test_what_needs_a_loss_refuses_a_game_in_one_sentence(attempt):
@@ -145,3 +146,11 @@ def test_the_bias_of_simultaneous_descent_climbs_the_norm_of_the_field():
 def test_the_twin_of_an_optimizer_is_checked_on_the_field():
     report = analysis.check_optimizer(SGD(0.1), BILINEAR)
     assert "twin" in repr(report) and "keeps the contract" in repr(report)
+
+
+def test_a_run_that_starts_where_a_game_is_not_finite_says_so_of_the_norm():
+    game = Game.from_field(lambda x: jnp.log(x), [-1.0], name="log")
+    with pytest.raises(
+        ProblemError, match=r"where its \|g\| is nan and the norm of its field nan; "
+    ):
+        iterate(SGD(0.1), game, 1)

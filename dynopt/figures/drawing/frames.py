@@ -113,9 +113,11 @@ def write_around(
     x = _beside(panel) if one_line else 0.0
     while x + text_width(fact, 0.9 * size) > room and "   " in fact:
         fact = fact.rpartition("   ")[0]
+    name = literal(panel.name)
+    fitting = min(1.0, room / (1.15 * text_width(name, 1.2 * size)))
     ax.set_title(
-        literal(panel.name), loc="left", color=readable_color(panel.color), fontweight="bold",
-        fontsize=1.2 * size, pad=(1.7 if fact and not one_line else 0.5) * size,
+        name, loc="left", color=readable_color(panel.color), fontweight="bold",
+        fontsize=1.2 * fitting * size, pad=(1.7 if fact and not one_line else 0.5) * size,
     )  # fmt: skip
     ax.annotate(
         fact, (0, 1), xycoords="axes fraction", xytext=(x, (0.6 if one_line else 0.45) * size),
