@@ -26,8 +26,8 @@ class Accumulated(AbstractWrapper):
         x′ = F(x)
 
     The time step: it is that of the inner optimizer. Each gradient costs K evaluations, each over a
-    K-th of the data. The sum is kept in the dtype of x; the memory needed is one more gradient, and the
-    activations of one part at a time.
+    K-th of the data. The sum is kept in the dtype of x; the memory needed is one more gradient, and
+    the activations of one part at a time.
 
     Lyapunov function: it is that of the inner optimizer.
 

@@ -48,9 +48,9 @@ class Alternating(AbstractWrapper):
       of the position or a path of keys, as for `Layerwise`. A tuple of labels in place of a label
       is one player. Each coordinate must belong to exactly one player.
 
-    **Raises:** `InvalidType` if `players` is no such tuple. Where the optimizer is run, `UnknownName`
-    if the position has no such part; `InvalidValue` if a coordinate belongs to no player or to two,
-    or if the memory cannot be divided among the players.
+    **Raises:** `InvalidType` if `players` is no such tuple. Where the optimizer is run,
+    `UnknownName` if the position has no such part; `InvalidValue` if a coordinate belongs to no
+    player or to two, or if the memory cannot be divided among the players.
 
     >>> from dynopt import SGD, iterate, problems
     >>> game = problems.bilinear()
@@ -150,7 +150,8 @@ def _must_remember_each_coordinate(optimizer: AbstractOptimizer, dim: int, dtype
     for name, field in point._asdict().items():
         if jnp.shape(field) != (dim,):
             raise InvalidValue(
-                f"the memory `{name}` of {optimizer!r} has the shape {jnp.shape(field)} and not one "
-                "number for each coordinate, so players cannot divide it; use an optimizer such as "
+                f"the memory `{name}` of {optimizer!r} has the shape {jnp.shape(field)} and not "
+                "one number for each coordinate, so players cannot divide it; use an optimizer "
+                "such as "
                 f"dynopt.Adam, or dynopt.Optax(family, h, like=jax.numpy.zeros({dim}))."
             )
