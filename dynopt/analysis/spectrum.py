@@ -20,7 +20,7 @@ from ..problems import Problem
 from ..problems.problem import must_be_problem
 from ..runs.batches import must_be_single
 from ..runs.prepare import fit_to_start, flatten_loss
-from .critical_curvature import first_crossing
+from .critical_curvature import UNSTABLE, first_crossing
 from .spectral_radius import MANY_STEPS
 from .stability import GRID, GROWING
 
@@ -71,7 +71,7 @@ class Spectrum(eqx.Module):
         if np.isnan(self.map).any():
             return "without a derivative there"
         if np.isnan(self.stable_rate):
-            return f"{'stable' if self.radius <= 1 else 'unstable'} at this learning rate"
+            return f"{'stable' if self.radius <= UNSTABLE else 'unstable'} at this learning rate"
         if self.stable_rate == 0:
             return "unstable at every learning rate"
         if self.stable_rate == np.inf:

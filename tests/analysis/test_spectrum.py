@@ -105,7 +105,7 @@ def test_a_map_that_is_stable_at_every_rate_has_no_limit():
 
 def test_phase_spaces_of_more_than_a_hundred_coordinates_are_not_searched():
     wide = Problem(WAVES, np.zeros(101), name="wide")
-    for h, word in ((0.5, "radius 0.5, stable"), (0.7, "radius 1.1, unstable")):
+    for h, word in ((0.5, "0.5, stable"), (2 / 3, "radius 1, stable"), (0.7, "1.1, unstable")):
         result = spectrum(SGD(h), wide)
         assert np.isnan(result.stable_rate)
         assert repr(result).endswith(f"{word} at this learning rate)")
