@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
@@ -132,10 +133,12 @@ def must_be_mean(loss: MeanLoss, x0: PyTree, subject: str, epsilon: float) -> No
 def _moved(x0: PyTree) -> PyTree:
     """A position whose distance from the start is a tenth of 1 + |coordinate|, up and down."""
     draw = np.random.default_rng(0).normal
-    return jax.tree.map(
-        lambda leaf: leaf + (0.1 * (1 + jnp.abs(leaf)) * draw(size=leaf.shape)).astype(leaf.dtype),
-        x0,
-    )
+
+    def moved(leaf):
+        size = 1 + abs(leaf if isinstance(leaf, Tracer) else np.asarray(leaf))
+        return jnp.asarray(leaf + (0.1 * size * draw(size=leaf.shape)).astype(leaf.dtype))
+
+    return jax.tree.map(moved, x0)
 
 
 def _must_be_mean_at(x: PyTree, small: MeanLoss, number: int, subject: str, epsilon: float) -> None:
