@@ -80,3 +80,20 @@ def test_a_memory_and_other_than_two_coordinates_are_refused():
     line = problems.quadratic([1.0])
     with pytest.raises(InvalidValue, match="a plane, but quadratic has 1 coordinate; draw figures"):
         field.draw(make_modified(make_comparison(SGD(0.01), line, 2)))
+
+
+def test_dots_lie_in_the_field_where_the_map_is_however_near_to_its_flow():
+    tiny = make_modified(make_comparison(SGD(1e-3), GAME, 5))
+    ax = field.draw(tiny).axes[0]
+    np.testing.assert_array_equal(artist(ax, "map sgd").get_xydata(), tiny.map.y.x)
+
+
+def test_a_long_name_is_written_as_small_as_its_frame_wants():
+    long = SGD(1e-3).named("Gradient descent of both players at once, in one go")
+    results = [make_modified(make_comparison(o, GAME, 5)) for o in (long, SGD(1e-3))]
+    picture = field.draw(results)
+    picture.draw_without_rendering()
+    first, second = picture.axes
+    title = first._left_title
+    assert title.get_fontsize() < second._left_title.get_fontsize()
+    assert title.get_window_extent().x1 <= first.get_window_extent().x1
