@@ -15,6 +15,7 @@ from reference_runs import run_map, solve_flow
 from scipy.linalg import logm
 
 from dynopt import (
+    SAM,
     SGD,
     Accumulated,
     Alternating,
@@ -442,3 +443,21 @@ def test_what_has_no_twin_in_optax(optimizer, words):
 def test_a_negative_friction_is_refused():
     with pytest.raises(InvalidValue, match="`gamma` is -1"):
         Consensus(SGD(0.1), -1.0)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "inner"),
+    [
+        (lambda A: A + GAMMA * A.T @ A, Consensus(SGD(H), GAMMA)),
+        (lambda A: A + GAMMA * A @ A, SAM(SGD(H), GAMMA, normalize=False)),
+    ],
+    ids=["consensus", "sam"],
+)
+def test_the_extragradient_method_keeps_what_its_inner_optimizer_adds_to_the_field(wrap, inner):
+    """On the field g(x) = A x the inner optimizer follows B x, also at the point ahead."""
+    B = wrap(np.array([[0.0, 1.0], [-1.0, 0.0]]))
+    start = np.array([1.0, 0.75])
+    x = iterate(Extragradient(inner), BILINEAR, 1).x
+    np.testing.assert_allclose(
+        [x["a"][-1], x["b"][-1]], start - H * B @ (start - H * B @ start), rtol=1e-14
+    )

@@ -2,7 +2,7 @@
 
 from ...errors import InvalidValue
 from ..base import AbstractOptimizer
-from ..gradient import frozen_gradient
+from ..gradient import BatchGradient
 from .base import AbstractWrapper, must_be_wrappable
 
 
@@ -13,7 +13,7 @@ class Extragradient(AbstractWrapper):
     keeps nothing of it:
 
         x̂ = Φ(xₖ)
-        xₖ₊₁ = Φ(xₖ) with ∇f(x̂) wherever it asks for a gradient
+        xₖ₊₁ = Φ(xₖ) with ∇f(x + x̂ - xₖ) in place of every ∇f(x), so ∇f(x̂) at xₖ itself
 
     The flow is that of the inner optimizer, because x̂ tends to xₖ as h → 0:
 
@@ -62,7 +62,8 @@ class Extragradient(AbstractWrapper):
 
     def wrap_step(self, step, t, y, grad):
         ahead = step(t, y, grad).x
-        return step(t, y, frozen_gradient(grad, ahead))
+        grad = grad if isinstance(grad, BatchGradient) else BatchGradient(grad)
+        return step(t, y, grad.taken_at(lambda x: ahead + (x - y.x)))
 
     def vector_field(self, t, y, grad):
         return self.optimizer.vector_field(t, y, grad)
