@@ -6,7 +6,14 @@ from jaxtyping import PyTree
 
 from .field import AbstractField, FirstOrderField, own_field
 from .over_data import MeanLoss, must_be_mean
-from .probe import Findings, field_is_derivable, findings, first_order, warn_of
+from .probe import (
+    Findings,
+    closes_over_traced_values,
+    field_is_derivable,
+    findings,
+    first_order,
+    warn_of,
+)
 from .program import may_hide_derivatives, precision, trace_field, trace_loss
 
 
@@ -35,19 +42,20 @@ def _examine_field(
     loss: Callable, own: AbstractField, x0: PyTree, name: str
 ) -> tuple[Callable, float, Findings]:
     inner = own.inner if isinstance(own, FirstOrderField) else own
-    epsilon, hides = 0.0, False
+    epsilon, hides, is_known = 0.0, False, True
     for subject, term in own.terms(name).items():
         whole = MeanLoss(term, loss.data) if isinstance(loss, MeanLoss) else term
         is_field = term is getattr(inner, "function", None)
         program = (trace_field if is_field else trace_loss)(whole, x0, subject)
         epsilon = max(epsilon, precision(program))
-        hides |= may_hide_derivatives(program)
+        if may_hide_derivatives(program):
+            hides, is_known = True, is_known and not closes_over_traced_values(loss, program)
         if isinstance(whole, MeanLoss):
             must_be_mean(whole, x0, subject, precision(program))
     if shown := getattr(inner, "shown", None):
         whole = MeanLoss(shown, loss.data) if isinstance(loss, MeanLoss) else shown
         trace_loss(whole, x0, f"what is shown of {name}", differentiate=False)
-    is_derivable = not hides or field_is_derivable(loss, x0, epsilon)
+    is_derivable = not hides or (is_known and field_is_derivable(loss, x0, epsilon))
     if not is_derivable:
         refusing = FirstOrderField(own, name)
         loss = MeanLoss(refusing, loss.data) if isinstance(loss, MeanLoss) else refusing

@@ -119,9 +119,7 @@ def findings(loss: Callable, x0: PyTree, program: core.ClosedJaxpr, epsilon: flo
     Where the start or numbers of the loss are traced, ones take their place; where its function
     closes over traced values, nothing is asked.
     """
-    leaves = set(map(id, jax.tree.leaves(loss)))
-    closed_over = [value for value in program.consts if id(value) not in leaves]
-    if not may_hide_derivatives(program) or not is_concrete(closed_over):
+    if not may_hide_derivatives(program) or closes_over_traced_values(loss, program):
         return Findings()
     loss, x0 = _without_traced_values((loss, x0))
     found = Findings()
@@ -131,6 +129,12 @@ def findings(loss: Callable, x0: PyTree, program: core.ClosedJaxpr, epsilon: flo
             if found.is_finite:
                 break
     return found
+
+
+def closes_over_traced_values(loss: Callable, program: core.ClosedJaxpr) -> bool:
+    """Whether traced values stand in the function of a loss and not among its leaves."""
+    leaves = set(map(id, jax.tree.leaves(loss)))
+    return not is_concrete([value for value in program.consts if id(value) not in leaves])
 
 
 @np.errstate(all="ignore")  # where the loss is not finite

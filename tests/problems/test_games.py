@@ -368,3 +368,15 @@ def test_traced_equilibria_are_refused_and_known_ones_are_not():
     np.testing.assert_allclose(jax.jit(lambda a: value(a, 0.0))(1.0), norm)
     with pytest.raises(InvalidValue, match="`equilibria` are traced; pass numbers that are known"):
         jax.jit(lambda a: value(1.0, a))(1.0)
+
+
+def test_a_cut_gradient_beside_a_traced_number_runs_under_jit_and_refuses_derivatives():
+    """One step of player a by hand; where no number can be asked, no derivative is trusted."""
+
+    def end(rate):
+        losses = {"a": lambda x: rate * x["a"] * hold(x["b"]), "b": lambda x: -x["a"] * x["b"]}
+        return iterate(SGD(0.1), Game(losses, {"a": 1.0, "b": 0.5}), 1).x["a"][-1]
+
+    assert float(jax.jit(end)(0.3)) == pytest.approx(1 - 0.1 * 0.3 * 0.5, rel=1e-14)
+    with pytest.raises(ProblemError, match=r"hold what shall be constant by dynopt\.Held"):
+        jax.grad(end)(0.3)
