@@ -15,6 +15,7 @@ ON_DEMAND = ("modified", "field", "basins", "stability", "inside", "animation")
 # - On Himmelblau's function the four optimizers end in different minimizers.
 # - On Rosenbrock's function and on a quadratic the learning rates are near the edge of stability,
 #   where the map is another motion than its flow.
+# - On a game four ways to move have four modified flows.
 # - For the modified flow the learning rates are so small that the dots lie on it.
 STUDIES: tuple[dict[str, Any], ...] = (
     {"problem": ("himmelblau",), "figures": ("overview", "convergence", "basins")},
@@ -52,6 +53,13 @@ STUDIES: tuple[dict[str, Any], ...] = (
         "optimizers": ("adam",),
         "figures": ("inside",),
         "set": {"adam": {"learning_rate": 0.25}},
+    },
+    {
+        "problem": ("dirac_gan",),
+        "optimizers": ("sgd", "alternating", "extragradient", "consensus"),
+        "figures": ("field",),
+        "learning_rate": 0.4,
+        "steps": 40,
     },
     {
         "problem": ("quadratic",),

@@ -62,7 +62,7 @@ HELP = f"""\
 usage: dynopt [OPTIONS]    (or: python -m dynopt.compare [OPTIONS])
 
 Draw optimizers beside the differential equations that they follow: dots are
-the map, a line in ink is the flow. Without options, draw the gallery of eight
+the map, a line in ink is the flow. Without options, draw the gallery of nine
 pictures into the folder figures, with tables of numbers.
 
 What runs
@@ -86,8 +86,8 @@ What runs
         How many steps the map takes; the flow runs for the same time.
         Example: --steps 200 (default: {gallery.STEPS}; the gallery has its own)
   --x0 NUMBER,NUMBER
-        Where all runs start, one number per coordinate. Those of players follow
-        one another in the order of the alphabet.
+        Where all runs start, one number per coordinate. Those of players stand
+        in the order of the alphabet.
         Example: --x0 -1.2,1 (default: the start of the problem)
   --strict
         End with exit code 3 if a run fails. By default a run that fails is a

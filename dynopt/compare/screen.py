@@ -159,6 +159,7 @@ def listing(as_json: bool) -> str:
     from .. import optimizers, problems
     from ..optimizers.base import hyperparameter_defaults
     from ..optimizers.equations import equations
+    from .kinds import OF_GAMES
     from .measurements import FIGURES
     from .values import FORMATS, STYLES
 
@@ -169,6 +170,7 @@ def listing(as_json: bool) -> str:
         "problems": problems.catalogue,
         "games": problems.games,
         "optimizers": optimizers.catalogue,
+        "optimizers of games": OF_GAMES,
         "figures": FIGURES,
     }
     if not as_json:

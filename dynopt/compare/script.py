@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from .kinds import classes_in, code_of
 from .measurements import MEASUREMENTS, Measurement, settings, shown_in
 from .options import Options
 from .studies import Study
@@ -16,9 +17,7 @@ def script(studies: Sequence[Study], command: str) -> str:
     body = [line for study in studies for line in _study_code(study)]
     text = "\n".join(body)
     imports = [name for name in NAMES if re.search(rf"\b{name}\b", text)]
-    kinds = {
-        type(optimizer).__name__ for study in studies for optimizer in study.optimizers.values()
-    }
+    kinds = {name for study in studies for code in _optimizers(study) for name in classes_in(code)}
     modules = {study.source.module for study in studies if study.source.module}
     head = [f'"""What `{command}` draws."""', ""]
     head += ["from contextlib import suppress", ""] * ("suppress(" in text)
@@ -31,11 +30,8 @@ def script(studies: Sequence[Study], command: str) -> str:
 
 def _study_code(study: Study) -> Iterator[str]:
     """A problem, its optimizers, what is measured of them, and the figures of that."""
-    calls = [
-        f"{type(optimizer).__name__}({_keywords(study.arguments[name])})"
-        for name, optimizer in study.optimizers.items()
-    ]
-    yield from ("", f"problem = {study.source.code}", f"optimizers = [{', '.join(calls)}]")
+    calls = ", ".join(_optimizers(study))
+    yield from ("", f"problem = {study.source.code}", f"optimizers = [{calls}]")
     measurements = {measurement for figure in study.figures for measurement in shown_in(figure)}
     yield from (measuring(study, one) for one in MEASUREMENTS if one in measurements)
     options = study.options
@@ -66,5 +62,6 @@ def measuring(study: Study, measurement: Measurement) -> str:
     )
 
 
-def _keywords(arguments) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+def _optimizers(study: Study) -> list[str]:
+    """Python that makes each optimizer."""
+    return [code_of(name, one, study.arguments[name]) for name, one in study.optimizers.items()]

@@ -9,15 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from .. import analysis, optimizers, problems
-from ..errors import DynoptError, InvalidValue
+from .. import analysis, optimizers
+from ..errors import InvalidValue
 from ..figures.drawing.animation import video_program
 from ..figures.drawing.words import count_noun
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import hyperparameter_defaults
 from ..problems import Problem
 from ..problems.field import own_field
 from . import gallery
+from .kinds import OF_GAMES, OPTIMIZERS, PROBLEMS, make_optimizer
 from .measurements import FIGURES, ONE_EACH, needed_for
 from .options import Options
 from .user_code import Source, blame, import_problem
@@ -31,7 +31,6 @@ from .values import (
     quoted,
 )  # fmt: skip
 
-PROBLEMS = problems.catalogue | problems.games
 GAME_RATE = 0.1  # the learning rate of all optimizers on a game, for which no rule suggests one
 
 
@@ -96,9 +95,9 @@ def plan(options: Options) -> list[Study]:
     """
     if "mp4" in options.format:
         video_program()
-    names = find_names("optimizer", options.optimizers, optimizers.catalogue)
+    names = find_names("optimizer", options.optimizers, OPTIMIZERS)
     names = names or list(gallery.OPTIMIZERS)
-    for name in find_names("optimizer", options.set, optimizers.catalogue):
+    for name in find_names("optimizer", options.set, OPTIMIZERS):
         if name not in names:
             raise InvalidValue(
                 f"`--set` names {name}, which is not one of the --optimizers {as_typed(names)}; "
@@ -107,7 +106,7 @@ def plan(options: Options) -> list[Study]:
     studies: list[Study] = []
     called: dict[str, str] = {}  # by the part of file names
     for one in _options_by_problem(options):
-        chosen = find_names("optimizer", one.optimizers, optimizers.catalogue) or names
+        chosen = find_names("optimizer", one.optimizers, OPTIMIZERS) or names
         study = _study(one, chosen, figures_typed=bool(options.figures))
         studies.append(study)
         other = called.setdefault(study.slug, study.called)
@@ -154,14 +153,16 @@ def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study
     if isinstance(problem.x0, np.ndarray) and np.array_equal(problem.x0, x0 or ()):
         x0 = None
     steps = options.steps or gallery.STEPS
-    kinds = {name: optimizers.catalogue[name] for name in names}
     with blame(called, source.file):
-        rates = _rates(problem, kinds, steps, x0)
+        rates = _rates(problem, names, steps, x0)
     arguments = {
-        name: {"learning_rate": options.learning_rate or rates[name], **options.set.get(name, {})}
+        name: {
+            "learning_rate": options.learning_rate or rates.get(name, GAME_RATE),
+            **options.set.get(name, {}),
+        }
         for name in names
     }
-    by_name = {name: _optimizer(name, arguments[name], problem) for name in names}
+    by_name = {name: make_optimizer(name, arguments[name], problem) for name in names}
     candidates = find_names("figure", options.figures, FIGURES)
     if not candidates:
         always = ("field",) if own_field(problem.loss) is not None else ()
@@ -203,11 +204,12 @@ def _start(problem: Problem, numbers: Sequence[float] | None) -> Any:
     return structure.unflatten(part.reshape(np.shape(leaf)).tolist() for part, leaf in parts)
 
 
-def _rates(problem: Problem, kinds: Mapping[str, Any], steps: int, x0: Any) -> dict[str, float]:
+def _rates(problem: Problem, names: Sequence[str], steps: int, x0: Any) -> dict[str, float]:
     """The suggested learning rates; `GAME_RATE` where there is no loss that is descended."""
     if own_field(problem.loss) is not None:
-        return dict.fromkeys(kinds, GAME_RATE)
-    return analysis.suggested_rates(problem, kinds, steps, x0)
+        return dict.fromkeys(names, GAME_RATE)
+    kinds = {name: optimizers.catalogue[name] for name in names if name not in OF_GAMES}
+    return analysis.suggested_rates(problem, kinds, steps, x0) if kinds else {}
 
 
 def _problem(options: Options) -> tuple[str, Problem, Source]:
@@ -229,21 +231,3 @@ def _problem(options: Options) -> tuple[str, Problem, Source]:
         )
     called = find_name("problem", called, PROBLEMS)
     return called, PROBLEMS[called](), Source(f"problems.{called}()")
-
-
-def _optimizer(
-    name: str, arguments: Mapping[str, float | bool], problem: Problem
-) -> AbstractOptimizer:
-    kind = optimizers.catalogue[name]
-    for option, default in hyperparameter_defaults(kind).items():
-        if isinstance(default, bool) and not isinstance(arguments.get(option, default), bool):
-            raise InvalidValue(
-                f"`{name}.{option}` must be true or false, got {as_typed(arguments[option])}; "
-                f"write {name}.{option}=true."
-            )
-    try:
-        optimizer = kind(**arguments)
-        optimizer.for_leaves(problem.start())  # Muon, for example, takes matrices only
-        return optimizer
-    except DynoptError as error:
-        raise InvalidValue(f"{name}: {error}") from error

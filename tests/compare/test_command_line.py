@@ -19,7 +19,7 @@ from PIL import Image
 
 import dynopt
 from dynopt import analysis, figures, optimizers, problems
-from dynopt.compare import arguments, gallery, measurements, options, provenance, studies
+from dynopt.compare import arguments, gallery, kinds, measurements, options, provenance, studies
 from dynopt.compare.main import main, paths
 from dynopt.compare.options import Options
 from dynopt.errors import SolverFailure
@@ -138,7 +138,8 @@ def test_the_bare_command_draws_the_gallery():
 def test_what_does_not_fit_is_left_out_of_the_gallery():
     with jax.enable_x64(True):
         planned = studies.plan(Options(optimizers=("sgd",), figures=()))
-    assert [study.called for study in planned] == ["himmelblau", "rosenbrock", "quadratic"]
+    called = ["himmelblau", "rosenbrock", "quadratic", "dirac_gan"]
+    assert [study.called for study in planned] == called
     for study in planned:  # SGD has no velocity for the phase plane, and no momentum to vary
         assert tuple(study.optimizers) == ("sgd",) and "phase" not in study.figures
 
@@ -149,7 +150,7 @@ def test_the_committed_gallery_is_small():
     with jax.enable_x64(True):
         planned = studies.plan(Options())
     drawn = {path.name for study in planned for path in paths(study, study.figures)}
-    assert {path.name for path in files} == drawn and len(drawn) == 8
+    assert {path.name for path in files} == drawn and len(drawn) == 9
     assert sum(path.stat().st_size for path in files) < 3e6
 
 
@@ -299,6 +300,7 @@ def test_list_names_everything(tell):
         *problems.catalogue,
         *problems.games,
         *optimizers.catalogue,
+        *kinds.OF_GAMES,
         *measurements.FIGURES,
     }
 
@@ -308,7 +310,7 @@ def test_list_as_json_names_everything_with_options(tell):
     listed = json.loads("\n".join(out))
     assert code == 0 and listed["dynopt"] == dynopt.__version__
     names = {"problems": problems.catalogue, "games": problems.games}
-    names |= {"optimizers": optimizers.catalogue}
+    names |= {"optimizers": optimizers.catalogue, "optimizers of games": kinds.OF_GAMES}
     for kind, catalogue in (names | {"figures": measurements.FIGURES}).items():
         entries = listed[kind]
         assert [entry["name"] for entry in entries] == list(catalogue)

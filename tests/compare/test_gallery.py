@@ -11,7 +11,7 @@ from dynopt.compare.values import as_typed
 
 @pytest.mark.parametrize("study", gallery.STUDIES)
 def test_what_is_chosen_for_the_gallery_could_be_typed(study):
-    assert set(study["problem"]) <= set(problems.catalogue)
+    assert set(study["problem"]) <= {*problems.catalogue, *problems.games}
     for option, value in study.items():
         assert READERS[option](as_typed(value)) == value
 

@@ -37,6 +37,33 @@ def test_a_game_is_drawn_with_its_field_and_one_learning_rate_by_default():
     assert list(study.measured["fields"]) == ["sgd"]
 
 
+def test_the_optimizers_of_games_run_on_games_from_the_command(capsys):
+    names = "sgd,alternating,extragradient,consensus"
+    words = f"--problem bilinear --optimizers {names} --set consensus.gamma=0.3 --show-code"
+    assert main(words.split()) == 0
+    code = capsys.readouterr().out
+    assert "from dynopt.optimizers import Alternating, Consensus, Extragradient, SGD" in code
+    assert "Alternating(SGD(learning_rate=0.1), players=('a', 'b'))" in code
+    assert "Consensus(SGD(learning_rate=0.1), gamma=0.3)" in code
+    (study,) = plan(Options(problem=("bilinear",), optimizers=tuple(names.split(","))))
+    assert list(study.measured["fields"]) == names.split(",")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--problem booth --optimizers alternating", "alternating is an optimizer of games, and"),
+        ("--problem bilinear --optimizers consensus --set consensus.gama=1", "did you mean gamma"),
+        ("--problem bilinear --optimizers consensus --set consensus.gamma=-1", "gamma"),
+    ],
+)
+def test_optimizers_of_games_refuse_losses_and_options_that_they_do_not_have(
+    capsys, words, message
+):
+    assert main(words.split()) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_the_numbers_of_a_start_are_those_of_the_sorted_players():
     options = Options(problem=("my_game.py:game",), optimizers=("sgd",), x0=(1.0, 2.0, 3.0))
     (study,) = plan(options)
