@@ -4,6 +4,7 @@ The equations are written again in numpy. On the game min over a, max over b of 
 known exactly.
 """
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 from reference_runs import run_map, solve_flow
-from scipy.linalg import logm
+from scipy.linalg import expm, logm
 
 from dynopt import (
     SAM,
@@ -31,6 +32,7 @@ from dynopt import (
     Optimistic,
     Problem,
     ScheduleFree,
+    Stepped,
     WithGradient,
     analysis,
     iterate,
@@ -461,3 +463,20 @@ def test_the_extragradient_method_keeps_what_its_inner_optimizer_adds_to_the_fie
     np.testing.assert_allclose(
         [x["a"][-1], x["b"][-1]], start - H * B @ (start - H * B @ start), rtol=1e-14
     )
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda o: Alternating(o, ("a", "b")), Extragradient],
+    ids=["alternating", "extragradient"],
+)
+def test_a_method_of_order_two_has_order_one_where_players_alternate_or_look_ahead(wrap):
+    """On x′ = -A x, against the exponential of -A; half the time step halves the error."""
+    heun = wrap(Stepped(SGD(0.1), diffrax.Heun()))
+    assert heun.regularity.order == 1
+    A, start = np.array([[0.0, 1.0], [-1.0, 0.0]]), np.array([1.0, 0.75])
+    errors = []
+    for n in (1, 2):
+        x = iterate(heun.refine(n), BILINEAR, 10 * n).x
+        errors.append(np.linalg.norm([x["a"][-1], x["b"][-1]] - expm(-A) @ start))
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.1)

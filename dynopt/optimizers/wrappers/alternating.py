@@ -26,12 +26,12 @@ class Alternating(AbstractWrapper):
 
         y′ = F(y)
 
-    The time step: it is that of the inner optimizer, and the global error has the same order. The
-    order of play is a correction of order h. With gradient descent and two players, the modified
-    flow is F - (h/2) (S∘DF) F where the signs S = (1 1; -1 1) belong to the blocks of DF; if all
-    players move at once, it is F - (h/2) DF F. On the game min over a, max over b of s a b,
-    alternating descent keeps a² + b² - s h a b and is bounded if s h < 2, but if both players move
-    at once, |x| grows by the factor √(1 + s²h²) in each step.
+    The time step: it is that of the inner optimizer, and the global error is O(h), since the order
+    of play is a correction of order h, or of the inner order where that is lower. With gradient
+    descent and two players, the modified flow is F - (h/2) (S∘DF) F where the signs S = (1 1; -1 1)
+    belong to the blocks of DF; if all players move at once, it is F - (h/2) DF F. On the game min
+    over a, max over b of s a b, alternating descent keeps a² + b² - s h a b and is bounded if
+    s h < 2, but if both players move at once, |x| grows by the factor √(1 + s²h²) in each step.
 
     Lyapunov function: it is that of the inner optimizer, if the players share one loss.
 
@@ -71,6 +71,11 @@ class Alternating(AbstractWrapper):
         must_be_wrappable(optimizer)
         self.optimizer, self.players = optimizer, _must_be_players(players)
         self.player_of_coordinate = None  # `for_leaves` sets it
+
+    @property
+    def regularity(self):
+        inner = self.optimizer.regularity
+        return inner._replace(order=min(inner.order, 1.0))
 
     evaluations = property(lambda self: len(self.players) * self.optimizer.evaluations)
 

@@ -19,7 +19,8 @@ class Extragradient(AbstractWrapper):
 
         y′ = F(y)
 
-    The time step: it is that of the inner optimizer, and the global error has the same order.
+    The time step: it is that of the inner optimizer, and the global error is O(h), or of the inner
+    order where that is lower, because looking ahead is a correction of order h.
     Around gradient descent the modified flow is F + (h/2) DF F, where that of gradient descent
     itself is F - (h/2) DF F: the method damps the rotation of a game that gradient descent drives.
     On the game min over a, max over b of s a b it multiplies |x| by √(1 - s²h² + s⁴h⁴) in each
@@ -57,6 +58,11 @@ class Extragradient(AbstractWrapper):
                 "an optimizer whose memory holds no position, such as dynopt.SGD(0.1)."
             )
         self.optimizer = optimizer
+
+    @property
+    def regularity(self):
+        inner = self.optimizer.regularity
+        return inner._replace(order=min(inner.order, 1.0))
 
     evaluations = property(lambda self: 2 * self.optimizer.evaluations)
 
