@@ -7,6 +7,7 @@ from scenes import artist
 
 from dynopt import SGD, Momentum
 from dynopt.figures import convergence, loss, paths, phase, race
+from dynopt.figures.drawing.words import capitalize
 
 
 @pytest.mark.parametrize("module", [paths, loss, race, phase])
@@ -29,3 +30,8 @@ def test_two_runs_of_one_optimizer_are_told_apart_by_what_differs(orders):
 def test_an_optimizer_with_another_momentum_is_named_by_it(comparisons):
     light = dataclasses.replace(comparisons["bowl"][1], optimizer=Momentum(0.01, momentum=0.99))
     assert "Momentum μ\xa0=\xa00.99 turns back" in (phase.draw([comparisons["bowl"][1], light]).alt)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("γ = 1 ends", "γ = 1 ends"), ("été", "Été")])
+def test_a_greek_letter_is_a_symbol_that_a_sentence_may_begin_with(text, expected):
+    assert capitalize(text) == expected

@@ -66,8 +66,9 @@ def join_words(words: Sequence[str]) -> str:
 
 
 def capitalize(sentence: str) -> str:
-    """The sentence with a capital first letter, and all other letters as they are."""
-    return sentence[:1].upper() + sentence[1:]
+    """The sentence with a capital first letter, unless that is Greek and so a symbol, such as η."""
+    first = sentence[:1]
+    return sentence if "α" <= first <= "ω" else first.upper() + sentence[1:]
 
 
 def literal(text: str) -> str:
