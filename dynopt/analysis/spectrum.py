@@ -17,6 +17,7 @@ from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults, must_be_optimizer, replace_fields
 from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
 from ..problems import Problem
+from ..problems.field import norm
 from ..problems.problem import must_be_problem
 from ..runs.batches import must_be_single
 from ..runs.prepare import fit_to_start, flatten_loss
@@ -110,7 +111,8 @@ def spectrum(optimizer: AbstractOptimizer, problem: Problem, x: Any = None) -> S
       spread during one step.
 
     **Raises:** `InvalidType` or `InvalidValue` for wrong input, as `Problem.start` does for `x`;
-    `InvalidValue` inside a JAX transformation, and in phase spaces of more than 2000 coordinates;
+    `InvalidValue` where the field is not 0 at the point that the problem states as its equilibrium
+    or minimizer, inside a JAX transformation, and in phase spaces of more than 2000 coordinates;
     `ProblemError` if JAX differentiates the field of the problem wrongly.
 
     >>> from dynopt import SGD, Alternating, problems
@@ -172,8 +174,15 @@ def _position(problem: Problem, x: Any) -> tuple[PyTree, str]:
         return start, "start" if x is None else "position"
     flat, unravel = ravel_pytree(start)
     distances = np.linalg.norm(problem.minimizers - np.asarray(flat), axis=1)
-    nearest = jnp.asarray(problem.minimizers[distances.argmin()], flat.dtype)
-    return unravel(nearest), "minimizer" if problem.conservative else "equilibrium"
+    nearest = unravel(jnp.asarray(problem.minimizers[distances.argmin()], flat.dtype))
+    place = "minimizer" if problem.conservative else "equilibrium"
+    there, at_start = (float(norm(problem.field(z))) for z in (nearest, start))
+    if there > 1e-3 * at_start + 1e-6:  # it may be rounded
+        raise InvalidValue(
+            f"{problem.name} states a point as its {place} where the norm of the field is "
+            f"{there:.3g}; correct it, or pass `x`."
+        )
+    return nearest, place
 
 
 def _modified(optimizer: AbstractOptimizer) -> Modified | None:

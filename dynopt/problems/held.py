@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 
+from ..errors import InvalidType
 from .field import AbstractField
 from .position import Completed
 
@@ -27,6 +28,8 @@ class Held(AbstractField):
 
     - `loss`: called as `loss(x, held)`, or with data as `loss(x, held, data)`.
 
+    **Raises:** `InvalidType` if `loss` is no function of the user, but a field already.
+
     >>> import dynopt
     >>> def loss(x, held):  # player 0 descends x₀x₁ and player 1 its negative
     ...     return x[0] * held[1] - held[0] * x[1]
@@ -40,6 +43,13 @@ class Held(AbstractField):
     loss: Callable[..., Any]
 
     symbol = property(lambda self: "ℓ(x, x)")
+
+    def __check_init__(self):
+        if not callable(self.loss) or isinstance(self.loss, AbstractField):
+            raise InvalidType(
+                f"`loss` of Held must be a function of (x, held), got {self.loss!r}; pass for "
+                "example lambda x, held: x[0] * held[1]."
+            )
 
     def field(self, x, *data):
         return jax.grad(self.loss)(x, x, *data)

@@ -11,6 +11,7 @@ from dynopt import (
     Alternating,
     Consensus,
     Extragradient,
+    Game,
     Layerwise,
     Modified,
     Momentum,
@@ -240,3 +241,11 @@ def test_wrong_input_is_refused_in_one_sentence(call, error, sentence, as_users_
 def test_a_field_that_jax_differentiates_wrongly_is_refused():
     with pytest.raises(ProblemError, match="stopped"):
         spectrum(SGD(H), Problem(stopped, {"a": 1.0, "b": 1.0}))
+
+
+def test_a_stated_equilibrium_at_which_the_field_is_not_zero_is_refused():
+    losses = {"a": lambda x: x["a"] * x["b"], "b": lambda x: -x["a"] * x["b"]}
+    game = Game(losses, {"a": 1.0, "b": 0.5}, equilibria={"a": 5.0, "b": 1.0}, name="wrong")
+    with pytest.raises(InvalidValue, match="states a point as its equilibrium where .* is 5.1"):
+        spectrum(SGD(0.1), game)
+    assert spectrum(SGD(0.1), game, {"a": 0.0, "b": 0.0}).place == "position"

@@ -380,3 +380,8 @@ def test_a_cut_gradient_beside_a_traced_number_runs_under_jit_and_refuses_deriva
     assert float(jax.jit(end)(0.3)) == pytest.approx(1 - 0.1 * 0.3 * 0.5, rel=1e-14)
     with pytest.raises(ProblemError, match=r"hold what shall be constant by dynopt\.Held"):
         jax.grad(end)(0.3)
+
+
+def test_what_is_held_once_is_not_held_again():
+    with pytest.raises(InvalidType, match="`loss` of Held must be a function of"):
+        Held(Held(lambda x, held: x[0] * held[1]))
