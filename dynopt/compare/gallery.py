@@ -6,9 +6,10 @@ STEPS = 100
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
 
 # These figures are drawn only if they are named. A modified equation takes long to compile, and
-# longer to solve where it is stiff; basins and stability take thousands of runs; an animation and
-# the inside of a step are a file for each optimizer. Of a game the field is always drawn.
-ON_DEMAND = ("modified", "field", "basins", "stability", "inside", "animation")
+# longer to solve where it is stiff; a spectrum is searched over learning rates; basins and
+# stability take thousands of runs; an animation and the inside of a step are a file for each
+# optimizer. Of a game the field is always drawn.
+ON_DEMAND = ("modified", "field", "basins", "stability", "spectrum", "inside", "animation")
 
 # The gallery: each study with options where the defaults would show less.
 #

@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     from .studies import Study
 
 # What the command draws; the last two show one optimizer, each in a file of its own.
-FIGURES = {**figures.catalogue, "inside": figures.inside, "animation": figures.animation}
+FIGURES = {
+    **figures.catalogue,
+    "spectrum": figures.spectrum,
+    "inside": figures.inside,
+    "animation": figures.animation,
+}
 ONE_EACH = ("inside", "animation")
 Drawing = Picture | Animation
 Optimizers = Mapping[str, AbstractOptimizer]
 Fits = Callable[[Problem, Optimizers], Sequence[str]]
+MOST_EIGENVALUES = 200  # coordinates of a problem; a memory has as many again
 FIRST_INSIDE, STEPS_INSIDE = 4, 3  # the steps that are taken apart: the fifth to the seventh
 REFINEMENTS = 5  # of the time step: h, h/2, ..., h/16
 Results = dict[str, list[Any]]  # the results of one optimizer, by the names of measurements
@@ -138,6 +144,15 @@ def first_with_basins(problem: Problem, optimizers: Optimizers) -> Sequence[str]
     return names[:1]
 
 
+def with_eigenvalues(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    if problem.dim > MOST_EIGENVALUES:
+        raise InvalidValue(
+            f"computes all eigenvalues of at most {MOST_EIGENVALUES} coordinates, but "
+            f"{problem.name} has {problem.dim}; draw --figures loss,convergence."
+        )
+    return tuple(optimizers)
+
+
 # The table
 
 
@@ -220,6 +235,12 @@ MEASUREMENTS = (
         ],
     ),
     Measurement(
+        "spectra",
+        "spectra = [analysis.spectrum(optimizer, problem) for optimizer in {optimizers}]",
+        with_eigenvalues,
+        lambda study, optimizer: [analysis.spectrum(optimizer, study.problem)],
+    ),
+    Measurement(
         "insides",
         "insides = []\n"
         "for optimizer in {optimizers}:\n"
@@ -239,6 +260,7 @@ SHOWN = {
     "stability": ("stability", "sensitivity"),
     "basins": ("basins",),
     "overview": ("comparisons", "orders"),
+    "spectrum": ("spectra",),
     "inside": ("insides",),
 }
 NEEDS = {"paths": in_a_plane, "animation": in_a_plane, "phase": with_velocity}

@@ -96,8 +96,8 @@ What runs
 What is drawn
   --figures NAME,NAME
         Which figures are drawn: names from --list.
-        Example: --figures paths,convergence (default: all that fit the
-        problem, except {", ".join(gallery.ON_DEMAND)})
+        Example: --figures paths,convergence (default: all that fit, except
+        {", ".join(gallery.ON_DEMAND)})
   --style NAME
         How large everything is drawn: notebook, paper or slides.
         Example: --style slides (default: notebook)

@@ -1,9 +1,9 @@
 """Pictures of numbers, in teaching order; in each of them dots are the map and a line is the flow.
 
-The `catalogue` holds the figures that the command line draws; `inside`, `method`, `panels`
-and `spectrum` are drawn in notebooks. Each figure returns a `Picture`, or draws into axes of yours
-(`ax=`); with `layout="constrained"` your figure leaves room for the labels in its margin. An
-`animation` shows one optimizer as it moves.
+The `catalogue` holds the figures that the command line draws, as it does `spectrum`, `inside` and
+`animation`; `method` and `panels` are drawn in notebooks. Each figure returns a `Picture`, or draws
+into axes of yours (`ax=`); with `layout="constrained"` your figure leaves room for the labels in
+its margin. An `animation` shows one optimizer as it moves.
 
 How a figure is added: `dynopt/figures/drawing/__init__.py` introduces its parts.
 """
