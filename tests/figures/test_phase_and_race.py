@@ -21,7 +21,7 @@ from scenes import (
     title,
 )
 
-from dynopt import SGD, Accumulated, Adam, Momentum, iterate
+from dynopt import SGD, Accumulated, Adam, Momentum, iterate, problems
 from dynopt.compare.measurements import settings
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import phase, race
@@ -242,19 +242,23 @@ def test_what_is_no_race_is_refused(comparisons, as_users_see_it):
 
 
 @pytest.mark.parametrize(
-    "rate, set, words",
+    "rate, set, of_loss, of_game",
     [
-        (None, {}, "the suggested learning rates"),
-        (0.1, {}, "learning rates given by hand"),
+        (None, {}, "the suggested learning rates", "one learning rate"),
+        (0.1, {}, "learning rates given by hand", "learning rates given by hand"),
         (
             None,
             {"sgd": {"learning_rate": 0.2}, "adam": {"b1": 0.5}},
             "learning rates given by hand for SGD and suggested for Adam",
+            "learning rates given by hand for SGD and 0.1 for Adam",
         ),
     ],
 )
-def test_the_command_knows_which_rates_were_typed(rate, set, words):
+@pytest.mark.parametrize("problem", [problems.booth(), problems.bilinear()], ids=["loss", "game"])
+def test_the_command_knows_which_rates_were_typed(rate, set, of_loss, of_game, problem):
+    words = of_loss if problem.conservative else of_game
     study = SimpleNamespace(
+        problem=problem,
         optimizers={"sgd": SGD(0.1), "adam": Adam(0.1)},
         options=SimpleNamespace(learning_rate=rate, set=set),
     )
