@@ -363,8 +363,8 @@ def test_sam_stays_at_a_point_without_a_slope_and_its_derivative_is_finite_there
     value, forward, reverse = value_and_derivatives(minimizer)
     np.testing.assert_array_equal(value, minimizer)
     hessian = np.array([[10.0, 8.0], [8.0, 10.0]])  # of booth; the direction counts as constant
-    np.testing.assert_allclose(forward, np.eye(2) - 0.1 * hessian, rtol=1e-12)
-    np.testing.assert_allclose(reverse, forward, rtol=1e-12)
+    np.testing.assert_allclose(forward, np.eye(2) - 0.1 * hessian, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(reverse, forward, rtol=1e-12, atol=1e-15)
 
 
 # --- an equation of one's own
