@@ -13,7 +13,8 @@ from ..checks import Scalar, is_concrete, positive
 from ..derivations import Modified
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.wrappers.base import AbstractWrapper
+from ..optimizers.base import hyperparameter_defaults
+from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
 from ..problems import Problem
 from ..problems.probe import must_be_gradient
 from ..problems.problem import must_be_problem
@@ -141,7 +142,7 @@ def rescaling(
         )
     _must_be_representable(scale, power, rate, jnp.result_type(*jax.tree.leaves(start)))
     factor = scale ** (1 + power)
-    corrected_optimizer = _with_learning_rate(optimizer, rate / factor)
+    corrected_optimizer = with_learning_rate(optimizer, rate / factor)
     same_rate, corrected = run(optimizer, scale), run(corrected_optimizer, scale)
     return Rescaling(
         map=map_run,
@@ -225,8 +226,19 @@ def learning_rate_of(optimizer: AbstractOptimizer) -> Scalar:
     return hyperparameters["learning_rate"]
 
 
-def _with_learning_rate(optimizer: AbstractOptimizer, rate: Scalar) -> AbstractOptimizer:
-    """The same optimizer with another learning rate; its other hyperparameters stay."""
-    if isinstance(optimizer, AbstractWrapper):
-        return optimizer.rewrap(_with_learning_rate(optimizer.optimizer, rate))
-    return type(optimizer)(**(optimizer.hyperparameters() | {"learning_rate": rate}))
+def with_learning_rate(optimizer: AbstractOptimizer, rate: Any) -> AbstractOptimizer:
+    """The optimizer made anew with another learning rate, inside of all that is made from it.
+
+    Its other hyperparameters stay. One that is not made from a learning rate gets another time
+    step.
+
+    **Raises:** `InvalidValue` if it does not keep the arguments of its constructor.
+    """
+    if isinstance(optimizer, AbstractDerived):
+        return optimizer.rewrap(with_learning_rate(optimizer.optimizer, rate))
+    names, values = hyperparameter_defaults(type(optimizer)), optimizer.hyperparameters()
+    if "learning_rate" not in names:
+        return optimizer.with_time_step(rate)
+    if names.keys() != values.keys():
+        raise InvalidValue(f"{optimizer!r} does not keep the arguments of its constructor.")
+    return type(optimizer)(**values | {"learning_rate": rate})

@@ -50,7 +50,7 @@ class Sensitivity(eqx.Module):
     steps: int = eqx.field(static=True)
 
     def __repr__(self) -> str:
-        what = "loss" if self.problem.symbol == "f" else self.problem.symbol
+        what = self.problem.symbol if self.problem.owns_field else "loss"
         smallest = f"no finite {what}"
         if np.isfinite(self.loss).any():
             smallest = f"smallest {what} {np.nanmin(self.loss):.3g}"

@@ -104,8 +104,13 @@ def radii_in_batches(jacobians: Callable, *columns: np.ndarray) -> np.ndarray:
     matrices = np.concatenate([np.asarray(jacobians(*rows)) for rows in zip(*filled, strict=True)])[
         :count
     ]
+    return radii_of(matrices)
+
+
+def radii_of(matrices: np.ndarray) -> np.ndarray:
+    """The spectral radius of each matrix of a stack; NaN if it is not finite."""
     is_finite = np.isfinite(matrices).all((-2, -1))
-    radii = np.full(count, np.nan)
+    radii = np.full(len(matrices), np.nan)
     radii[is_finite] = np.abs(np.linalg.eigvals(matrices[is_finite])).max(-1)
     return radii
 

@@ -14,15 +14,15 @@ from ..checks import must_be_concrete
 from ..derivations import Modified
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.base import hyperparameter_defaults, must_be_optimizer, replace_fields
-from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
+from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
 from ..problems.field import norm
 from ..problems.problem import must_be_problem
 from ..runs.batches import must_be_single
 from ..runs.prepare import fit_to_start, flatten_loss
 from .critical_curvature import UNSTABLE, first_crossing
-from .spectral_radius import MANY_STEPS
+from .rescaling import with_learning_rate
+from .spectral_radius import MANY_STEPS, radii_of
 from .stability import GRID, GROWING
 
 MAX_DIM = 2000  # coordinates of phase space, of whose Jacobian all eigenvalues are computed
@@ -274,10 +274,7 @@ def _stable_rate(optimizer: AbstractOptimizer, loss: Callable, start: PyTree) ->
     def radii(rates: np.ndarray) -> np.ndarray:
         filled = np.resize(rates, MAX_RATES)  # one compilation serves any number of rates
         matrices = np.asarray(_jacobians(optimizer, loss, start, filled))[: rates.size]
-        is_finite = np.isfinite(matrices).all((1, 2))
-        values = np.full(rates.size, np.nan)
-        values[is_finite] = np.abs(np.linalg.eigvals(matrices[is_finite])).max(-1)
-        return values.reshape(rates.shape)
+        return radii_of(matrices).reshape(rates.shape)
 
     grid = GRID[None] / scale
     try:
@@ -303,26 +300,8 @@ def _jacobians(
     """The Jacobians of the maps with these learning rates."""
 
     def of_map(rate):
-        function, z = _in_one_vector("step", _with_rate(optimizer, rate, start), loss, start)
+        changed = with_learning_rate(optimizer, rate).for_leaves(start)
+        function, z = _in_one_vector("step", changed, loss, start)
         return jax.jacfwd(function)(z)
 
     return jax.lax.map(of_map, jnp.asarray(rates), batch_size=RATES_AT_ONCE)
-
-
-def _with_rate(optimizer: AbstractOptimizer, rate: Any, start: PyTree) -> AbstractOptimizer:
-    """The optimizer made anew with another learning rate, inside of all wrappers.
-
-    - `optimizer`: one that is fitted to the leaves of `start`.
-
-    **Raises:** `InvalidValue` if it does not keep the arguments of its constructor.
-    """
-    if isinstance(optimizer, AbstractWrapper):
-        return optimizer.rewrap(_with_rate(optimizer.optimizer, rate, start))
-    if isinstance(optimizer, AbstractDerived):
-        return replace_fields(optimizer, optimizer=_with_rate(optimizer.optimizer, rate, start))
-    names, values = hyperparameter_defaults(type(optimizer)), optimizer.hyperparameters()
-    if "learning_rate" not in names:
-        return optimizer.with_time_step(rate)
-    if names.keys() != values.keys():
-        raise InvalidValue(f"{optimizer!r} does not keep the arguments of its constructor.")
-    return type(optimizer)(**values | {"learning_rate": rate}).for_leaves(start)

@@ -4,6 +4,7 @@ from typing import Any
 
 STEPS = 100
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
+GAME_RATE = 0.1  # the learning rate of all optimizers on a game, for which no rule suggests one
 
 # These figures are drawn only if they are named. A modified equation takes long to compile, and
 # longer to solve where it is stiff; a spectrum is searched over learning rates; basins and

@@ -3,13 +3,13 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from .. import optimizers, problems
 from ..errors import DynoptError, InvalidValue, unknown_name
 from ..optimizers import SGD, AbstractOptimizer, Alternating, Consensus, Extragradient
 from ..problems import Problem
-from ..problems.field import own_field
 from .values import as_typed
 
 PROBLEMS = problems.catalogue | problems.games
@@ -47,28 +47,26 @@ def make_optimizer(
     **Raises:** `InvalidValue` or `UnknownName` for arguments that it does not take, and for an
     optimizer of games on a loss.
     """
-    kind = OPTIMIZERS[name]
-    options = list(inspect.signature(kind).parameters.values())[name in OF_GAMES :]
-    for option in options:
-        value = arguments.get(option.name, option.default)
-        if isinstance(option.default, bool) and not isinstance(value, bool):
-            raise InvalidValue(
-                f"`{name}.{option.name}` must be true or false, got {as_typed(value)}; write "
-                f"{name}.{option.name}=true."
-            )
-    if name in OF_GAMES and own_field(problem.loss) is None:
+    is_of_games = name in OF_GAMES
+    if is_of_games and not problem.owns_field:
         raise InvalidValue(
             f"{name} is an optimizer of games, and {problem.name} is a loss; use sgd, or "
             "--problem dirac_gan."
         )
+    make = partial(OF_GAMES[name], problem) if is_of_games else optimizers.catalogue[name]
+    options = inspect.signature(make).parameters
+    for option, parameter in options.items():
+        value = arguments.get(option, parameter.default)
+        if isinstance(parameter.default, bool) and not isinstance(value, bool):
+            raise InvalidValue(
+                f"`{name}.{option}` must be true or false, got {as_typed(value)}; write "
+                f"{name}.{option}=true."
+            )
     try:
-        if name in OF_GAMES:
-            names = [option.name for option in options]
-            for argument in arguments:
-                if argument not in names:
-                    raise unknown_name(f"option of {name}", argument, names)
-            return OF_GAMES[name](problem, **arguments)
-        optimizer = optimizers.catalogue[name](**arguments)
+        for argument in arguments if is_of_games else ():  # a class refuses them by itself
+            if argument not in options:
+                raise unknown_name(f"option of {name}", argument, options)
+        optimizer = make(**arguments)
         optimizer.for_leaves(problem.start())  # Muon, for example, takes matrices only
         return optimizer
     except DynoptError as error:

@@ -13,7 +13,7 @@ from ..figures.animation import Animation
 from ..figures.drawing.words import join_words
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..problems.field import own_field
+from . import gallery
 from .user_code import blame
 from .values import as_typed
 
@@ -303,10 +303,11 @@ def settings(study: "Study", figure: str) -> dict[str, str]:
         by_hand = study.options.learning_rate or "learning_rate" in study.options.set.get(name, {})
         chosen[bool(by_hand)].append(optimizer.name)
     given, suggested = (join_words(names) if names else "" for names in chosen.values())
-    is_game = own_field(study.problem.loss) is not None
+    is_game = study.problem.owns_field
     if not given:
         return {"rates": "one learning rate" if is_game else "the suggested learning rates"}
-    also = f" for {given} and {'0.1' if is_game else 'suggested'} for {suggested}" * bool(suggested)
+    others = f"{gallery.GAME_RATE:g}" if is_game else "suggested"
+    also = f" for {given} and {others} for {suggested}" * bool(suggested)
     return {"rates": f"learning rates given by hand{also}"}
 
 

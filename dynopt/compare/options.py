@@ -78,7 +78,7 @@ What runs
   --learning-rate NUMBER
         One learning rate for all optimizers.
         Example: --learning-rate 0.01 (default: one that suits each optimizer,
-        and 0.1 for all on a game)
+        and {gallery.GAME_RATE:g} for all on a game)
   --set OPTIMIZER.OPTION=NUMBER,...
         Single hyperparameters of single optimizers.
         Example: --set adam.b1=0.8,sgd.learning_rate=0.1 (default: as in optax)

@@ -128,7 +128,7 @@ def table(study: "Study", results: "Mapping[str, Results]") -> str:
 
     from ..figures.drawing.words import count_noun, failure
 
-    what = "loss" if study.problem.symbol == "f" else study.problem.symbol
+    what = study.problem.symbol if study.problem.owns_field else "loss"
     heads = ("optimizer", "h", f"{what} of map", f"{what} of flow", "largest error", "order", "")
     rows: list[tuple[str, ...]] = [heads]
     for name, measured in results.items():

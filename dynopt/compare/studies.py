@@ -15,7 +15,6 @@ from ..figures.drawing.animation import video_program
 from ..figures.drawing.words import count_noun
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from ..problems.field import own_field
 from . import gallery
 from .kinds import OF_GAMES, OPTIMIZERS, PROBLEMS, make_optimizer
 from .measurements import FIGURES, ONE_EACH, needed_for
@@ -30,8 +29,6 @@ from .values import (
     normalized,
     quoted,
 )  # fmt: skip
-
-GAME_RATE = 0.1  # the learning rate of all optimizers on a game, for which no rule suggests one
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study
         rates = _rates(problem, names, steps, x0)
     arguments = {
         name: {
-            "learning_rate": options.learning_rate or rates.get(name, GAME_RATE),
+            "learning_rate": options.learning_rate or rates.get(name, gallery.GAME_RATE),
             **options.set.get(name, {}),
         }
         for name in names
@@ -165,7 +162,7 @@ def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study
     by_name = {name: make_optimizer(name, arguments[name], problem) for name in names}
     candidates = find_names("figure", options.figures, FIGURES)
     if not candidates:
-        always = ("field",) if own_field(problem.loss) is not None else ()
+        always = ("field",) if problem.owns_field else ()
         candidates = [name for name in FIGURES if name in always or name not in gallery.ON_DEMAND]
     must_suit(options.format, candidates)
     measured = needed_for("loss", problem, by_name)
@@ -205,9 +202,9 @@ def _start(problem: Problem, numbers: Sequence[float] | None) -> Any:
 
 
 def _rates(problem: Problem, names: Sequence[str], steps: int, x0: Any) -> dict[str, float]:
-    """The suggested learning rates; `GAME_RATE` where there is no loss that is descended."""
-    if own_field(problem.loss) is not None:
-        return dict.fromkeys(names, GAME_RATE)
+    """The suggested learning rates; one for all where there is no loss that is descended."""
+    if problem.owns_field:
+        return dict.fromkeys(names, gallery.GAME_RATE)
     kinds = {name: optimizers.catalogue[name] for name in names if name not in OF_GAMES}
     return analysis.suggested_rates(problem, kinds, steps, x0) if kinds else {}
 

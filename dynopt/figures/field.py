@@ -269,8 +269,7 @@ def _title(results: list[ModifiedComparison]) -> str:
             groups[kind][name] = format_number(factors[0], 2)
     steps = {len(result.t) - 1 for result in results}
     when = f" in {count_noun(steps.pop(), 'step')}" if len(steps) == 1 else ""
-    is_game = results[0].problem.symbol != "f"
-    place = "the equilibrium" if is_game else "the minimizer"
+    place = "the equilibrium" if results[0].problem.owns_field else "the minimizer"
     parts, first = [], True
     for kind, members in groups.items():
         if not members:

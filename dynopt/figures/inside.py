@@ -147,7 +147,7 @@ def _paint_parts(entry: Entry, ax: Axes, ratio: float) -> Panel:
     ax.set(xlabel=xlabel, ylabel=ylabel)
     keys: list[Line2D] = [legends.key("step", color=color, linewidth=stroke(2.4))]
     if has_parts.any():
-        what = "gradient" if result.problem.symbol == "f" else "field"
+        what = "field" if result.problem.owns_field else "gradient"
         keys += [legends.key("memory", linewidth=stroke(1.2))]
         keys += [legends.key(what, color=pale, linewidth=stroke(2.4))]
     keys += [legends.key(f"along {_descent(result)}", **thin)]
@@ -192,7 +192,7 @@ def _direction(result: Inside, i: int, digits: int = 3) -> str:
 
 def _descent(result: Inside) -> str:
     """The direction against the gradient of a loss, or against a field that is none."""
-    return "−∇f" if result.problem.symbol == "f" else "−g"
+    return "−g" if result.problem.owns_field else "−∇f"
 
 
 def _title(result: Inside) -> str:

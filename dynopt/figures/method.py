@@ -15,7 +15,7 @@ from ..optimizers import AbstractOptimizer
 from .drawing import runs
 from .drawing.axes import set_linear_ticks
 from .drawing.beside import along, write_beside
-from .drawing.frames import clear, write_around
+from .drawing.frames import draw_parts
 from .drawing.legends import key
 from .drawing.measure import frame_box, on_paper, stroke
 from .drawing.picture import Panel, Picture, write_title
@@ -93,12 +93,13 @@ def draw(
     picture.write_caption(_caption(methods))
     handles = [_handle(entry) for entry in runs.entries(methods)]
     picture.write_heading(title or _claim(methods), [*handles, key("flow", color=ink())])
-    for _ in range(2):  # the frames have their final size the second time
-        clear(left)
-        clear(right)
-        write_around(left, _paint_axis(left, methods), 2, share_labels=False)
-        write_around(right, _paint_plane(right, methods), 2, share_labels=False)
-        picture.lay_out()
+    draw_parts(
+        picture,
+        [
+            (left, lambda ax: _paint_axis(ax, methods)),
+            (right, lambda ax: _paint_plane(ax, methods)),
+        ],
+    )
     return picture
 
 
@@ -222,14 +223,12 @@ def _handle(entry: Entry) -> Any:
 def _claim(methods: list[Method]) -> str:
     """How far each method is stable, the farthest first."""
     entries = sorted(runs.entries(methods), key=lambda entry: -entry.result.limit)
-    limits = [
-        f"{name} up to {format_number(method.limit)}"
-        for method, _, name, _ in entries
-        if np.isfinite(method.limit)
-    ]
+    limits = []
+    for method, _, name, _ in entries:
+        if np.isfinite(method.limit):
+            reach = "up to " if limits else "is stable up to h\xa0λ\xa0=\xa0"
+            limits.append(f"{name} {reach}{format_number(method.limit)}")
     endless = [name for method, _, name, _ in entries if not np.isfinite(method.limit)]
-    if limits:
-        limits[0] = limits[0].replace(" up to ", " is stable up to h\xa0λ\xa0=\xa0")
     if endless:
         verb = "" if limits else " is stable" if len(endless) == 1 else " are stable"
         limits.append(f"{join_words(endless)}{verb} without limit")

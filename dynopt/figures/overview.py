@@ -191,7 +191,7 @@ def _head(ax: Axes, entry: Entry, is_slide: bool) -> list[tuple[str, str]]:
     optimizer, texts = entry.result.optimizer, equations(type(entry.result.optimizer))
     time_step = f"h\xa0=\xa0{format_number(float(optimizer.h))}"
     lines = [(facts(optimizer, time_step), muted())]
-    is_gradient = entry.result.problem.symbol == "f"
+    is_gradient = not entry.result.problem.owns_field
     if is_slide:
         return lines
     for name, color in (("flow", ink()), ("map", readable_color(entry.color))):

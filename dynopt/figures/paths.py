@@ -114,7 +114,7 @@ def _describe(comparison: Comparison, members: list[Member], plane: Plane | None
     parts = [_path(entry, residual) for entry, residual in members]
     off_plane = [residual for _, residual in members if residual is not None]
     if plane is not None:
-        values = "losses" if comparison.problem.symbol == "f" else "values"
+        values = "values" if comparison.problem.owns_field else "losses"
         differ = f"differ from the {values} on the paths{loss_difference(off_plane)}"
         flat = all_in_plane(off_plane)
         parts.append(f"the contours {f'are the {values} on the paths' if flat else differ}")

@@ -13,7 +13,7 @@ from .drawing import runs
 from .drawing.axes import set_linear_ticks
 from .drawing.beside import along, write_beside
 from .drawing.captions import problem_name
-from .drawing.frames import clear, write_around
+from .drawing.frames import draw_parts
 from .drawing.legends import key as legend_key
 from .drawing.measure import font_size, frame_box, on_paper, stroke, text_width
 from .drawing.picture import Panel, Picture, write_notice, write_title
@@ -65,12 +65,10 @@ def draw(
     dot = {"marker": "o", "linestyle": "none", **_size(1.4)}
     handles = [legend_key(literal(e.name), color=e.color, **dot) for e in runs.entries(spectra)]
     picture.write_heading(title or _claim(spectra), [*handles, *_keys(spectra)])
-    for _ in range(2):  # the frames have their final size the second time
-        clear(left)
-        clear(right)
-        write_around(left, _paint_flows(left, spectra), 2, share_labels=False)
-        write_around(right, paint(right, spectra), 2, share_labels=False)
-        picture.lay_out()
+    draw_parts(
+        picture,
+        [(left, lambda ax: _paint_flows(ax, spectra)), (right, lambda ax: paint(ax, spectra))],
+    )
     return picture
 
 
@@ -220,13 +218,17 @@ def _keys(spectra: list[Spectrum]) -> list[Any]:
 
 def _claim(spectra: list[Spectrum]) -> str:
     """Up to which learning rate each optimizer is stable."""
-    phrases = [
-        f"{name} is {result.stability}"
-        if np.isfinite(result.radius)
-        else f"{name} has no derivative at the {result.place}"
-        for result, _, name, _ in runs.entries(spectra)
-    ]
-    phrases[1:] = [phrase.replace(" the learning rate", "") for phrase in phrases[1:]]
+    phrases = []
+    for result, _, name, _ in runs.entries(spectra):
+        stability = result.stability
+        if phrases:  # the first says that it is a learning rate
+            stability = stability.replace(" the learning rate", "")
+        is_known = np.isfinite(result.radius)
+        phrases.append(
+            f"{name} is {stability}"
+            if is_known
+            else f"{name} has no derivative at the {result.place}"
+        )
     return literal(f"On {problem_name(spectra[0])} {'; '.join(phrases)}")
 
 

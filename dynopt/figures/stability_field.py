@@ -105,13 +105,13 @@ def sentence_of(theory: Stability, field: Sensitivity) -> str:
 def _goal(field: Sensitivity) -> str:
     """What settings reach: the minimum or the lowest of all losses, or of a game |g| = 0."""
     symbol, is_known = field.problem.symbol, field.problem.minimum is not None
-    if symbol == "f":
+    if not field.problem.owns_field:
         return "the minimum" if is_known else "the lowest loss"
     return f"{symbol}\xa0=\xa00" if is_known and symbol == "|g|" else f"the lowest {symbol}"
 
 
 def _noun(field: Sensitivity) -> str:
-    return "the loss" if field.problem.symbol == "f" else height_of(field.problem).noun
+    return height_of(field.problem).noun if field.problem.owns_field else "the loss"
 
 
 def caption_of(theory: Stability, field: Sensitivity) -> list[str]:
@@ -197,8 +197,7 @@ def _draw_losses(ax: Axes, field: Sensitivity) -> None:
         exponents = range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(high))) + 1)
         decades = [10.0**e for e in exponents if low < 10.0**e < high]
     above = " above minimum" * (field.problem.minimum is not None)
-    symbol = field.problem.symbol
-    what = f"loss{above}" if symbol == "f" else symbol
+    what = field.problem.symbol if field.problem.owns_field else f"loss{above}"
     _draw_scale(ax, mesh, [low, *decades, high], f"{what} after {field.steps} steps")
 
 

@@ -42,21 +42,23 @@ def _examine_field(
     loss: Callable, own: AbstractField, x0: PyTree, name: str
 ) -> tuple[Callable, float, Findings]:
     inner = own.inner if isinstance(own, FirstOrderField) else own
+
+    def whole(function: Callable) -> Callable:
+        return MeanLoss(function, loss.data) if isinstance(loss, MeanLoss) else function
+
     epsilon, hides, is_known = 0.0, False, True
     for subject, term in own.terms(name).items():
-        whole = MeanLoss(term, loss.data) if isinstance(loss, MeanLoss) else term
+        term_over_data = whole(term)
         is_field = term is getattr(inner, "function", None)
-        program = (trace_field if is_field else trace_loss)(whole, x0, subject)
+        program = (trace_field if is_field else trace_loss)(term_over_data, x0, subject)
         epsilon = max(epsilon, precision(program))
         if may_hide_derivatives(program):
             hides, is_known = True, is_known and not closes_over_traced_values(loss, program)
-        if isinstance(whole, MeanLoss):
-            must_be_mean(whole, x0, subject, precision(program))
+        if isinstance(term_over_data, MeanLoss):
+            must_be_mean(term_over_data, x0, subject, precision(program))
     if shown := getattr(inner, "shown", None):
-        whole = MeanLoss(shown, loss.data) if isinstance(loss, MeanLoss) else shown
-        trace_loss(whole, x0, f"what is shown of {name}", differentiate=False)
+        trace_loss(whole(shown), x0, f"what is shown of {name}", differentiate=False)
     is_derivable = not hides or (is_known and field_is_derivable(loss, x0, epsilon))
     if not is_derivable:
-        refusing = FirstOrderField(own, name)
-        loss = MeanLoss(refusing, loss.data) if isinstance(loss, MeanLoss) else refusing
+        loss = whole(FirstOrderField(own, name))
     return loss, epsilon, Findings(derivable=is_derivable, conservative=False)

@@ -300,7 +300,7 @@ def must_be_lowest(problem: Any, losses: np.ndarray, start: float) -> None:
         return
     height = float(np.max(losses)) - problem.minimum
     if height > 1e-3 * abs(start - problem.minimum) + 1e-6 * (1 + abs(problem.minimum)):
-        if problem.symbol != "f":
+        if problem.owns_field:
             raise InvalidValue(
                 f"{problem.name} states equilibria where {problem.symbol} is up to {height:.3g}, "
                 "but is 0 at an equilibrium; correct them or leave them out."

@@ -131,6 +131,11 @@ class Problem(eqx.Module):
         own = own_field(self.loss)
         return "f" if own is None else own.symbol
 
+    @property
+    def owns_field(self) -> bool:
+        """Whether optimizers follow a field of its own, and not the gradient of `loss`."""
+        return own_field(self.loss) is not None
+
     def field(self, x: Any) -> PyTree[Array]:
         """What optimizers follow, moving along its negative: the gradient ∇f(x) of a loss.
 

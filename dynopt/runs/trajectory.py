@@ -162,7 +162,7 @@ def raise_if_failed(trajectory: Trajectory, problem: Problem, throw: bool) -> Tr
         return trajectory
     if int(trajectory.stats["first_bad_step"]) == 0:
         loss, norm = float(trajectory.loss[0]), float(trajectory.grad_norm[0])
-        what, slope = ("loss", "gradient") if problem.symbol == "f" else (problem.symbol, "field")
+        what, slope = (problem.symbol, "field") if problem.owns_field else ("loss", "gradient")
         raise ProblemError(
             f"{problem.name} starts where its {what} is {loss} and the norm of its {slope} {norm}; "
             "start where both are finite."

@@ -5,9 +5,10 @@ import pytest
 
 from dynopt import problems
 from dynopt.compare import screen
+from dynopt.compare.gallery import GAME_RATE
 from dynopt.compare.main import main
 from dynopt.compare.options import Options
-from dynopt.compare.studies import GAME_RATE, plan
+from dynopt.compare.studies import plan
 
 GAME = """
 from dynopt import Game

@@ -7,7 +7,7 @@ import pytest
 
 from dynopt import SGD, Game, Held, Momentum, Problem, analysis, course, figures, iterate, problems
 from dynopt.errors import ProblemError
-from dynopt.figures.drawing.captions import coordinate_names, height_of
+from dynopt.figures.drawing.captions import contour_sentence, coordinate_names, height_of
 
 
 def held(x, fixed):
@@ -154,3 +154,13 @@ def test_a_run_that_starts_where_a_game_is_not_finite_says_so_of_the_norm():
         ProblemError, match=r"where its \|g\| is nan and the norm of its field nan; "
     ):
         iterate(SGD(0.1), game, 1)
+
+
+def test_a_game_that_shows_a_function_called_f_is_not_read_as_a_loss():
+    def f(x):
+        return x["a"] ** 2 + x["b"] ** 2
+
+    losses = {"a": lambda x: x["a"] * x["b"], "b": lambda x: -x["a"] * x["b"]}
+    game = Game(losses, {"a": 1.0, "b": 0.5}, shown=f)
+    assert game.owns_field and height_of(game).noun == "f"
+    assert contour_sentence(game) == ["The contours are those of f."]

@@ -95,29 +95,28 @@ class Height(NamedTuple):
 def height_of(problem: Any) -> Height:
     """What pictures call the loss of a problem above its minimum, or what they show of a field."""
     symbol = problem.symbol.replace(", ", ",\xa0")
-    if symbol == "f" and problem.minimum is not None:
-        above = "f\xa0−\xa0f*"
+    if not problem.owns_field:
+        if problem.minimum is None:
+            return Height("loss", "the loss", symbol, f"loss  {symbol}")
+        above = f"{symbol}\xa0−\xa0{symbol}*"
         return Height("loss", "the loss above the minimum", above, f"loss above minimum  {above}")
-    nouns = {"f": "loss", "|g|": "norm of the field", "ℓ(x,\xa0x)": "value of the held loss"}
+    nouns = {"|g|": "norm of the field", "ℓ(x,\xa0x)": "value of the held loss"}
     if symbol not in nouns:
         return Height(symbol, symbol, symbol, symbol)
     noun = nouns[symbol]
-    if symbol == "f":
-        return Height("loss", "the loss", "f", "loss  f")
     return Height(symbol, f"the {noun}, {symbol},", symbol, f"{noun}  {symbol}")
 
 
 def contour_sentence(problem: Any) -> list[str]:
     """What contours show, for the caption; nothing for a loss."""
-    return (
-        [] if problem.symbol == "f" else [f"The contours are those of {height_of(problem).symbol}."]
-    )
+    sentence = f"The contours are those of {height_of(problem).symbol}."
+    return [sentence] if problem.owns_field else []
 
 
 def landscape_name(result: Any) -> str:
     """The problem as that of which contours are drawn, as in "|g| on bilinear"."""
     name = problem_name(result)
-    return name if result.problem.symbol == "f" else f"{result.problem.symbol} on {name}"
+    return f"{result.problem.symbol} on {name}" if result.problem.owns_field else name
 
 
 def coordinate_names(problem: Any) -> list[str]:

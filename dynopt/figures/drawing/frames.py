@@ -88,6 +88,18 @@ def draw_frames(
     return picture
 
 
+def draw_parts(picture: Picture, parts: Sequence[tuple[Axes, Callable[[Axes], Panel]]]) -> None:
+    """Paint the parts of one picture, each into a frame of its own, at their final size.
+
+    - `parts`: each frame with what paints it.
+    """
+    for _ in range(2):  # the frames have their final size the second time
+        for ax, paint in parts:
+            clear(ax)
+            write_around(ax, paint(ax), len(parts), share_labels=False)
+        picture.lay_out()
+
+
 def clear(ax: Axes) -> None:
     """Empty a frame whose size is now known, to paint it again.
 

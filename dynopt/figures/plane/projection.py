@@ -177,7 +177,7 @@ def _perpendicular(basis: list[np.ndarray], comparison: Comparison) -> tuple[np.
     gradient = np.asarray(grad(start), float)
     direction = _orthogonalize(gradient, basis)
     if direction is not None:
-        what = "gradient" if problem.symbol == "f" else "field"
+        what = "field" if problem.owns_field else "gradient"
         name = f"{what} at the start"
         return direction, f"the {name}, perpendicular to it" if basis else name
     sizes = sum((np.abs(u) for u in basis), np.zeros(len(gradient)))

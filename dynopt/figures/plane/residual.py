@@ -81,7 +81,7 @@ def residual_sentences(
     where = "in it" if flat else f"up to {distance} off it"
     coarse = f", drawn from {side} × {side} points," if side < contours.POINTS else ""
     differ = f"which differs from that on {plane.paths}{loss_difference(off_plane)}"
-    what = "the loss" if comparison.problem.symbol == "f" else comparison.problem.symbol
+    what = comparison.problem.symbol if comparison.problem.owns_field else "the loss"
     levels = "; at hollow dots by more than one contour level" if hollow else ""
     return [
         f"The plane goes {plane_name(plane)}.",
@@ -102,7 +102,7 @@ def _minimizer_sentence(comparison: Comparison, plane: Plane) -> list[str]:
         return []
     low, high = (format_number(float(d), 2) for d in (distances.min(), distances.max()))
     one, many = ("minimizer", "minimizers")
-    if comparison.problem.symbol != "f":
+    if comparison.problem.owns_field:
         one, many = "equilibrium", "equilibria"
     subject = f"The {one} lies" if len(distances) == 1 else f"The {many} lie"
     return [f"{subject} {low if low == high else f'{low} to {high}'} off it."]

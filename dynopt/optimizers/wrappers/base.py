@@ -32,6 +32,10 @@ class AbstractDerived(AbstractOptimizer):
         derived.__check_init__()
         return derived
 
+    def rewrap(self, optimizer: AbstractOptimizer):
+        """The same made from another optimizer; its own times scale with the time step."""
+        return replace_fields(self, optimizer=optimizer)
+
     def for_leaves(self, x0):
         return replace_fields(self, optimizer=self.optimizer.for_leaves(x0))
 
@@ -54,10 +58,6 @@ class AbstractWrapper(AbstractDerived):
     @abc.abstractmethod
     def wrap_step(self, step: Callable, t, y, grad) -> Any:
         """One step from the time `t` to `t + h`, made from the inner `step(t, y, grad)`."""
-
-    def rewrap(self, optimizer: AbstractOptimizer):
-        """The same wrapper around another optimizer; its times scale with the time step."""
-        return replace_fields(self, optimizer=optimizer)
 
     learning_rate = property(lambda self: self.optimizer.learning_rate)
     name = property(lambda self: f"{type(self).__name__}({self.optimizer.name})")
