@@ -75,9 +75,7 @@ def draw(
     and for optimizers with a memory, whose stability does not depend on h λ alone; and as
     `analysis.critical_curvature` does.
 
-    Source: E. Hairer and G. Wanner, "Solving ordinary differential equations II", chapter IV; per
-    evaluation, P. J. van der Houwen, "Explicit Runge-Kutta formulas with increased stability
-    boundaries" (1972).
+    Source: E. Hairer and G. Wanner, "Solving ordinary differential equations II", chapter IV.
     """
     must_be_axes(ax)
     methods = measured(optimizers)
