@@ -3,8 +3,9 @@
 Each line of imports below that names a function is one line of the catalogue, which the command
 line, the figures and the tests read. They stand in teaching order: bowls, valleys, wells, traps,
 ripples, and then problems of learning: regressions and networks. To add a problem, write its
-function in a file of this folder and its line here. Functions that return a `Game` are `games`,
-which have a field in place of a loss that is descended; all others are the `catalogue`.
+function in a file of this folder and its line here. Functions that return a `Problem` are the
+`catalogue`, and those that return a `Game` are `games`, which have a field in place of a loss that
+is descended.
 """
 
 from collections.abc import Callable
@@ -51,5 +52,5 @@ games: dict[str, Callable[[], Game]] = {
     name: make for name, make in _constructors.items() if make.__annotations__["return"] is Game
 }
 catalogue: dict[str, Callable[[], Problem]] = {
-    name: make for name, make in _constructors.items() if name not in games
+    name: make for name, make in _constructors.items() if make.__annotations__["return"] is Problem
 }

@@ -25,6 +25,8 @@ class MeanLoss(eqx.Module):
       nothing anew. Floats take the dtype of the position where they are used; whole numbers, such
       as labels, stay whole.
 
+    What `loss` has beside its value, such as a function that predicts, the mean has, too.
+
     >>> mean = MeanLoss(lambda x, data: ((data - x) ** 2).mean(), jnp.array([0.0, 2.0, 4.0, 6.0]))
     >>> float(mean(3.0))
     5.0
@@ -43,13 +45,19 @@ class MeanLoss(eqx.Module):
     def __call__(self, x):
         return self.over_all(self.loss, x)
 
+    def __getattr__(self, name: str) -> Any:
+        """What `loss` has beside its value, such as a function that predicts."""
+        if name.startswith("_") or name in ("loss", "data"):  # not there while the object is made
+            raise AttributeError(name)
+        return getattr(self.loss, name)
+
     def value(self, x) -> Array:
         """What pictures show: the mean, or the number that is shown of a field over the data."""
         return self.over_all(getattr(self.loss, "value", self.loss), x)
 
     def over_all(self, function: Callable, x) -> Any:
         """A function of the position and the data, at all data."""
-        return function(x, _with_dtype_of(x, self.data))
+        return function(x, with_dtype_of(x, self.data))
 
     def part(self, x, i: ArrayLike, k):
         """The loss over the i-th of k equal parts of the data, in their order.
@@ -74,7 +82,7 @@ class MeanLoss(eqx.Module):
         size = self.examples // k
         begin = jnp.mod(i, k) * size
         part = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, begin, size), self.data)
-        return function(x, _with_dtype_of(x, part))
+        return function(x, with_dtype_of(x, part))
 
     def _nearest_divisors(self, k: int) -> str:
         divisors = [d for d in range(1, self.examples + 1) if self.examples % d == 0]
@@ -175,7 +183,7 @@ def _in_one_row(tree: PyTree) -> np.ndarray:
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).astype(float)
 
 
-def _with_dtype_of(x: PyTree, data: PyTree[Array]) -> PyTree[Array]:
+def with_dtype_of(x: PyTree, data: PyTree[Array]) -> PyTree[Array]:
     """Floats in the dtype of the position, so that a position in float32 keeps it."""
     dtype = jnp.result_type(*jax.tree.leaves(x))
     if not jnp.issubdtype(dtype, jnp.floating):

@@ -1,12 +1,15 @@
 """Every sentence on a picture is true of what is drawn."""
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 from scenes import artist
 
-from dynopt import SGD, Momentum
+from dynopt import SGD, Adam, Momentum
 from dynopt.figures import convergence, loss, paths, phase, race
+from dynopt.figures.drawing.runs import entries_by_problem
 from dynopt.figures.drawing.words import capitalize
 
 
@@ -35,3 +38,25 @@ def test_an_optimizer_with_another_momentum_is_named_by_it(comparisons):
 @pytest.mark.parametrize(("text", "expected"), [("γ = 1 ends", "γ = 1 ends"), ("été", "Été")])
 def test_a_greek_letter_is_a_symbol_that_a_sentence_may_begin_with(text, expected):
     assert capitalize(text) == expected
+
+
+class Result(NamedTuple):
+    """A result of a problem with a name, and of an optimizer."""
+
+    problem: SimpleNamespace
+    optimizer: Any
+
+
+def names_of(*pairs):
+    results = [Result(SimpleNamespace(name=name), optimizer) for name, optimizer in pairs]
+    return [(entry.name, entry.key) for entry in entries_by_problem(results)]
+
+
+def test_results_of_several_problems_are_named_by_what_differs():
+    adam, sgd = Adam(0.1), SGD(0.1)
+    assert names_of(("net", adam), ("net", sgd)) == [("Adam", "adam"), ("SGD", "sgd")]
+    treated = names_of(("a_net_ridge", adam), ("a_net_gradient_penalty", adam))
+    assert treated == [("ridge", "ridge"), ("gradient penalty", "gradient penalty")]
+    names = [name for name, _ in names_of(("a_net", adam), ("a_net_ridge", sgd))]
+    assert names == ["Adam, a net", "SGD, ridge"]
+    assert [name for name, _ in names_of(("net", None), ("net", None))] == ["net", "net 2"]

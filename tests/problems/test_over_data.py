@@ -281,3 +281,24 @@ def test_a_loss_that_takes_no_data_is_refused_and_one_that_cannot_be_traced_is_b
         ProblemError, match=r"must return one number, returned shape \(12,\); .* take its mean"
     ):
         fit(lambda x, data: data[0] @ x)
+
+
+class Squares(eqx.Module):
+    """A loss with a function beside its value."""
+
+    scale: jax.Array
+
+    def predict(self, x, a):
+        return self.scale * a * x
+
+    def __call__(self, x, data):
+        a, y = data
+        return ((self.predict(x, a) - y) ** 2).mean()
+
+
+def test_what_a_loss_has_beside_its_value_the_mean_over_the_data_has_too():
+    mean = Problem(Squares(jnp.array(2.0)), 1.0, data=([1.0, 2.0], [2.0, 5.0])).loss
+    assert mean.predict(3.0, jnp.array([1.0, 2.0])).tolist() == [6.0, 12.0] and mean.scale == 2
+    assert jax.tree.map(lambda a: a, mean)(1.0) == mean(1.0) == 0.5
+    with pytest.raises(AttributeError, match="'Squares' object has no attribute 'scores'"):
+        mean.scores  # noqa: B018

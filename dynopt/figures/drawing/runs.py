@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ...files import printable
 from ...runs.trajectory import Trajectory
 from .axes import set_linear_ticks
-from .style import artist_keys, colors_of, ink
+from .style import COLORS, artist_keys, colors_of, ink, numbered, readable_color
 from .words import failure, run_names
 
 
@@ -49,6 +50,36 @@ def entries(results: Sequence[Any]) -> list[Entry]:
     optimizers = [result.optimizer for result in results]
     columns = results, colors_of(optimizers), run_names(optimizers), artist_keys(optimizers)
     return [Entry(*entry) for entry in zip(*columns, strict=True)]
+
+
+def entries_by_problem(results: Sequence[Any]) -> list[Entry]:
+    """The entries of results that may be of several problems, named by what differs.
+
+    Results of one problem have the names and the colours of their optimizers. Results of several
+    problems have the names of these, without the beginning that all names share, and the colours of
+    pictures in turn; if their optimizers differ, too, these are named first. A result whose
+    `optimizer` is None belongs to a position that no optimizer has reached.
+    """
+    optimizers = [result.optimizer for result in results]
+    problems = [result.problem.name for result in results]
+    if len(set(problems)) == 1 and None not in optimizers:
+        return entries(results)
+    names = _without_common_words(problems)
+    if len(set(map(str, optimizers))) > 1:
+        firsts = ["" if one is None else f"{one.name}, " for one in optimizers]
+        names = [first + name for first, name in zip(firsts, names, strict=True)]
+    colors = [readable_color(COLORS[i % len(COLORS)]) for i in range(len(names))]
+    keys = numbered([printable(name.lower()) for name in names])
+    return [Entry(*entry) for entry in zip(results, colors, numbered(names), keys, strict=True)]
+
+
+def _without_common_words(names: Sequence[str]) -> list[str]:
+    """Names of problems as words, without those with which all begin; at least one is left."""
+    words = [name.split("_") for name in names]
+    shared = 0
+    while len({tuple(one[: shared + 1]) for one in words}) == 1 < len(set(names)):
+        shared += 1
+    return [" ".join(one[shared:] or one) for one in words]
 
 
 def draw_arrow(

@@ -81,7 +81,11 @@ def colors_of(runs: Sequence[AbstractOptimizer]) -> list[str]:
 def artist_keys(runs: Sequence[AbstractOptimizer]) -> list[str]:
     """The keys of runs in the `gid` of artists: "sgd", "adam", and "sgd 2" for a second one."""
     catalogue = {kind: name for name, kind in optimizers.catalogue.items()}
-    names = [catalogue.get(type(o)) or printable(o.name.lower()) for o in runs]
+    return numbered([catalogue.get(type(o)) or printable(o.name.lower()) for o in runs])
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names of which none occurs twice: the second "adam" becomes "adam 2"."""
     counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
     return [
         name if count == 1 else f"{name} {count}" for name, count in zip(names, counts, strict=True)
