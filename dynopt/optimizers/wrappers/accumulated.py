@@ -31,7 +31,9 @@ class Accumulated(AbstractWrapper):
 
     Lyapunov function: it is that of the inner optimizer.
 
-    Elsewhere: `optax.MultiSteps` keeps its mean in float32 unless told otherwise.
+    Elsewhere: `optax.MultiSteps` keeps its mean in float32 unless told otherwise. In Keras a
+    schedule counts small batches, so that it advances by K in each step; here a `Schedule` counts
+    steps.
 
     Arguments:
 
