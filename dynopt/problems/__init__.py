@@ -34,6 +34,8 @@ from .regression import logistic_regression as logistic_regression
 from .regression import softmax_regression as softmax_regression
 from .deep_linear import deep_linear as deep_linear
 from .tanh_network import tanh_network as tanh_network
+from .spectral import spectral_normalised as spectral_normalised
+from .spectral import spectral_shrinkage as spectral_shrinkage
 from .bilinear import bilinear as bilinear
 from .dirac_gan import dirac_gan as dirac_gan
 from .ring_gan import ring_gan as ring_gan
@@ -44,6 +46,7 @@ from .held import Held as Held
 from .over_data import MeanLoss as MeanLoss
 from .quadratic import Quadratic as Quadratic
 from .deep_linear import DeepLinear as DeepLinear
+from .spectral import spectral_norm as spectral_norm
 
 _constructors = {
     name: make for name, make in globals().copy().items() if isinstance(make, FunctionType)

@@ -82,8 +82,9 @@ class Status(enum.IntEnum):
         8,
         "slides",
         "slides along a jump of its vector field from t = {t}",
-        "solvers cannot pass that; run fewer steps, or smooth the jump, in the loss or by a "
-        "`smoothing` of the size of the gradient in Signum and Lion",
+        "solvers cannot pass that; run fewer steps, or smooth the jump: in the loss, as smooth=8 "
+        "does in spectral_shrinkage, or by a `smoothing` of the size of the gradient in Signum and "
+        "Lion",
     )
 
     def __str__(self) -> str:
