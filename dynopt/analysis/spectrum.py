@@ -244,7 +244,8 @@ def _jacobian(
     along = jnp.tile(directions @ matrix.T, (len(DISTANCES), 1))
     far, near = jnp.split(jnp.abs((jnp.stack(values) - value[None]) / distances - along), 2)
     ulp = ROUND_OFF * jnp.finfo(z.dtype).eps / DISTANCES[1]
-    round_off = ulp * (jnp.abs(value).max() + jnp.abs(z).max() + jnp.abs(matrix).max())
+    size = DISTANCES[1] + jnp.abs(z).max()  # of the points at which the function is evaluated
+    round_off = ulp * (jnp.abs(value).max() + size + jnp.abs(matrix).max())
     return matrix, jnp.all(near <= jnp.maximum(far / 3, round_off))
 
 

@@ -21,7 +21,7 @@ from dynopt import (
 )
 from dynopt.analysis import spectral_radius, spectrum
 from dynopt.errors import InvalidType, InvalidValue, ProblemError
-from dynopt.problems import bilinear, dirac_gan, rosenbrock, saddle
+from dynopt.problems import bilinear, dirac_gan, quadratic, rosenbrock, saddle
 
 H = 0.1
 GAN, BILINEAR = dirac_gan(), bilinear()
@@ -249,3 +249,10 @@ def test_a_stated_equilibrium_at_which_the_field_is_not_zero_is_refused():
     with pytest.raises(InvalidValue, match="states a point as its equilibrium where .* is 5.1"):
         spectrum(SGD(0.1), game)
     assert spectrum(SGD(0.1), game, {"a": 0.0, "b": 0.0}).place == "position"
+
+
+def test_a_step_that_reaches_the_minimizer_at_once_has_the_derivative_zero():
+    for rate in (0.01, 0.02):
+        result = spectrum(SGD(rate), quadratic([100.0, 100.0]))
+        np.testing.assert_allclose(result.map, 1 - 100 * rate, atol=1e-12)
+        assert result.stable_rate == pytest.approx(0.02)
