@@ -16,10 +16,10 @@ from dynopt.optimizers import AbstractOptimizer
 ROOT = Path(dynopt.__file__).parent
 FLOORS = {
     "errors": -1, "checks": -1, "files": -1,
-    "problems": 0, "optimizers": 0,
+    "problems": 0, "optimizers": 0, "scalar": 0,
     "derivations": 1, "runs": 1,
     "analysis": 2,
-    "figures": 3, "course": 3,
+    "figures": 3, "course": 3, "explorer": 3,
     "compare": 4,
 }  # fmt: skip
 INSIDE_FIGURES = {"drawing": 0, "plane": 1}  # every figure stands above both

@@ -1,0 +1,241 @@
+"""Optimizers and losses as parts of a web page: what a reader may change, and JavaScript."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import optimizers, problems
+from ..derivations import Modified
+from ..errors import DynoptError, InvalidValue
+from ..files import printable
+from ..optimizers import AbstractOptimizer
+from ..optimizers.base import hyperparameter_defaults
+from ..optimizers.equations import equations
+from ..optimizers.wrappers.base import AbstractDerived
+from ..problems import Problem
+from ..runs.prepare import fit_to_start, flatten_loss
+from ..scalar import opaque_gradient, to_javascript, trace
+
+DIM = 2  # of the planes that are drawn
+DECAY_RATES = {"momentum", "decay", "b1", "b2", "beta"}
+SYMBOLS = {
+    "learning_rate": "η", "momentum": "μ", "decay": "β", "b1": "β₁", "b2": "β₂", "beta": "β",
+    "eps": "ε", "eps_root": "ε₀", "weight_decay": "λ",
+}  # fmt: skip
+
+
+class Part(NamedTuple):
+    """An optimizer or a problem in a web page.
+
+    - `description`: what a reader is shown of it, as JSON.
+    - `functions`: the JavaScript of its functions, by name.
+    """
+
+    description: dict[str, Any]
+    functions: dict[str, str]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.functions.values()))
+
+
+class Constructor(NamedTuple):
+    """How an optimizer is made from numbers.
+
+    - `values`: the numbers, by name.
+    - `make`: the optimizer with other numbers, which may be traced.
+    - `code`: the Python that makes it: texts, and places of numbers.
+    """
+
+    values: dict[str, float]
+    make: Callable[[Sequence[Any]], AbstractOptimizer]
+    code: list[str | int]
+
+
+def constructor_of(optimizer: AbstractOptimizer) -> Constructor:
+    """The numbers from which an optimizer is made: its hyperparameters, or at least its time step.
+
+    A wrapper is made from the numbers of the optimizer inside, and keeps its own. What is 0 stays
+    so, because it says nothing of its scale.
+    """
+    if isinstance(optimizer, AbstractDerived):
+        inner = constructor_of(optimizer.optimizer)
+        before, _, after = repr(optimizer).partition(repr(optimizer.optimizer))
+        return Constructor(
+            inner.values,
+            lambda values: optimizer.rewrap(inner.make(values)),
+            [f"dynopt.{before}", *inner.code, after],
+        )
+    kind, arguments = type(optimizer), optimizer.hyperparameters()
+    values = {name: float(v) for name, v in arguments.items() if _is_number(v) and v > 0}
+    others = {name: value for name, value in arguments.items() if name not in values}
+
+    def make(numbers: Sequence[Any]) -> AbstractOptimizer:
+        return kind(**others, **dict(zip(values, numbers, strict=True)))
+
+    if arguments.keys() == hyperparameter_defaults(kind).keys() and _makes(make, values, optimizer):
+        prefix = "dynopt." if kind in optimizers.color_numbers else ""
+        texts = [f"{name}={value!r}" for name, value in others.items()]
+        code: list[str | int] = [f"{prefix}{kind.__name__}({', '.join(texts)}"]
+        for i, name in enumerate(values):
+            code += [f"{', ' if i or texts else ''}{name}=", i]
+        return Constructor(values, make, [*code, ")"])
+    return Constructor(
+        {"h": float(optimizer.h)},
+        lambda numbers: optimizer.with_time_step(numbers[0]),
+        ["optimizer.with_time_step(", 0, ")"],
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and eqx.is_array_like(value) and np.shape(value) == ()
+
+
+def _makes(make: Callable, values: dict[str, float], optimizer: AbstractOptimizer) -> bool:
+    """Whether the constructor makes this very optimizer, from traced hyperparameters, too."""
+    try:
+        made = make(list(values.values()))
+        jax.eval_shape(make, list(values.values()))
+    except Exception:  # the constructor of a user may do anything
+        return False
+    pair = made.named(None), optimizer.named(None)
+    return bool(eqx.tree_equal(*pair, typematch=False, rtol=1e-6, atol=1e-12))
+
+
+def traced_optimizer(optimizer: AbstractOptimizer, name: str) -> Part:
+    """An optimizer in a web page, for positions of two coordinates.
+
+    Its functions are `make`, which turns hyperparameters and a refinement n into the time step and
+    the fields of the optimizer, `init`, `initFlow`, `step` and `field`, and, where there is a
+    modified flow, `initModified` and `modified`. They take the gradient as an argument, so that one
+    program serves all losses.
+
+    **Raises:** `InvalidValue` for an optimizer that has no flow, or no translation.
+    """
+    constructor = constructor_of(optimizer)
+    x, t, n = jnp.zeros(DIM), jnp.asarray(0.0), jnp.asarray(1.0)
+    numbers = tuple(jnp.asarray(value) for value in constructor.values.values())
+    fitted = fit_to_start(constructor.make([*map(float, numbers)]), x, x.dtype)
+    arrays, static = eqx.partition(fitted, eqx.is_inexact_array)
+    fields, structure = jax.tree.flatten(arrays)
+
+    def make(numbers, n):
+        made = fit_to_start(constructor.make(numbers).refine(n), x, x.dtype)
+        return (made.h, *jax.tree.leaves(eqx.filter(made, eqx.is_inexact_array)))
+
+    def method(name: str, change: Callable = lambda optimizer: optimizer):
+        def function(fields, *arguments):
+            built = eqx.combine(jax.tree.unflatten(structure, fields), static)
+            return getattr(change(built), name)(*arguments, opaque_gradient)
+
+        return function
+
+    def text(function: Callable, *arguments: Any) -> str:
+        return to_javascript(trace(function, *arguments), "f")
+
+    fields = tuple(fields)
+    try:
+        y = jax.eval_shape(method("init"), fields, x)
+        functions = {
+            "make": text(make, numbers, n),
+            "init": text(method("init"), fields, x),
+            "initFlow": text(method("init_flow"), fields, x),
+            "step": text(method("step"), fields, t, y),
+            "field": text(method("vector_field"), fields, t, y),
+        }
+    except DynoptError as error:
+        raise InvalidValue(f"{optimizer!r} cannot be explored: {error}") from error
+    except AttributeError as error:  # the opaque gradient has no loss, and no parts over data
+        raise InvalidValue(
+            f"{optimizer!r} cannot be explored, because its steps ask for more than the gradient "
+            "of all data; pass an optimizer that asks for the gradient alone."
+        ) from error
+    with warnings.catch_warnings():  # that the map is not smooth is said where it is asked for
+        warnings.simplefilter("ignore")
+        try:
+            functions |= {
+                "initModified": text(method("init_flow", Modified), fields, x),
+                "modified": text(method("vector_field", Modified), fields, t, y),
+            }
+        except DynoptError:
+            pass  # then there is no such flow to show
+    return Part(_description(optimizer, name, constructor, y), functions)
+
+
+def _description(
+    optimizer: AbstractOptimizer, name: str, constructor: Constructor, y: Any
+) -> dict[str, Any]:
+    lines = equations(type(optimizer))
+    is_made = constructor.code[0] != "optimizer.with_time_step("
+    return {
+        "name": printable(name),
+        "map": lines["map"] or f"yₖ₊₁ = step of {printable(optimizer.name)}",
+        "flow": lines["flow"] or "y′ = lim (step - identity)/h",
+        "hyper": [
+            {
+                "name": name,
+                "symbol": SYMBOLS.get(name, name),
+                "kind": "rate" if name in DECAY_RATES and value < 1 else "positive",
+                "slides": not name.startswith("eps"),
+            }
+            for name, value in constructor.values.items()
+        ],
+        "fields": [[field, int(leaf.size)] for field, leaf in _leaves(y)],
+        "code": [printable(c) if isinstance(c, str) else c for c in constructor.code],
+        "given": "" if is_made else printable(repr(optimizer)),
+    }
+
+
+def _leaves(y: Any) -> list[tuple[str, Any]]:
+    return [(name, leaf) for name, leaf in zip(y._fields, y, strict=True) if hasattr(leaf, "size")]
+
+
+def traced_problem(problem: Problem, steps: int, values: Sequence[Sequence[float]]) -> Part:
+    """A problem in a web page: `loss`, the gradient `g0`, and its derivative along a vector `g1`.
+
+    - `steps`: how many steps are shown at first.
+    - `values`: with which hyperparameters, for each optimizer.
+
+    **Raises:** `InvalidValue` for other than two coordinates, and for a loss without translation.
+    """
+    if problem.dim != DIM:
+        raise InvalidValue(
+            f"explore shows planes, but a position of {printable(problem.name)} has {problem.dim} "
+            f"{'coordinate' if problem.dim == 1 else 'coordinates'}; pass a problem with two."
+        )
+    x, loss, grad = flatten_loss(problem.loss, jax.tree.map(jnp.float64, problem.start()))
+
+    def derivative(x, v):
+        return jax.jvp(grad, (x,), (v,))[1]
+
+    try:
+        functions = {
+            name: to_javascript(trace(function, *[x] * arguments), "f")
+            for name, function, arguments in (
+                ("loss", loss, 1), ("g0", grad, 1), ("g1", derivative, 2),
+            )
+        }  # fmt: skip
+    except DynoptError as error:
+        raise InvalidValue(f"{printable(problem.name)} cannot be explored: {error}") from error
+    start = np.asarray(x).tolist()
+    reach = 1 + float(np.abs(start).max())
+    minimizers = [] if problem.minimizers is None else np.asarray(problem.minimizers).tolist()
+    make = problems.catalogue.get(problem.name) or problems.games.get(problem.name)
+    return Part(
+        {
+            "name": printable(problem.name),
+            "x0": start,
+            "window": problem.window or [[c - reach, c + reach] for c in start],
+            "minimum": problem.minimum,
+            "minimizers": minimizers,
+            "steps": steps,
+            "hyper": [list(numbers) for numbers in values],
+            "code": f"problems.{problem.name}()" if make else "...",
+        },
+        functions,
+    )
