@@ -28,7 +28,7 @@ def labelled_examples(
     if isinstance(data, str):
         if data not in ("clouds", *names):
             raise unknown_name("data set", data, ("clouds", *names))
-        features, labels = clouds(sizes) if data == "clouds" else _from_scikit_learn(data)
+        features, labels = clouds(sizes) if data == "clouds" else from_scikit_learn(data)
         deviation = features.std(0)
         return (features - features.mean(0)) / np.where(deviation > 0, deviation, 1), labels
     if not isinstance(data, tuple | list) or len(data) != 2:
@@ -55,13 +55,21 @@ def clouds(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return centers + generator.normal(size=(len(labels), 2)), labels
 
 
-def _from_scikit_learn(name: str) -> tuple[np.ndarray, np.ndarray]:
+def from_scikit_learn(
+    name: str, instead: str = ", or use data='clouds'"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features and labels of a set of scikit-learn as they are.
+
+    - `instead`: how the message for those without scikit-learn ends, if there is another remedy.
+
+    **Raises:** `EnvironmentProblem` if scikit-learn is missing.
+    """
     try:
         load = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")
     except ImportError as error:
         raise EnvironmentProblem(
             f"the data set {name!r} comes with scikit-learn, which is missing; install it with "
-            "pip install scikit-learn, or use data='clouds'."
+            f"pip install scikit-learn{instead}."
         ) from error
     return load(return_X_y=True)
 

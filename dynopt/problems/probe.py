@@ -63,6 +63,12 @@ class FirstOrder(eqx.Module):
     def __call__(self, x, *data):
         return _value(x, self.loss, data, name=self.name)
 
+    def __getattr__(self, name: str) -> Any:
+        """What `loss` has beside its value, such as a function that predicts."""
+        if name.startswith("_") or name == "loss":  # not there while the object is made
+            raise AttributeError(name)
+        return getattr(self.loss, name)
+
 
 @eqx.filter_custom_jvp
 def _value(x, loss, data, *, name):
