@@ -17,6 +17,7 @@
 | Which minimizer does a run reach from each start?  | `basins`             | `Basins`             |
 | How does the final loss depend on hyperparameters? | `sensitivity`        | `Sensitivity`        |
 | What do memory and gradient add to one step?      | `inside`             | `Inside`             |
+| How often is a classifier right under attacks?     | `robustness`         | `Robustness`         |
 | Which learning rates suit each optimizer?          | `suggested_rates`    | dict of floats       |
 | Does an optimizer of my own keep the contract?     | `check_optimizer`    | `ContractCheck`      |
 
@@ -43,5 +44,6 @@ from .basins import Basins as Basins, basins as basins
 from .sensitivity import Sensitivity as Sensitivity, sensitivity as sensitivity
 from .adaptive_step import AdaptiveStep as AdaptiveStep
 from .inside import Inside as Inside, inside as inside
+from .robustness import Robustness as Robustness, robustness as robustness
 from .suggested_rates import suggested_rates as suggested_rates
 from .check_optimizer import ContractCheck as ContractCheck, check_optimizer as check_optimizer
