@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+import sentences_in_numpy
 from every_problem import LEARNING, made
 from jax.flatten_util import ravel_pytree
 
@@ -20,6 +21,7 @@ RATES = {
     "spectral_normalised": 0.5,
     "spectral_shrinkage": 0.1,
     "digits_network": 0.2,
+    "sentence_similarity": 0.02,
     "entity_linking": 4.0,
 }
 each = pytest.mark.parametrize("name", LEARNING)
@@ -49,6 +51,8 @@ def by_numpy(name, x):
     if name == "spectral_shrinkage":  # the start is the target
         norm = (np.linalg.svd(x)[1] ** 8).sum() ** (1 / 8)
         return ((x - made(name).x0) ** 2).sum() / 2 + norm
+    if name == "sentence_similarity":
+        return sentences_in_numpy.loss("am", x, map(np.asarray, made(name).loss.data))
     losses = []
     if name == "entity_linking":  # the bridge is 0
         word = np.asarray(made(name).loss.fixed["word"])
