@@ -4,8 +4,8 @@
   sealed; `check.seal` makes a seal for an exercise of your own.
 - `conventions`: where dynopt, optax, PyTorch and papers use other letters for the same thing, or
   the same letter for other things.
-- `adam_steps`, `bound`, `design`, `one_loss`, `polygon`, `precision`, `steepest`, `step_length`:
-  measurements and figures that only one notebook needs.
+- `adam_steps`, `bound`, `design`, `ends`, `one_loss`, `polygon`, `precision`, `steepest`,
+  `step_length`: measurements and figures that only one notebook needs.
 
 The notebooks lie in the folder `notebooks/` of the repository.
 """
@@ -15,6 +15,7 @@ from . import (
     bound as bound,
     check as check,
     design as design,
+    ends as ends,
     one_loss as one_loss,
     polygon as polygon,
     precision as precision,

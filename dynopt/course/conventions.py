@@ -224,6 +224,31 @@ conventions = Conventions(
                 ),
             ),
         ),
+        "layers": Convention(
+            "how does a layer get a learning rate of its own?",
+            (
+                (
+                    "dynopt",
+                    "x ← x + c (Φ(x) - x): the step of the layer is multiplied by c",
+                    "`Layerwise(optimizer, {'layer1': c})`",
+                ),
+                (
+                    "PyTorch",
+                    "a parameter group with its own `lr` = c γ; with AdamW its decay is c γ λ θ",
+                    "`Layerwise(optimizer, {'layer1': c})`, with AdamW, too",
+                ),
+                (
+                    "optax.multi_transform",
+                    "an optimizer for each label, such as `optax.sgd(c η)`",
+                    "`Layerwise(SGD(η), {'layer1': c})`",
+                ),
+                (
+                    "other units",
+                    "x = λ z, and z is what moves: c = λ² for SGD, c = λ for Adam with ε = 0",
+                    "`analysis.rescaling` does so for all of x",
+                ),
+            ),
+        ),
         "games": Convention(
             "which way does each player move, and what is one step?",
             (

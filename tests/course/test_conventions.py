@@ -15,6 +15,7 @@ from dynopt import (
     AdamW,
     Alternating,
     Game,
+    Layerwise,
     Leapfrog,
     Memoryless,
     Momentum,
@@ -330,3 +331,45 @@ def test_games():
     ):
         x = iterate(optimizer, game, steps).x
         np.testing.assert_allclose([x["a"][-1], x["b"][-1]], [a, b], rtol=1e-14)
+
+
+def test_layers():
+    """Five steps in which the first of two layers has the factor c = 1/4, or the unit λ."""
+    says(
+        "layers",
+        "x ← x + c (Φ(x) - x): the step of the layer is multiplied by c",
+        "a parameter group with its own `lr` = c γ; with AdamW its decay is c γ λ θ",
+        "an optimizer for each label, such as `optax.sgd(c η)`",
+        "x = λ z, and z is what moves: c = λ² for SGD, c = λ for Adam with ε = 0",
+    )
+
+    def loss(x):
+        return (x["a"] * x["b"] - 1) ** 2 + x["b"] ** 2
+
+    def layerwise(optimizer, c):
+        x = iterate(Layerwise(optimizer, {"a": c}), problem, 5).x
+        return [float(x[key][-1]) for key in "ab"]
+
+    def run(rule, loss, x):
+        """Five steps of an optax transformation."""
+        state = rule.init(x)
+        for _ in range(5):
+            updates, state = rule.update(jax.grad(loss)(x), state, x)
+            x = optax.apply_updates(x, updates)
+        return [float(x[key]) for key in "ab"]
+
+    start = {"a": jnp.array(1.0), "b": jnp.array(2.0)}
+    problem = Problem(loss, start, name="two layers")
+    labels, sgd, adam = {"a": "a", "b": "b"}, SGD(ETA), Adam(ETA, eps=0.0)
+    rates = {"a": 0.25 * ETA, "b": ETA}
+    for optimizer, rule in (
+        (sgd, optax.sgd),
+        (AdamW(ETA, weight_decay=0.1), lambda rate: optax.adamw(rate, weight_decay=0.1)),
+    ):
+        groups = optax.multi_transform({key: rule(rates[key]) for key in "ab"}, labels)
+        np.testing.assert_allclose(layerwise(optimizer, 0.25), run(groups, loss, start), rtol=1e-12)
+    for optimizer, rule, c in ((sgd, optax.sgd(ETA), 0.25), (adam, optax.adam(ETA, eps=0.0), 0.5)):
+        z = run(
+            rule, lambda z: loss({"a": 0.5 * z["a"], "b": z["b"]}), start | {"a": jnp.array(2.0)}
+        )
+        np.testing.assert_allclose(layerwise(optimizer, c), [0.5 * z[0], z[1]], rtol=1e-12)

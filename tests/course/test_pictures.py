@@ -3,6 +3,7 @@
 import dataclasses
 from io import BytesIO
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -18,11 +19,12 @@ from dynopt import (
     Problem,
     Schedule,
     Signum,
+    WithGradient,
     analysis,
     figures,
     problems,
 )
-from dynopt.course import bound, polygon, precision, steepest, step_length
+from dynopt.course import bound, ends, polygon, precision, steepest, step_length
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures.drawing.style import STYLES, color_of, context, readable_color
 from dynopt.figures.drawing.words import format_number, format_percent
@@ -282,3 +284,54 @@ def test_steps_without_corrections_are_as_long_as_the_closed_form_says():
     with pytest.raises(InvalidType, match="measured in learning rates, got Optax.*has none; pass"):
         step_length.measure(unnamed, 3)
     assert texts == ["both: 1", f"no correction: {factors[0]:.2f}", f"{most:.2f} at k = {longest}"]
+
+
+# --- where runs end
+
+
+def test_runs_with_surgery_end_on_the_pareto_set_and_those_of_the_gradient_at_the_minimizer(
+    as_users_see_it,
+):
+    """Two tasks with the losses (|x + 1|² + 3 (x₂ + 1)²)/2 and (|x - 1|² + 3 (x₁ - 1)²)/2."""
+    slopes = (lambda x: (x + 1) * np.array([1, 4])), (lambda x: (x - 1) * np.array([4, 1]))
+
+    def both(x):
+        return ((x + 1) * slopes[0](x) + (x - 1) * slopes[1](x)).sum() / 2
+
+    def surgery(g, x):
+        a, b = (slope(x) for slope in slopes)
+        dot = jnp.minimum(a @ b, 0)
+        return a + b - dot * (b / (b @ b) + a / (a @ a))
+
+    tasks = Problem(both, [2.0, 0.0], name="two tasks", minimizers=[[0.6, -0.6]])
+    starts, sgd = np.array([[2.0, 1.0], [-2.0, -1.0], [0.0, 2.0]]), SGD(0.05)
+    optimizers = sgd, WithGradient(sgd, surgery).named("surgery")
+    gradient, cut = (ends.measure(one, tasks, 150, starts) for one in optimizers)
+    np.testing.assert_allclose(gradient.ends, [[0.6, -0.6]] * 3, atol=1e-9)
+    by_numpy = []
+    for x in starts:
+        for _ in range(150):
+            x = x - 0.05 * np.asarray(surgery(None, x))
+        by_numpy.append(x)
+        a, b = (slope(x) for slope in slopes)
+        assert a @ b == pytest.approx(-np.linalg.norm(a) * np.linalg.norm(b), rel=1e-6)
+    np.testing.assert_allclose(cut.ends, by_numpy, atol=1e-9)
+    apart = max(np.linalg.norm(a - b) for a in by_numpy for b in by_numpy)
+    assert cut.apart == pytest.approx(apart) and apart > 1
+    picture = ends.draw([gradient, cut], curve=[[-1.0, -1.0], [1.0, 1.0]], name="band")
+    left, right = picture.axes
+    assert heading(picture) == (
+        f"The runs of SGD all end at one place and those of surgery end up to {format_number(apart)} apart"
+    )
+    assert f"those of surgery end up to {format_number(apart)} apart." in picture.alt
+    np.testing.assert_allclose(
+        artist(right, "ends withgradient(sgd)").get_xydata(), by_numpy, atol=1e-9
+    )
+    np.testing.assert_array_equal(artist(left, "curve").get_xydata(), [[-1, -1], [1, 1]])
+    np.testing.assert_allclose(artist(left, "map sgd 1").get_xydata()[0], starts[1])
+    with pytest.raises(InvalidValue, match=r"in a plane, but quadratic has 1 coordinate; pass"):
+        ends.measure(sgd, problems.quadratic([1.0]), 3, [[1.0]])
+    with pytest.raises(InvalidValue, match="`starts` is empty; pass for example"):
+        ends.measure(sgd, tasks, 3, [])
+    with pytest.raises(InvalidType, match="must come from course.ends.measure, got 3; pass one"):
+        ends.draw(3)  # pyright: ignore
