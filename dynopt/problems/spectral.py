@@ -28,10 +28,10 @@ def spectral_norm(W: Any, iterations: Any = None) -> Array:
     grow like σ₁/(σ₁ - σ₂). With C = WᵀW, a step of v is the step of Euler's method that takes the
     time 1/(v·Cv) along Oja's flow v′ = Cv - (v·Cv)v, put back on the unit sphere.
 
-    Derivatives are taken through all steps. The error of the gradient is multiplied by (σ₂/σ₁)⁴ per
-    step, too, and the Hessian is right in the limit. If u and v are held constant instead, as in
-    spectral normalization of deep-learning libraries, the gradient uvᵀ is right in the limit, with
-    the factor (σ₂/σ₁)², but its derivative is 0 for any k: all of the curvature of σ₁ is lost.
+    Derivatives are taken through all steps. The error of the gradient falls like k (σ₂/σ₁)^(4k),
+    and the Hessian is right in the limit, too. If u and v are held constant instead, as in spectral
+    normalization of deep-learning libraries, the gradient uvᵀ has an error like (σ₂/σ₁)^(2k), but
+    its derivative is 0 for any k: all of the curvature of σ₁ is lost.
 
     If σ₁ = σ₂ then σ₁ has a kink. The gradient is a subgradient there. Hessian products of the
     decomposition are NaN, and so they are if any other two singular values are equal. Those of the
@@ -50,8 +50,8 @@ def spectral_norm(W: Any, iterations: Any = None) -> Array:
     '2.996'
 
     Source: T. Miyato, T. Kataoka, M. Koyama and Y. Yoshida, "Spectral normalization for generative
-    adversarial networks", ICLR (2018), appendix A; for the flow, E. Oja, "A simplified neuron model
-    as a principal component analyzer", Journal of Mathematical Biology 15 (1982).
+    adversarial networks", ICLR (2018); for the flow, E. Oja, "Simplified neuron model as a
+    principal component analyzer", Journal of Mathematical Biology 15 (1982).
     """
     matrix = jnp.asarray(_matrix("W", W))
     if iterations is None:
@@ -158,9 +158,8 @@ def spectral_normalised(target: Any = None, iterations: Any = None, key: Any = 0
 
     **Raises:** `InvalidValue` or `InvalidType` as `spectral_norm` does.
 
-    Source: T. van Laarhoven, "L2 regularization versus batch and weight normalization" (2017),
-    section 2; for σ₁, T. Miyato et al., "Spectral normalization for generative adversarial
-    networks", ICLR (2018).
+    Source: T. van Laarhoven, "L2 regularization versus batch and weight normalization" (2017); for
+    σ₁, T. Miyato et al., "Spectral normalization for generative adversarial networks", ICLR (2018).
     """
     draw = np.random.RandomState(whole_number("key", key, least=0)).normal
     shape = (4, 3) if target is None else np.shape(_matrix("target", target))
@@ -250,7 +249,7 @@ def _normalized(v: Array) -> Array:
     return v / jnp.sqrt(jnp.where(square > 0, square, 1))
 
 
-def _schatten_norm(W: Array, q: int) -> Array:
+def _schatten_norm(W, q: int) -> Array:
     """(Σ σᵢ^q)^(1/q) = (trace (WᵀW)^(q/2))^(1/q) for even q, of gradient 0 at W = 0."""
     square = (W**2).sum()
     is_zero = square == 0

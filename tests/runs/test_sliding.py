@@ -9,11 +9,8 @@ from dynopt import SGD, Lion, Problem, Signum, integrate, problems
 from dynopt.errors import SolverFailure
 from dynopt.runs.status import Status
 
-TARGET = jnp.diag(jnp.array([3.0, 2.8, 1.0]))
 ABSOLUTE = Problem(lambda x: jnp.sum(jnp.abs(x)) + x[1] ** 2, [0.5, 0.7], name="absolute")
-SPECTRAL = Problem(
-    lambda x: jnp.sum((x - TARGET) ** 2) / 2 + jnp.linalg.norm(x, 2), TARGET, name="spectral"
-)
+SPECTRAL = problems.spectral_shrinkage(smooth=None)
 STIFF = Problem(lambda x: jnp.array([1e7, 1.0]) @ x**2 / 2, [1.0, 1.0], name="stiff")
 BOOTH = problems.booth()
 
@@ -42,13 +39,18 @@ def test_gradient_descent_slides_from_the_time_at_which_its_path_meets_a_kink(
 def test_jumps_that_surround_a_minimizer_are_crossed_ever_faster(optimizer, problem, steps):
     with pytest.raises(SolverFailure, match="slides .* run fewer steps, or smooth the jump") as e:
         integrate(optimizer, problem, steps)
+    assert "in the loss, as smooth=8 does in spectral_shrinkage, or by" in str(e.value)
     assert e.value.status == Status.sliding and e.value.t_reached > 1
 
 
 def test_what_is_advised_for_a_solution_that_slides_works():
-    """A `smoothing` of the size of the gradient, or fewer steps."""
-    for optimizer, steps in ((Signum(0.01, smoothing=20), 1500), (Signum(0.01), 600)):
-        assert integrate(optimizer, BOOTH, steps).status == Status.ok
+    """A `smoothing` of the size of the gradient, or fewer steps, or a smooth loss."""
+    for optimizer, problem, steps in (
+        (Signum(0.01, smoothing=20), BOOTH, 1500),
+        (Signum(0.01), BOOTH, 600),
+        (SGD(0.01), problems.spectral_shrinkage(smooth=8), 100),
+    ):
+        assert integrate(optimizer, problem, steps).status == Status.ok
 
 
 @pytest.mark.parametrize(
