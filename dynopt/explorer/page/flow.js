@@ -78,7 +78,7 @@ export function solveFlow(field, start, spacing, count, tolerance, x0, maxSteps 
       continue;
     }
     const reached = d === end - t ? end : t + d;
-    const at = fraction => combine(y.slice(0, 2), slopes, weights(dense, fraction), d);
+    const at = denseOutput(y, slopes, dense, d);
     for (let j = samples.length / 2; j <= count && j * spacing <= reached * (1 + EPSILON); j++)
       samples.push(...(j === count ? next.slice(0, 2) : at((j * spacing - t) / d)));
     for (let q = 1; q <= 8; q++) curve.push([t + q / 8 * d, ...at(q / 8)]);
@@ -102,9 +102,19 @@ function combine(base, slopes, factors, d) {
   return out;
 }
 
-/** The factors of the slopes at a fraction of a step, polynomials whose highest power comes first. */
-const weights = (dense, fraction) =>
-  dense.map(row => row.reduce((sum, factor) => sum * fraction + factor, 0) * fraction);
+/** The position at a fraction of a step: a polynomial, whose highest power comes first. */
+function denseOutput(y, slopes, dense, d) {
+  const powers = dense[0].map((_, p) => [0, 1].map(i => {
+    let sum = 0;
+    for (let j = 0; j < slopes.length; j++) sum += dense[j][p] * slopes[j][i];
+    return d * sum;
+  }));
+  return fraction => {
+    let [u, v] = [0, 0];
+    for (const [a, b] of powers) [u, v] = [u * fraction + a, v * fraction + b];
+    return [y[0] + u * fraction, y[1] + v * fraction];
+  };
+}
 
 /** Keep every second point. */
 function thin(curve) {

@@ -197,5 +197,6 @@ globalThis.dynopt = {
   python: () => pythonOf(scene, resultsShown()),
 };
 
+byId("options").open = !matchMedia("(max-width: 720px)").matches;
 change({});
 if (scene.plays) play();

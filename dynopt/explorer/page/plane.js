@@ -176,7 +176,8 @@ export function drawPlane(canvas, frame, result, optimizer, scene, head, hovered
     if (dots[last]) ring(c, dots[last], 4.6, color, inks.low, 1.4);
   }
   ring(c, place(scene.x0), 6.5, null, inks.ink, 1.4);
-  const marks = [...dots.slice(0, last + 1), ...flow.curve.map(row => place(row.slice(1)))];
+  const corner = factor > 1 ? [0, 30, 60, 90].map(x => [w - 6 - x, 14]) : [];
+  const marks = [...corner, ...dots.slice(0, last + 1), ...flow.curve.map(row => place(row.slice(1)))];
   if (bold && errors[boldStep] > 0) drawNumber(c, errors[boldStep], bold, marks, color, w, h);
   if (factor > 1) label(c, `error drawn ×${factor}`, w - 6, 14, color, 12, 400, "right");
   if (left > 0 && end >= left) label(c, `map leaves at step ${left}`, w / 2, h - 12, color, 13, 650, "center");

@@ -49,8 +49,8 @@ export function fromHash(hash) {
   scene.steps = whole("steps", 1, MOST_STEPS) ?? scene.steps;
   scene.n = 2 ** Math.floor(Math.log2(whole("n", 1, MOST_REFINED) ?? 1));
   (parts.get("hyper") ?? "").split(";").forEach((text, j) => {
-    const values = numbers(text), kinds = OPTIMIZERS[j]?.hyper ?? [];
-    if (values.length === kinds.length && values.every((v, i) => allowed(kinds[i].kind, v)))
+    const values = numbers(text), kinds = OPTIMIZERS[j]?.hyper;
+    if (values.length === kinds?.length && values.every((v, i) => allowed(kinds[i].kind, v)))
       scene.hyper[j] = values;
   });
   const on = parts.get("on") ?? "";

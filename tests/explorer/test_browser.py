@@ -1,0 +1,175 @@
+"""The explorer in a real browser; collected only where chromium and playwright are installed."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from playwright.sync_api import sync_playwright
+
+import dynopt
+from dynopt import Problem, problems
+from dynopt.explorer import explore
+
+HOSTILE = '</script><img src=x onerror="document.title=1">'
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("explorer") / "explorer.html"
+    hostile = Problem(lambda x: (x**2).sum(), [1.0, 2.0], name=HOSTILE)
+    explore(
+        [problems.quadratic(), problems.himmelblau(), hostile],
+        [dynopt.SGD(0.17), dynopt.Adam(0.25, b2=0.99).named(HOSTILE)],
+        STEPS,
+    ).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser, file):
+    """A tab that opens the file; after the test, nothing was reported and nothing was asked for."""
+    tab = browser.new_page(viewport={"width": 1400, "height": 900})
+    reports = []
+    tab.on("console", lambda message: reports.append(message.text))
+    tab.on("pageerror", lambda error: reports.append(str(error)))
+    tab.on("request", lambda request: reports.append(request.url))
+    open_scene(tab, file, "")
+    yield tab
+    assert [r for r in reports if not r.startswith(("file:", "blob:", "data:"))] == []
+    tab.close()
+
+
+def open_scene(tab, file, fragment):
+    tab.goto("about:blank")
+    tab.goto(file.as_uri() + fragment)
+    wait(tab)
+
+
+def wait(tab):
+    for _ in range(200):
+        if tab.evaluate("dynopt.isIdle()"):
+            return
+        tab.wait_for_timeout(25)
+    raise AssertionError("the computing does not end")
+
+
+def state(tab):
+    wait(tab)
+    return tab.evaluate("dynopt.state()")
+
+
+def test_map_and_flow_are_those_of_python(tab):
+    names = tab.evaluate("dynopt.names()")
+    tab.evaluate("dynopt.problem('himmelblau')")
+    x0 = [0.5, -2.0]
+    for name, optimizer in zip(names, [dynopt.SGD(0.0125), dynopt.Adam(0.1, b2=0.99)], strict=True):
+        rate = optimizer.hyperparameters()["learning_rate"]
+        arguments = [name, {"learning_rate": rate}, x0, STEPS]
+        found = tab.evaluate("args => [dynopt.map(...args), dynopt.flow(...args)]", arguments)
+        comparison = dynopt.analysis.compare(optimizer, problems.himmelblau(), STEPS, x0=x0)
+        np.testing.assert_allclose(found[0], comparison.map.x, atol=1e-11)
+        np.testing.assert_allclose(found[1], comparison.flow.x, atol=1e-6)
+    loss = float(problems.himmelblau().loss(jax.numpy.array(x0)))
+    assert tab.evaluate("x => dynopt.loss(x)", x0) == pytest.approx(loss, rel=1e-14)
+
+
+def test_a_click_and_the_arrow_keys_move_the_start(tab):
+    plane = tab.locator("canvas.plane").first
+    before = state(tab)
+    box = plane.bounding_box()
+    tab.mouse.click(box["x"] + 60, box["y"] + 40)
+    clicked = state(tab)
+    assert clicked["x0"] != before["x0"] and clicked["errors"] != before["errors"]
+    plane.focus()
+    tab.keyboard.press("ArrowUp")
+    pressed = state(tab)
+    assert pressed["x0"][1] > clicked["x0"][1] and pressed["x0"][0] == clicked["x0"][0]
+
+
+def test_a_slider_moves_the_run_and_the_address_keeps_the_scene(tab, browser):
+    slider = tab.locator("input[aria-label='learning_rate of SGD']")
+    before = state(tab)
+    slider.focus()
+    tab.keyboard.press("ArrowLeft")
+    after = state(tab)
+    assert after["hyper"][0][0] < before["hyper"][0][0] and after["errors"][0] != before["errors"][0]
+    tab.wait_for_timeout(250)
+    other = browser.new_page()
+    other.goto(tab.url)
+    restored = state(other)
+    other.close()
+    assert restored == after
+
+
+def test_halving_a_small_time_step_halves_the_largest_error(tab, file):
+    open_scene(tab, file, "#problem=quadratic&hyper=0.02;0.05,0.9,0.99,1e-8&steps=40")
+    before = state(tab)["errors"]
+    tab.click("#halve")
+    tab.click("#halve")
+    tab.click("#halve")
+    third = state(tab)["errors"]
+    tab.keyboard.press("h")
+    fourth = state(tab)["errors"]
+    assert third[0] < before[0] / 6
+    np.testing.assert_allclose(np.divide(third, fourth), 2, rtol=0.05)
+
+
+def test_playing_moves_the_step_and_stops(tab):
+    tab.click("#play")
+    tab.wait_for_timeout(700)
+    first = tab.evaluate("dynopt.state()")["k"]
+    tab.wait_for_timeout(700)
+    second = tab.evaluate("dynopt.state()")["k"]
+    tab.click("#play")
+    assert 0 <= first < second < STEPS
+    stopped = state(tab)["k"]
+    tab.wait_for_timeout(100)
+    assert state(tab)["k"] == stopped
+
+
+def test_the_keyboard_reaches_every_control(tab):
+    script = "(e => e.id || e.getAttribute('aria-label') || e.textContent)(document.activeElement)"
+    reached = set()
+    for _ in range(60):
+        tab.keyboard.press("Tab")
+        reached.add(tab.evaluate(script))
+    names = ["problem", "steps", "copy", "theme", "play", "scrub", "halve", "learning_rate of SGD"]
+    assert {*names, "flow", "modified flow"} <= reached
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    ["#problem=<b>&x=1e999,2&hyper=-1;;;&n=3&steps=9999999&on=00", "#%E0%A4%A", "#x=NaN,1&k=99999"],
+)
+def test_an_address_that_is_not_allowed_keeps_the_defaults(tab, file, fragment):
+    default = state(tab)
+    open_scene(tab, file, fragment)
+    found = state(tab)
+    assert (found["x0"], found["hyper"], found["on"]) == tuple(
+        default[name] for name in ("x0", "hyper", "on")
+    )
+
+
+def test_hostile_names_are_shown_and_do_nothing(tab, file):
+    open_scene(tab, file, "#problem=himmelblau")
+    assert tab.locator("h2").nth(1).inner_text() == HOSTILE
+    assert tab.locator("img").count() == 0 and tab.title() != "1"
+
+
+@pytest.mark.parametrize("size", [(1400, 900), (1024, 768), (390, 844)])
+def test_nothing_but_the_columns_is_wider_than_the_screen(tab, size):
+    tab.set_viewport_size({"width": size[0], "height": size[1]})
+    wait(tab)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= size[0]
