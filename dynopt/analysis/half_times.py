@@ -28,9 +28,11 @@ class HalfTimes(eqx.Module):
     - `loss`: the mean loss of each group at them, shape `(points, groups)`.
     - `slope`, `stderr`: the slope of log(steps) over log(count) by least squares over the groups
       that were halved, and its standard error; NaN with fewer than three such groups, or if all
-      have one count. With unreached groups it is that of the others.
+      have one count. With unreached groups it is the slope of the others, and too flat where rare
+      groups take longest: of these it misses the slow ones.
     - `unreached`: the number of groups that were not halved.
-    - `optimizer`, `problem`: those of the run; `problem` holds the examples.
+    - `kind`: "map" or "flow".
+    - `optimizer`, `problem`: the optimizer of the run, and the problem that holds the examples.
     """
 
     group: Int[np.ndarray, " groups"]
@@ -40,6 +42,7 @@ class HalfTimes(eqx.Module):
     loss: Float[np.ndarray, "points groups"]
     slope: float
     stderr: float
+    kind: str = eqx.field(static=True)
     optimizer: AbstractOptimizer
     problem: Problem
 
@@ -106,7 +109,9 @@ def half_times(run: Trajectory, problem: Problem | None = None, groups: Any = No
     loss, step = np.asarray(loss, float), np.asarray(run.t, float)[run.finite]
     step = step / float(run.optimizer.h)
     steps = np.array([_halved(step, row) for row in loss.T])
-    return HalfTimes(group, count, steps, step, loss, *_fit(count, steps), run.optimizer, problem)
+    slope, stderr = _fit(count, steps)
+    parts = group, count, steps, step, loss, slope, stderr, run.kind, run.optimizer, problem
+    return HalfTimes(*parts)
 
 
 def _must_be_run(run: Any) -> None:
