@@ -18,6 +18,7 @@
 | How does the final loss depend on hyperparameters? | `sensitivity`        | `Sensitivity`        |
 | What do memory and gradient add to one step?      | `inside`             | `Inside`             |
 | How often is a classifier right under attacks?     | `robustness`         | `Robustness`         |
+| Is the nearest sentence one of the same intent?    | `retrieval`          | `Retrieval`          |
 | How fast is each group of examples learned?        | `half_times`         | `HalfTimes`          |
 | Are ambiguous names linked to the right entities?  | `linking`            | `Linking`            |
 | Which learning rates suit each optimizer?          | `suggested_rates`    | dict of floats       |
@@ -49,5 +50,6 @@ from .inside import Inside as Inside, inside as inside
 from .robustness import Robustness as Robustness, robustness as robustness
 from .half_times import HalfTimes as HalfTimes, half_times as half_times
 from .linking import Linking as Linking, linking as linking
+from .retrieval import Retrieval as Retrieval, retrieval as retrieval
 from .suggested_rates import suggested_rates as suggested_rates
 from .check_optimizer import ContractCheck as ContractCheck, check_optimizer as check_optimizer

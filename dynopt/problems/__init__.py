@@ -37,6 +37,7 @@ from .tanh_network import tanh_network as tanh_network
 from .spectral import spectral_normalised as spectral_normalised
 from .spectral import spectral_shrinkage as spectral_shrinkage
 from .digits_network import digits_network as digits_network
+from .sentences import sentence_similarity as sentence_similarity
 from .linking import entity_linking as entity_linking
 from .bilinear import bilinear as bilinear
 from .dirac_gan import dirac_gan as dirac_gan

@@ -79,8 +79,8 @@ def sentence_similarity(
 
     - `intents`: 20 by default, from 10 to 144: verbs with objects, each of which has 3 or 4
       synonyms. Three fifths of them are learned, from 8 sentences each; `analysis.retrieval`
-      measures 2 unseen sentences of each, and 10 of each of the others. With 100 intents there are
-      about 180 words, and the best losses reach an accuracy of about 0.95 on the others.
+      measures 2 unseen sentences of each, and 10 of each of the others. With 100 intents, 176 words,
+      Adam(0.03) comes to an accuracy of 0.93 on the others in 200 steps with "am".
     - `key`: a whole number, 0 by default, from which the sentences, the start and the indices are
       drawn.
 
@@ -93,7 +93,7 @@ def sentence_similarity(
 
     >>> problem = sentence_similarity()
     >>> problem
-    Problem(sentence_similarity, dim=5560)
+    Problem(sentence_similarity, dim=5448)
     >>> tokens, labels = problem.loss.unseen_intents
     >>> problem.loss.encode(problem.start(), tokens).shape, len(set(labels.tolist()))
     ((80, 24), 8)

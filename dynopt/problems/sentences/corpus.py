@@ -33,35 +33,36 @@ OBJECTS = """
     contract plan agreement
     phone mobile handset
 """
+VERB, OBJECT = "V", "O"  # of a frame
 FRAMES = """
-    how do i {verb} my {object}
-    please help me {verb} the {object}
-    i want to {verb} my {object} today
-    what must i do to {verb} a {object}
-    is it possible to {verb} the {object} online
-    where can i {verb} this {object}
-    can someone {verb} the {object} for me
-    about my {object} how to {verb} it
-    tell me which steps {verb} the {object}
-    need to {verb} {object} now
-    we would like to {verb} our {object}
-    does any form let us {verb} a {object}
-    your site refuses to {verb} my {object}
-    why did nobody {verb} that {object}
-    with this {object} she had to {verb} it
-    they asked him to {verb} his {object} first
-    hello there trying to {verb} another {object}
-    could an agent {verb} every {object} again
-    who may {verb} somebody else's {object}
-    thanks but when will staff {verb} her {object}
-    sorry my brother forgot to {verb} their {object}
-    before friday you should {verb} one {object}
-    it takes too long to {verb} such {object}
-    am allowed to {verb} both {object} abroad
-    after moving house {verb} old {object}
-    new {object} just arrived and wants to {verb}
-    if possible {verb} only the second {object}
-    last week he tried to {verb} each {object}
+    how do i V my O
+    please help me V the O
+    i want to V my O today
+    what must i do to V a O
+    is it possible to V the O online
+    where can i V this O
+    can someone V the O for me
+    about my O how to V it
+    tell me which steps V the O
+    need to V O now
+    we would like to V our O
+    does any form let us V a O
+    your site refuses to V my O
+    why did nobody V that O
+    with this O she had to V it
+    they asked him to V his O first
+    hello there trying to V another O
+    could an agent V every O again
+    who may V somebody else's O
+    thanks but when will staff V her O
+    sorry my brother forgot to V their O
+    before friday you should V one O
+    it takes too long to V such O
+    am allowed to V both O abroad
+    after moving house V old O
+    new O just arrived and wants to V
+    if possible V only the second O
+    last week he tried to V each O
 """
 PADDING = -1
 MOST = 144  # intents: every verb with every object
@@ -85,23 +86,25 @@ def corpus(intents: int, random: np.random.RandomState) -> tuple[list[Sentences]
     0 or 1 modulo 5: so each verb and each object is learned with some, and unseen with others.
     """
     rows = int(np.ceil(np.sqrt(intents)))
-    verbs, objects = (
-        [line.split() for line in text.strip().splitlines()] for text in (VERBS, OBJECTS)
+    columns = -(-intents // rows)
+    verbs = _drawn(VERBS, rows, random)
+    objects = _drawn(OBJECTS, columns, random)
+    frames = [frame.split() for frame in _lines(FRAMES)]
+    words = sorted({word for line in (*verbs, *objects, *frames) for word in line} - {VERB, OBJECT})
+    vocabulary = {word: i for i, word in enumerate(words)}
+    grid = sorted(
+        [(i % rows, i // rows) for i in range(intents)], key=lambda place: sum(place) % 5 < 2
     )
-    verb_of, object_of = (random.permutation(len(kind)) for kind in (verbs, objects))
-    grid = [divmod(i, rows)[::-1] for i in range(intents)]
-    grid.sort(key=lambda place: sum(place) % 5 < 2)
     known = sum(sum(place) % 5 >= 2 for place in grid)
-    sentences, labels = [], []
-    for label, (row, column) in enumerate(grid):
-        for text in _sentences(verbs[verb_of[row]], objects[object_of[column]], random):
-            sentences.append(text)
-            labels.append(label)
-    vocabulary = {word: i for i, word in enumerate(sorted({w for s in sentences for w in s}))}
+    sentences = [
+        sentence
+        for row, column in grid
+        for sentence in _sentences(frames, verbs[row], objects[column], random)
+    ]
+    labels = np.repeat(np.arange(intents), TRAINING + UNSEEN)
     tokens = np.full((len(sentences), LENGTH), PADDING)
     for line, sentence in zip(tokens, sentences, strict=True):
         line[-len(sentence) :] = [vocabulary[word] for word in sentence]
-    labels = np.array(labels)
     is_known, turn = labels < known, np.arange(len(labels)) % (TRAINING + UNSEEN)
 
     def where(mask: np.ndarray) -> Sentences:
@@ -112,14 +115,23 @@ def corpus(intents: int, random: np.random.RandomState) -> tuple[list[Sentences]
     return [where(mask) for mask in (is_first, is_known & ~is_first, ~is_known)], len(vocabulary)
 
 
+def _lines(text: str) -> list[str]:
+    return text.strip().splitlines()
+
+
+def _drawn(text: str, number: int, random: np.random.RandomState) -> list[list[str]]:
+    """The synonyms in so many of the lines."""
+    return [line.split() for line in random.permutation(_lines(text))[:number]]
+
+
 def _sentences(
-    verbs: list[str], objects: list[str], random: np.random.RandomState
+    frames: list[list[str]], verbs: list[str], objects: list[str], random: np.random.RandomState
 ) -> list[list[str]]:
     """The sentences of one intent, no two of which are the same."""
-    frames = [line.strip() for line in FRAMES.strip().splitlines()]
     shape = len(frames), len(verbs), len(objects)
     ways = random.choice(int(np.prod(shape)), TRAINING + UNSEEN, replace=False)
+    chosen = zip(*np.unravel_index(ways, shape), strict=True)
     return [
-        frames[frame].format(verb=verbs[verb], object=objects[thing]).split()
-        for frame, verb, thing in zip(*np.unravel_index(ways, shape), strict=True)
+        [{VERB: verbs[verb], OBJECT: objects[thing]}.get(word, word) for word in frames[frame]]
+        for frame, verb, thing in chosen
     ]
