@@ -1,0 +1,242 @@
+"""A program of scalars: operations on single numbers, one after another, without branch or loop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+from jax import lax
+from jax.extend.core import Primitive
+from jaxtyping import PyTree
+
+from ..errors import InvalidValue
+from .opaque_gradient import gradient_p
+
+MAX_OPERATIONS = 50_000  # of one program
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number with a dtype; two constants are equal if all of their bits are."""
+
+    data: bytes
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, value: Any) -> "Constant":
+        value = np.asarray(value)
+        return cls(value.tobytes(), value.dtype)
+
+    @property
+    def value(self) -> Any:
+        """The number, as numpy has it."""
+        (value,) = np.frombuffer(self.data, self.dtype)
+        return value
+
+
+Scalar = int | Constant  # the place of a number among all that a program holds, or the number
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of JAX on scalars: `primitive`, its parameters, and the dtype of its result.
+
+    Two operations are not of JAX: `gradient`, whose operands are the numbers of a position and of
+    k directions and whose result is a list, and `entry`, which takes one number of such a list.
+    """
+
+    primitive: Primitive
+    operands: tuple[Scalar, ...]
+    dtype: np.dtype
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Program:
+    """A traced function as operations on scalars.
+
+    - `arguments`: the shapes and dtypes of the arguments, a tuple of PyTrees.
+    - `result`: those of the result, a PyTree.
+    - `operations`: what is computed, in order.
+    - `outputs`: where the numbers of the result are.
+
+    The numbers of the arguments have the places 0, 1, ..., in the order of their leaves, each leaf
+    row by row. The results of the operations have the places after these.
+    """
+
+    arguments: tuple[PyTree[jax.ShapeDtypeStruct], ...]
+    result: PyTree[jax.ShapeDtypeStruct]
+    operations: tuple[Operation, ...]
+    outputs: tuple[Scalar, ...]
+
+    @property
+    def num_inputs(self) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(self.arguments))
+
+    @property
+    def num_gradients(self) -> int:
+        """How many functions a program asks of its loss: with the gradient alone 1, with its
+        derivative along one direction 2, and so on; 0 if it asks for none."""
+        return max((order_of(operation) + 1 for operation in self.gradient_calls), default=0)
+
+    @property
+    def gradient_calls(self) -> tuple[Operation, ...]:
+        return tuple(call for call in self.operations if call.primitive is gradient_p)
+
+    def __repr__(self) -> str:
+        return (
+            f"Program(inputs={self.num_inputs}, operations={len(self.operations)}, "
+            f"outputs={len(self.outputs)})"
+        )
+
+
+def order_of(gradient_call: Operation) -> int:
+    """The number of directions along which a gradient is differentiated."""
+    return len(gradient_call.operands) // dict(gradient_call.parameters)["size"] - 1
+
+
+class ProgramBuilder:
+    """A program in the making: it holds each operation once, and computes what is constant.
+
+    Constants are computed by JAX itself. No rule changes a bit of a result, so 0 x stays, which may
+    be NaN; but x + 0 is x, as XLA has it, too, so that a zero may keep its sign.
+    """
+
+    COMMUTATIVE: ClassVar = {lax.add_p, lax.mul_p, lax.eq_p, lax.ne_p, lax.and_p, lax.or_p}
+
+    def __init__(self, input_dtypes: Sequence[np.dtype]):
+        self.input_dtypes = tuple(input_dtypes)
+        self.operations: list[Operation] = []
+        self.places: dict[Operation, int] = {}
+
+    def dtype(self, scalar: Scalar) -> np.dtype:
+        if isinstance(scalar, Constant):
+            return scalar.dtype
+        operation = self.operation(scalar)
+        return self.input_dtypes[scalar] if operation is None else operation.dtype
+
+    def operation(self, scalar: Scalar) -> Operation | None:
+        """The operation with this result; None for an input and for a constant."""
+        if isinstance(scalar, Constant) or scalar < len(self.input_dtypes):
+            return None
+        return self.operations[scalar - len(self.input_dtypes)]
+
+    def apply(self, primitive: Primitive, *operands: Scalar, dtype=None, **parameters) -> Scalar:
+        """The result of an operation, of the dtype of its last operand unless that is given."""
+        dtype = self.dtype(operands[-1]) if dtype is None else np.dtype(dtype)
+        if primitive in self.COMMUTATIVE:
+            operands = tuple(sorted(operands, key=self._rank))
+        operation = Operation(primitive, operands, dtype, tuple(sorted(parameters.items())))
+        if all(isinstance(operand, Constant) for operand in operands):
+            return constant_result(operation)
+        shorter = self._shorter(operation)
+        return self.add(operation) if shorter is None else shorter
+
+    def add(self, operation: Operation) -> int:
+        """The place of the result of an operation, which is as it was given."""
+        if operation not in self.places:
+            if len(self.operations) == MAX_OPERATIONS:
+                raise InvalidValue(
+                    f"the function takes more than {MAX_OPERATIONS} operations on scalars; use "
+                    "fewer coordinates, less data or fewer repetitions."
+                )
+            self.places[operation] = len(self.input_dtypes) + len(self.operations)
+            self.operations.append(operation)
+        return self.places[operation]
+
+    def convert(self, scalar: Scalar, dtype) -> Scalar:
+        if self.dtype(scalar) == dtype:
+            return scalar
+        return self.apply(
+            lax.convert_element_type_p,
+            scalar,
+            dtype=dtype,
+            new_dtype=np.dtype(dtype),
+            weak_type=False,
+            sharding=None,
+        )
+
+    def choose(self, index: Scalar, cases: Sequence[Scalar]) -> Scalar:
+        """The case with this index; the last one for indices beyond, the first for negative ones.
+
+        The index is a boolean or an integer.
+        """
+        source = self.operation(index)
+        if source is not None and source.primitive is lax.convert_element_type_p:
+            (converted,) = source.operands
+            index = converted if self.dtype(converted).kind == "b" else index
+        if self.dtype(index).kind == "b":
+            return self.apply(lax.select_n_p, index, *cases)
+        chosen = cases[-1]
+        for i in reversed(range(len(cases) - 1)):
+            limit = Constant.of(np.asarray(i + 1, self.dtype(index)))
+            is_below = self.apply(lax.lt_p, index, limit, dtype=bool)
+            chosen = self.apply(lax.select_n_p, is_below, chosen, cases[i])
+        return chosen
+
+    def power(self, x: Scalar, exponent: int) -> Scalar:
+        """A power with a whole exponent, as products in the order in which JAX multiplies."""
+        one = Constant.of(np.ones((), self.dtype(x)))
+        product, remaining = one, abs(exponent)
+        while remaining:
+            if remaining % 2:
+                product = self.apply(lax.mul_p, product, x)
+            remaining //= 2
+            if remaining:
+                x = self.apply(lax.mul_p, x, x)
+        return self.apply(lax.div_p, one, product) if exponent < 0 else product
+
+    def finish(self, outputs: Sequence[Scalar]) -> tuple[tuple[Operation, ...], tuple[Scalar, ...]]:
+        """The operations that the outputs need, and the places of the outputs among these."""
+        offset = len(self.input_dtypes)
+        needed = {scalar for scalar in outputs if not isinstance(scalar, Constant)}
+        for i in reversed(range(len(self.operations))):
+            if offset + i in needed:
+                operands = self.operations[i].operands
+                needed |= {scalar for scalar in operands if not isinstance(scalar, Constant)}
+        places: dict[Scalar, Scalar] = {i: i for i in range(offset)}
+        kept = []
+        for i, operation in enumerate(self.operations):
+            if offset + i in needed:
+                places[offset + i] = offset + len(kept)
+                operands = tuple(places.get(scalar, scalar) for scalar in operation.operands)
+                kept.append(
+                    Operation(operation.primitive, operands, operation.dtype, operation.parameters)
+                )
+        return tuple(kept), tuple(places.get(scalar, scalar) for scalar in outputs)
+
+    def _rank(self, scalar: Scalar) -> tuple[bool, Any]:
+        is_constant = isinstance(scalar, Constant)
+        return is_constant, scalar.data if is_constant else scalar
+
+    def _shorter(self, operation: Operation) -> Scalar | None:
+        """A result that has the bits of that of the operation without computing it, if known."""
+        first, last = operation.operands[0], operation.operands[-1]
+        match operation.primitive:
+            case lax.add_p | lax.sub_p if is_constant(last, 0):
+                return first
+            case lax.mul_p | lax.div_p if is_constant(last, 1):
+                return first
+            case lax.neg_p | lax.not_p:
+                inner = self.operation(first)
+                if inner is not None and inner.primitive is operation.primitive:
+                    return inner.operands[0]
+            case lax.select_n_p:
+                _, *cases = operation.operands
+                if isinstance(first, Constant):
+                    return cases[int(first.value)]
+                if len(set(cases)) == 1:
+                    return cases[0]
+        return None
+
+
+def is_constant(scalar: Scalar, value: int) -> bool:
+    return isinstance(scalar, Constant) and bool(scalar.value == value)
+
+
+def constant_result(operation: Operation) -> Constant:
+    """The result of an operation on constants, as JAX computes it."""
+    operands = [operand.value for operand in operation.operands if isinstance(operand, Constant)]
+    with jax.ensure_compile_time_eval():
+        return Constant.of(operation.primitive.bind(*operands, **dict(operation.parameters)))
