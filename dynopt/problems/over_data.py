@@ -150,7 +150,7 @@ def _moved(x0: PyTree) -> PyTree:
 
 
 def _must_be_mean_at(x: PyTree, small: MeanLoss, number: int, subject: str, epsilon: float) -> None:
-    values = small(x), small.part(x, 0, 2), small.part(x, 1, 2)
+    values = _whole_and_halves(small, x)
     if not is_concrete(values):
         return
     values = np.stack([_in_one_row(value) for value in values])
@@ -177,6 +177,11 @@ def _must_be_mean_at(x: PyTree, small: MeanLoss, number: int, subject: str, epsi
             f"{subject} must be a mean over its examples{what}: over {number} of them it is "
             f"{whole:.4g}, but the mean over their halves is {parts:.4g}; {remedy}."
         )
+
+
+@eqx.filter_jit
+def _whole_and_halves(loss: MeanLoss, x: PyTree) -> tuple[Any, Any, Any]:
+    return loss(x), loss.part(x, 0, 2), loss.part(x, 1, 2)
 
 
 def _in_one_row(tree: PyTree) -> np.ndarray:
