@@ -150,11 +150,6 @@ def traced_optimizer(optimizer: AbstractOptimizer, name: str) -> Part:
         }
     except DynoptError as error:
         raise InvalidValue(f"{optimizer!r} cannot be explored: {error}") from error
-    except AttributeError as error:  # the opaque gradient has no loss, and no parts over data
-        raise InvalidValue(
-            f"{optimizer!r} cannot be explored, because its steps ask for more than the gradient "
-            "of all data; pass an optimizer that asks for the gradient alone."
-        ) from error
     with warnings.catch_warnings():  # that the map is not smooth is said where it is asked for
         warnings.simplefilter("ignore")
         try:

@@ -104,7 +104,9 @@ def test_a_slider_moves_the_run_and_the_address_keeps_the_scene(tab, browser):
     slider.focus()
     tab.keyboard.press("ArrowLeft")
     after = state(tab)
-    assert after["hyper"][0][0] < before["hyper"][0][0] and after["errors"][0] != before["errors"][0]
+    assert (
+        after["hyper"][0][0] < before["hyper"][0][0] and after["errors"][0] != before["errors"][0]
+    )
     tab.wait_for_timeout(250)
     other = browser.new_page()
     other.goto(tab.url)
@@ -124,6 +126,14 @@ def test_halving_a_small_time_step_halves_the_largest_error(tab, file):
     fourth = state(tab)["errors"]
     assert third[0] < before[0] / 6
     np.testing.assert_allclose(np.divide(third, fourth), 2, rtol=0.05)
+
+
+def test_the_python_that_is_copied_computes_what_is_shown(tab, file, monkeypatch):
+    open_scene(tab, file, "#problem=himmelblau&hyper=0.0125;0.1,0.9,0.99,1e-8&n=2&x=1,0.5")
+    text = tab.evaluate("dynopt.python()")
+    printed = []
+    exec(text, {"print": printed.append})
+    np.testing.assert_allclose(printed, state(tab)["errors"], rtol=1e-6)
 
 
 def test_playing_moves_the_step_and_stops(tab):

@@ -46,14 +46,16 @@ export function makeColumn(j, actions) {
   });
   const equation = (className, text) => element("p", { className: `equation ${className}`, textContent: text, title: text });
   const heads = ["k", "t", "map", "flow", "error", "loss"].map(text => element("th", { scope: "col", textContent: text }));
+  const table = element("details", {}, element("summary", { textContent: "Numbers" }),
+    element("table", {}, element("thead", {}, element("tr", {}, ...heads)), rows));
+  table.addEventListener("toggle", () => { if (table.open && column.result) fillTable(); });
   const root = element("section", { className: "column" },
     element("h2", { textContent: optimizer.name, id, title: optimizer.name }), equation("map", optimizer.map), equation("flow", optimizer.flow),
     words, element("div", { className: "frame" }, plane, tip),
     element("div", { className: "sliders" }, ...sliders.map(s => s.row)),
     element("p", { className: "row" }, "How low? ", lossRow), loss,
     element("p", { className: "row" }, "How far apart? ", errorRow), error,
-    element("details", {}, element("summary", { textContent: "Numbers" }),
-      element("table", {}, element("thead", {}, element("tr", {}, ...heads)), rows)));
+    table);
   root.setAttribute("aria-labelledby", id);
 
   const column = { j, root, frame: null, result: null, dots: [], hovered: -1 };
@@ -100,7 +102,7 @@ export function makeColumn(j, actions) {
         tick.title = `stable up to ${format(result.limit, 3)} where the flow's path is curved most`;
       }
     }
-    fillTable();
+    if (table.open) fillTable();
   };
 
   /** The numbers behind the pictures, at about ten steps. */
@@ -165,10 +167,7 @@ export function makeColumn(j, actions) {
     if (k >= 0) {
       tip.replaceChildren(...stepWords(column.result, k, optimizer.fields, shownAs.ranges.lowest)
         .map(text => element("div", { textContent: text })));
-      const isRight = x > plane.clientWidth / 2;
-      tip.style.left = isRight ? "" : `${x + 14}px`;
-      tip.style.right = isRight ? `${plane.clientWidth - x + 14}px` : "";
-      tip.style.top = `${Math.min(y, plane.clientHeight - 90)}px`;
+      tip.dataset.corner = (y > plane.clientHeight / 2 ? "top" : "bottom") + (x > plane.clientWidth / 2 ? "-left" : "-right");
     }
     if (shownAs) column.draw(scene, shownAs.ranges, shownAs.head);
   }

@@ -14,7 +14,8 @@ const PLAY_TIME = 9000; // milliseconds for the whole run, whatever the time ste
 const NAMES = OPTIMIZERS.map(optimizer => optimizer.name);
 let scene = fromHash(location.hash);
 let isDragging = false, keepsWindows = false, head = null, isPlaying = false, announces = false;
-let drawingRequest = 0, savingTimer = 0;
+let drawingRequest = 0, drawingTime = 0, savingTimer = 0, ranges = null;
+const undrawn = new Set(); // columns
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 
 const columns = OPTIMIZERS.map((_, j) => makeColumn(j, {
@@ -53,7 +54,7 @@ const computing = startComputing(result => {
   const column = columns[result.request.j];
   column.result = result;
   if (!column.frame || !(isDragging || keepsWindows)) column.fit(scene);
-  requestDrawing();
+  requestDrawing([column]);
 });
 
 /** The one way to change the scene. */
@@ -65,7 +66,7 @@ function change(changes, keeps = false) {
   if (!keeps && !isDragging)
     for (const column of columns) if (column.result) column.fit(scene);
   computing.want(requestsOf(scene));
-  requestDrawing();
+  requestDrawing(isDragging ? [] : columns); // while something is dragged, as results come in
   clearTimeout(savingTimer);
   savingTimer = setTimeout(() => {
     try { history.replaceState(null, "", toHash(scene)); } catch { /* some frames have no history */ }
@@ -74,23 +75,35 @@ function change(changes, keeps = false) {
 
 const resultsShown = () => columns.filter(c => scene.on[c.j] && c.result?.request.p === scene.p).map(c => c.result);
 
-function requestDrawing() {
+/** Draw columns in the next frame; all of them, if the scene has changed. */
+function requestDrawing(changed = columns) {
+  for (const column of changed) undrawn.add(column);
   drawingRequest ||= requestAnimationFrame(() => {
+    const began = performance.now();
     drawingRequest = 0;
     draw();
+    drawingTime = performance.now() - began;
   });
 }
 
 function draw() {
   const theme = scene.theme || (darkScheme.matches ? "dark" : "light");
-  if (document.documentElement.dataset.theme !== theme) document.documentElement.dataset.theme = theme;
-  document.body.classList.toggle("embed", scene.embed);
-  readInks();
-  const results = resultsShown(), ranges = results.length ? rangesOf(results, PROBLEMS[scene.p].minimum) : null;
-  for (const column of columns) {
-    column.root.hidden = !scene.on[column.j];
-    if (!column.root.hidden && ranges && results.includes(column.result)) column.draw(scene, ranges, head);
+  if (document.documentElement.dataset.theme !== theme || !ranges) {
+    document.documentElement.dataset.theme = theme;
+    readInks();
   }
+  document.body.classList.toggle("embed", scene.embed);
+  const results = resultsShown();
+  if (results.length && !(isDragging && ranges)) { // while something is dragged, the axes stay
+    const next = rangesOf(results, PROBLEMS[scene.p].minimum);
+    if (JSON.stringify(next) !== JSON.stringify(ranges)) for (const column of columns) undrawn.add(column);
+    ranges = next;
+  }
+  for (const column of undrawn) {
+    column.root.hidden = !scene.on[column.j];
+    if (!column.root.hidden && results.includes(column.result)) column.draw(scene, ranges, head);
+  }
+  undrawn.clear();
   showControls(scene, isPlaying);
   const title = headline(results, NAMES, scene.n);
   if (title && byId("headline").textContent !== title) byId("headline").textContent = title;
@@ -134,7 +147,7 @@ function play() {
     if (!isCalm || k !== scene.k) {
       scene = { ...scene, k };
       head = isCalm ? null : position;
-      draw();
+      requestDrawing();
     }
     requestAnimationFrame(frame);
   };
@@ -162,7 +175,6 @@ addEventListener("hashchange", () => {
   scene = fromHash(location.hash);
   change({});
 });
-addEventListener("pointerup", () => { isDragging = false; });
 darkScheme.addEventListener("change", requestDrawing);
 new ResizeObserver(() => {
   if (!isDragging) for (const column of columns) if (column.result) column.fit(scene);
@@ -188,12 +200,13 @@ globalThis.dynopt = {
   },
   flow(name, hyperparameters, x0, steps, { modified = false, n = 1 } = {}) {
     const j = known(OPTIMIZERS, name, "optimizer"), hyper = hyperOf(j, hyperparameters);
-    const { samples } = flowOf({ j, p: scene.p, hyper, n, x0: [...x0], steps, modified, tolerance: 1e-11, per: n });
+    const { samples } = flowOf({ j, p: scene.p, hyper, n, x0: [...x0], steps, modified, tolerance: 1e-13, per: n });
     return Array.from({ length: samples.length / 2 }, (_, i) => [samples[2 * i], samples[2 * i + 1]]).slice(0, steps + 1);
   },
   loss: x => lossAt(PROBLEMS[scene.p], x),
   isIdle: () => computing.isIdle() && !drawingRequest,
   state: () => ({ ...structuredClone(scene), errors: columns.map(c => c.result ? c.result.errors[c.result.worst] : null) }),
+  drawingTime: () => drawingTime, // of the last frame, in milliseconds
   python: () => pythonOf(scene, resultsShown()),
 };
 

@@ -124,18 +124,16 @@ export function drawPlane(canvas, frame, result, optimizer, scene, head, hovered
   if (shown.flow) drawFlow(c, result, place, head ?? sampleIndex(request, end));
 
   const isInside = ([x, y]) => x >= 0 && y >= 0 && x <= w && y <= h;
-  const trail = flow.samples.length / 2;
-  const near = (q, s) => {
-    for (let i = Math.max(0, s - 320); i < Math.min(trail, s + 320); i += 4)
-      if (between(place(sampleOf(flow, i)), q) < 3) return true;
-    return false;
-  };
+  const trail = []; // every fourth sample of the flow
+  for (let s = 0; 2 * s + 1 < flow.samples.length; s += 4) trail.push(place(sampleOf(flow, s)));
+  const isHidden = (q, s) =>
+    trail.slice(Math.max(0, s / 4 - 80), s / 4 + 80).some(z => between(z, q) < 3);
   const tie = (k, bold) => {
     const z = flowAt(k);
     if (!z || !dots[k] || !isInside(dots[k])) return null;
     const [a, b] = [dots[k], place(z)], chord = [b[0] - a[0], b[1] - a[1]];
-    let hidden = 0;
-    for (let i = 1; i < 8; i++) hidden += near([a[0] + chord[0] * i / 8, a[1] + chord[1] * i / 8], sampleIndex(request, k));
+    const inner = [1, 2, 3, 4, 5, 6, 7].map(i => [a[0] + chord[0] * i / 8, a[1] + chord[1] * i / 8]);
+    const hidden = inner.filter(q => isHidden(q, sampleIndex(request, k))).length;
     const bow = hidden > 4 ? 0.38 : 0; // a tie that the flow would hide is an arc
     const middle = [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
     const control = [middle[0] + 2 * bow * chord[1], middle[1] - 2 * bow * chord[0]];
@@ -175,7 +173,7 @@ export function drawPlane(canvas, frame, result, optimizer, scene, head, hovered
     if (z) ring(c, place(z), 4.6, inks.low, inks.ink, 1.8);
     if (dots[last]) ring(c, dots[last], 4.6, color, inks.low, 1.4);
   }
-  ring(c, place(scene.x0), 6.5, null, inks.ink, 1.4);
+  ring(c, place(request.x0), 6.5, null, inks.ink, 1.4);
   const corner = factor > 1 ? [0, 30, 60, 90].map(x => [w - 6 - x, 14]) : [];
   const marks = [...corner, ...dots.slice(0, last + 1), ...flow.curve.map(row => place(row.slice(1)))];
   if (bold && errors[boldStep] > 0) drawNumber(c, errors[boldStep], bold, marks, color, w, h);

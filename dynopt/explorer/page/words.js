@@ -64,7 +64,7 @@ export function lossWords({ mapLosses, flowLosses, leavesAt, flow }, lowest) {
 }
 
 export const divisorWords = ({ divisor }) =>
-  Number.isFinite(divisor) ? `÷ ${divisor.toFixed(2)} when halved` : "";
+  Number.isFinite(divisor) ? `÷ ${divisor.toFixed(2)} if halved` : "";
 
 /** What the status line says after the time step has changed. */
 export const refinementWords = (results, names, n) =>

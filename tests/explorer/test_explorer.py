@@ -1,0 +1,162 @@
+"""What the file of the explorer promises without a browser: bytes, policy, names, refusals."""
+
+import base64
+import hashlib
+import html
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import dynopt
+from dynopt import SGD, Averaged, Momentum, Problem, problems
+from dynopt.errors import InvalidType, InvalidValue
+from dynopt.explorer import explore, explorer
+from dynopt.explorer.traced import constructor_of
+from dynopt.optimizers import AbstractOptimizer
+
+HOSTILE = "</script><!--<img src=x onerror=alert(1)>\u202e\u2028\x00"
+QUADRATIC = problems.quadratic()
+
+
+def bowl(x):
+    return (x**2).sum()
+
+
+def sorted_bowl(x):
+    return (jnp.sort(x) * jnp.array([1.0, 2.0])).sum() ** 2
+
+
+@pytest.fixture(scope="module")
+def simple():
+    return explore(QUADRATIC, SGD(0.17))
+
+
+def test_the_same_call_gives_the_same_bytes_in_both_precisions(simple):
+    assert explore(QUADRATIC, SGD(0.17)).html == simple.html
+    with jax.enable_x64(False):
+        assert explore(problems.quadratic(), SGD(0.17)).html == simple.html
+    assert explore(QUADRATIC, SGD(0.18)).html != simple.html
+
+
+def test_the_policy_allows_this_script_and_this_style_and_nothing_else(simple):
+    policy = dict(
+        directive.strip().split(" ", 1)
+        for directive in re.search('Policy" content="([^"]*)"', simple.html)[1].split(";")
+    )
+    for tag, directive in (("script", "script-src"), ("style", "style-src")):
+        (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", simple.html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert policy.pop(directive) == f"'sha256-{digest}'"
+    assert policy == {
+        "default-src": "'none'", "img-src": "data:", "worker-src": "blob:",
+        "base-uri": "'none'", "form-action": "'none'",
+    }  # fmt: skip
+
+
+def test_the_file_evaluates_no_text_and_names_no_address(simple):
+    forbidden = (r"\beval\(", r"new Function", r"innerHTML", r"https?://", r"\son\w+=", r"fetch\(")
+    assert [pattern for pattern in forbidden if re.search(pattern, simple.html)] == []
+
+
+def test_hostile_names_stay_text():
+    page = explore(Problem(bowl, [1.0, 2.0], name=HOSTILE), SGD(0.1).named(HOSTILE)).html
+    assert page.count("</script>") == 1 and "<img" not in page and "<!--" not in page
+    assert not re.search("[\u202e\u2028\x00]", page)
+    title = html.unescape(re.search("<title>(.*?)</title>", page)[1])
+    assert title == "Map and flow on </script><!--<img src=x onerror=alert(1)>\\u202e\\u2028\\x00"
+
+
+def test_an_explorer_saves_and_shows_its_whole_file(simple, tmp_path):
+    simple.save(tmp_path / "new" / "explorer.html")
+    assert (tmp_path / "new" / "explorer.html").read_text("utf-8") == simple.html
+    frame = simple._repr_html_()
+    assert html.unescape(re.search('srcdoc="([^"]*)"', frame)[1]) == simple.html
+    assert 'sandbox="allow-scripts"' in frame
+
+
+def test_three_problems_and_the_usual_optimizers_take_less_than_half_of_the_limit():
+    names = "himmelblau", "rosenbrock", "quadratic"
+    made = explore([problems.catalogue[name]() for name in names])
+    assert made.problems == names and made.optimizers == ("SGD", "Momentum", "RMSprop", "Adam")
+    assert 60_000 < len(made.html) < explorer.MAX_BYTES / 2
+    assert "modified:function" in made.html
+
+
+def test_modified_flows_make_room_and_then_the_rest_is_refused(simple, monkeypatch):
+    monkeypatch.setattr(explorer, "MAX_BYTES", len(simple.html) - 1)
+    shorter = explore(QUADRATIC, SGD(0.17)).html
+    assert "modified:function" not in shorter and len(shorter) < len(simple.html)
+    monkeypatch.setattr(explorer, "MAX_BYTES", len(shorter) - 1)
+    with pytest.raises(InvalidValue, match="pass fewer optimizers or problems"):
+        explore(QUADRATIC, SGD(0.17))
+
+
+polyak = dynopt.Optax(lambda h: optax.polyak_sgd(max_learning_rate=1.0, scaling=h), 0.1)
+no_flow = dynopt.Optax(lambda h: optax.sgd(0.1), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("problem", "optimizers", "kind", "words"),
+    [
+        (problems.quadratic([1.0, 2.0, 3.0]), SGD(0.1), InvalidValue, "has 3 coordinates; pass a problem with two"),
+        (Problem(bowl, [1.0]), SGD(0.1), InvalidValue, "has 1 coordinate; pass"),
+        (Problem(sorted_bowl, [1.0, 2.0]), SGD(0.1), InvalidValue, "sorted_bowl cannot be explored: .*`sort`"),
+        (QUADRATIC, dynopt.Muon(0.1), InvalidValue, "Muon moves matrices"),
+        (QUADRATIC, polyak, InvalidValue, "cannot be explored: .* asks for the loss"),
+        (QUADRATIC, no_flow, InvalidValue, "Optax.* cannot be explored: this family has no flow"),
+        (QUADRATIC, "sgd", InvalidType, "must be an optimizer of dynopt"),
+        (QUADRATIC, [], InvalidValue, "`optimizers` is empty"),
+        ([], SGD(0.1), InvalidValue, "`problem` is empty"),
+        (bowl, SGD(0.1), InvalidType, "must be a dynopt.Problem"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_explored_is_refused_in_a_sentence(
+    problem, optimizers, kind, words, as_users_see_it
+):
+    with pytest.raises(kind, match=words) as refusal:
+        explore(problem, optimizers)
+    assert str(refusal.value).endswith(".")
+
+
+@pytest.mark.parametrize("steps", [0, 201, 2.5])
+def test_the_number_of_steps_is_whole_and_at_most_200(steps, as_users_see_it):
+    with pytest.raises((InvalidValue, InvalidType), match="`steps`"):
+        explore(QUADRATIC, SGD(0.1), steps=steps)
+
+
+class Branching(AbstractOptimizer):
+    """An optimizer of a user whose constructor looks at its values."""
+
+    h: float
+
+    def __init__(self, learning_rate):
+        self.h = learning_rate if learning_rate < 1 else 1.0
+
+    learning_rate = property(lambda self: self.h)
+    init = SGD.init
+    step = SGD.step
+    vector_field = SGD.vector_field
+
+
+def test_what_moves_is_what_the_constructor_takes_and_else_the_time_step():
+    chain = dynopt.Optax(lambda h: optax.sgd(h), 0.1)
+    cases = [
+        (SGD(0.1), {"learning_rate": 0.1}, "dynopt.SGD(learning_rate=0.1)"),
+        (Averaged(Momentum(0.04), 3.0), {"learning_rate": 0.04, "momentum": 0.9},
+         "dynopt.Averaged(dynopt.Momentum(learning_rate=0.04, momentum=0.9), tau=3)"),
+        (Branching(0.1), {"h": 0.1}, "optimizer.with_time_step(0.1)"),
+        (chain, {"h": 0.1}, "optimizer.with_time_step(0.1)"),
+    ]  # fmt: skip
+    for optimizer, values, python in cases:
+        constructor = constructor_of(optimizer)
+        assert constructor.values == pytest.approx(values)
+        numbers = [*constructor.values.values()]
+        code = [f"{numbers[c]:.12g}" if isinstance(c, int) else c for c in constructor.code]
+        assert "".join(code) == python
+        made = constructor.make([0.5 * numbers[0], *numbers[1:]])
+        ratio = 0.5 if "h" in values or "momentum" not in values else np.sqrt(0.5)
+        assert float(made.h) == pytest.approx(ratio * float(optimizer.h))
