@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from .. import analysis, figures
+from ..checks import accepts
 from ..errors import InvalidValue, SolverFailure
 from ..figures import Picture
 from ..figures.animation import Animation
 from ..figures.drawing.words import join_words
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
+from ..runs import iterate
 from . import gallery
 from .user_code import blame
 from .values import as_typed
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 FIGURES = {
     **figures.catalogue,
     "spectrum": figures.spectrum,
+    "robustness": figures.robustness,
     "inside": figures.inside,
     "animation": figures.animation,
 }
@@ -153,6 +156,16 @@ def with_eigenvalues(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
     return tuple(optimizers)
 
 
+def with_unseen_examples(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    scores = getattr(problem.loss, "scores", None)
+    if not (hasattr(problem.loss, "unseen") and scores and accepts(scores, problem.x0, "features")):
+        raise InvalidValue(
+            f"needs a classifier with unseen examples, which {problem.name} does not have; take "
+            "--problem digits_network."
+        )
+    return tuple(optimizers)
+
+
 # The table
 
 
@@ -193,6 +206,11 @@ def _basins(study: "Study", _: AbstractOptimizer) -> list[Any]:
 
 def in_two_coordinates(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
     return in_a_plane(problem, optimizers, more=False)
+
+
+def _robustness(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+    run = iterate(optimizer, study.problem, study.steps, x0=study.x0, throw=False)
+    return [analysis.robustness(study.problem, run)]
 
 
 MEASUREMENTS = (
@@ -250,6 +268,15 @@ MEASUREMENTS = (
         in_two_coordinates,
         _inside,
     ),
+    Measurement(
+        "robustness",
+        "robustness = []\n"
+        "for optimizer in {optimizers}:\n"
+        "    run = iterate(optimizer, problem, {steps}{x0}, throw=False)\n"
+        "    robustness.append(analysis.robustness(problem, run))",
+        with_unseen_examples,
+        _robustness,
+    ),
 )
 
 # What a figure is drawn from, unless from `comparisons` alone; and what else it needs.
@@ -262,6 +289,7 @@ SHOWN = {
     "overview": ("comparisons", "orders"),
     "spectrum": ("spectra",),
     "inside": ("insides",),
+    "robustness": ("robustness",),
 }
 NEEDS = {"paths": in_a_plane, "animation": in_a_plane, "phase": with_velocity}
 

@@ -9,7 +9,9 @@ from .options import Options
 from .studies import Study
 from .values import as_typed
 
-NAMES = ("Problem", "SolverFailure", "analysis", "figures", "problems")  # of dynopt, in a script
+NAMES = (  # of dynopt, in a script
+    "Problem", "SolverFailure", "analysis", "figures", "iterate", "problems",
+)  # fmt: skip
 
 
 def script(studies: Sequence[Study], command: str) -> str:

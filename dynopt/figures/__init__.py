@@ -24,6 +24,7 @@ from . import overview as overview
 from . import method as method
 from . import spectrum as spectrum
 from . import inside as inside
+from . import robustness as robustness
 from . import panels as panels
 from . import animation as animation
 from .drawing.picture import Picture as Picture

@@ -14,13 +14,19 @@ Result = TypeVar("Result")
 
 
 def result_list(
-    results: Any, kind: type[Result], function: str, measured: str = "error"
+    results: Any,
+    kind: type[Result],
+    function: str,
+    measured: str = "error",
+    *,
+    one_problem: bool = True,
 ) -> list[Result]:
-    """The results as a list, all of one kind and of one problem.
+    """The results as a list, all of one kind and, by default, of one problem.
 
     - `results`: one result, or a list of them.
     - `function`: the name of the function that makes results of this kind, for messages.
     - `measured`: an array of the result that has one axis, unless it holds a batch.
+    - `one_problem`: whether results of several problems are refused.
 
     **Raises:** `InvalidType` for another kind; `InvalidValue` for an empty list, a batch, or
     several problems.
@@ -39,7 +45,8 @@ def result_list(
                 "`results` holds a batch; pass one of its members, "
                 "jax.tree.map(lambda a: a[0], batch)."
             )
-    must_share_problem(many)
+    if one_problem:
+        must_share_problem(many)
     return many
 
 
