@@ -79,8 +79,8 @@ def sentence_similarity(
 
     - `intents`: 20 by default, from 10 to 144: verbs with objects, each of which has 3 or 4
       synonyms. Three fifths of them are learned, from 8 sentences each; `analysis.retrieval`
-      measures 2 unseen sentences of each, and 10 of each of the others. With 100 intents, 176 words,
-      Adam(0.03) comes to an accuracy of 0.93 on the others in 200 steps with "am".
+      measures 2 unseen sentences of each, and 10 of each of the others. With 100 intents there are
+      176 words, and after 200 steps of Adam(0.03) "am" is right for 93 % of the others.
     - `key`: a whole number, 0 by default, from which the sentences, the start and the indices are
       drawn.
 
