@@ -6,14 +6,16 @@ import jax
 import numpy as np
 import pytest
 
-from dynopt import analysis
+from dynopt import analysis, iterate
 from dynopt.compare.measurements import FIGURES, MEASUREMENTS, measure, shown_in
 from dynopt.compare.options import Options
 from dynopt.compare.script import measuring
 from dynopt.compare.studies import plan
-from dynopt.errors import SolverFailure
+from dynopt.errors import InvalidValue, SolverFailure
 
 ids = [measurement.name for measurement in MEASUREMENTS]
+# Figures of what one kind of problem alone has, which are drawn from measurements of their names.
+OF_LEARNING = {"robustness": "digits_network"}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def study():
         optimizers=("sgd", "momentum", "rmsprop"),
         steps=5,
         x0=(-1.0, 2.0),
-        figures=tuple(FIGURES),
+        figures=tuple(name for name in FIGURES if name not in OF_LEARNING),
     )
     (study,) = plan(options)
     return study
@@ -35,10 +37,10 @@ def results(study):
     return [measure(study, name) for name in study.optimizers]
 
 
-@pytest.mark.parametrize("measurement", MEASUREMENTS, ids=ids)
-def test_the_code_of_a_measurement_gives_what_the_command_measures(study, results, measurement):
+def must_measure_as_its_code(study, results, measurement):
     names = {
         "analysis": analysis,
+        "iterate": iterate,
         "suppress": suppress,
         "SolverFailure": SolverFailure,
         "problem": study.problem,
@@ -53,6 +55,29 @@ def test_the_code_of_a_measurement_gives_what_the_command_measures(study, result
         leaves = jax.tree.leaves(one), jax.tree.leaves(other)
         for a, b in zip(*leaves, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", [name for name in ids if name not in OF_LEARNING])
+def test_the_code_of_a_measurement_gives_what_the_command_measures(study, results, name):
+    must_measure_as_its_code(study, results, MEASUREMENTS[ids.index(name)])
+
+
+@pytest.mark.parametrize("name", OF_LEARNING)
+def test_the_code_of_a_measurement_of_learning_gives_what_the_command_measures(name):
+    options = Options(
+        problem=(OF_LEARNING[name],), optimizers=("sgd",), learning_rate=0.1, steps=2,
+        figures=(name,),
+    )  # fmt: skip
+    (study,) = plan(options)
+    must_measure_as_its_code(study, [measure(study, "sgd")], MEASUREMENTS[ids.index(name)])
+
+
+@pytest.mark.parametrize("name", OF_LEARNING)
+def test_a_figure_of_learning_is_refused_for_other_problems(name):
+    with pytest.raises(
+        InvalidValue, match=f"`{name}` needs .*booth does not have; .*--problem {OF_LEARNING[name]}"
+    ):
+        plan(Options(problem=("booth",), figures=(name,)))
 
 
 def test_each_measurement_has_a_name_of_its_own_and_each_figure_a_measurement():
