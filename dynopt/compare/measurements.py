@@ -27,7 +27,9 @@ FIGURES = {
     **figures.catalogue,
     "spectrum": figures.spectrum,
     "robustness": figures.robustness,
+    "half_times": figures.half_times,
     "inside": figures.inside,
+    "retrieval": figures.retrieval,
     "animation": figures.animation,
 }
 ONE_EACH = ("inside", "animation")
@@ -166,6 +168,15 @@ def with_unseen_examples(problem: Problem, optimizers: Optimizers) -> Sequence[s
     return tuple(optimizers)
 
 
+def with_groups(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    if not hasattr(problem.loss, "groups"):
+        raise InvalidValue(
+            f"needs a loss that knows groups of its examples, which {problem.name} does not have; "
+            "draw --problem entity_linking."
+        )
+    return tuple(optimizers)
+
+
 # The table
 
 
@@ -204,8 +215,27 @@ def _basins(study: "Study", _: AbstractOptimizer) -> list[Any]:
     return basins
 
 
+def with_sentences(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    if not hasattr(problem.loss, "unseen_intents"):
+        raise InvalidValue(
+            f"needs sentences of unseen intents, which {problem.name} does not have; take "
+            "--problem sentence_similarity."
+        )
+    return tuple(optimizers)
+
+
+def _half_times(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+    run = iterate(optimizer, study.problem, study.long_steps, x0=study.x0, throw=False)
+    return [analysis.half_times(run)]
+
+
 def in_two_coordinates(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
     return in_a_plane(problem, optimizers, more=False)
+
+
+def _retrieval(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+    run = iterate(optimizer, study.problem, study.steps, x0=study.x0, throw=False)
+    return [analysis.retrieval(study.problem, run)]
 
 
 def _robustness(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
@@ -269,6 +299,24 @@ MEASUREMENTS = (
         _inside,
     ),
     Measurement(
+        "half_times",
+        "half_times = []\n"
+        "for optimizer in {optimizers}:\n"
+        "    run = iterate(optimizer, problem, {long_steps}{x0}, throw=False)\n"
+        "    half_times.append(analysis.half_times(run))",
+        with_groups,
+        _half_times,
+    ),
+    Measurement(
+        "retrieval",
+        "retrieval = []\n"
+        "for optimizer in {optimizers}:\n"
+        "    run = iterate(optimizer, problem, {steps}{x0}, throw=False)\n"
+        "    retrieval.append(analysis.retrieval(problem, run))",
+        with_sentences,
+        _retrieval,
+    ),
+    Measurement(
         "robustness",
         "robustness = []\n"
         "for optimizer in {optimizers}:\n"
@@ -289,7 +337,9 @@ SHOWN = {
     "overview": ("comparisons", "orders"),
     "spectrum": ("spectra",),
     "inside": ("insides",),
+    "half_times": ("half_times",),
     "robustness": ("robustness",),
+    "retrieval": ("retrieval",),
 }
 NEEDS = {"paths": in_a_plane, "animation": in_a_plane, "phase": with_velocity}
 

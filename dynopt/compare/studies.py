@@ -81,7 +81,7 @@ class Study:
 
     @property
     def long_steps(self) -> int:
-        """The steps over which basins are measured: most runs have come to rest after them."""
+        """The steps over which basins and half-times are measured: most runs rest after them."""
         return 10 * self.steps
 
 

@@ -24,7 +24,9 @@ from . import overview as overview
 from . import method as method
 from . import spectrum as spectrum
 from . import inside as inside
+from . import half_times as half_times
 from . import robustness as robustness
+from . import retrieval as retrieval
 from . import panels as panels
 from . import animation as animation
 from .drawing.picture import Picture as Picture

@@ -20,8 +20,10 @@ class Label(NamedTuple):
     end: tuple[Any, Any]
 
 
-def write_labels(ax: Axes, labels: Sequence[Label]) -> bool:
+def write_labels(ax: Axes, labels: Sequence[Label], weight: str = "normal") -> bool:
     """Write the labels in one column, each at the height where its line ends.
+
+    - `weight`: that of the font, such as "bold".
 
     Returns False, and writes nothing, if some line ends before the right edge of the frame or if
     there are more labels than the column holds.
@@ -45,7 +47,8 @@ def write_labels(ax: Axes, labels: Sequence[Label]) -> bool:
         ax.annotate(
             labels[i].text, (1, ends[i]), xycoords="axes fraction", textcoords="offset points",
             xytext=((1.7 if shifted else 0.85) * size, shift * height), va="center", ha="left",
-            color=readable_color(color), fontsize=size, gid=f"label {labels[i].text}",
+            color=readable_color(color), fontsize=size, fontweight=weight,
+            gid=f"label {labels[i].text}",
             arrowprops=connection if shifted else None, annotation_clip=False,
         )  # fmt: skip
     return True
