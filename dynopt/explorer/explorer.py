@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,13 @@ from ..optimizers import SGD, AbstractOptimizer, Adam, Momentum, RMSprop
 from ..optimizers.base import must_be_optimizer
 from ..problems import Problem
 from ..problems.problem import must_be_problem
-from .traced import Part, constructor_of, traced_optimizer, traced_problem
+from .traced import (
+    Part,
+    constructor_of,
+    must_suit_the_field,
+    traced_optimizer,
+    traced_problem,
+)
 
 MAX_BYTES = 300_000  # of the file
 MOST_STEPS = 200
@@ -64,6 +71,7 @@ class Explorer:
     def _repr_html_(self) -> str:
         return (
             f'<iframe srcdoc="{html.escape(self.html)}" sandbox="allow-scripts" '
+            'allow="clipboard-write" '
             f'title="Map and flow" style="width:100%;height:{HEIGHT}px;border:0"></iframe>'
         )
 
@@ -95,8 +103,9 @@ def explore(
     at the times t = k h.
 
     **Raises:** `InvalidType` for what is no problem or no optimizer; `InvalidValue` for a problem
-    with other than two coordinates, for an optimizer without a flow, for operations without a
-    translation into JavaScript, and for more than 300 kB.
+    with other than two coordinates, for an optimizer without a flow, or one that needs more of a
+    game than its field and derivatives along vectors, for operations without a translation into
+    JavaScript, and for more than 300 kB.
 
     >>> from dynopt import SGD, problems
     >>> explore(problems.quadratic(), SGD(0.17))
@@ -128,6 +137,8 @@ def _explore(
 ) -> Explorer:
     of_problems = [vivid_optimizers(p, steps) if chosen is None else chosen for p in given]
     shown = of_problems[0]
+    for optimizer, one_problem in product(shown, given):
+        must_suit_the_field(optimizer, one_problem)
     names = numbered([printable(o.own_name or o.name) for o in shown])
     problem_names = numbered([printable(p.name) for p in given])
     values = [[tuple(constructor_of(o).values.values()) for o in row] for row in of_problems]

@@ -1,5 +1,6 @@
 """Optimizers and losses as parts of a web page: what a reader may change, and JavaScript."""
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from ..optimizers.equations import equations
 from ..optimizers.wrappers.base import AbstractDerived
 from ..problems import Problem
 from ..runs.prepare import fit_to_start, flatten_loss
-from ..scalar import opaque_gradient, to_javascript, trace
+from ..scalar import opaque_gradient, to_javascript, to_lanes, trace
 
 DIM = 2  # of the planes that are drawn
 DECAY_RATES = {"momentum", "decay", "b1", "b2", "beta"}
@@ -162,6 +163,35 @@ def traced_optimizer(optimizer: AbstractOptimizer, name: str) -> Part:
     return Part(_description(optimizer, name, constructor, y), functions)
 
 
+def must_suit_the_field(optimizer: AbstractOptimizer, problem: Problem) -> None:
+    """Refuse an optimizer whose program would be wrong for a field that is no gradient.
+
+    A gradient that is left open has a symmetric derivative. That of a field need not be symmetric,
+    so a step that uses its transpose, as consensus optimization does, is compared with its program
+    on a field that turns.
+
+    **Raises:** `InvalidValue`.
+    """
+    if problem.conservative:
+        return
+    turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
+    derivatives = [lambda x: turn @ x, lambda x, v: turn @ v, lambda x, v, w: jnp.zeros_like(x)]
+    x = jnp.array([0.3, -0.7])
+    fitted = fit_to_start(optimizer, x, x.dtype)
+    t, y = fitted.h, jax.tree.map(lambda leaf: leaf + 0.1, fitted.init(x, derivatives[0]))
+    lanes = jax.tree.map(lambda leaf: leaf[..., None], (t, y))
+    for name in ("step", "vector_field"):
+        method = getattr(fitted, name)
+        program = trace(lambda t, y, method=method: method(t, y, opaque_gradient), t, y)
+        found, expected = to_lanes(program, derivatives)(*lanes), method(t, y, derivatives[0])
+        if not np.allclose(found.x[..., 0], expected.x):
+            raise InvalidValue(
+                f"{optimizer!r} uses the transposed derivative of the field, which is known for "
+                f"losses only, but {printable(problem.name)} has a field that is no gradient; pass "
+                "another optimizer, such as dynopt.Optimistic(0.1), or a loss."
+            )
+
+
 def _description(
     optimizer: AbstractOptimizer, name: str, constructor: Constructor, y: Any
 ) -> dict[str, Any]:
@@ -231,6 +261,29 @@ def traced_problem(problem: Problem, steps: int, values: Sequence[Sequence[float
             "steps": steps,
             "hyper": [list(numbers) for numbers in values],
             "code": f"problems.{problem.name}()" if make else "...",
+            "startCode": start_code(problem.x0),
         },
         functions,
     )
+
+
+def start_code(x0: Any) -> list[str | int]:
+    """The Python of a position, as texts and the places of its coordinates.
+
+    >>> start_code({"a": np.array(1.0), "b": np.array([2.0])})
+    ["{'a': ", 0, ", 'b': [", 1, ']}']
+    """
+    leaves, structure = jax.tree.flatten(x0)
+    ends = np.cumsum([np.size(leaf) for leaf in leaves])
+    places = [
+        np.arange(end - np.size(leaf), end).reshape(np.shape(leaf)).tolist()
+        for leaf, end in zip(leaves, ends, strict=True)
+    ]
+    marked = jax.tree.unflatten(structure, [jax.tree.map(_Place, place) for place in places])
+    parts = re.split(r"<coordinate (\d+)>", repr(marked))
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
+
+
+class _Place(int):
+    def __repr__(self) -> str:
+        return f"<coordinate {int(self)}>"

@@ -30,6 +30,13 @@ def sorted_bowl(x):
     return (jnp.sort(x) * jnp.array([1.0, 2.0])).sum() ** 2
 
 
+def squares(x, data):
+    return ((x[0] * data + x[1] - data**2) ** 2).mean()
+
+
+fit = Problem(squares, [1.0, 2.0], data=np.linspace(-1, 1, 1200), name="fit")
+
+
 @pytest.fixture(scope="module")
 def simple():
     return explore(QUADRATIC, SGD(0.17))
@@ -95,6 +102,7 @@ def test_modified_flows_make_room_and_then_the_rest_is_refused(simple, monkeypat
         explore(QUADRATIC, SGD(0.17))
 
 
+consensus = dynopt.Consensus(SGD(0.1), 0.5)
 polyak = dynopt.Optax(lambda h: optax.polyak_sgd(max_learning_rate=1.0, scaling=h), 0.1)
 no_flow = dynopt.Optax(lambda h: optax.sgd(0.1), 0.1)
 
@@ -105,6 +113,8 @@ no_flow = dynopt.Optax(lambda h: optax.sgd(0.1), 0.1)
         (problems.quadratic([1.0, 2.0, 3.0]), SGD(0.1), InvalidValue, "has 3 coordinates; pass a problem with two"),
         (Problem(bowl, [1.0]), SGD(0.1), InvalidValue, "has 1 coordinate; pass"),
         (Problem(sorted_bowl, [1.0, 2.0]), SGD(0.1), InvalidValue, "sorted_bowl cannot be explored: .*`sort`"),
+        (fit, SGD(0.1), InvalidValue, "fit takes [0-9]+; pass fewer .*, or a loss over less data"),
+        (problems.bilinear(), consensus, InvalidValue, "uses the transposed derivative .* bilinear has a field"),
         (QUADRATIC, dynopt.Muon(0.1), InvalidValue, "Muon moves matrices"),
         (QUADRATIC, polyak, InvalidValue, "cannot be explored: .* asks for the loss"),
         (QUADRATIC, no_flow, InvalidValue, "Optax.* cannot be explored: this family has no flow"),
@@ -120,6 +130,12 @@ def test_what_cannot_be_explored_is_refused_in_a_sentence(
     with pytest.raises(kind, match=words) as refusal:
         explore(problem, optimizers)
     assert str(refusal.value).endswith(".")
+
+
+def test_games_are_explored_with_optimizers_that_follow_their_field():
+    remedy = dynopt.Optimistic(0.1)
+    assert explore(problems.bilinear(), [SGD(0.1), remedy]).optimizers == ("SGD", "Optimistic")
+    assert explore(QUADRATIC, consensus).optimizers == ("Consensus(SGD)",)
 
 
 @pytest.mark.parametrize("steps", [0, 201, 2.5])

@@ -11,7 +11,7 @@ from dynopt import SGD, Adam, Momentum, Nesterov, problems
 from dynopt.explorer import explore
 
 EIGENVALUES = np.array([1.0, 10.0])
-PROBLEMS = [problems.quadratic(EIGENVALUES.tolist()), problems.himmelblau()]
+PROBLEMS = [problems.quadratic(EIGENVALUES.tolist()), problems.himmelblau(), problems.dirac_gan()]
 OPTIMIZERS = [SGD(0.17), Momentum(0.05), Nesterov(0.05), Adam(0.1, b2=0.99)]
 X0 = [-2.0, 1.5]
 STEPS = 40
@@ -67,15 +67,16 @@ def test_the_solver_has_order_eight(call):
     assert 7 < many / few < 12
 
 
-@pytest.mark.parametrize("j", range(len(OPTIMIZERS)))
-def test_maps_and_flows_are_those_of_python(call, j):
+@pytest.mark.parametrize(("j", "p"), [*((j, 1) for j in range(len(OPTIMIZERS))), (1, 2)])
+def test_maps_and_flows_are_those_of_python(call, j, p):
     optimizer = OPTIMIZERS[j].refine(10)
     hyper = [float(v) for v in optimizer.hyperparameters().values() if v > 0]
-    values = request(j, hyper, p=1)
-    python = dynopt.iterate(optimizer, PROBLEMS[1], STEPS, x0=X0)
-    np.testing.assert_allclose(positions(call, **values), python.x, atol=1e-11)
-    flow = dynopt.integrate(optimizer, PROBLEMS[1], STEPS, x0=X0, save_every=1 / 4, rtol=1e-12)
-    np.testing.assert_allclose(samples(call, 1e-11, **values, modified=False)[0], flow.x, atol=1e-7)
+    values = request(j, hyper, p=p)
+    start = X0 if p == 1 else dict(zip(("psi", "theta"), X0, strict=True))
+    python = dynopt.iterate(optimizer, PROBLEMS[p], STEPS, x0=start)
+    np.testing.assert_allclose(positions(call, **values), python.y.x, atol=1e-11)
+    flow = dynopt.integrate(optimizer, PROBLEMS[p], STEPS, x0=start, save_every=1 / 4, rtol=1e-12)
+    np.testing.assert_allclose(samples(call, 1e-11, **values, modified=False)[0], flow.y.x, atol=1e-7)
 
 
 def test_the_gradient_and_the_loss_are_those_of_python(call):

@@ -45,12 +45,13 @@ export function makeColumn(j, actions) {
     return [{ i, kind, name, input, tick, output, row }];
   });
   const equation = (className, text) => element("p", { className: `equation ${className}`, textContent: text, title: text });
+  const flowEquation = equation("flow", optimizer.flow);
   const heads = ["k", "t", "map", "flow", "error", "loss"].map(text => element("th", { scope: "col", textContent: text }));
   const table = element("details", {}, element("summary", { textContent: "Numbers" }),
     element("table", {}, element("thead", {}, element("tr", {}, ...heads)), rows));
   table.addEventListener("toggle", () => { if (table.open && column.result) fillTable(); });
   const root = element("section", { className: "column" },
-    element("h2", { textContent: optimizer.name, id, title: optimizer.name }), equation("map", optimizer.map), equation("flow", optimizer.flow),
+    element("h2", { textContent: optimizer.name, id, title: optimizer.name }), equation("map", optimizer.map), flowEquation,
     words, element("div", { className: "frame" }, plane, tip),
     element("div", { className: "sliders" }, ...sliders.map(s => s.row)),
     element("p", { className: "row" }, "How low? ", lossRow), loss,
@@ -85,6 +86,7 @@ export function makeColumn(j, actions) {
     const lines = columnWords(result, scene, ranges.lowest).map(parts => parts.map(({ text, strong, alarm }) =>
       strong ? element("b", { textContent: strong }) : element("span", { textContent: text ?? alarm, className: alarm ? "alarm" : "" })));
     words.replaceChildren(...lines[0], element("br"), ...lines[1]);
+    flowEquation.textContent = result.request.modified ? "modified: y′ = f₁ + h f₂" : optimizer.flow;
     lossRow.textContent = lossWords(result, ranges.lowest);
     errorRow.textContent = divisorWords(result);
     plane.setAttribute("aria-label", `${optimizer.name} in the plane of the two coordinates: ${words.textContent}. Arrow keys move the start, farther with shift.`);

@@ -206,15 +206,15 @@ function longestInside({ errors, worst, leavesAt }, dots, isInside) {
 function drawNumber(c, error, { map, flow, middle }, marks, color, w, h) {
   const tie = [map, flow].flatMap(end => [0, 0.25, 0.5, 0.75].map(f =>
     [end[0] + f * (middle[0] - end[0]), end[1] + f * (middle[1] - end[1])]));
-  const all = [middle, ...tie, ...marks];
+  const all = [middle, ...tie, ...marks], text = format(error), side = 4 + 4 * text.length;
   let best = null, most = -1;
   for (const [rx, ry] of [[24, 17], [40, 28]]) for (let i = 0; i < 12; i++) {
     const q = [middle[0] + rx * Math.cos(i * Math.PI / 6), middle[1] + ry * Math.sin(i * Math.PI / 6)];
-    if (q[0] < 24 || q[0] > w - 24 || q[1] < 12 || q[1] > h - 8) continue;
+    if (q[0] < side || q[0] > w - side || q[1] < 12 || q[1] > h - 8) continue;
     const room = Math.min(20, ...all.map(mark => Math.hypot((mark[0] - q[0]) * 0.7, mark[1] - q[1])));
     if (room > most) [best, most] = [q, room];
   }
-  if (best) label(c, format(error), ...best, color, 13, 650, "center");
+  if (best) label(c, text, ...best, color, 13, 650, "center");
 }
 
 /** Inside one step: the step itself, and the negative gradient, drawn as long as the step. */

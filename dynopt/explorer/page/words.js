@@ -31,8 +31,9 @@ export function headline(results, names, n) {
 export function columnWords(result, scene, lowest) {
   const { errors, worst, leavesAt, flow, map, request, h, mapLosses, flowLosses, limit } = result;
   const first = [], second = [];
-  if (flow.status === "singular")
-    first.push({ alarm: request.modified ? "no modified flow starts here: the time step is too long" : "the flow has no finite start here" });
+  const hasNoFlow = flow.status !== "ok" && flow.samples.length <= 2;
+  if (hasNoFlow && leavesAt < 0)
+    first.push({ alarm: request.modified ? "no modified flow starts here: the time step is too long" : "no flow starts here" });
   else if (scene.k >= 0) {
     if (leavesAt > 0 && scene.k >= leavesAt) first.push({ alarm: `the map left at step ${leavesAt}` });
     else first.push({ text: `step ${scene.k}: error ` }, { strong: format(errors[scene.k] ?? NaN) });
@@ -43,7 +44,7 @@ export function columnWords(result, scene, lowest) {
     const manner = { behind: ", behind", ahead: ", ahead", beside: ", beside", elsewhere: ", elsewhere" }[result.manner] ?? "";
     first.push({ text: "error ≤ " }, { strong: format(errors[worst]) }, { text: ` at step ${worst}${manner}` });
   }
-  if (flow.status !== "ok" && flow.status !== "singular")
+  if (flow.status !== "ok" && !hasNoFlow)
     first.push({ text: `; the flow ${STATUS[flow.status]}` });
   if (scene.k >= 0) {
     const sample = Math.round(scene.k * (flowLosses.length - 1) / (scene.steps * scene.n));
