@@ -1,6 +1,7 @@
 """A function of small arrays, as JAX traces it, unrolled into a program of scalars."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Jaxpr, Literal, Primitive
 
+from ..checks import is_concrete
 from ..errors import InvalidType, InvalidValue
 from .opaque_gradient import entry_p, gradient_p
 from .program import Constant, Operation, Program, ProgramBuilder, Scalar
@@ -33,8 +35,11 @@ CALLS = {
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
 }
-# Operations that are written out even where all of their operands are known.
-CONTROL = {"cond", "gradient", "scan", "while"}
+# Operations with a rule of their own, `_Translator._name`.
+LOOPS_AND_BRANCHES = {"cond", "scan", "while"}
+RULES = set(
+    "add_any convert_element_type dot_general integer_pow scatter-add select_n square".split()
+)
 REDUCTIONS = {
     "reduce_sum": lax.add_p,
     "reduce_prod": lax.mul_p,
@@ -79,18 +84,25 @@ def trace(function: Callable, *arguments: Any) -> Program:
 
     **Raises:** `InvalidValue`, which names the operation, for what cannot be written in scalars:
     sorting, linear algebra, random numbers, indices that depend on values and loops whose number of
-    repetitions does; and for more than 50 000 operations. `InvalidType` for other dtypes.
+    repetitions does; for more than 50 000 operations; and for a function that uses a value that is
+    traced outside of it. `InvalidType` for other dtypes.
 
     >>> import jax.numpy as jnp
     >>> trace(lambda x: jnp.sum(x**2), jnp.zeros(3))
     Program(inputs=3, operations=5, outputs=1)
     """
     closed, result = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    if not is_concrete(closed.consts):
+        raise InvalidValue(
+            "the function uses a value that is traced outside of it, as inside jax.jit; pass this "
+            "value as an argument."
+        )
     builder = ProgramBuilder([aval.dtype for aval in closed.in_avals for _ in range(aval.size)])
     inputs, place = [], 0
     for aval in closed.in_avals:
+        must_be_translated("an argument has the dtype", aval.dtype)
         places = [*range(place, place + aval.size)]
-        inputs.append(np.array(places, dtype=object).reshape(aval.shape))
+        inputs.append(as_array(places, aval.shape))
         place += aval.size
     translator = _Translator(builder)
     outputs = translator.evaluate(closed.jaxpr, closed.consts, inputs)
@@ -100,23 +112,34 @@ def trace(function: Callable, *arguments: Any) -> Program:
     return Program(shapes, result, operations, outputs)
 
 
-def as_scalars(values: Any) -> np.ndarray:
-    """An array of constants."""
+def as_array(scalars: Sequence[Scalar], shape: Sequence[int]) -> np.ndarray:
+    array = np.empty(len(scalars), dtype=object)
+    array[:] = scalars
+    return array.reshape(shape)
+
+
+def as_constants(values: Any) -> np.ndarray:
+    """The constants with these values, in an array."""
     values = np.asarray(values)
-    scalars = np.empty(values.shape, dtype=object)
-    for i, value in np.ndenumerate(values):
-        scalars[i] = Constant.of(value)
-    return scalars
+    scalars = [Constant(value.tobytes(), values.dtype) for value in values.flat]
+    return as_array(scalars, values.shape)
 
 
 def known_values(scalars: np.ndarray, dtype) -> np.ndarray | None:
     """The values of an array of scalars if all are constants, and None otherwise."""
     if not all(isinstance(scalar, Constant) for scalar in scalars.flat):
         return None
-    values = np.empty(scalars.shape, dtype)
-    for i, scalar in np.ndenumerate(scalars):
-        values[i] = scalar.value
-    return values
+    data = b"".join(scalar.data for scalar in scalars.flat)
+    return np.frombuffer(data, dtype).reshape(scalars.shape)
+
+
+def must_be_translated(subject: str, dtype: np.dtype) -> None:
+    """**Raises:** `InvalidType` if programs of scalars have no such dtype."""
+    if dtype.name not in DTYPES:
+        raise InvalidType(
+            f"{subject} {dtype.name}, but programs of scalars have the dtypes "
+            f"{', '.join(DTYPES)}; convert the numbers by .astype."
+        )
 
 
 def not_translated(name: str, remedy: str) -> InvalidValue:
@@ -130,17 +153,12 @@ class _Translator:
         self.builder = builder
 
     def evaluate(self, jaxpr: Jaxpr, constants: Sequence, inputs: Sequence) -> list[np.ndarray]:
-        arrays = dict(zip(jaxpr.constvars, map(as_scalars, constants), strict=True))
+        arrays = dict(zip(jaxpr.constvars, map(as_constants, constants), strict=True))
         arrays |= zip(jaxpr.invars, inputs, strict=True)
-
-        def read(variable) -> np.ndarray:
-            is_literal = isinstance(variable, Literal)
-            return as_scalars(variable.val) if is_literal else arrays[variable]
-
         for equation in jaxpr.eqns:
-            outputs = self.translate(equation, [read(variable) for variable in equation.invars])
+            outputs = self.translate(equation, _read(equation.invars, arrays))
             arrays |= zip(equation.outvars, outputs, strict=True)
-        return [read(variable) for variable in jaxpr.outvars]
+        return _read(jaxpr.outvars, arrays)
 
     def call(self, program: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs of a program inside a program, which may have constants of its own."""
@@ -149,19 +167,14 @@ class _Translator:
         )
 
     def translate(self, equation: Any, inputs: list[np.ndarray]) -> Sequence[np.ndarray]:
-        name, parameters = equation.primitive.name, equation.params
+        name = equation.primitive.name
         for variable in equation.outvars:
-            if variable.aval.dtype.name not in DTYPES:
-                raise InvalidType(
-                    f"the operation `{name}` of JAX returns {variable.aval.dtype.name}, but "
-                    f"programs of scalars have the dtypes {', '.join(DTYPES)}; convert the numbers "
-                    "by .astype."
-                )
+            must_be_translated(f"the operation `{name}` of JAX returns", variable.aval.dtype)
         if name in CALLS:
-            return self.call(parameters[CALLS[name]], inputs)
+            return self.call(equation.params[CALLS[name]], inputs)
         if name in IDENTITIES:
             return inputs
-        if name in CONTROL:
+        if name in LOOPS_AND_BRANCHES or equation.primitive is gradient_p:
             return getattr(self, f"_{name}")(equation, inputs)
         values = [
             known_values(array, variable.aval.dtype)
@@ -169,8 +182,8 @@ class _Translator:
         ]
         if all(value is not None for value in values) and not equation.effects:
             return self._constant(equation, values)
-        if method := getattr(self, "_" + name.replace("-", "_"), None):
-            return method(equation, inputs)
+        if name in RULES:
+            return getattr(self, f"_{name.replace('-', '_')}")(equation, inputs)
         if name in ELEMENTWISE:
             return self._elementwise(equation, inputs)
         if name in REDUCTIONS:
@@ -184,30 +197,22 @@ class _Translator:
     def _constant(self, equation, values) -> list[np.ndarray]:
         with jax.ensure_compile_time_eval():
             outputs = equation.primitive.bind(*values, **equation.params)
-        return [as_scalars(output) for output in _as_list(equation, outputs)]
+        return [as_constants(output) for output in _as_list(equation, outputs)]
 
     def _map(self, apply: Callable, *arrays: np.ndarray) -> np.ndarray:
         """`apply` on each tuple of scalars, where arrays without axes hold for all."""
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
-        result = np.empty(shape, dtype=object)
-        columns = [np.broadcast_to(array, shape) for array in arrays]
-        for i in np.ndindex(shape):
-            result[i] = apply(*(column[i] for column in columns))
-        return result
+        columns = [np.broadcast_to(array, shape).ravel() for array in arrays]
+        return as_array([apply(*scalars) for scalars in zip(*columns, strict=True)], shape)
 
     def _elementwise(self, equation, inputs):
-        (output,) = equation.outvars
-
-        def apply(*operands):
-            return self.builder.apply(
-                equation.primitive, *operands, dtype=output.aval.dtype, **equation.params
-            )
-
+        dtype = equation.outvars[0].aval.dtype
+        apply = partial(self.builder.apply, equation.primitive, dtype=dtype, **equation.params)
         return [self._map(apply, *inputs)]
 
     def _convert_element_type(self, equation, inputs):
         dtype = equation.params["new_dtype"]
-        return [self._map(lambda x: self.builder.convert(x, dtype), *inputs)]
+        return [self._map(partial(self.builder.convert, dtype=dtype), *inputs)]
 
     def _integer_pow(self, equation, inputs):
         return [self._map(lambda x: self.builder.power(x, equation.params["y"]), *inputs)]
@@ -219,7 +224,7 @@ class _Translator:
         return [self._map(self._binary(lax.add_p), *inputs)]
 
     def _binary(self, primitive: Primitive) -> Callable[[Scalar, Scalar], Scalar]:
-        return lambda a, b: self.builder.apply(primitive, a, b)
+        return partial(self.builder.apply, primitive)
 
     def _select_n(self, equation, inputs):
         return [self._map(lambda index, *cases: self.builder.choose(index, cases), *inputs)]
@@ -300,16 +305,11 @@ class _Translator:
 
     def _dot_general(self, equation, inputs):
         (output,) = equation.outvars
-        contracted, batch = equation.params["dimension_numbers"]
-
-        def rows(array, contracted, batch):
-            """The array with the axes batch, row, place in the row."""
-            free = [axis for axis in range(array.ndim) if axis not in (*contracted, *batch)]
-            sizes = [[array.shape[axis] for axis in axes] for axes in (batch, free, contracted)]
-            array = self._map(lambda x: self.builder.convert(x, output.aval.dtype), array)
-            return array.transpose(*batch, *free, *contracted).reshape(*map(prod, sizes))
-
-        a, b = (rows(*each) for each in zip(inputs, contracted, batch, strict=True))
+        convert = partial(self.builder.convert, dtype=output.aval.dtype)
+        a, b = (
+            _rows(self._map(convert, array), *axes)
+            for array, *axes in zip(inputs, *equation.params["dimension_numbers"], strict=True)
+        )
         products = self._map(self._binary(lax.mul_p), a[:, :, None, :], b[:, None, :, :])
         return [self._accumulate(products, lax.add_p)[..., -1].reshape(output.aval.shape)]
 
@@ -365,7 +365,21 @@ class _Translator:
             self.builder.add(Operation(entry_p, (gradient,), dtype, (("index", i),)))
             for i in range(size)
         ]
-        return [np.array(entries, dtype=object).reshape(output.aval.shape)]
+        return [as_array(entries, output.aval.shape)]
+
+
+def _read(variables: Sequence[Any], arrays: dict) -> list[np.ndarray]:
+    return [
+        as_constants(np.asarray(v.val, v.aval.dtype)) if isinstance(v, Literal) else arrays[v]
+        for v in variables
+    ]
+
+
+def _rows(array: np.ndarray, contracted: Sequence[int], batch: Sequence[int]) -> np.ndarray:
+    """A factor of a product of arrays, with the axes batch, row, place in the row."""
+    free = [axis for axis in range(array.ndim) if axis not in (*contracted, *batch)]
+    sizes = [prod(array.shape[axis] for axis in axes) for axes in (batch, free, contracted)]
+    return array.transpose(*batch, *free, *contracted).reshape(sizes)
 
 
 def _as_list(equation: Any, outputs: Any) -> list:

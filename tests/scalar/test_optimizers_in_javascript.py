@@ -47,8 +47,10 @@ def assert_same_numbers(got, right):
     np.testing.assert_allclose(got, right, rtol=1e-12)
 
 
-def assert_javascript_computes(engine, gradients, optimizer, method, change=lambda o: o, t=0.37):
-    """With the gradient left open, and with the loss inside; hyperparameters are arguments."""
+def assert_javascript_computes(
+    engine, gradients, optimizer, method, change=lambda o: o, t=0.37, insides=(opaque_gradient,)
+):
+    """With each of the gradients inside; the hyperparameters of the optimizer are arguments."""
     x = X if optimizer.elementwise else X[:, None]
     arrays, static = eqx.partition(optimizer.for_leaves(x), eqx.is_inexact_array_like)
     numbers = jax.tree.leaves(arrays)
@@ -66,7 +68,7 @@ def assert_javascript_computes(engine, gradients, optimizer, method, change=lamb
     )
     with jax.disable_jit():
         right = function(gradient)(numbers, t, y)
-    for grad in (opaque_gradient, gradient):
+    for grad in insides:
         engine.read(to_javascript(trace(function(grad), numbers, t, y), "f"))
         assert_same_numbers(engine.call("f", numbers, t, y, gradients=gradients), right)
 
@@ -84,12 +86,20 @@ WRAPPED = {
 }
 
 
-@pytest.mark.parametrize("t", [0.0, 0.37])
 @pytest.mark.parametrize("method", ["step", "vector_field"])
 @pytest.mark.parametrize("name", [*OPTIMIZERS, *WRAPPED])
-def test_every_optimizer_computes_the_same(engine, loss_in_javascript, name, method, t):
+def test_every_optimizer_computes_the_same_for_an_open_loss_and_for_a_given_one(
+    engine, loss_in_javascript, name, method
+):
     optimizer = (OPTIMIZERS | WRAPPED)[name]
-    assert_javascript_computes(engine, loss_in_javascript, optimizer, method, t=t)
+    assert_javascript_computes(
+        engine, loss_in_javascript, optimizer, method, insides=(opaque_gradient, gradient)
+    )
+
+
+@pytest.mark.parametrize("name", ["adam", "nadam", "nesterov_convex", "schedule_free"])
+def test_flows_that_begin_with_a_limit_are_the_same_there(engine, loss_in_javascript, name):
+    assert_javascript_computes(engine, loss_in_javascript, OPTIMIZERS[name], "vector_field", t=0.0)
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam", "signum"])
@@ -112,12 +122,17 @@ def test_a_modified_flow_of_order_three_asks_for_three_gradients(engine, loss_in
 
 @cache
 def from_optax(name):
-    if name == "clipped":
-        return dynopt.Optax(
-            lambda h: optax.chain(optax.clip_by_global_norm(5.0), optax.sgd(h**2, momentum=1 - h)),
-            0.1, scale={"trace": -1},
-        )  # fmt: skip
-    return dynopt.Optax(lambda h: optax.yogi(h, b1=1 - h / 0.1, b2=1 - h / 10), 0.01)
+    family, h, scale = {
+        "clipped": (
+            lambda h: optax.chain(optax.clip(5.0), optax.sgd(h**2, momentum=1 - h)),
+            0.1,
+            {"trace": -1},
+        ),
+        "yogi": (lambda h: optax.yogi(h, b1=1 - h / 0.1, b2=1 - h / 10), 0.01, {}),
+    }[name]
+    optimizer = dynopt.Optax(family, h, scale=scale)
+    assert not optimizer.fault and optimizer.limit.order == 1  # both are measured here, once
+    return optimizer
 
 
 @pytest.mark.parametrize("method", ["step", "vector_field"])

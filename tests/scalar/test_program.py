@@ -31,7 +31,7 @@ def operations(function, *arguments) -> list[str]:
     "function",
     [
         lambda x: x * 1, lambda x: 1 * x, lambda x: x / 1, lambda x: x + 0, lambda x: x - 0.0,
-        lambda x: x**1, lambda x: -(-x), lambda x: jnp.where(x > 0, x, x),
+        lambda x: x**1, lambda x: jnp.negative(-x), lambda x: jnp.where(x > 0, x, x),
         lambda x: jnp.where(jnp.ones(3) > 0, x, jnp.exp(x)), lambda x: lax.stop_gradient(x),
         lambda x: x[::-1].reshape(3, 1)[:, 0], lambda x: x**0, lambda x: jnp.cumsum(jnp.ones(3)),
     ],
@@ -175,6 +175,15 @@ def test_what_has_no_translation_is_refused_by_name(function, message, monkeypat
 def test_other_dtypes_are_refused_by_name():
     with pytest.raises(InvalidType, match=r"`complex` of JAX returns complex128, .* by \.astype"):
         trace(lambda x: lax.complex(x, x), X)
+    with pytest.raises(InvalidType, match=r"an argument has the dtype float16, .* by \.astype"):
+        trace(jnp.sum, X.astype(np.float16))
+
+
+def test_a_value_from_outside_must_be_known():
+    with pytest.raises(InvalidValue, match="traced outside of it, .*; pass this value as an arg"):
+        jax.jit(lambda c: to_lanes(trace(lambda x: c * x, 1.0))(X))(2.0)
+    product = jax.jit(lambda c: to_lanes(trace(jnp.multiply, c, 1.0))(jnp.full(3, c), X))(2.0)
+    np.testing.assert_array_equal(product, 2 * X)
 
 
 @pytest.mark.parametrize(
