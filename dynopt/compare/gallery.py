@@ -8,12 +8,12 @@ GAME_RATE = 0.1  # the learning rate of all optimizers on a game, for which no r
 
 # These figures are drawn only if they are named. A modified equation takes long to compile, and
 # longer to solve where it is stiff; a spectrum is searched over learning rates; basins and
-# stability take thousands of runs; robustness is one of classifiers, and half-times are those of
-# groups; an animation and the inside of a step are a file for each optimizer. Of a game the field
-# is always drawn.
+# stability take thousands of runs; robustness is one of classifiers, half-times are those of
+# groups, and retrieval is one of sentences; an animation and the inside of a step are a file for
+# each optimizer. Of a game the field is always drawn.
 ON_DEMAND = (
-    "modified", "field", "basins", "stability", "spectrum", "robustness", "half_times", "inside",
-    "animation",
+    "modified", "field", "basins", "stability", "spectrum", "robustness", "half_times", "retrieval",
+    "inside", "animation",
 )  # fmt: skip
 
 # The gallery: each study with options where the defaults would show less.

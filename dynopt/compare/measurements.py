@@ -28,8 +28,8 @@ FIGURES = {
     "spectrum": figures.spectrum,
     "robustness": figures.robustness,
     "half_times": figures.half_times,
-    "inside": figures.inside,
     "retrieval": figures.retrieval,
+    "inside": figures.inside,
     "animation": figures.animation,
 }
 ONE_EACH = ("inside", "animation")
