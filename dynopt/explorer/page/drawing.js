@@ -11,11 +11,13 @@ export function readInks() {
 }
 
 export const isDark = () => document.documentElement.dataset.theme === "dark";
-export const colorOf = optimizer => (isDark() ? optimizer.dark : optimizer.color);
+export const colorOf = (optimizer) => (isDark() ? optimizer.dark : optimizer.color);
 
 /** An empty canvas of as many pixels as the screen shows: [context, width, height] in CSS pixels. */
 export function paper(canvas) {
-  const ratio = window.devicePixelRatio || 1, w = canvas.clientWidth, h = canvas.clientHeight;
+  const ratio = window.devicePixelRatio || 1,
+    w = canvas.clientWidth,
+    h = canvas.clientHeight;
   const [pixelsX, pixelsY] = [Math.round(w * ratio), Math.round(h * ratio)];
   if (canvas.width !== pixelsX || canvas.height !== pixelsY)
     [canvas.width, canvas.height] = [pixelsX, pixelsY];
@@ -48,7 +50,10 @@ export function traceLine(context, points) {
 export function ring(context, [x, y], radius, fill, edge, width) {
   context.beginPath();
   context.arc(x, y, radius, 0, 2 * Math.PI);
-  if (fill) { context.fillStyle = fill; context.fill(); }
+  if (fill) {
+    context.fillStyle = fill;
+    context.fill();
+  }
   context.strokeStyle = edge;
   context.lineWidth = width;
   context.stroke();
@@ -57,7 +62,8 @@ export function ring(context, [x, y], radius, fill, edge, width) {
 export function star(context, [x, y]) {
   context.beginPath();
   for (let i = 0; i < 10; i++) {
-    const angle = -Math.PI / 2 + i * Math.PI / 5, radius = i % 2 ? 3 : 7;
+    const angle = -Math.PI / 2 + (i * Math.PI) / 5,
+      radius = i % 2 ? 3 : 7;
     context.lineTo(x + radius * Math.cos(angle), y + radius * Math.sin(angle));
   }
   context.closePath();
@@ -69,8 +75,9 @@ export function star(context, [x, y]) {
 export function arrow(context, [x, y], [dx, dy], color, width) {
   const length = Math.hypot(dx, dy);
   if (!(length > 1)) return;
-  const head = Math.min(8, 0.6 * length), [u, v] = [dx / length, dy / length];
-  stroke(context, color, width, 1, c => {
+  const head = Math.min(8, 0.6 * length),
+    [u, v] = [dx / length, dy / length];
+  stroke(context, color, width, 1, (c) => {
     c.moveTo(x, y);
     c.lineTo(x + dx, y + dy);
     for (const side of [-0.5, 0.5]) {
@@ -83,7 +90,10 @@ export function arrow(context, [x, y], [dx, dy], color, width) {
 /** Text with a halo; `align` as that of canvases, `weight` 400 or 650. */
 export function label(context, text, x, y, color, size, weight, align) {
   Object.assign(context, {
-    font: `${weight} ${size}px ${FONT}`, textAlign: align, lineWidth: 4, strokeStyle: inks.low,
+    font: `${weight} ${size}px ${FONT}`,
+    textAlign: align,
+    lineWidth: 4,
+    strokeStyle: inks.low,
     fillStyle: color,
   });
   context.strokeText(text, x, y + 4);

@@ -9,9 +9,9 @@
 const EPSILON = 2 ** -52;
 
 /** A run counts as diverged farther from 0 than this: the rule of dynopt.iterate. */
-export const largestRadius = x0 => (1 + Math.hypot(...x0)) / Math.sqrt(EPSILON);
+const largestRadius = (x0) => (1 + Math.hypot(...x0)) / Math.sqrt(EPSILON);
 
-const isFinitePoint = y => y.every(Number.isFinite);
+const isFinitePoint = (y) => y.every(Number.isFinite);
 
 /** How a run ended; the texts are those of dynopt.Status. */
 export const STATUS = {
@@ -47,10 +47,18 @@ export function runMap(optimizer, G, [h, ...fields], x0, steps) {
  */
 export function solveFlow(field, start, spacing, count, tolerance, x0, maxSteps = 2 ** 14) {
   const { a, c, error, dense } = TABLEAU;
-  const stages = c.length, order = TABLEAU.order, dim = start.length, limit = largestRadius(x0);
-  const samples = [start[0], start[1]], curve = [[0, start[0], start[1]]];
-  const end = spacing * count, slopes = new Array(stages);
-  let y = start, t = 0, status = "ok", steps = 0;
+  const stages = c.length,
+    order = TABLEAU.order,
+    dim = start.length,
+    limit = largestRadius(x0);
+  const samples = [start[0], start[1]],
+    curve = [[0, start[0], start[1]]];
+  const end = spacing * count,
+    slopes = new Array(stages);
+  let y = start,
+    t = 0,
+    status = "ok",
+    steps = 0;
   slopes[0] = field(0, y);
   if (!isFinitePoint(y) || !isFinitePoint(slopes[0]))
     return { samples, curve, steps, status: "singular" };
@@ -58,7 +66,10 @@ export function solveFlow(field, start, spacing, count, tolerance, x0, maxSteps 
   const units = y.map((v, i) => Math.min(1, reach(v, i)) || 1); // as dynopt.integrate has them
   let dt = Math.min(spacing, end);
   while (samples.length <= 2 * count && status === "ok") {
-    if (++steps > maxSteps) { status = "unsolved"; break; }
+    if (++steps > maxSteps) {
+      status = "unsolved";
+      break;
+    }
     const d = Math.min(dt, end - t);
     let next = y;
     for (let s = 1; s < stages; s++) {
@@ -81,7 +92,7 @@ export function solveFlow(field, start, spacing, count, tolerance, x0, maxSteps 
     const at = denseOutput(y, slopes, dense, d);
     for (let j = samples.length / 2; j <= count && j * spacing <= reached * (1 + EPSILON); j++)
       samples.push(...(j === count ? next.slice(0, 2) : at((j * spacing - t) / d)));
-    for (let q = 1; q <= 8; q++) curve.push([t + q / 8 * d, ...at(q / 8)]);
+    for (let q = 1; q <= 8; q++) curve.push([t + (q / 8) * d, ...at(q / 8)]);
     if (curve.length > 2 ** 14) thin(curve);
     [t, y, slopes[0]] = [reached, next, slopes[stages - 1]];
     dt = d * Math.min(5, 0.9 * (scaled || 1e-12) ** (-1 / order));
@@ -93,7 +104,8 @@ export function solveFlow(field, start, spacing, count, tolerance, x0, maxSteps 
 
 /** base + d * sum of factors[j] * slopes[j]; without a base it is the sum alone. */
 function combine(base, slopes, factors, d) {
-  const dim = base ? base.length : slopes[0].length, out = new Array(dim);
+  const dim = base ? base.length : slopes[0].length,
+    out = new Array(dim);
   for (let i = 0; i < dim; i++) {
     let sum = 0;
     for (let j = 0; j < factors.length; j++) if (factors[j]) sum += factors[j] * slopes[j][i];
@@ -104,12 +116,14 @@ function combine(base, slopes, factors, d) {
 
 /** The position at a fraction of a step: a polynomial, whose highest power comes first. */
 function denseOutput(y, slopes, dense, d) {
-  const powers = dense[0].map((_, p) => [0, 1].map(i => {
-    let sum = 0;
-    for (let j = 0; j < slopes.length; j++) sum += dense[j][p] * slopes[j][i];
-    return d * sum;
-  }));
-  return fraction => {
+  const powers = dense[0].map((_, p) =>
+    [0, 1].map((i) => {
+      let sum = 0;
+      for (let j = 0; j < slopes.length; j++) sum += dense[j][p] * slopes[j][i];
+      return d * sum;
+    }),
+  );
+  return (fraction) => {
     let [u, v] = [0, 0];
     for (const [a, b] of powers) [u, v] = [u * fraction + a, v * fraction + b];
     return [y[0] + u * fraction, y[1] + v * fraction];

@@ -6,51 +6,79 @@ import { byId, makeControls } from "./controls.js";
 import { rangesOf } from "./curves.js";
 import { isDark, readInks } from "./drawing.js";
 import { pythonOf } from "./python.js";
-import { allowed, currentStep, fromHash, lastStep, requestsOf, sceneOf, toHash } from "./scene.js";
+import { allowed, fromHash, lastStep, requestsOf, sceneOf, toHash } from "./scene.js";
 import { headline, refinementWords } from "./words.js";
 import { startComputing } from "./worker.js";
 
 const PLAY_TIME = 9000; // milliseconds for the whole run, whatever the time step
-const NAMES = OPTIMIZERS.map(optimizer => optimizer.name);
+const NAMES = OPTIMIZERS.map((optimizer) => optimizer.name);
 let scene = fromHash(location.hash);
-let isDragging = false, keepsWindows = false, head = null, isPlaying = false, announces = false;
-let drawingRequest = 0, drawingTime = 0, savingTimer = 0, ranges = null;
+let isDragging = false,
+  keepsWindows = false,
+  head = null,
+  isPlaying = false,
+  announces = false;
+let drawingRequest = 0,
+  drawingTime = 0,
+  savingTimer = 0,
+  ranges = null;
 const undrawn = new Set(); // columns
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 
-const columns = OPTIMIZERS.map((_, j) => makeColumn(j, {
-  moveStart(x0, dragging) {
-    if (!x0.every(Number.isFinite)) return;
-    isDragging = dragging;
-    change({ x0 });
-  },
-  setHyper(j, i, value) {
-    if (!allowed(OPTIMIZERS[j].hyper[i].kind, value)) return;
-    change({ hyper: scene.hyper.with(j, scene.hyper[j].with(i, value)) });
-  },
-  setStep,
-}));
-byId("columns").append(...columns.map(column => column.root));
+const columns = OPTIMIZERS.map((_, j) =>
+  makeColumn(j, {
+    moveStart(x0, dragging) {
+      if (!x0.every(Number.isFinite)) return;
+      isDragging = dragging;
+      change({ x0 });
+    },
+    setHyper(j, i, value) {
+      if (!allowed(OPTIMIZERS[j].hyper[i].kind, value)) return;
+      change({ hyper: scene.hyper.with(j, scene.hyper[j].with(i, value)) });
+    },
+    setStep,
+  }),
+);
+byId("columns").append(...columns.map((column) => column.root));
 
 const showControls = makeControls({
-  setProblem(p) { stop(); change({ ...sceneOf(p), on: scene.on, theme: scene.theme, embed: scene.embed }); },
-  setSteps(steps) { stop(); change({ steps, k: -1 }); },
+  setProblem(p) {
+    stop();
+    change({ ...sceneOf(p), on: scene.on, theme: scene.theme, embed: scene.embed });
+  },
+  setSteps(steps) {
+    stop();
+    change({ steps, k: -1 });
+  },
   setStep,
-  moveStart(x0) { if (x0.every(Number.isFinite)) change({ x0 }); },
-  toggle(name) { change({ shown: { ...scene.shown, [name]: !scene.shown[name] } }); },
+  moveStart(x0) {
+    if (x0.every(Number.isFinite)) change({ x0 });
+  },
+  toggle(name) {
+    change({ shown: { ...scene.shown, [name]: !scene.shown[name] } });
+  },
   switchOptimizer(j) {
     const on = scene.on.with(j, !scene.on[j]);
     if (on.includes(true)) change({ on });
   },
-  halve() { if (scene.n < MOST_REFINED) refine(2 * scene.n); },
-  double() { if (scene.n > 1) refine(scene.n / 2); },
-  reset() { stop(); change({ ...sceneOf(scene.p), theme: scene.theme, embed: scene.embed }); },
-  theme() { change({ theme: isDark() ? "light" : "dark" }); },
+  halve() {
+    if (scene.n < MOST_REFINED) refine(2 * scene.n);
+  },
+  double() {
+    if (scene.n > 1) refine(scene.n / 2);
+  },
+  reset() {
+    stop();
+    change({ ...sceneOf(scene.p), theme: scene.theme, embed: scene.embed });
+  },
+  theme() {
+    change({ theme: isDark() ? "light" : "dark" });
+  },
   copy: copyPython,
   play,
 });
 
-const computing = startComputing(result => {
+const computing = startComputing((result) => {
   const column = columns[result.request.j];
   column.result = result;
   if (!column.frame || !(isDragging || keepsWindows)) column.fit(scene);
@@ -63,17 +91,21 @@ function change(changes, keeps = false) {
   scene = { ...scene, ...changes };
   scene.k = Math.min(scene.k, lastStep(scene));
   if (scene.k === lastStep(scene)) scene.k = -1;
-  if (!keeps && !isDragging)
-    for (const column of columns) if (column.result) column.fit(scene);
+  if (!keeps && !isDragging) for (const column of columns) if (column.result) column.fit(scene);
   computing.want(requestsOf(scene));
   requestDrawing(isDragging ? [] : columns); // while something is dragged, as results come in
   clearTimeout(savingTimer);
   savingTimer = setTimeout(() => {
-    try { history.replaceState(null, "", toHash(scene)); } catch { /* some frames have no history */ }
+    try {
+      history.replaceState(null, "", toHash(scene));
+    } catch {
+      /* some frames have no history */
+    }
   }, 150);
 }
 
-const resultsShown = () => columns.filter(c => scene.on[c.j] && c.result?.request.p === scene.p).map(c => c.result);
+const resultsShown = () =>
+  columns.filter((c) => scene.on[c.j] && c.result?.request.p === scene.p).map((c) => c.result);
 
 /** Draw columns in the next frame; all of them, if the scene has changed. */
 function requestDrawing(changed = columns) {
@@ -94,9 +126,11 @@ function draw() {
   }
   document.body.classList.toggle("embed", scene.embed);
   const results = resultsShown();
-  if (results.length && !(isDragging && ranges)) { // while something is dragged, the axes stay
+  if (results.length && !(isDragging && ranges)) {
+    // while something is dragged, the axes stay
     const next = rangesOf(results, PROBLEMS[scene.p].minimum);
-    if (JSON.stringify(next) !== JSON.stringify(ranges)) for (const column of columns) undrawn.add(column);
+    if (JSON.stringify(next) !== JSON.stringify(ranges))
+      for (const column of columns) undrawn.add(column);
     ranges = next;
   }
   for (const column of undrawn) {
@@ -116,7 +150,7 @@ function draw() {
 /** Another time step: the windows stay, so that what shrinks is the error. */
 function refine(n) {
   stop();
-  const k = scene.k < 0 ? -1 : Math.round(scene.k / scene.n * n);
+  const k = scene.k < 0 ? -1 : Math.round((scene.k / scene.n) * n);
   announces = true;
   change({ n, k }, true);
 }
@@ -133,17 +167,27 @@ function stop() {
 
 /** Map, flow and tie move through the whole run; with reduced motion from step to step. */
 function play() {
-  if (isPlaying) { stop(); change({}, true); return; }
+  if (isPlaying) {
+    stop();
+    change({}, true);
+    return;
+  }
   const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const end = scene.steps * SAMPLES, first = scene.k < 0 ? 0 : scene.k * SAMPLES / scene.n;
-  let position = first, before = null;
+  const end = scene.steps * SAMPLES,
+    first = scene.k < 0 ? 0 : (scene.k * SAMPLES) / scene.n;
+  let position = first,
+    before = null;
   isPlaying = true;
-  const frame = now => {
+  const frame = (now) => {
     if (!isPlaying) return;
-    position += (before === null ? 0 : Math.min(60, now - before)) * end / PLAY_TIME;
+    position += ((before === null ? 0 : Math.min(60, now - before)) * end) / PLAY_TIME;
     before = now;
-    if (position >= end) { stop(); change({ k: -1 }, true); return; }
-    const k = Math.floor(position * scene.n / SAMPLES);
+    if (position >= end) {
+      stop();
+      change({ k: -1 }, true);
+      return;
+    }
+    const k = Math.floor((position * scene.n) / SAMPLES);
     if (!isCalm || k !== scene.k) {
       scene = { ...scene, k };
       head = isCalm ? null : position;
@@ -158,7 +202,8 @@ async function copyPython() {
   const text = pythonOf(scene, resultsShown());
   try {
     await navigator.clipboard.writeText(text);
-  } catch { // without permission, or from a file: the old way
+  } catch {
+    // without permission, or from a file: the old way
     const area = element("textarea", { value: text });
     document.body.append(area);
     area.select();
@@ -166,7 +211,9 @@ async function copyPython() {
     area.remove();
   }
   byId("copy").textContent = "Copied";
-  setTimeout(() => { byId("copy").textContent = "Copy the Python"; }, 1200);
+  setTimeout(() => {
+    byId("copy").textContent = "Copy the Python";
+  }, 1200);
 }
 
 addEventListener("hashchange", () => {
@@ -183,29 +230,61 @@ new ResizeObserver(() => {
 
 // For checks from outside.
 const known = (items, name, kind) => {
-  const index = items.findIndex(item => item.name === name);
-  if (index < 0) throw new RangeError(`no ${kind} ${name}; there are ${items.map(item => item.name).join(", ")}`);
+  const index = items.findIndex((item) => item.name === name);
+  if (index < 0)
+    throw new RangeError(
+      `no ${kind} ${name}; there are ${items.map((item) => item.name).join(", ")}`,
+    );
   return index;
 };
-const hyperOf = (j, given) => Array.isArray(given) ? given
-  : OPTIMIZERS[j].hyper.map(({ name }, i) => given?.[name] ?? PROBLEMS[scene.p].hyper[j][i]);
+const hyperOf = (j, given) =>
+  Array.isArray(given)
+    ? given
+    : OPTIMIZERS[j].hyper.map(({ name }, i) => given?.[name] ?? PROBLEMS[scene.p].hyper[j][i]);
 globalThis.dynopt = {
   names: () => [...NAMES],
-  problems: () => PROBLEMS.map(problem => problem.name),
-  problem(name) { stop(); change({ ...sceneOf(known(PROBLEMS, name, "problem")), on: scene.on, theme: scene.theme }); },
+  problems: () => PROBLEMS.map((problem) => problem.name),
+  problem(name) {
+    stop();
+    change({ ...sceneOf(known(PROBLEMS, name, "problem")), on: scene.on, theme: scene.theme });
+  },
   map(name, hyperparameters, x0, steps, n = 1) {
     const j = known(OPTIMIZERS, name, "optimizer");
-    const { points } = mapOf({ j, p: scene.p, hyper: hyperOf(j, hyperparameters), n, x0: [...x0], steps });
-    return points.map(y => [y[0], y[1]]);
+    const { points } = mapOf({
+      j,
+      p: scene.p,
+      hyper: hyperOf(j, hyperparameters),
+      n,
+      x0: [...x0],
+      steps,
+    });
+    return points.map((y) => [y[0], y[1]]);
   },
   flow(name, hyperparameters, x0, steps, { modified = false, n = 1 } = {}) {
-    const j = known(OPTIMIZERS, name, "optimizer"), hyper = hyperOf(j, hyperparameters);
-    const { samples } = flowOf({ j, p: scene.p, hyper, n, x0: [...x0], steps, modified, tolerance: 1e-13, per: n });
-    return Array.from({ length: samples.length / 2 }, (_, i) => [samples[2 * i], samples[2 * i + 1]]).slice(0, steps + 1);
+    const j = known(OPTIMIZERS, name, "optimizer"),
+      hyper = hyperOf(j, hyperparameters);
+    const { samples } = flowOf({
+      j,
+      p: scene.p,
+      hyper,
+      n,
+      x0: [...x0],
+      steps,
+      modified,
+      tolerance: 1e-13,
+      per: n,
+    });
+    return Array.from({ length: samples.length / 2 }, (_, i) => [
+      samples[2 * i],
+      samples[2 * i + 1],
+    ]).slice(0, steps + 1);
   },
-  loss: x => lossAt(PROBLEMS[scene.p], x),
+  loss: (x) => lossAt(PROBLEMS[scene.p], x),
   isIdle: () => computing.isIdle() && !drawingRequest,
-  state: () => ({ ...structuredClone(scene), errors: columns.map(c => c.result ? c.result.errors[c.result.worst] : null) }),
+  state: () => ({
+    ...structuredClone(scene),
+    errors: columns.map((c) => (c.result ? c.result.errors[c.result.worst] : null)),
+  }),
   drawingTime: () => drawingTime, // of the last frame, in milliseconds
   python: () => pythonOf(scene, resultsShown()),
 };

@@ -2,13 +2,18 @@
 import { OPTIMIZERS, PROBLEMS } from "./engine.js";
 
 /** `code` is a list of texts and of places of hyperparameters. */
-const fill = (code, hyper) => code.map(part => (typeof part === "number" ? hyper[part] : part)).join("");
+const fill = (code, hyper) =>
+  code.map((part) => (typeof part === "number" ? hyper[part] : part)).join("");
 
 export function pythonOf(scene, results) {
   const problem = PROBLEMS[scene.p];
   const lines = [
-    "import dynopt, jax, optax", "from dynopt import analysis, problems", "",
-    'jax.config.update("jax_enable_x64", True)', `problem = ${problem.code}`, `x0 = ${fill(problem.startCode, scene.x0)}`,
+    "import dynopt, jax, optax",
+    "from dynopt import analysis, problems",
+    "",
+    'jax.config.update("jax_enable_x64", True)',
+    `problem = ${problem.code}`,
+    `x0 = ${fill(problem.startCode, scene.x0)}`,
   ];
   for (const { request, errors, worst } of results) {
     const optimizer = OPTIMIZERS[request.j];

@@ -10,8 +10,11 @@ function startWorker(receive, fail) {
   try {
     const url = URL.createObjectURL(new Blob([`(${engine})().serve(self)`]));
     const worker = new Worker(url);
-    worker.onmessage = event => receive(event.data);
-    worker.onerror = event => { event.preventDefault(); fail(); };
+    worker.onmessage = (event) => receive(event.data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      fail();
+    };
     return worker;
   } catch {
     return null;
@@ -25,7 +28,8 @@ function startWorker(receive, fail) {
  */
 export function startComputing(onResult) {
   const keys = new Map(); // of the latest result of each column: [key, full]
-  let wanted = [], inFlight = null;
+  let wanted = [],
+    inFlight = null;
   const keyOf = ({ full, ...rest }) => JSON.stringify(rest);
   const isDone = (request, full) => {
     const [key, wasFull] = keys.get(request.j) ?? [];
@@ -39,8 +43,8 @@ export function startComputing(onResult) {
   }
   function next() {
     if (inFlight) return;
-    const coarse = wanted.find(request => !isDone(request, false));
-    const request = coarse ?? wanted.find(request => !isDone(request, true));
+    const coarse = wanted.find((request) => !isDone(request, false));
+    const request = coarse ?? wanted.find((request) => !isDone(request, true));
     if (!request) return;
     inFlight = { ...request, full: !coarse };
     if (worker) worker.postMessage(inFlight);
@@ -52,7 +56,10 @@ export function startComputing(onResult) {
     next();
   });
   return {
-    want(requests) { wanted = requests; next(); },
-    isIdle: () => !inFlight && wanted.every(request => isDone(request, true)),
+    want(requests) {
+      wanted = requests;
+      next();
+    },
+    isIdle: () => !inFlight && wanted.every((request) => isDone(request, true)),
   };
 }
