@@ -60,7 +60,7 @@ def test_of_a_linear_classifier_both_attacks_are_the_worst_change_that_is_allowe
 
 
 def test_of_a_linear_classifier_the_radius_is_the_distance_to_the_other_class():
-    result = robustness(LINEAR, eps=(0.1,))
+    result = robustness(LINEAR, eps=SIZES)
     distance = np.maximum(SIDES * (A @ V), 0) / np.linalg.norm(V)
     np.testing.assert_allclose(result.radii, distance, rtol=1e-12)
     assert float(result.certified) == pytest.approx(np.median(distance))
@@ -123,16 +123,15 @@ def test_of_a_run_the_last_finite_position_is_attacked():
     assert diverged.status == Status.diverged
     last = diverged.x[np.flatnonzero(np.isfinite(diverged.loss))[-1]]
     np.testing.assert_array_equal(
-        robustness(LINEAR, diverged).radii, robustness(LINEAR, last).radii
+        robustness(LINEAR, diverged, SIZES).radii, robustness(LINEAR, last, SIZES).radii
     )
 
 
 def test_positions_are_measured_under_vmap_and_the_dtype_is_kept():
-    few = (A[:50], Y[:50])
     many = np.stack([V, V + 0.3])
-    accuracies = jax.vmap(lambda x: robustness(LINEAR, x, SIZES, data=few).accuracy)(many)
+    accuracies = jax.vmap(lambda x: robustness(LINEAR, x, SIZES).accuracy)(many)
     for x, accuracy in zip(many, accuracies, strict=True):
-        np.testing.assert_array_equal(accuracy, robustness(LINEAR, x, SIZES, data=few).accuracy)
+        np.testing.assert_array_equal(accuracy, robustness(LINEAR, x, SIZES).accuracy)
     assert not np.array_equal(*accuracies)
     single = robustness(LINEAR, V.astype("float32"), SIZES)
     arrays = (single.eps, single.accuracy, single.pgd, single.clean, single.lipschitz, single.radii)
@@ -156,7 +155,7 @@ def test_a_loss_that_jax_differentiates_wrongly_has_its_scores_still():
 
     with pytest.warns(UserWarning, match="is not the derivative of its value"):
         cut = Problem(Cut((A, Y)), V, data=(A, Y))
-    assert not cut.derivable and robustness(cut, eps=(0.0,)).clean == right(A)
+    assert not cut.derivable and robustness(cut, eps=SIZES).clean == right(A)
 
 
 def test_what_does_not_fit_is_refused_in_one_sentence(as_users_see_it):
@@ -176,7 +175,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(as_users_see_it):
         robustness(LINEAR, data=(A, Y[:2]))
     with pytest.raises(InvalidValue, match="from .* to .*, but `bounds` are .*or bounds=None"):
         robustness(LINEAR, data=(3 * A, Y))
-    assert robustness(LINEAR, data=(3 * A, Y), bounds=None).clean == right(A)
+    assert robustness(LINEAR, eps=SIZES, data=(3 * A, Y), bounds=None).clean == right(A)
     with pytest.raises(InvalidValue, match="`bounds` is 1.0; pass \\(low, high\\)"):
         robustness(LINEAR, bounds=1.0)
     for eps in (0.1, [], [-0.1]):
