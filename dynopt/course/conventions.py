@@ -279,6 +279,34 @@ conventions = Conventions(
                 ),
             ),
         ),
+        "spectral norm": Convention(
+            "how is σ(W) computed, and what flows through it?",
+            (
+                (
+                    "dynopt",
+                    "σ = the largest singular value, or k steps of the power iteration, with all "
+                    "derivatives",
+                    "`problems.spectral_norm(W, iterations=k)`",
+                ),
+                (
+                    "Miyato et al., PyTorch",
+                    "W/σ with σ = u·Wv: one step per forward pass from the last u; u and v are "
+                    "constant, ∇σ = uvᵀ",
+                    "the gradient is that of `problems.spectral_norm` in the limit; its derivative "
+                    "is not",
+                ),
+                (
+                    "Yoshida and Miyato",
+                    "no division: λ/2 Σ σ(W)² is added to the loss",
+                    "`problems.digits_network('spectral', λ)`",
+                ),
+                (
+                    "numpy and JAX",
+                    "`norm(W, 2)` is σ(W), and `norm(W)` is √(Σ Wᵢⱼ²) >= σ(W)",
+                    "`problems.spectral_norm(W)`",
+                ),
+            ),
+        ),
         "order": Convention(
             "which error has which order?",
             (

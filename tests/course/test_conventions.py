@@ -373,3 +373,30 @@ def test_layers():
             rule, lambda z: loss({"a": 0.5 * z["a"], "b": z["b"]}), start | {"a": jnp.array(2.0)}
         )
         np.testing.assert_allclose(layerwise(optimizer, c), [0.5 * z[0], z[1]], rtol=1e-12)
+
+
+def test_spectral_norm():
+    says(
+        "spectral norm",
+        "σ = the largest singular value, or k steps of the power iteration, with all derivatives",
+        "σ = u·Wv: one step per forward pass from the last u; u and v are constant, ∇σ = uvᵀ",
+        "λ/2 Σ σ(W)² is added to the loss",
+        "`norm(W, 2)` is σ(W), and `norm(W)` is √(Σ Wᵢⱼ²) >= σ(W)",
+    )
+    W = np.array([[3.0, 1.0], [0.5, -1.0]])
+    u = np.array([1.0, 0.0])
+    for _ in range(40):
+        v = W.T @ u / np.linalg.norm(W.T @ u)
+        u = W @ v / np.linalg.norm(W @ v)
+        slope = np.outer(u, v)
+    for iterations in (None, 40):
+        value, exact = jax.value_and_grad(problems.spectral_norm)(W, iterations)
+        np.testing.assert_allclose([value, np.linalg.norm(W, 2)], u @ W @ v, rtol=1e-14)
+        np.testing.assert_allclose(exact, slope, atol=1e-14)
+    assert np.linalg.norm(W) == np.sqrt((W**2).sum()) > np.linalg.norm(W, 2)
+    free, penalised = (
+        problems.digits_network(*kind, examples=10) for kind in (("none",), ("spectral", 0.5))
+    )
+    norms = [np.linalg.norm(layer["w"], 2) for layer in free.x0.values()]
+    difference = float(penalised.loss(free.start()) - free.loss(free.start()))
+    assert difference == pytest.approx(0.5 / 2 * np.sum(np.square(norms)), rel=1e-12)

@@ -167,8 +167,8 @@ def test_along_the_flow_of_oja_the_error_falls_at_twice_the_difference_of_the_ei
     powers = np.exp(np.asarray(run.t)[:, None] * values) * (vectors.T @ start) @ vectors.T
     exact = powers / np.linalg.norm(powers, axis=1)[:, None]
     np.testing.assert_allclose(run.x, exact, atol=1e-8)  # e^(Ct) v, on the sphere
-    error = 3 - np.linalg.norm(run.x @ W.T, axis=1)
-    slope = np.polyfit(run.t[20:], np.log(error[20:]), 1)[0]
+    stretch = np.linalg.norm(run.x @ W.T, axis=1) / np.linalg.norm(run.x, axis=1)
+    slope = np.polyfit(run.t[20:], np.log(3 - stretch[20:]), 1)[0]
     assert slope == pytest.approx(-2 * (9 - 4), rel=0.01)
 
 
