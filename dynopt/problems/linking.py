@@ -71,7 +71,7 @@ class LinkingLoss(eqx.Module):
         return " ".join(WORDS[int(word)] for word in context)
 
 
-def _columns(table: Array, columns: Array) -> Array:
+def _columns(table: Any, columns: Any) -> Array:
     """One entry of each row of a table."""
     return jnp.take_along_axis(table, columns[:, None], axis=1)[:, 0]
 
