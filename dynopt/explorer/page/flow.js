@@ -4,7 +4,7 @@
 //   make(hyper, n) -> [h, ...fields]   the time step and the fields, after refine(n)
 //   init, initFlow(fields, x, G) -> y  the first points of the map and of the flow
 //   step, field(fields, t, y, G) -> y  the map, and the vector field
-// and G[k](x, v1, ..., vk) -> D^k g(x)[v1, ..., vk] are the derivatives of the gradient g of a loss.
+// and G[k](x, v1, ..., vk) -> D^k g(x)[v1, ..., vk] are the derivatives of a gradient g.
 
 const EPSILON = 2 ** -52;
 
