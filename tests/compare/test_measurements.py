@@ -15,7 +15,7 @@ from dynopt.errors import InvalidValue, SolverFailure
 
 ids = [measurement.name for measurement in MEASUREMENTS]
 # Figures of what one kind of problem alone has, which are drawn from measurements of their names.
-OF_LEARNING = {"robustness": "digits_network"}
+OF_LEARNING = {"robustness": "digits_network", "retrieval": "sentence_similarity"}
 
 
 @pytest.fixture(scope="module")
