@@ -19,6 +19,7 @@ BENCHMARKS = (
     "order",
     "modified_field",
     "accumulation",
+    "workloads",
 )
 
 

@@ -77,6 +77,14 @@ def test_games_run_as_written(run, tmp_path):
     assert (tmp_path / "field.png").stat().st_size > 10_000
 
 
+def test_workloads_run_as_written(run, tmp_path):
+    robust, retrieved = run("\n".join(codes(DOCS["workloads"]))).splitlines()
+    assert re.search(r"Robustness\(of Adam.* on digits_network_spectral, accuracy 0\.[89]", robust)
+    accuracy = re.search(r"accuracy ([\d.]+) on unseen intents", retrieved)
+    assert 0.5 < float(accuracy[1]) <= 1
+    assert (tmp_path / "half_times.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize("kind", ["gan", "nsgan", "wgan", "r1"])
 def test_the_table_of_games_shows_eigenvalues_and_the_largest_stable_rates(kind):
     (eigenvalue, *rates) = re.search(
@@ -132,7 +140,7 @@ def test_every_link_and_picture_within_the_project_leads_somewhere():
 
 def test_every_name_in_the_table_of_wishes_exists():
     table = README[README.index("| I want to | use |") :]
-    names = re.findall(r"`((?:dynopt|figures|analysis)\.[\w.]+)`", table)
+    names = re.findall(r"`((?:dynopt|figures|analysis|problems)\.[\w.]+)`", table)
     assert len(names) > 15
     for name in names:
         found = dynopt

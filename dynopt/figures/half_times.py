@@ -95,7 +95,7 @@ def _paint(ax: Axes, entries: list[Entry]) -> Panel:
     last = [one.step[-1:] for one in results if one.unreached]
     limits = [one.count for one in results], [*(one.steps for one in results), *last]
     ax.set(xlim=(1, 10), ylim=(1, 10), xscale="log", yscale="log")  # a logarithm of 0 is refused
-    left, right = log_limits(limits[0], margin=0) or (1, 10)
+    left, right = log_limits(limits[0], margin=0.0) or (1, 10)
     ax.set(xlim=(left, right / EDGE), ylim=log_limits(limits[1]) or (1, 10))
     set_log_ticks(ax.xaxis)
     set_log_ticks(ax.yaxis)
