@@ -143,7 +143,7 @@ def _draw_groups(ax: Axes, entry: Entry) -> None:
         )
 
 
-def _fitted(result: HalfTimes, count: Any) -> np.ndarray:
+def _fitted(result: HalfTimes, count: Any) -> Any:
     """The steps of the fitted line at some counts."""
     is_halved = np.isfinite(result.steps)
     x, y = np.log(result.count[is_halved]), np.log(result.steps[is_halved])
