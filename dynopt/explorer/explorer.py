@@ -163,8 +163,13 @@ def _renamed(part: Part, name: str) -> Part:
 def vivid_optimizers(problem: Problem, steps: int) -> tuple[AbstractOptimizer, ...]:
     """The optimizers by default, whose maps differ visibly from their flows.
 
-    **Raises:** as `suggested_rates` does.
+    **Raises:** `InvalidValue` for a game, and otherwise as `suggested_rates` does.
     """
+    if not problem.conservative:
+        raise InvalidValue(
+            f"`optimizers` is required for {printable(problem.name)}, whose field is no gradient; "
+            "pass for example [dynopt.SGD(0.1), dynopt.Optimistic(0.1)]."
+        )
     rates = suggested_rates(problem, {kind.__name__: kind for kind in VIVID}, steps)
     made = {kind: float(f"{VIVID[kind] * rates[kind.__name__]:.2g}") for kind in VIVID}
     return (

@@ -85,12 +85,11 @@ def test_an_explorer_saves_and_shows_its_whole_file(simple, tmp_path):
     assert 'sandbox="allow-scripts"' in frame
 
 
-def test_three_problems_and_the_usual_optimizers_take_less_than_half_of_the_limit():
-    names = "himmelblau", "rosenbrock", "quadratic"
-    made = explore([problems.catalogue[name]() for name in names])
-    assert made.problems == names and made.optimizers == ("SGD", "Momentum", "RMSprop", "Adam")
-    assert 60_000 < len(made.html) < explorer.MAX_BYTES / 2
-    assert "modified:function" in made.html
+def test_the_usual_optimizers_stand_at_rates_at_which_map_and_flow_differ_visibly():
+    sgd, momentum, rmsprop, adam = explorer.vivid_optimizers(QUADRATIC, 50)
+    assert sgd.learning_rate == pytest.approx(0.85 * 2 / 10)  # 85 % of the limit at curvature 10
+    assert momentum.learning_rate == pytest.approx(2 / (2 * 10))
+    assert rmsprop.learning_rate == adam.learning_rate / 2 == pytest.approx(2 * 2 / 50)
 
 
 def test_modified_flows_make_room_and_then_the_rest_is_refused(simple, monkeypatch):
@@ -114,6 +113,7 @@ no_flow = dynopt.Optax(lambda h: optax.sgd(0.1), 0.1)
         (Problem(bowl, [1.0]), SGD(0.1), InvalidValue, "has 1 coordinate; pass"),
         (Problem(sorted_bowl, [1.0, 2.0]), SGD(0.1), InvalidValue, "sorted_bowl cannot be explored: .*`sort`"),
         (fit, SGD(0.1), InvalidValue, "fit takes [0-9]+; pass fewer .*, or a loss over less data"),
+        (problems.bilinear(), None, InvalidValue, "`optimizers` is required for bilinear"),
         (problems.bilinear(), consensus, InvalidValue, "uses the transposed derivative .* bilinear has a field"),
         (QUADRATIC, dynopt.Muon(0.1), InvalidValue, "Muon moves matrices"),
         (QUADRATIC, polyak, InvalidValue, "cannot be explored: .* asks for the loss"),
