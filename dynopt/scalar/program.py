@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from math import inf
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -38,8 +39,7 @@ class Constant:
 Scalar = int | Constant  # the place of a number among all that a program holds, or the number
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One operation of JAX on scalars: `primitive`, its parameters, and the dtype of its result.
 
     Two operations are not of JAX: `gradient`, whose operands are the numbers of a position and of
@@ -96,14 +96,17 @@ def order_of(gradient_call: Operation) -> int:
     return len(gradient_call.operands) // dict(gradient_call.parameters)["size"] - 1
 
 
+COMMUTATIVE = {lax.add_p, lax.mul_p, lax.eq_p, lax.ne_p, lax.and_p, lax.or_p}
+# The second operand with which an operation returns the first one.
+NEUTRAL = {lax.add_p: 0, lax.sub_p: 0, lax.mul_p: 1, lax.div_p: 1}
+
+
 class ProgramBuilder:
     """A program in the making: it holds each operation once, and computes what is constant.
 
     Constants are computed by JAX itself. No rule changes a bit of a result, so 0 x stays, which may
     be NaN; but x + 0 is x, as XLA has it, too, so that a zero may keep its sign.
     """
-
-    COMMUTATIVE: ClassVar = {lax.add_p, lax.mul_p, lax.eq_p, lax.ne_p, lax.and_p, lax.or_p}
 
     def __init__(self, input_dtypes: Sequence[np.dtype]):
         self.input_dtypes = tuple(input_dtypes)
@@ -125,8 +128,8 @@ class ProgramBuilder:
     def apply(self, primitive: Primitive, *operands: Scalar, dtype=None, **parameters) -> Scalar:
         """The result of an operation, of the dtype of its last operand unless that is given."""
         dtype = self.dtype(operands[-1]) if dtype is None else np.dtype(dtype)
-        if primitive in self.COMMUTATIVE:
-            operands = tuple(sorted(operands, key=self._rank))
+        if primitive in COMMUTATIVE:  # a constant comes last
+            operands = tuple(sorted(operands, key=lambda s: inf if isinstance(s, Constant) else s))
         operation = Operation(primitive, operands, dtype, tuple(sorted(parameters.items())))
         if all(isinstance(operand, Constant) for operand in operands):
             return constant_result(operation)
@@ -166,8 +169,9 @@ class ProgramBuilder:
         if source is not None and source.primitive is lax.convert_element_type_p:
             (converted,) = source.operands
             index = converted if self.dtype(converted).kind == "b" else index
-        if self.dtype(index).kind == "b":
+        if self.dtype(index).kind == "b" and len(cases) == 2:
             return self.apply(lax.select_n_p, index, *cases)
+        index = self.convert(index, np.int32) if self.dtype(index).kind == "b" else index
         chosen = cases[-1]
         for i in reversed(range(len(cases) - 1)):
             limit = Constant.of(np.asarray(i + 1, self.dtype(index)))
@@ -201,38 +205,24 @@ class ProgramBuilder:
             if offset + i in needed:
                 places[offset + i] = offset + len(kept)
                 operands = tuple(places.get(scalar, scalar) for scalar in operation.operands)
-                kept.append(
-                    Operation(operation.primitive, operands, operation.dtype, operation.parameters)
-                )
+                kept.append(operation._replace(operands=operands))
         return tuple(kept), tuple(places.get(scalar, scalar) for scalar in outputs)
-
-    def _rank(self, scalar: Scalar) -> tuple[bool, Any]:
-        is_constant = isinstance(scalar, Constant)
-        return is_constant, scalar.data if is_constant else scalar
 
     def _shorter(self, operation: Operation) -> Scalar | None:
         """A result that has the bits of that of the operation without computing it, if known."""
-        first, last = operation.operands[0], operation.operands[-1]
-        match operation.primitive:
-            case lax.add_p | lax.sub_p if is_constant(last, 0):
-                return first
-            case lax.mul_p | lax.div_p if is_constant(last, 1):
-                return first
-            case lax.neg_p | lax.not_p:
-                inner = self.operation(first)
-                if inner is not None and inner.primitive is operation.primitive:
-                    return inner.operands[0]
-            case lax.select_n_p:
-                _, *cases = operation.operands
-                if isinstance(first, Constant):
-                    return cases[int(first.value)]
-                if len(set(cases)) == 1:
-                    return cases[0]
+        primitive, (first, *others) = operation.primitive, operation.operands
+        if primitive in NEUTRAL:
+            (last,) = others
+            is_neutral = isinstance(last, Constant) and last.value == NEUTRAL[primitive]
+            return first if is_neutral else None
+        if primitive in (lax.neg_p, lax.not_p):
+            inner = self.operation(first)
+            return inner.operands[0] if inner and inner.primitive is primitive else None
+        if primitive is lax.select_n_p and isinstance(first, Constant):
+            return others[int(first.value)]
+        if primitive is lax.select_n_p and len(set(others)) == 1:
+            return others[0]
         return None
-
-
-def is_constant(scalar: Scalar, value: int) -> bool:
-    return isinstance(scalar, Constant) and bool(scalar.value == value)
 
 
 def constant_result(operation: Operation) -> Constant:

@@ -369,10 +369,7 @@ class _Translator:
 
 
 def _read(variables: Sequence[Any], arrays: dict) -> list[np.ndarray]:
-    return [
-        as_constants(np.asarray(v.val, v.aval.dtype)) if isinstance(v, Literal) else arrays[v]
-        for v in variables
-    ]
+    return [as_constants(v.val) if isinstance(v, Literal) else arrays[v] for v in variables]
 
 
 def _rows(array: np.ndarray, contracted: Sequence[int], batch: Sequence[int]) -> np.ndarray:

@@ -11,43 +11,41 @@ from dynopt.optimizers import AdamState
 from dynopt.scalar import opaque_gradient, to_lanes, trace
 
 GRAD = jax.grad(made("himmelblau").loss)
-POINTS = AdamState(*np.random.default_rng(0).normal(size=(3, 2, 5)) ** 2)
-RATES = jnp.linspace(0.1, 0.5, 5)
-
-
-def step(rate, y, grad=GRAD):
-    return Adam(rate).step(0.2, y, grad)
-
-
-def assert_same_points(got, right):
-    for a, b in zip(got, right, strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_allclose(a, b, rtol=100 * jnp.finfo(b.dtype).eps)
+POINTS = np.random.default_rng(0).normal(size=(3, 2, 5)) ** 2
+RATES = np.linspace(0.1, 0.5, 5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_lanes_are_the_runs_of_vmap(dtype):
-    rates, points = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (RATES, POINTS))
-    first = jax.tree.map(lambda leaf: leaf[..., 0], (rates, points))
-    lanes = jax.jit(to_lanes(trace(step, *first)))(rates, points)
-    assert_same_points(lanes, jax.jit(jax.vmap(step, -1, -1))(rates, points))
+    def step(rate, y):
+        return Adam(rate).step(0.2, y, GRAD)
+
+    rates, *fields = (jnp.asarray(array, dtype) for array in (RATES, *POINTS))
+    first = rates[0], AdamState(*(field[:, 0] for field in fields))
+    lanes, runs = to_lanes(trace(step, *first)), jax.vmap(step, -1, -1)
+    got, right = jax.jit(lambda *a: (lanes(*a), runs(*a)))(rates, AdamState(*fields))
+    for a, b in zip(got, right, strict=True):
+        assert a.dtype == b.dtype == dtype
+        np.testing.assert_allclose(a, b, rtol=100 * jnp.finfo(dtype).eps)
 
 
-def test_lanes_with_an_open_gradient_take_it_later():
-    program = trace(
-        lambda rate, y: step(rate, y, opaque_gradient), 0.1, AdamState(*np.ones((3, 2)))
-    )
-    lanes = to_lanes(program, [jax.vmap(GRAD, -1, -1)])
-    assert_same_points(lanes(RATES, POINTS), jax.vmap(step, -1, -1)(RATES, POINTS))
+def test_lanes_of_a_program_with_an_open_gradient_take_the_gradient_later():
+    program = trace(lambda h, x: x - h * opaque_gradient(x), 0.1, np.ones(2))
+    x, *_ = POINTS
+    moved = to_lanes(program, [lambda x: x**3])(RATES, x)
+    np.testing.assert_allclose(moved, x - RATES * x**3, rtol=1e-15)
 
 
-def test_lanes_have_the_derivatives_of_vmap():
-    lanes = to_lanes(trace(step, 0.1, AdamState(*np.ones((3, 2)))))
+def test_lanes_are_differentiable_in_both_modes():
+    lanes = to_lanes(trace(lambda a, x: jnp.sum(jnp.sin(a * x)), 1.0, np.ones(2)))
+    x, *_ = POINTS
+    right = (x * np.cos(RATES * x)).sum(0)
+    _, forward = jax.jvp(lambda a: lanes(a, x), (RATES,), (np.ones(5),))
+    reverse = jax.grad(lambda a: jnp.sum(lanes(a, x)))(RATES)
+    np.testing.assert_allclose([forward, reverse], [right, right], rtol=1e-14)
 
-    def total(run, rates):
-        return jnp.sum(run(rates, POINTS).x ** 2)
 
-    reverse, right = (jax.grad(total, 1)(run, RATES) for run in (lanes, jax.vmap(step, -1, -1)))
-    forward = jax.jvp(lambda rates: total(lanes, rates), (RATES,), (jnp.ones(5),))[1]
-    np.testing.assert_allclose(reverse, right, rtol=1e-12)
-    np.testing.assert_allclose(forward, jnp.sum(right), rtol=1e-12)
+def test_a_constant_result_is_one_on_every_lane():
+    ones = to_lanes(trace(lambda x: (x, jnp.ones(2, int)), 1.0))(RATES)[1]
+    assert ones.shape == (2, 5) and ones.dtype == int
+    np.testing.assert_array_equal(ones, 1)

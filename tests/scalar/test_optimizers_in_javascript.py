@@ -91,10 +91,9 @@ WRAPPED = {
 def test_every_optimizer_computes_the_same_for_an_open_loss_and_for_a_given_one(
     engine, loss_in_javascript, name, method
 ):
+    insides = (opaque_gradient, gradient) if name in OPTIMIZERS else (opaque_gradient,)
     optimizer = (OPTIMIZERS | WRAPPED)[name]
-    assert_javascript_computes(
-        engine, loss_in_javascript, optimizer, method, insides=(opaque_gradient, gradient)
-    )
+    assert_javascript_computes(engine, loss_in_javascript, optimizer, method, insides=insides)
 
 
 @pytest.mark.parametrize("name", ["adam", "nadam", "nesterov_convex", "schedule_free"])
@@ -102,8 +101,8 @@ def test_flows_that_begin_with_a_limit_are_the_same_there(engine, loss_in_javasc
     assert_javascript_computes(engine, loss_in_javascript, OPTIMIZERS[name], "vector_field", t=0.0)
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam", "signum"])
-@pytest.mark.filterwarnings("ignore:the map of:UserWarning", "ignore:.* has order:UserWarning")
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam"])
+@pytest.mark.filterwarnings("ignore:the map of:UserWarning")
 def test_modified_flows_are_the_same(engine, loss_in_javascript, name):
     assert_javascript_computes(
         engine, loss_in_javascript, OPTIMIZERS[name], "vector_field", dynopt.Modified
@@ -135,8 +134,9 @@ def from_optax(name):
     return optimizer
 
 
-@pytest.mark.parametrize("method", ["step", "vector_field"])
-@pytest.mark.parametrize("name", ["clipped", "yogi"])
+@pytest.mark.parametrize(
+    "name, method", [("clipped", "step"), ("clipped", "vector_field"), ("yogi", "vector_field")]
+)
 def test_families_of_optax_and_their_flows_are_the_same(engine, loss_in_javascript, name, method):
     assert_javascript_computes(engine, loss_in_javascript, from_optax(name), method)
 
