@@ -17,7 +17,7 @@ from .drawing.frames import draw_parts
 from .drawing.labels import spread
 from .drawing.legends import key as legend_key
 from .drawing.measure import figure_of, font_size, frame_box, on_paper, stroke, text_width
-from .drawing.notes import write_halo
+from .drawing.notes import SIZES, write_halo
 from .drawing.picture import Panel, Picture, write_title
 from .drawing.results import must_be_axes, result_list
 from .drawing.runs import Entry
@@ -125,23 +125,26 @@ def _write_names(ax: Axes, entries: list[Entry], lines: list[np.ndarray]) -> Non
     """The names in one column at the right edge, in the order of the accuracies they stand for.
 
     Leaders join them to the dots of the attack that the title is about. Where lines would run
-    through the column, a legend takes its place.
+    through the column, it is smaller, or a legend takes its place.
     """
     place = _attack(entries)
     ranked = _ranked(entries)
     texts = [f"{literal(e.name)}  {_percent(e.result.accuracy[place])}" for e in ranked]
-    size, box = font_size("legend.fontsize"), frame_box(ax)
-    left = 1 - (1.15 * max(text_width(text, size) for text in texts) + size) / box.width
-    spacing = LINE * size / box.height
-    to_axes = ax.transAxes.inverted()
+    box, to_axes = frame_box(ax), ax.transAxes.inverted()
     drawn = to_axes.transform(along(ax, *lines) * figure_of(ax).dpi / 72)
-    low = drawn[drawn[:, 0] > left - 0.02, 1].max() + spacing
-    room = 1 - 0.7 * spacing - low
     dots = np.array([[e.result.eps[place], e.result.accuracy[place]] for e in ranked], float)
     dots = to_axes.transform(ax.transData.transform(dots))
-    if room < spacing * (len(texts) - 1) or dots[:, 0].max() > left - 0.05:
-        pairs = zip(texts, ranked, strict=True)
-        legends.draw_inside(ax, [legend_key(t, color=e.color, marker="o") for t, e in pairs])
+    for scale in SIZES:
+        size = scale * font_size("legend.fontsize")
+        left = 1 - (1.15 * max(text_width(text, size) for text in texts) + size) / box.width
+        spacing = LINE * size / box.height
+        low = drawn[drawn[:, 0] > left - 0.02, 1].max() + spacing
+        room = 1 - 0.7 * spacing - low
+        if room >= spacing * (len(texts) - 1) and dots[:, 0].max() < left - 0.05:
+            break
+    else:
+        handles = [legend_key(literal(e.name), color=e.color, marker="o") for e in ranked]
+        legends.draw_inside(ax, handles)
         return
     wanted = np.clip((dots[::-1, 1] - low) / room, 0, 1)
     heights = low + room * spread(wanted, spacing / room)[::-1]
