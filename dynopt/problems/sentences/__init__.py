@@ -59,10 +59,14 @@ def sentence_similarity(
 
     Domain: everywhere but where an encoding or a w_c is 0. With angles the loss does not depend on
     the length of w_c: the flow keeps |w_c|, and the steps of gradient descent raise it. Minimizers:
-    not known. For one w_y and one other class at a time, u = s(cos θ_y - cos θ_c - m) follows
-    e^u/(C - 1) + u = s²t + const, so at any late time a margin of m is a gain of m. "triplet" has
-    corners, "arc" has one beyond π - m, and the curvature of "angular" jumps at π/2; elsewhere all
-    are smooth. Late gradients are small, 1e-4 and less, and drown in the round-off of float32.
+    not known. "triplet" has corners, "arc" has one at θ_y = π - m, and the curvature of "angular"
+    jumps at π/2; elsewhere all are smooth. Late gradients are small, 1e-4 and less, and drown in
+    the round-off of float32.
+
+    How long a gradient lives is seen in one number, a difference γ = cos θ_y - cos θ_c from all
+    C - 1 other classes at once, with the loss log(1 + (C - 1) e^(-s(γ - m))). Along its gradient
+    flow u = s(γ - m) follows e^u/(C - 1) + u = s²t + const. So at any late time a margin m raises γ
+    by m; or it multiplies the gradient at a late γ by e^(sm), as it does in the network.
 
     - `loss`: one of the names above, "am" by default.
     - `s`: the scale, 16 by default; "softmax" and "triplet" have none.
@@ -102,10 +106,11 @@ def sentence_similarity(
     outside of their ranges.
 
     Source: sentences made for this library; "am": F. Wang, J. Cheng, W. Liu and H. Liu, "Additive
-    margin softmax for face verification" (2018), equation 6; "arc": J. Deng, J. Guo, N. Xue and S.
-    Zafeiriou, "ArcFace" (2019), equation 3; "angular": W. Liu et al., "SphereFace" (2017), equation
-    7, with the angle doubled; "triplet": F. Schroff, D. Kalenichenko and J. Philbin, "FaceNet"
-    (2015), equation 2, with cosines.
+    margin softmax for face verification" (2018); "arc": J. Deng, J. Guo, N. Xue and S. Zafeiriou,
+    "ArcFace: additive angular margin loss for deep face recognition" (2019), but for θ_y > π - m;
+    "angular": W. Liu et al., "SphereFace: deep hypersphere embedding for face recognition" (2017),
+    with the angle doubled; "triplet": F. Schroff, D. Kalenichenko and J. Philbin, "FaceNet: a
+    unified embedding for face recognition and clustering" (2015), with cosines.
     """
     if not isinstance(loss, str):
         raise InvalidType(f'`loss` must be a name, got {loss!r}; pass "am", for example.')
