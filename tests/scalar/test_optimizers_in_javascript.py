@@ -102,7 +102,7 @@ def test_flows_that_begin_with_a_limit_are_the_same_there(engine, loss_in_javasc
 
 
 @pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam"])
-@pytest.mark.filterwarnings("ignore:the map of:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* has order:UserWarning")
 def test_modified_flows_are_the_same(engine, loss_in_javascript, name):
     assert_javascript_computes(
         engine, loss_in_javascript, OPTIMIZERS[name], "vector_field", dynopt.Modified
