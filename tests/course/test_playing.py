@@ -25,6 +25,7 @@ QUICK = [
     ("13", ["slopes =", "runs ="], "[4.0, 5.0]", "[1.0, 5.0]"),
     ("14", ["def cut", "g1, g2 = jnp"], "[-1.0, 1.0]", "[1.0, 1.0]"),
     ("15", ["h, a, b ="], "0.1, 1.0, 0.0", "0.3, 2.0, 1.0"),
+    ("16", ["W = np.array"], "[2.0, 1.0]", "[5.0, 1.0]"),
 ]
 SLOW = [
     ("00", ["sgd ="], "quadratic([1.0, 4.0])", "rosenbrock()"),
@@ -49,6 +50,12 @@ SLOW = [
     ("12", ["def limited", "corner ="], "h=0.4", "h=0.2"),
     ("14", ["def first", "def cut", "sgd ="], "SGD(0.05)", "SGD(0.2)"),
     ("15", ["game =", "def in_one_go", "def distance"], "SGD(0.25)", "SGD(0.4)"),
+    (
+        "16",
+        ["def size", "larger ="],
+        "rate = problems.spectral_normalised(), 0.5",
+        "rate = problems.spectral_normalised(key=1), 2.0",
+    ),
 ]
 
 
