@@ -149,6 +149,14 @@ def test_playing_moves_the_step_and_stops(tab):
     assert state(tab)["k"] == stopped
 
 
+def test_an_embedded_scene_plays_by_itself_and_shows_the_planes_alone(tab, file):
+    open_scene(tab, file, "#embed=1&play=1&on=10")
+    tab.wait_for_timeout(700)
+    assert tab.evaluate("dynopt.state()")["k"] > 0
+    assert tab.locator("canvas.plane:visible").count() == 1
+    assert tab.locator("canvas.chart:visible, #problem:visible").count() == 0
+
+
 def test_the_keyboard_reaches_every_control(tab):
     script = "(e => e.id || e.getAttribute('aria-label') || e.textContent)(document.activeElement)"
     reached = set()

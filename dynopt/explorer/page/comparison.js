@@ -184,9 +184,9 @@ export const rateIndex = (j) =>
 
 /**
  * The learning rate, or time step, up to which the map is stable on a quadratic of this curvature,
- * with the other hyperparameters as they are; NaN if no part of a small step is proportional to the gradient, as
- * with Adam, or if there is no learning rate. After refine(n) the limit is that of the finer map,
- * told as the learning rate before refinement.
+ * with the other hyperparameters as they are. It is NaN if no part of a small step is proportional
+ * to the gradient, as with Adam. After refine(n) it is the limit of the finer map, told as the
+ * learning rate before refinement.
  */
 export function stabilityLimit(j, hyper, n, curvature) {
   const optimizer = OPTIMIZERS[j],

@@ -18,7 +18,7 @@ export const STATUS = {
   ok: "",
   diverged: "diverged",
   nonfinite: "met NaN or infinity",
-  unsolved: "could not be solved farther",
+  unsolved: "stops early",
   singular: "has no finite start",
 };
 
@@ -52,7 +52,8 @@ export function solveFlow(field, start, spacing, count, tolerance, x0, maxSteps 
     dim = start.length,
     limit = largestRadius(x0);
   const samples = [start[0], start[1]],
-    curve = [[0, start[0], start[1]]];
+    curve = [[0, start[0], start[1]]],
+    record = recorder(curve);
   const end = spacing * count,
     slopes = new Array(stages);
   let y = start,
@@ -92,8 +93,7 @@ export function solveFlow(field, start, spacing, count, tolerance, x0, maxSteps 
     const at = denseOutput(y, slopes, dense, d);
     for (let j = samples.length / 2; j <= count && j * spacing <= reached * (1 + EPSILON); j++)
       samples.push(...(j === count ? next.slice(0, 2) : at((j * spacing - t) / d)));
-    for (let q = 1; q <= 8; q++) curve.push([t + (q / 8) * d, ...at(q / 8)]);
-    if (curve.length > 2 ** 14) thin(curve);
+    for (let q = 1; q <= 8; q++) record(t + (q / 8) * d, ...at(q / 8));
     [t, y, slopes[0]] = [reached, next, slopes[stages - 1]];
     dt = d * Math.min(5, 0.9 * (scaled || 1e-12) ** (-1 / order));
     if (Math.hypot(y[0], y[1]) > limit) status = "diverged";
@@ -130,8 +130,20 @@ function denseOutput(y, slopes, dense, d) {
   };
 }
 
-/** Keep every second point. */
-function thin(curve) {
-  for (let i = 0; 2 * i < curve.length; i++) curve[i] = curve[2 * i];
-  curve.length = Math.ceil(curve.length / 2);
+/** Adds points to a curve where it has moved visibly; a long one keeps every second, and so on. */
+function recorder(curve) {
+  const [, x0, y0] = curve[0];
+  let extent = 0,
+    stride = 1,
+    count = 0;
+  return (t, x, y) => {
+    const [, lastX, lastY] = curve[curve.length - 1];
+    extent = Math.max(extent, Math.hypot(x - x0, y - y0));
+    if (!(Math.hypot(x - lastX, y - lastY) > 1e-3 * extent) || count++ % stride) return;
+    curve.push([t, x, y]);
+    if (curve.length < 2 ** 13) return;
+    for (let i = 0; 2 * i < curve.length; i++) curve[i] = curve[2 * i];
+    curve.length = Math.ceil(curve.length / 2);
+    stride *= 2;
+  };
 }

@@ -88,7 +88,8 @@ const computing = startComputing((result) => {
 /** The one way to change the scene. */
 function change(changes, keeps = false) {
   keepsWindows = keeps;
-  scene = { ...scene, ...changes };
+  const plays = scene.plays && !Object.keys(changes).length; // only until something is changed
+  scene = { ...scene, ...changes, plays };
   scene.k = Math.min(scene.k, lastStep(scene));
   if (scene.k === lastStep(scene)) scene.k = -1;
   if (!keeps && !isDragging) for (const column of columns) if (column.result) column.fit(scene);
@@ -280,7 +281,7 @@ globalThis.dynopt = {
     ]).slice(0, steps + 1);
   },
   loss: (x) => lossAt(PROBLEMS[scene.p], x),
-  isIdle: () => computing.isIdle() && !drawingRequest,
+  isIdle: () => computing.isIdle() && (isPlaying || !drawingRequest),
   state: () => ({
     ...structuredClone(scene),
     errors: columns.map((c) => (c.result ? c.result.errors[c.result.worst] : null)),

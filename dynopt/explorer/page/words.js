@@ -1,5 +1,5 @@
 // What the pictures show, as sentences.
-import { PROBLEMS, STATUS, rateIndex } from "./engine.js";
+import { OPTIMIZERS, PROBLEMS, STATUS, rateIndex } from "./engine.js";
 import { format, listed } from "./format.js";
 
 const SMALL = 0.01; // of the extent of the flow: maps that keep so near to it
@@ -54,9 +54,8 @@ export function columnWords(result, scene, lowest) {
     else
       first.push({ text: `step ${scene.k}: error ` }, { strong: format(errors[scene.k] ?? NaN) });
   } else if (leavesAt > 0) {
-    const why =
-      map.status === "ok" ? "" : ` and ${STATUS[map.status]} at step ${map.points.length}`;
-    first.push({ alarm: `the map leaves at step ${leavesAt}${why}` });
+    const why = map.status === "ok" ? "" : `, ${STATUS[map.status]} at step ${map.points.length}`;
+    first.push({ alarm: `leaves at step ${leavesAt}${why}` });
   } else {
     const manner =
       { behind: ", behind", ahead: ", ahead", beside: ", beside", elsewhere: ", elsewhere" }[
@@ -78,13 +77,17 @@ export function columnWords(result, scene, lowest) {
     });
   } else {
     second.push({ text: `h = ${format(h, 3)}` });
-    if (limit > 0)
-      second.push({ text: `, η at ${format((100 * rateOf(result)) / limit)} % of its limit` });
+    if (limit > 0) {
+      const share = rateOf(result) / limit;
+      const words = share > 2 ? `${format(share)} times` : `${format(100 * share)} % of`;
+      second.push({ text: `, ${symbolOf(request)} at ${words} its limit` });
+    }
   }
   return [first, second];
 }
 
 /** The learning rate that the slider shows, and on whose scale the stability limit is told. */
+const symbolOf = ({ j }) => OPTIMIZERS[j].hyper[rateIndex(j)].symbol;
 const rateOf = ({ request }) => request.hyper[rateIndex(request.j)];
 
 export function lossWords({ mapLosses, flowLosses, leavesAt, flow }, lowest) {
