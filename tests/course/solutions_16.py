@@ -18,11 +18,11 @@ def error(k):
 
 
 def by_steps(k, halves=2):
-    u = np.ones(4) / 2
+    u = v = np.ones(4) / 2
     for _ in range(k):
         v = W.T @ u / np.linalg.norm(W.T @ u)
         u = W @ v / np.linalg.norm(W @ v) if halves == 2 else v
-    return float(3 - u @ W @ v) if k else float(3 - u @ W @ u)
+    return float(3 - u @ W @ v)
 
 
 def growth(eta):
