@@ -4,7 +4,7 @@
   sealed; `check.seal` makes a seal for an exercise of your own.
 - `conventions`: where dynopt, optax, PyTorch and papers use other letters for the same thing, or
   the same letter for other things.
-- `adam_steps`, `bound`, `design`, `ends`, `one_loss`, `polygon`, `precision`, `steepest`,
+- `adam_steps`, `bound`, `design`, `ends`, `one_loss`, `polygon`, `precision`, `rare`, `steepest`,
   `step_length`: measurements and figures that only one notebook needs.
 
 The notebooks lie in the folder `notebooks/` of the repository.
@@ -19,6 +19,7 @@ from . import (
     one_loss as one_loss,
     polygon as polygon,
     precision as precision,
+    rare as rare,
     steepest as steepest,
     step_length as step_length,
 )

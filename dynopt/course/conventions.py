@@ -307,6 +307,31 @@ conventions = Conventions(
                 ),
             ),
         ),
+        "margins": Convention(
+            "where is the margin?",
+            (
+                (
+                    "AM-softmax, CosFace",
+                    "s (cos θ_y - m) for the own class y, s cos θ_c for the others",
+                    '`problems.sentence_similarity("am", s, m)`',
+                ),
+                (
+                    "ArcFace",
+                    "s cos(θ_y + m): the margin is an angle",
+                    '`problems.sentence_similarity("arc", s, m)`',
+                ),
+                (
+                    "SphereFace",
+                    "‖h‖ cos(k θ_y) with a whole number k: the angle is multiplied",
+                    '`problems.sentence_similarity("angular", s)`: k = 2, and s in place of ‖h‖',
+                ),
+                (
+                    "FaceNet",
+                    "max(0, ‖a - p‖² - ‖a - n‖² + α) for unit vectors: twice that with cosines",
+                    '`problems.sentence_similarity("triplet", m=α/2)`',
+                ),
+            ),
+        ),
         "order": Convention(
             "which error has which order?",
             (

@@ -35,6 +35,7 @@ from dynopt import (
 from dynopt.course import conventions
 from dynopt.course.steepest import length, measure as steepest
 from dynopt.errors import UnknownName
+from dynopt.problems.sentences import LOSSES
 
 ETA, MU, RHO, EPS, STEPS = 1e-3, 0.9, 0.95, 1e-4, 20
 booth = problems.booth()
@@ -400,3 +401,29 @@ def test_spectral_norm():
     norms = [np.linalg.norm(layer["w"], 2) for layer in free.x0.values()]
     difference = float(penalised.loss(free.start()) - free.loss(free.start()))
     assert difference == pytest.approx(0.5 / 2 * np.sum(np.square(norms)), rel=1e-12)
+
+
+def test_margins():
+    """What stands for cos θ_y, and the loss of one triplet."""
+    says(
+        "margins",
+        "s (cos θ_y - m) for the own class y, s cos θ_c for the others",
+        "s cos(θ_y + m): the margin is an angle",
+        "‖h‖ cos(k θ_y) with a whole number k: the angle is multiplied",
+        "max(0, ‖a - p‖² - ‖a - n‖² + α) for unit vectors: twice that with cosines",
+    )
+    number, angle = jnp.asarray, np.linspace(0.1, 1.5, 8)  # below π - m and π/2
+
+    def of(kind, m):
+        return LOSSES[kind](None, None, None, s=number(4.0), m=number(m))
+
+    for kind, of_own in (
+        ("am", np.cos(angle) - 0.3),
+        ("arc", np.cos(angle + 0.3)),
+        ("angular", np.cos(2 * angle)),
+    ):
+        np.testing.assert_allclose(of(kind, 0.3).of_own(number(np.cos(angle))), of_own, rtol=1e-12)
+    a, p, n = np.array([[1.0, 0.0], [0.6, 0.8], [0.8, -0.6]])
+    found = of("triplet", 0.5 / 2).of_cosines(number([a @ p]), number([[a @ n]]))
+    expected = max(0, ((a - p) ** 2).sum() - ((a - n) ** 2).sum() + 0.5)
+    assert 2 * found[0] == pytest.approx(expected) and expected > 0
