@@ -243,7 +243,7 @@ export function drawPlane(canvas, frame, result, optimizer, scene, head, hovered
   if (factor > 1) label(c, `error drawn ×${factor}`, w - 6, 14, color, 12, 400, "right");
   if (left > 0 && end >= left)
     label(c, `map leaves at step ${left}`, w / 2, h - 12, color, 13, 650, "center");
-  if (hovered >= 0) drawInside(c, result, hovered, dots, place, color);
+  if (hovered >= 0 && hovered <= last) drawInside(c, result, hovered, dots, place, color);
   c.restore();
   return dots.slice(0, last + 1);
 }
