@@ -118,9 +118,9 @@ def as_array(scalars: Sequence[Scalar], shape: Sequence[int]) -> np.ndarray:
     return array.reshape(shape)
 
 
-def as_constants(values: Any) -> np.ndarray:
-    """The constants with these values, in an array."""
-    values = np.asarray(values)
+def as_constants(variable: Any, values: Any) -> np.ndarray:
+    """The constants with the values of a variable of JAX, in an array."""
+    values = np.asarray(values, variable.aval.dtype)
     scalars = [Constant(value.tobytes(), values.dtype) for value in values.flat]
     return as_array(scalars, values.shape)
 
@@ -153,7 +153,9 @@ class _Translator:
         self.builder = builder
 
     def evaluate(self, jaxpr: Jaxpr, constants: Sequence, inputs: Sequence) -> list[np.ndarray]:
-        arrays = dict(zip(jaxpr.constvars, map(as_constants, constants), strict=True))
+        arrays = dict(
+            zip(jaxpr.constvars, map(as_constants, jaxpr.constvars, constants), strict=True)
+        )
         arrays |= zip(jaxpr.invars, inputs, strict=True)
         for equation in jaxpr.eqns:
             outputs = self.translate(equation, _read(equation.invars, arrays))
@@ -197,7 +199,7 @@ class _Translator:
     def _constant(self, equation, values) -> list[np.ndarray]:
         with jax.ensure_compile_time_eval():
             outputs = equation.primitive.bind(*values, **equation.params)
-        return [as_constants(output) for output in _as_list(equation, outputs)]
+        return list(map(as_constants, equation.outvars, _as_list(equation, outputs)))
 
     def _map(self, apply: Callable, *arrays: np.ndarray) -> np.ndarray:
         """`apply` on each tuple of scalars, where arrays without axes hold for all."""
@@ -369,7 +371,7 @@ class _Translator:
 
 
 def _read(variables: Sequence[Any], arrays: dict) -> list[np.ndarray]:
-    return [as_constants(v.val) if isinstance(v, Literal) else arrays[v] for v in variables]
+    return [as_constants(v, v.val) if isinstance(v, Literal) else arrays[v] for v in variables]
 
 
 def _rows(array: np.ndarray, contracted: Sequence[int], batch: Sequence[int]) -> np.ndarray:

@@ -56,7 +56,7 @@ def value(function, *arguments):
             second_derivative(X, gradient(X), W) + derivative(X, derivative(X, W)),
         ),
         (
-            lambda g, x, v: jax.vmap(lambda v: jax.jvp(g, (x,), (v,))[1], 1, 1)(jnp.stack([v, x], 1))[:, 0],
+            lambda g, x, v: jax.vmap(lambda v: jax.jvp(g, (x,), (v,))[1], 1, 1)(jnp.stack([x, v], 1))[:, 1],
             (X, V),
             derivative(X, V),
         ),
