@@ -26,6 +26,7 @@ QUICK = [
     ("14", ["def cut", "g1, g2 = jnp"], "[-1.0, 1.0]", "[1.0, 1.0]"),
     ("15", ["h, a, b ="], "0.1, 1.0, 0.0", "0.3, 2.0, 1.0"),
     ("16", ["W = np.array"], "[2.0, 1.0]", "[5.0, 1.0]"),
+    ("17", ["def floor"], "s in (1, 4, 16)", "s in (2, 8)"),
 ]
 SLOW = [
     ("00", ["sgd ="], "quadratic([1.0, 4.0])", "rosenbrock()"),
@@ -56,6 +57,7 @@ SLOW = [
         "rate = problems.spectral_normalised(), 0.5",
         "rate = problems.spectral_normalised(key=1), 2.0",
     ),
+    ("17", ["linking =", "lengths ="], "Adam(0.03): 200", "Adam(0.1): 100"),
 ]
 
 
