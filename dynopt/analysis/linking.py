@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Int, PyTree
+from jaxtyping import Int
 
 from ..checks import accepts, must_be_concrete
 from ..errors import InvalidType, InvalidValue
@@ -95,7 +95,7 @@ def linking(problem: Problem, x: Any = None, data: Any = None) -> Linking:
             f"which {problem.name} does not have; use problems.entity_linking."
         )
     optimizer = x.optimizer if isinstance(x, Trajectory) else None
-    position = problem.start(_last(x) if isinstance(x, Trajectory) else x)
+    position = problem.start(x.last if isinstance(x, Trajectory) else x)
     data = loss.unseen if data is None else data
     if not isinstance(data, tuple | list) or len(data) != 3:
         raise InvalidType(
@@ -122,12 +122,3 @@ def macro_f1(right: np.ndarray, predicted: np.ndarray) -> float:
     is_right, is_predicted = (row == classes[:, None] for row in (right, predicted))
     both = (is_right & is_predicted).sum(1)
     return float(np.mean(2 * both / (is_right.sum(1) + is_predicted.sum(1))))
-
-
-def _last(run: Trajectory) -> PyTree:
-    """The last finite position of one run."""
-    if np.ndim(run.result):
-        raise InvalidType(
-            f"`x` holds {' x '.join(map(str, run.result.shape))} runs; pass one of them."
-        )
-    return jax.tree.map(lambda leaf: leaf[run.finite][-1], run.x)

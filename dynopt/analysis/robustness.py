@@ -113,28 +113,12 @@ def robustness(
     """
     must_be_problem(problem)
     optimizer = x.optimizer if isinstance(x, Trajectory) else None
-    position = problem.start(_last(x) if isinstance(x, Trajectory) else x)
+    position = problem.start(x.last if isinstance(x, Trajectory) else x)
     examples = _examples(problem, position, data)
     numbers = _sizes(eps), _bounds(bounds, examples[0]), examples
     sizes, bounds, examples = with_dtype_of(position, jax.tree.map(jnp.asarray, numbers))
     measured = _measure(problem.loss, position, examples, sizes, bounds)
     return Robustness(eps=sizes, **measured, optimizer=optimizer, problem=problem)
-
-
-def _last(run: Trajectory) -> PyTree:
-    """The last finite position of a run.
-
-    **Raises:** `InvalidValue` if it is a batch of runs.
-    """
-    if np.ndim(run.result):
-        raise InvalidValue(
-            f"`x` holds {' x '.join(map(str, run.result.shape))} runs; pass one of them, or "
-            "positions under jax.vmap."
-        )
-    if not is_concrete(run.y.x):
-        return jax.tree.map(lambda leaf: leaf[-1], run.x)
-    last = int(run.finite.sum()) - 1
-    return jax.tree.map(lambda leaf: leaf[last], run.x)
 
 
 def _examples(problem: Problem, x: PyTree, data: Any) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """Optimizers and problems as JSON and arrays, from which they are made again by name."""
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 from .. import derivations, optimizers, problems
 from ..optimizers import AbstractOptimizer
 from ..problems import Game, Problem
+from ..problems.digits_network import CONSTRAINTS
 from ..problems.dirac_gan import KINDS
+from ..problems.sentences import LOSSES
 from .batches import make_batch
 from .setup import Unrestored
 
@@ -22,8 +25,21 @@ OPTIMIZERS = {
     for name, kind in vars(package).items()
     if isinstance(kind, type) and issubclass(kind, AbstractOptimizer)
 }
-GANS = {f"dirac_gan_{kind}": partial(problems.dirac_gan, kind) for kind in KINDS}
-PROBLEMS = problems.catalogue | problems.games | GANS  # by the beginnings of their names
+VARIANTS: dict[str, Callable[[], Problem]] = {
+    f"{make.__name__}_{kind}": partial(make, kind)
+    for make, kinds in (
+        (problems.dirac_gan, KINDS),
+        (problems.digits_network, CONSTRAINTS),
+        (problems.sentence_similarity, LOSSES),
+    )
+    for kind in kinds
+} | {
+    "spectral_shrinkage_exact": partial(problems.spectral_shrinkage, smooth=None),
+    "entity_linking_all": partial(problems.entity_linking, learn="all"),
+    "entity_linking_within_names": partial(problems.entity_linking, "entities"),
+    "entity_linking_within_names_all": partial(problems.entity_linking, "entities", "all"),
+}
+PROBLEMS = problems.catalogue | problems.games | VARIANTS  # by the beginnings of their names
 CONTAINERS = {"list": list, "tuple": tuple}
 FIELDS = ("x0", "name", "minimizers", "minimum", "window", "source")  # of a problem, but its loss
 

@@ -28,6 +28,10 @@ def _without_texts(stats: dict[str, Any]) -> dict[str, Any]:
     return {k: StaticText(v) if isinstance(v, str) else v for k, v in stats.items()}
 
 
+def _count_runs(batch: tuple[int, ...]) -> str:
+    return f"a batch of {' x '.join(map(str, batch))} runs"
+
+
 class Trajectory(eqx.Module):
     """A run of a map or of a flow: n + 1 points of phase space at the times t = k h.
 
@@ -35,6 +39,7 @@ class Trajectory(eqx.Module):
     - `y`: the points of phase space, a NamedTuple of arrays of shape `(n+1, dim)`, in which a
       position is one vector.
     - `x`: the positions as the problem has them, with a leading axis of length n + 1.
+    - `last`: the last finite position.
     - `loss`, `grad_norm`: f and |∇f| at the positions, shape `(n+1,)`; of a `Game` both are |g|,
       unless it shows something else.
     - `result`: a `Status`, as an integer; `status` is the same by name.
@@ -69,6 +74,20 @@ class Trajectory(eqx.Module):
         return with_constants(x, getattr(self.problem, "constants", None), batch)
 
     @property
+    def last(self) -> PyTree[Array]:
+        """The last finite position, as the problem has it; of a traced run the last one.
+
+        **Raises:** `InvalidType` for a batch of runs.
+        """
+        if np.ndim(self.result):
+            raise InvalidType(
+                f"`last` is that of one run, got {_count_runs(self.result.shape)}; take one of "
+                "them, as in jax.tree.map(lambda a: a[0], runs)."
+            )
+        k = max(int(self.finite.sum()) - 1, 0) if is_concrete((self.loss, self.y.x)) else -1
+        return jax.tree.map(lambda leaf: leaf[k], self.x)
+
+    @property
     def status(self) -> Status:
         """How the run ended.
 
@@ -76,8 +95,8 @@ class Trajectory(eqx.Module):
         """
         if is_concrete(self.result) and not np.ndim(self.result):
             return Status(int(self.result))
-        runs = " x ".join(map(str, self.result.shape))
-        given = f"a batch of {runs} runs" if runs else "a run inside a transformation"
+        batch = self.result.shape
+        given = _count_runs(batch) if batch else "a run inside a transformation"
         raise InvalidType(
             f"`status` is that of one run, got {given}; read `result`, for example "
             "result == dynopt.Status.ok."

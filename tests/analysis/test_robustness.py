@@ -182,5 +182,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(as_users_see_it):
         with pytest.raises(InvalidValue, match="`eps` is .*; pass sizes of at least 0"):
             robustness(LINEAR, eps=eps)
     runs = eqx.filter_vmap(lambda h: iterate(SGD(h), LINEAR, 2))(jnp.array([0.1, 0.2]))
-    with pytest.raises(InvalidValue, match="`x` holds 2 runs; pass one of them"):
+    with pytest.raises(
+        InvalidType, match="is that of one run, got a batch of 2 runs; take one of them"
+    ):
         robustness(LINEAR, runs)

@@ -145,6 +145,10 @@ def test_every_problem_of_the_catalogue_comes_back(name, tmp_path):
         problems.logistic_regression((np.eye(4), [0, 1, 1, 0]), penalty=0.1),
         problems.bilinear(2.0),
         problems.dirac_gan("r1", gamma=0.3),
+        problems.spectral_shrinkage(strength=0.5, smooth=None),
+        problems.digits_network("ridge", 0.1, width=4, examples=20),
+        problems.sentence_similarity("triplet", negatives=2),
+        problems.entity_linking("entities", "all", mentions=200),
     ],
     ids=repr,
 )
