@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from ..problems.problem import must_be_problem
 from .traced import (
     Part,
     constructor_of,
+    must_suit_all,
     must_suit_the_field,
     traced_optimizer,
     traced_problem,
@@ -137,8 +137,10 @@ def _explore(
 ) -> Explorer:
     of_problems = [vivid_optimizers(p, steps) if chosen is None else chosen for p in given]
     shown = of_problems[0]
-    for optimizer, one_problem in product(shown, given):
-        must_suit_the_field(optimizer, one_problem)
+    for optimizer in shown:
+        must_suit_all(optimizer, given)
+        for one_problem in given:
+            must_suit_the_field(optimizer, one_problem)
     names = numbered([printable(o.own_name or o.name) for o in shown])
     problem_names = numbered([printable(p.name) for p in given])
     values = [[tuple(constructor_of(o).values.values()) for o in row] for row in of_problems]
@@ -149,7 +151,9 @@ def _explore(
     parts = [
         Part(part.description | colors, part.functions)
         for part, colors in zip(
-            map(traced_optimizer, shown, names), readable_colors(shown), strict=True
+            (traced_optimizer(o, name, given[0]) for o, name in zip(shown, names, strict=True)),
+            readable_colors(shown),
+            strict=True,
         )
     ]
     text = text_of_file(losses, parts)

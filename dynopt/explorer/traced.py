@@ -108,8 +108,8 @@ def _makes(make: Callable, values: dict[str, float], optimizer: AbstractOptimize
     return bool(eqx.tree_equal(*pair, typematch=False, rtol=1e-6, atol=1e-12))
 
 
-def traced_optimizer(optimizer: AbstractOptimizer, name: str) -> Part:
-    """An optimizer in a web page, for positions of two coordinates.
+def traced_optimizer(optimizer: AbstractOptimizer, name: str, problem: Problem) -> Part:
+    """An optimizer in a web page, for positions like those of a problem of two coordinates.
 
     Its functions are `make`, which turns hyperparameters and a refinement n into the time step and
     the fields of the optimizer, `init`, `initFlow`, `step` and `field`, and, where there is a
@@ -119,14 +119,15 @@ def traced_optimizer(optimizer: AbstractOptimizer, name: str) -> Part:
     **Raises:** `InvalidValue` for an optimizer that has no flow, or no translation.
     """
     constructor = constructor_of(optimizer)
+    start = start_of(problem)
     x, t, n = jnp.zeros(DIM), jnp.asarray(0.0), jnp.asarray(1.0)
     numbers = tuple(jnp.asarray(value) for value in constructor.values.values())
-    fitted = fit_to_start(constructor.make([*map(float, numbers)]), x, x.dtype)
+    fitted = fit_to_start(constructor.make([*map(float, numbers)]), start, x.dtype)
     arrays, static = eqx.partition(fitted, eqx.is_inexact_array)
     fields, structure = jax.tree.flatten(arrays)
 
     def make(numbers, n):
-        made = fit_to_start(constructor.make(numbers).refine(n), x, x.dtype)
+        made = fit_to_start(constructor.make(numbers).refine(n), start, x.dtype)
         return (made.h, *jax.tree.leaves(eqx.filter(made, eqx.is_inexact_array)))
 
     def method(name: str, change: Callable = lambda optimizer: optimizer):
@@ -163,6 +164,28 @@ def traced_optimizer(optimizer: AbstractOptimizer, name: str) -> Part:
     return Part(_description(optimizer, name, constructor, y), functions)
 
 
+def start_of(problem: Problem) -> Any:
+    """The start of a problem, in the precision of JavaScript."""
+    return jax.tree.map(jnp.float64, problem.start())
+
+
+def must_suit_all(optimizer: AbstractOptimizer, given: Sequence[Problem]) -> None:
+    """Refuse an optimizer that is another one for the positions of another problem.
+
+    So it is where each leaf of a position, or each matrix, is treated by itself.
+
+    **Raises:** `InvalidValue`.
+    """
+    first, *others = (fit_to_start(optimizer, start_of(p), jnp.float64) for p in given)
+    for problem, fitted in zip(given[1:], others, strict=True):
+        if not eqx.tree_equal(first, fitted):
+            raise InvalidValue(
+                f"{optimizer!r} treats each leaf of a position by itself, and those of "
+                f"{printable(given[0].name)} and {printable(problem.name)} differ; explore one "
+                "problem at a time."
+            )
+
+
 def must_suit_the_field(optimizer: AbstractOptimizer, problem: Problem) -> None:
     """Refuse an optimizer whose program would be wrong for a field that is no gradient.
 
@@ -177,7 +200,7 @@ def must_suit_the_field(optimizer: AbstractOptimizer, problem: Problem) -> None:
     turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
     derivatives = [lambda x: turn @ x, lambda x, v: turn @ v, lambda x, v, w: jnp.zeros_like(x)]
     x = jnp.array([0.3, -0.7])
-    fitted = fit_to_start(optimizer, x, x.dtype)
+    fitted = fit_to_start(optimizer, start_of(problem), x.dtype)
     t, y = fitted.h, jax.tree.map(lambda leaf: leaf + 0.1, fitted.init(x, derivatives[0]))
     lanes = jax.tree.map(lambda leaf: leaf[..., None], (t, y))
     for name in ("step", "vector_field"):
@@ -233,7 +256,7 @@ def traced_problem(problem: Problem, steps: int, values: Sequence[Sequence[float
             f"explore shows planes, but a position of {printable(problem.name)} has {problem.dim} "
             f"{'coordinate' if problem.dim == 1 else 'coordinates'}; pass a problem with two."
         )
-    x, loss, grad = flatten_loss(problem.loss, jax.tree.map(jnp.float64, problem.start()))
+    x, loss, grad = flatten_loss(problem.loss, start_of(problem))
 
     def derivative(x, v):
         return jax.jvp(grad, (x,), (v,))[1]

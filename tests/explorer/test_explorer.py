@@ -101,6 +101,9 @@ def test_modified_flows_make_room_and_then_the_rest_is_refused(simple, monkeypat
         explore(QUADRATIC, SGD(0.17))
 
 
+leaves = Problem(lambda x: x["a"] ** 2 + x["b"] ** 4, {"a": 1.0, "b": 2.0}, name="leaves")
+others = Problem(lambda x: x["b"] ** 2 + x["c"] ** 4, {"b": 1.0, "c": 2.0}, name="others")
+layerwise = dynopt.Layerwise(SGD(0.1), {"b": 2.0})
 consensus = dynopt.Consensus(SGD(0.1), 0.5)
 polyak = dynopt.Optax(lambda h: optax.polyak_sgd(max_learning_rate=1.0, scaling=h), 0.1)
 no_flow = dynopt.Optax(lambda h: optax.sgd(0.1), 0.1)
@@ -113,6 +116,7 @@ no_flow = dynopt.Optax(lambda h: optax.sgd(0.1), 0.1)
         (Problem(bowl, [1.0]), SGD(0.1), InvalidValue, "has 1 coordinate; pass"),
         (Problem(sorted_bowl, [1.0, 2.0]), SGD(0.1), InvalidValue, "sorted_bowl cannot be explored: .*`sort`"),
         (fit, SGD(0.1), InvalidValue, "fit takes [0-9]+; pass fewer .*, or a loss over less data"),
+        ([leaves, others], layerwise, InvalidValue, "Layerwise.* each leaf .* leaves and others differ"),
         (problems.bilinear(), None, InvalidValue, "`optimizers` is required for bilinear"),
         (problems.bilinear(), consensus, InvalidValue, "uses the transposed derivative .* bilinear has a field"),
         (QUADRATIC, dynopt.Muon(0.1), InvalidValue, "Muon moves matrices"),
@@ -136,6 +140,12 @@ def test_games_are_explored_with_optimizers_that_follow_their_field():
     remedy = dynopt.Optimistic(0.1)
     assert explore(problems.bilinear(), [SGD(0.1), remedy]).optimizers == ("SGD", "Optimistic")
     assert explore(QUADRATIC, consensus).optimizers == ("Consensus(SGD)",)
+
+
+def test_the_optimizer_knows_the_leaves_and_the_matrix_of_a_position():
+    column = Problem(lambda x: (x**2).sum(), np.ones((2, 1)), name="column")
+    assert explore(column, dynopt.Muon(0.1, exact=False)).optimizers == ("Muon",)
+    assert explore(leaves, layerwise).optimizers == ("Layerwise(SGD)",)
 
 
 @pytest.mark.parametrize("steps", [0, 201, 2.5])
