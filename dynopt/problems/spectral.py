@@ -33,9 +33,9 @@ def spectral_norm(W: Any, iterations: Any = None) -> Array:
     normalization of deep-learning libraries, the gradient uvᵀ has an error like (σ₂/σ₁)^(2k), but
     its derivative is 0 for any k: all of the curvature of σ₁ is lost.
 
-    If σ₁ = σ₂ then σ₁ has a kink. The gradient is a subgradient there. Hessian products of the
-    decomposition are NaN, and so they are if any other two singular values are equal. Those of the
-    power iteration are finite, but depend on the first u.
+    Where σ₁ = σ₂ its gradient jumps, and what comes back is a subgradient. Hessian products of the
+    decomposition are NaN there, and so they are if any other two singular values are equal. Those
+    of the power iteration are finite, but depend on the first u.
 
     - `W`: a matrix of real numbers, of any shape; use `jax.vmap` for many. In the power iteration
       its entries are squared, and the squares must be in the range of the dtype.
@@ -139,10 +139,10 @@ def spectral_normalised(target: Any = None, iterations: Any = None, key: Any = 0
     From cW with c²η it takes the same steps, c times as large. Hence what counts is η/|W|², which
     falls by itself. The modified flow knows it: there (|W|²)′ = η |g|².
 
-    Domain: W ≠ 0; f has a kink where the two largest singular values are equal. Minimizers: all
-    positive multiples of the matrix that is closest to S among those of the spectral norm 1. It has
-    the singular vectors of S, and its singular values are those of S, cut to 1; if all are below 1,
-    the largest becomes 1.
+    Domain: W ≠ 0; the gradient jumps where the two largest singular values are equal. Minimizers:
+    all positive multiples of the matrix that is closest to S among those of the spectral norm 1. It
+    has the singular vectors of S, and its singular values are those of S, cut to 1; if all are
+    below 1, the largest becomes 1.
 
     - `target`: S, a matrix; by default 4 × 3, Gaussian, and divided by its spectral norm.
     - `iterations`: how σ₁ is computed, as for `spectral_norm`; by default exactly.
@@ -185,8 +185,8 @@ def spectral_shrinkage(target: Any = None, strength: Any = 1.0, smooth: Any = 8)
         f(W) = ½ |W - S|² + λ |W|_q,   |W|_q = (Σ σᵢ(W)^q)^(1/q)
 
     with Schatten's q-norm, which tends to the spectral norm σ₁ as q → ∞: σ₁ <= |W|_q <= n^(1/q) σ₁
-    for n singular values. With `smooth=None` it is σ₁ itself. That has a kink where σ₁ = σ₂: the
-    gradient flow comes there in finite time and then slides along it with equal singular values,
+    for n singular values. With `smooth=None` it is σ₁ itself, whose gradient jumps where σ₁ = σ₂.
+    The gradient flow comes there in finite time and then slides along with equal singular values,
     `problem.loss.gradient_flow`, while gradient descent chatters around it, and solvers stop.
 
     Domain: everywhere; f is convex, and smooth but at W = 0 if q is not None. Minimizer: one. It
