@@ -346,6 +346,11 @@ def test_a_flow_that_blows_up_in_finite_time_is_diverged():
     finite = np.asarray(run.finite)
     assert run.t[finite][-1] == pytest.approx(0.96)
     np.testing.assert_allclose(run.x[finite, 0], 1 / (1 - np.asarray(run.t[finite])), rtol=1e-7)
+    assert run.last[0] == run.x[finite, 0][-1]
+    runs = jax.tree.map(lambda a: jnp.stack([a, a]), run)
+    with pytest.raises(InvalidType, match="`last` is that of one run, got a batch of 2 runs; take"):
+        runs.last  # noqa: B018
+    assert jax.tree.map(lambda a: a[0], runs).last[0] == run.last[0]
     with pytest.raises(SolverFailure, match=r"the flow of .* on cubic diverged at t = 0\.96: try"):
         integrate(SGD(0.12), cubic, 50)
 
