@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from ..errors import InvalidValue
 from .opaque_gradient import entry_p, gradient_p
 from .program import Constant, Program
 
@@ -20,6 +21,8 @@ def to_lanes(program: Program, gradients: Sequence[Callable] = ()) -> Callable:
     - `gradients`: the functions x ↦ ∇f(x), (x, v) ↦ D∇f(x)[v], ... for arrays with lanes, of shape
       (size, lanes), if the program asks for an opaque gradient; `program.num_gradients` of them.
 
+    **Raises:** `InvalidValue` if `gradients` are too few, or if an argument has no axis of lanes.
+
     >>> import jax.numpy as jnp
     >>> from dynopt.scalar import trace
     >>> norm = trace(lambda x: jnp.sqrt(jnp.sum(x**2)), jnp.zeros(2))
@@ -27,9 +30,23 @@ def to_lanes(program: Program, gradients: Sequence[Callable] = ()) -> Callable:
     [5.0, 13.0, 17.0]
     """
 
+    if len(gradients) < program.num_gradients:
+        raise InvalidValue(
+            f"the program asks for {program.num_gradients} functions in `gradients`, got "
+            f"{len(gradients)}; pass the gradient, its derivative (x, v) -> Dg[v], and so on."
+        )
+    shapes_of_one = [leaf.shape for leaf in jax.tree.leaves(program.arguments)]
+
     def function(*arguments):
         leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(arguments)]
-        lanes = leaves[0].shape[-1]
+        shapes = [leaf.shape for leaf in leaves]
+        lanes = max((shape[-1] for shape in shapes if shape), default=1)
+        right = [(*shape, lanes) for shape in shapes_of_one]
+        if shapes != right:
+            raise InvalidValue(
+                f"the arguments have the shapes {shapes}, but with {lanes} lanes in the last axis "
+                f"they must be {right}; use jnp.broadcast_to, say."
+            )
         values = [row for leaf in leaves for row in leaf.reshape(-1, lanes)]
 
         def read(scalar):

@@ -17,7 +17,8 @@ def opaque_gradient(x: Array) -> Array:
     An optimizer that is traced with it is one program for all losses. It is differentiable to any
     order, in both modes: its k-th derivative along v₁, ..., vₖ is left open as well, as the
     operation gradient(x, v₁, ..., vₖ) = Dᵏ∇f(x)[v₁, ..., vₖ], which is symmetric in every argument
-    but x. `jax.vmap` writes it out, once for each point.
+    but x. `jax.vmap` writes it out, once for each point. The field of a game has no symmetric
+    derivative: for it, forward mode alone is right.
 
     - `x`: the position, an array of any shape.
 

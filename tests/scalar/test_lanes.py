@@ -7,6 +7,7 @@ import pytest
 from every_problem import made
 
 from dynopt import RMSprop
+from dynopt.errors import InvalidValue
 from dynopt.optimizers import RMSpropState
 from dynopt.scalar import opaque_gradient, to_lanes, trace
 
@@ -49,3 +50,16 @@ def test_a_constant_result_is_one_on_every_lane():
     ones = to_lanes(trace(lambda x: (x, jnp.ones(2, int)), 1.0))(RATES)[1]
     assert ones.shape == (2, 5) and ones.dtype == int
     np.testing.assert_array_equal(ones, 1)
+
+
+def test_too_few_gradients_and_arguments_without_lanes_are_refused():
+    program = trace(lambda h, x: x - h * opaque_gradient(x), 0.1, np.ones(2))
+    x, _ = POINTS
+    with pytest.raises(InvalidValue, match="asks for 1 functions in `gradients`, got 0; pass the"):
+        to_lanes(program)
+    lanes = to_lanes(program, [jnp.sin])
+    with pytest.raises(
+        InvalidValue, match=r"with 5 lanes .* must be \[\(5,\), \(2, 5\)\]; use jnp.b"
+    ):
+        lanes(0.1, x)
+    assert lanes(jnp.broadcast_to(0.1, 5), x).shape == (2, 5)  # the remedy
