@@ -1,7 +1,7 @@
 // One column: the name and the equations of an optimizer, its plane, its sliders and its charts.
 import { OPTIMIZERS, SAMPLES, rateIndex } from "./engine.js";
 import { MARGIN, drawErrors, drawLosses } from "./curves.js";
-import { colorOf } from "./drawing.js";
+import { colorOf, makeCanvas } from "./drawing.js";
 import { format } from "./format.js";
 import { drawPlane, fromPixels, sampleOf, toPixels, windowOf } from "./plane.js";
 import { round } from "./scene.js";
@@ -29,12 +29,12 @@ const REACH = 34,
 
 /**
  * `actions`: what a reader can do in a column: moveStart(x, isDragging), setHyper(j, i, value),
- * setStep(k). The column draws what `show` is given.
+ * setStep(k), resize(j). The column draws what `show` is given.
  */
 export function makeColumn(j, actions) {
   const optimizer = OPTIMIZERS[j],
     id = `optimizer-${j}`;
-  const canvas = (className, role) => element("canvas", { className, role });
+  const canvas = (className, role) => makeCanvas({ className, role });
   const plane = Object.assign(canvas("plane", "application"), { tabIndex: 0 });
   const [loss, error] = [canvas("chart", "img"), canvas("chart", "img")];
   const words = element("p", { className: "words" }),
@@ -236,6 +236,7 @@ export function makeColumn(j, actions) {
     if (pointer !== null) actions.moveStart(scene.x0, false);
     pointer = null;
   });
+  plane.addEventListener("resize", () => actions.resize(j));
   plane.addEventListener("pointerleave", () => hover(-1));
   plane.addEventListener("keydown", (event) => {
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[

@@ -13,11 +13,31 @@ export function readInks() {
 export const isDark = () => document.documentElement.dataset.theme === "dark";
 export const colorOf = (optimizer) => (isDark() ? optimizer.dark : optimizer.color);
 
+const sizes = new WeakMap(); // of canvases: to ask for one makes the browser lay out the page
+
+/** The size of a canvas in CSS pixels; it is asked for anew after it has changed. */
+function sizeOf(canvas) {
+  if (!sizes.has(canvas)) sizes.set(canvas, [canvas.clientWidth, canvas.clientHeight]);
+  return sizes.get(canvas);
+}
+const watcher = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    sizes.delete(target);
+    target.dispatchEvent(new Event("resize"));
+  }
+});
+
+/** A canvas that is told when it is resized. */
+export function makeCanvas(properties) {
+  const canvas = Object.assign(document.createElement("canvas"), properties);
+  watcher.observe(canvas);
+  return canvas;
+}
+
 /** An empty canvas of as many pixels as the screen shows: [context, width, height] in CSS pixels. */
 export function paper(canvas) {
   const ratio = window.devicePixelRatio || 1,
-    w = canvas.clientWidth,
-    h = canvas.clientHeight;
+    [w, h] = sizeOf(canvas);
   const [pixelsX, pixelsY] = [Math.round(w * ratio), Math.round(h * ratio)];
   if (canvas.width !== pixelsX || canvas.height !== pixelsY)
     [canvas.width, canvas.height] = [pixelsX, pixelsY];

@@ -37,6 +37,11 @@ const columns = OPTIMIZERS.map((_, j) =>
       change({ hyper: scene.hyper.with(j, scene.hyper[j].with(i, value)) });
     },
     setStep,
+    resize(j) {
+      const column = columns[j];
+      if (column.result && !isDragging && !keepsWindows) column.fit(scene);
+      requestDrawing([column]);
+    },
   }),
 );
 byId("columns").append(...columns.map((column) => column.root));
@@ -224,10 +229,6 @@ addEventListener("hashchange", () => {
   change({});
 });
 darkScheme.addEventListener("change", requestDrawing);
-new ResizeObserver(() => {
-  if (!isDragging) for (const column of columns) if (column.result) column.fit(scene);
-  requestDrawing();
-}).observe(byId("columns"));
 
 // For checks from outside.
 const known = (items, name, kind) => {

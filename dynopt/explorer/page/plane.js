@@ -290,10 +290,11 @@ function drawNumber(c, error, { map, flow, middle }, marks, color, w, h) {
         middle[1] + ry * Math.sin((i * Math.PI) / 6),
       ];
       if (q[0] < side || q[0] > w - side || q[1] < 12 || q[1] > h - 8) continue;
-      const room = Math.min(
-        20,
-        ...all.map((mark) => Math.hypot((mark[0] - q[0]) * 0.7, mark[1] - q[1])),
-      );
+      let room = 20;
+      for (const [x, y] of all) {
+        room = Math.min(room, Math.hypot((x - q[0]) * 0.7, y - q[1]));
+        if (room <= most) break;
+      }
       if (room > most) [best, most] = [q, room];
     }
   if (best) label(c, text, ...best, color, 13, 650, "center");
