@@ -52,6 +52,13 @@ def test_a_constant_result_is_one_on_every_lane():
     np.testing.assert_array_equal(ones, 1)
 
 
+def test_a_boolean_chooses_among_three_on_every_lane():
+    def choice(x):
+        return jax.lax.select_n(jnp.int32(x > 0), x, 2 * x, 3 * x)
+
+    np.testing.assert_array_equal(to_lanes(trace(choice, 1.0))(RATES - 0.3), choice(RATES - 0.3))
+
+
 def test_too_few_gradients_and_arguments_without_lanes_are_refused():
     program = trace(lambda h, x: x - h * opaque_gradient(x), 0.1, np.ones(2))
     x, _ = POINTS
