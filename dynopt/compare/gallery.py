@@ -15,6 +15,8 @@ ON_DEMAND = (
     "modified", "field", "basins", "stability", "spectrum", "robustness", "half_times", "retrieval",
     "inside", "animation",
 )  # fmt: skip
+OF_ORDERS = ("convergence", "overview")  # drawn only if named, too, of a problem that is LARGE
+LARGE = 1000  # coordinates: an order takes a dozen flows
 
 # The gallery: each study with options where the defaults would show less.
 #

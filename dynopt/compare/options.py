@@ -1,6 +1,7 @@
 """What may be typed: the options of the command, and what each of them means."""
 
 import difflib
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -58,6 +59,15 @@ class Options:
     help: bool = option()
 
 
+FIGURES_HELP = textwrap.indent(
+    textwrap.fill(
+        "Which figures are drawn: names from --list. By default all that fit are, except "
+        f"{', '.join(gallery.ON_DEMAND)} and, of more than {gallery.LARGE} coordinates, "
+        f"{' and '.join(gallery.OF_ORDERS)}.",
+        70,
+    ),
+    8 * " ",
+)
 HELP = f"""\
 usage: dynopt [OPTIONS]    (or: python -m dynopt.compare [OPTIONS])
 
@@ -95,9 +105,8 @@ What runs
 
 What is drawn
   --figures NAME,NAME
-        Which figures are drawn: names from --list.
-        Example: --figures paths,convergence (default: all that fit, except
-        {", ".join(gallery.ON_DEMAND)})
+{FIGURES_HELP}
+        Example: --figures paths,convergence
   --style NAME
         How large everything is drawn: notebook, paper or slides.
         Example: --style slides (default: notebook)

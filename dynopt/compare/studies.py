@@ -161,12 +161,14 @@ def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study
     }
     by_name = {name: make_optimizer(name, arguments[name], problem) for name in names}
     candidates = find_names("figure", options.figures, FIGURES)
+    is_large = problem.dim > gallery.LARGE
     if not candidates:
         always = ("field",) if problem.owns_field else ()
-        candidates = [name for name in FIGURES if name in always or name not in gallery.ON_DEMAND]
+        never = gallery.ON_DEMAND + gallery.OF_ORDERS * is_large
+        candidates = [name for name in FIGURES if name in always or name not in never]
     must_suit(options.format, candidates)
     measured = needed_for("loss", problem, by_name)
-    if not figures_typed:  # the table then has a column of orders
+    if not figures_typed and not is_large:  # the table then has a column of orders
         measured |= needed_for("convergence", problem, by_name)
     drawable = []
     for figure in candidates:

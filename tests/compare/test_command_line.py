@@ -86,6 +86,19 @@ def test_without_figures_all_that_fit_are_drawn_and_the_order_is_measured(tell, 
         assert result["orders"] and result["comparisons"]
 
 
+def test_no_order_is_measured_of_a_large_problem_unless_it_is_asked_for(tell, monkeypatch):
+    monkeypatch.setattr(gallery, "LARGE", 1)
+    drawings = only_measuring(monkeypatch)
+    booth = "--problem booth --optimizers sgd --steps 5".split()
+    tell(*booth)
+    assert {"loss", "paths"} <= {figure for figure, _ in drawings}
+    assert not {figure for figure, _ in drawings} & {"convergence", "overview"}
+    assert all(list(result) == ["comparisons"] for _, (result,) in drawings)
+    drawings.clear()
+    tell(*booth, "--figures", "convergence")
+    assert drawings[0][1][0]["orders"]
+
+
 def test_nothing_is_measured_that_no_figure_shows(tell, monkeypatch):
     drawings = only_measuring(monkeypatch)
     tell(*TINY)

@@ -15,7 +15,11 @@ from dynopt.errors import InvalidValue, SolverFailure
 
 ids = [measurement.name for measurement in MEASUREMENTS]
 # Figures of what one kind of problem alone has, which are drawn from measurements of their names.
-OF_LEARNING = {"robustness": "digits_network", "retrieval": "sentence_similarity"}
+OF_LEARNING = {
+    "robustness": "digits_network",
+    "retrieval": "sentence_similarity",
+    "half_times": "entity_linking",
+}
 
 
 @pytest.fixture(scope="module")
