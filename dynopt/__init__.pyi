@@ -19,6 +19,9 @@ from .errors import (
     DynoptError as DynoptError,
     SolverFailure as SolverFailure,
 )
+from .explorer import (
+    explore as explore,
+)
 from .optimizers import (
     ODE as ODE,
     SAM as SAM,

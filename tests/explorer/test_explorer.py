@@ -12,9 +12,9 @@ import optax
 import pytest
 
 import dynopt
-from dynopt import SGD, Averaged, Momentum, Problem, problems
+from dynopt import SGD, Averaged, Momentum, Problem, explore, problems
 from dynopt.errors import InvalidType, InvalidValue
-from dynopt.explorer import explore, explorer
+from dynopt.explorer import explorer
 from dynopt.explorer.traced import constructor_of
 from dynopt.optimizers import AbstractOptimizer
 
