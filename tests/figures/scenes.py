@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from copy import copy
 from typing import Any
 
 import diffrax
@@ -28,8 +29,11 @@ from dynopt import (
 from dynopt.analysis import (
     Basins,
     Comparison,
+    HalfTimes,
     ModifiedComparison,
     Order,
+    Retrieval,
+    Robustness,
     Sensitivity,
     Spectrum,
     Stability,
@@ -329,3 +333,54 @@ def _texts(one) -> list[Any]:
 
 def caption(picture) -> str:
     return one_line(picture.get_supxlabel())
+
+
+def called(name: str) -> Problem:
+    """A problem of this name, of which a picture needs no more."""
+    problem = copy(scene("bowl"))
+    object.__setattr__(problem, "name", name)
+    return problem
+
+
+COUNTS = np.array([10, 20, 40, 80])  # of the examples in four groups
+
+
+def make_half_times(optimizer, slope, first=100.0, unreached=0, kind="map") -> HalfTimes:
+    """Four groups that are halved exactly as the slope says, but for the smallest of them."""
+    steps = first * (COUNTS / 10.0) ** slope
+    steps[:unreached] = np.nan
+    slope = slope if unreached < 2 else np.nan
+    return HalfTimes(
+        np.arange(4), COUNTS, steps, np.arange(101.0), np.ones((101, 4)), slope, 0.04, kind,
+        optimizer, scene("bowl"),
+    )  # fmt: skip
+
+
+EPS = jnp.array([0.0, 0.05, 0.1, 0.2, 0.3])  # sizes of attacks
+
+
+def make_robustness(name, fgsm, radii, lipschitz, optimizer=None) -> Robustness:
+    """A result with these accuracies; the other attack is a little stronger."""
+    accuracy = jnp.array(fgsm)
+    return Robustness(
+        EPS, accuracy, 0.9 * accuracy, accuracy[0], jnp.array(lipschitz), jnp.array(radii),
+        optimizer, called(name),
+    )  # fmt: skip
+
+
+PLAIN = make_robustness("net", [0.97, 0.7, 0.31, 0.04, 0.0], [0.0, 0.05, 0.07, 0.09], 106.0)
+RIDGE = make_robustness(
+    "net_ridge", [0.96, 0.85, 0.62, 0.05, 0.0], [0.1, 0.2, 0.3, 0.4, 0.45], 10.5
+)
+TREATED = [
+    PLAIN,
+    RIDGE,
+    make_robustness("net_gradient", [0.97, 0.84, 0.55, 0.23, 0.05], [0.0, 0.1, 0.3], 64.0),
+]
+
+
+def make_retrieval(name, end, steps=(0.0, 50.0, 100.0), optimizer=None) -> Retrieval:
+    """A result whose accuracy rises from 0.1 to its end."""
+    accuracy = jnp.linspace(0.1, end, len(steps))
+    problem = called(f"sentence_similarity_{name}")
+    return Retrieval(accuracy / 2, accuracy, jnp.array(steps), optimizer or Adam(0.03), problem)

@@ -15,14 +15,17 @@ import pytest
 from scenes import (
     METHODS,
     OPTIMIZERS,
+    TREATED,
     artist,
     caption,
     heading,
     legend_texts,
     make_basins,
+    make_half_times,
     make_methods,
     make_modified,
     make_order,
+    make_retrieval,
     make_sensitivity,
     make_spectra,
     make_stability,
@@ -32,7 +35,7 @@ from scenes import (
     three_stars,
 )
 
-from dynopt import SGD, Momentum, Problem, Status, figures
+from dynopt import SGD, Adam, Momentum, Problem, Status, figures
 from dynopt.analysis import Comparison, Inside
 from dynopt.compare.screen import table
 from dynopt.figures.drawing.motion import PHRASES, motion_of
@@ -392,10 +395,41 @@ def of_spectrum(_):
     }
 
 
+def of_half_times(_):
+    results = make_half_times(SGD(0.1), -0.9), make_half_times(Adam(0.1), 0.2, 30.0, unreached=1)
+    return partial(figures.half_times.draw, list(results)), {
+        "title": [-0.9, 0.2],
+        "legend": [1],  # not halved
+        "caption": [4, 10, 80, 100, 0.04, 0.04],
+        "alt": [10, 80, 4, 4, -0.9, 0.04, 3, 4, 0.2, 0.04],
+    }
+
+
+def of_robustness(_):
+    claim = [0.1, 62, 31, 0.3]  # the size of the attack that tells apart, percents, a radius
+    medians = [(0.05 + 0.07) / 2, 106, 0.3, 10.5, 0.1, 64]  # each followed by L
+    return partial(figures.robustness.draw, TREATED), {
+        "title": claim,
+        "caption": [3, 4, 5, *medians],
+        "alt": [*claim, *medians],
+    }
+
+
+def of_retrieval(_):
+    ends = {"softmax": 0.6, "am": 0.92, "triplet_1_fixed": 0.3}
+    results = [make_retrieval(name, end) for name, end in ends.items()]
+    return partial(figures.retrieval.draw, results), {
+        "title": [100, 92, 1, 30],  # the 1 is that of the name
+        "caption": [15, 46, 2],
+        "alt": [1, 3, 10, 60, 10, 92, 1, 10, 30],
+    }
+
+
 ORACLES = [
     of_paths, of_loss, of_one_loss, of_convergence, of_phase,
     of_modified, of_field, of_stability, of_a_measured_field, of_basins, of_race, of_inside,
-    of_panels, of_overview, of_projection, of_method, of_spectrum,
+    of_panels, of_overview, of_projection, of_method, of_spectrum, of_half_times, of_robustness,
+    of_retrieval,
 ]  # fmt: skip
 
 
@@ -414,7 +448,8 @@ def test_every_number_is_that_of_the_results(oracle, runs, monkeypatch):
 
 def test_every_figure_has_its_numbers_read():
     names = {oracle.__name__[3:] for oracle in ORACLES}
-    assert {*figures.catalogue, "inside", "method", "panels", "spectrum"} <= names
+    others = {"inside", "method", "panels", "spectrum", "half_times", "robustness", "retrieval"}
+    assert {*figures.catalogue, *others} <= names
 
 
 # --- runs that fail

@@ -5,25 +5,11 @@ import re
 
 import numpy as np
 import pytest
-from scenes import artist, heading
+from scenes import COUNTS, artist, called, heading, make_half_times
 
-from dynopt import SGD, Adam, Momentum, Problem, figures
-from dynopt.analysis import HalfTimes
+from dynopt import SGD, Adam, Momentum, figures
 from dynopt.compare import main
 from dynopt.errors import InvalidType, InvalidValue
-
-COUNT = np.array([10, 20, 40, 80])
-bowl = Problem(lambda x: (x**2).sum() / 2, [1.0, 1.0], name="bowl")
-
-
-def made(optimizer, slope, first=100.0, unreached=0, kind="map"):
-    steps = first * (COUNT / 10.0) ** slope
-    steps[:unreached] = np.nan
-    slope = slope if unreached < 2 else np.nan
-    return HalfTimes(
-        np.arange(4), COUNT, steps, np.arange(101.0), np.ones((101, 4)), slope, 0.04, kind,
-        optimizer, bowl,
-    )  # fmt: skip
 
 
 def labels(ax):
@@ -31,12 +17,12 @@ def labels(ax):
 
 
 def test_dots_lines_and_labels_are_those_of_the_results():
-    results = [made(SGD(0.1), -0.9), made(Adam(0.1), 0.1, first=30)]
+    results = [make_half_times(SGD(0.1), -0.9), make_half_times(Adam(0.1), 0.1, first=30)]
     picture = figures.half_times.draw(results)
     (ax,) = picture.axes
     for key, result in zip(("sgd", "adam"), results, strict=True):
         dots, line = artist(ax, f"map {key}"), artist(ax, f"fit {key}")
-        np.testing.assert_array_equal(dots.get_xydata(), np.stack([COUNT, result.steps], 1))
+        np.testing.assert_array_equal(dots.get_xydata(), np.stack([COUNTS, result.steps], 1))
         np.testing.assert_allclose(line.get_ydata(), result.steps[[0, -1]], rtol=1e-12)
     assert labels(ax) == ["SGD  slope −0.90", "Adam  slope 0.10"]
     assert {text.get_fontweight() for text in ax.texts} == {"bold"}
@@ -49,7 +35,7 @@ def test_dots_lines_and_labels_are_those_of_the_results():
 
 def test_groups_that_are_not_halved_are_triangles_at_the_last_step_and_are_counted():
     picture = figures.half_times.draw(
-        [made(SGD(0.1), -0.9, unreached=3), made(Momentum(0.1), -0.8)]
+        [make_half_times(SGD(0.1), -0.9, unreached=3), make_half_times(Momentum(0.1), -0.8)]
     )
     (ax,) = picture.axes
     missing = artist(ax, "unreached sgd").get_xydata()
@@ -62,7 +48,7 @@ def test_groups_that_are_not_halved_are_triangles_at_the_last_step_and_are_count
 
 
 def test_a_flow_has_rings_and_its_name():
-    picture = figures.half_times.draw(made(SGD(0.1), 0.5, kind="flow"))
+    picture = figures.half_times.draw(make_half_times(SGD(0.1), 0.5, kind="flow"))
     assert artist(picture.axes[0], "flow sgd").get_markerfacecolor() == "none"
     assert heading(picture).startswith("The flow of SGD learns rare groups before frequent ones")
 
@@ -70,10 +56,13 @@ def test_a_flow_has_rings_and_its_name():
 def test_what_shows_no_half_times_is_refused(as_users_see_it):
     with pytest.raises(InvalidType, match="must come from analysis.half_times, got int"):
         figures.half_times.draw(3)  # pyright: ignore
-    other = Problem(bowl.loss, [1.0, 1.0], name="other")
+    other = called("other")
     with pytest.raises(InvalidValue, match="of several problems, bowl in 2 .* and other in 2"):
         figures.half_times.draw(
-            [made(SGD(0.1), 0.0), dataclasses.replace(made(SGD(0.2), 0.0), problem=other)]
+            [
+                make_half_times(SGD(0.1), 0.0),
+                dataclasses.replace(make_half_times(SGD(0.2), 0.0), problem=other),
+            ]
         )
 
 

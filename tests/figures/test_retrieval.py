@@ -3,24 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scenes import make_retrieval
 
-from dynopt import SGD, Adam, Problem, figures
+from dynopt import SGD, figures
 from dynopt.analysis import Retrieval
 from dynopt.errors import InvalidValue
 
 ENDS = {"softmax": 0.6, "am": 0.93, "triplet_1_fixed": 0.304}
-
-
-def bowl(x):
-    return x**2 / 2
-
-
-def made(name, end, steps=(0.0, 50.0, 100.0), optimizer=None):
-    """A result whose accuracy rises from 0.1 to its end."""
-    steps = jnp.array(steps)
-    accuracy = jnp.linspace(0.1, end, len(steps))
-    problem = Problem(bowl, 1.0, name=f"sentence_similarity_{name}")
-    return Retrieval(accuracy / 2, accuracy, steps, optimizer or Adam(0.03), problem)
 
 
 def artists(picture):
@@ -29,7 +18,7 @@ def artists(picture):
 
 
 def test_the_claim_names_the_best_and_the_worst_and_their_marks_carry_the_numbers():
-    picture = figures.retrieval.draw([made(name, end) for name, end in ENDS.items()])
+    picture = figures.retrieval.draw([make_retrieval(name, end) for name, end in ENDS.items()])
     claim = " ".join(picture.axes[0].get_title().split())
     assert claim == (
         "With am, the nearest neighbour after 100 steps is right for 93 % of the sentences of "
@@ -42,14 +31,14 @@ def test_the_claim_names_the_best_and_the_worst_and_their_marks_carry_the_number
 
 
 def test_the_dots_are_the_accuracies_at_the_saved_steps():
-    result = made("am", 0.9)
+    result = make_retrieval("am", 0.9)
     (ax,) = figures.retrieval.draw(result).axes
     (dots,) = [line for line in ax.lines if str(line.get_gid()).startswith("map")]
     np.testing.assert_allclose(dots.get_xydata(), np.stack([result.steps, result.open], 1))
 
 
 def test_results_of_one_problem_are_named_by_their_optimizers():
-    results = [made("am", 0.9), made("am", 0.5, optimizer=SGD(0.1))]
+    results = [make_retrieval("am", 0.9), make_retrieval("am", 0.5, optimizer=SGD(0.1))]
     assert (
         "Adam from 10\xa0% to 90\xa0%; SGD from 10\xa0% to 50\xa0%"
         in figures.retrieval.describe(results)
@@ -57,15 +46,15 @@ def test_results_of_one_problem_are_named_by_their_optimizers():
 
 
 def test_points_after_a_failure_are_left_out_and_a_run_without_others_is_named():
-    result = made("am", jnp.nan)
+    result = make_retrieval("am", jnp.nan)
     assert "no finite encodings" in figures.retrieval.describe(result)
-    figures.retrieval.draw([result, made("arc", 0.5)])
+    figures.retrieval.draw([result, make_retrieval("arc", 0.5)])
     picture = figures.retrieval.draw(result)
     assert any(text.get_text() == "no finite encodings" for text in picture.axes[0].texts)
 
 
 def test_a_result_at_a_position_is_refused():
-    result = made("am", 0.9)
+    result = make_retrieval("am", 0.9)
     at_position = Retrieval(result.closed[0], result.open[0], None, None, result.problem)
     with pytest.raises(InvalidValue, match="at a position; pass analysis.retrieval"):
         figures.retrieval.draw(at_position)
@@ -75,5 +64,7 @@ def test_it_draws_into_given_axes():
     from matplotlib.figure import Figure
 
     ax = Figure().add_subplot()
-    assert figures.retrieval.draw([made("am", 0.9), made("arc", 0.8)], ax=ax) is ax
+    assert (
+        figures.retrieval.draw([make_retrieval("am", 0.9), make_retrieval("arc", 0.8)], ax=ax) is ax
+    )
     assert "for 90\xa0% of" in ax.get_title()

@@ -1,51 +1,33 @@
 """Accuracies under attack and certified radii are drawn as they were measured."""
 
-from copy import copy
 from io import BytesIO
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from overlaps import outside, overlapping
-from scenes import artist, caption, heading, keys, scene, title
+from scenes import (
+    EPS,
+    PLAIN,
+    RIDGE,
+    TREATED,
+    artist,
+    called,
+    caption,
+    heading,
+    keys,
+    make_robustness,
+    title,
+)
 
 from dynopt import SGD, Adam
-from dynopt.analysis import Robustness
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import robustness
 from dynopt.figures.drawing.style import STYLES, color_of
 
-EPS = jnp.array([0.0, 0.05, 0.1, 0.2, 0.3])
-
-
-def called(name):
-    """A problem of this name, of which a picture needs no more."""
-    problem = copy(scene("bowl"))
-    object.__setattr__(problem, "name", name)
-    return problem
-
-
-def make(name, fgsm, radii, lipschitz, optimizer=None):
-    """A result with these accuracies, by hand; the other attack is a little stronger."""
-    accuracy = jnp.array(fgsm)
-    problem = called(name)
-    radii = jnp.array(radii)
-    return Robustness(
-        EPS, accuracy, 0.9 * accuracy, accuracy[0], jnp.array(lipschitz), radii, optimizer, problem
-    )
-
-
-PLAIN = make("net", [0.97, 0.7, 0.31, 0.04, 0.0], [0.0, 0.05, 0.07, 0.09], 106.0)
-RIDGE = make("net_ridge", [0.96, 0.85, 0.62, 0.05, 0.0], [0.1, 0.2, 0.3, 0.4, 0.45], 10.5)
-TREATED = [
-    PLAIN,
-    RIDGE,
-    make("net_gradient", [0.97, 0.84, 0.55, 0.23, 0.05], [0.0, 0.1, 0.3], 64.0),
-]
 NAMES = ["net", "ridge", "gradient"]
-BARE = make("mine", [0.9, 0.5, 0.2, 0.1, 0.0], [np.nan] * 4, np.nan)
+BARE = make_robustness("mine", [0.9, 0.5, 0.2, 0.1, 0.0], [np.nan] * 4, np.nan)
 
 
 def test_lines_stand_at_the_accuracies_under_both_attacks():
@@ -119,7 +101,8 @@ def test_one_result_is_compared_with_itself_unattacked():
 
 def test_optimizers_on_one_problem_have_their_names_and_colours():
     results = [
-        make("net", [0.9, 0.5, 0.3, 0.1, 0.0], [0.1], 9.0, one) for one in (SGD(0.1), Adam(0.1))
+        make_robustness("net", [0.9, 0.5, 0.3, 0.1, 0.0], [0.1], 9.0, one)
+        for one in (SGD(0.1), Adam(0.1))
     ]
     attacks = robustness.draw(results).axes[0]
     assert artist(attacks, "name adam").get_text().startswith("Adam")
@@ -135,7 +118,10 @@ def test_without_a_bound_there_is_no_part_of_certificates():
 
 
 def test_where_lines_run_through_the_place_of_the_names_a_legend_takes_it():
-    flat = [make(f"net_{name}", [0.95 - i / 50] * 5, [1.0], 1.0) for i, name in enumerate("abc")]
+    flat = [
+        make_robustness(f"net_{name}", [0.95 - i / 50] * 5, [1.0], 1.0)
+        for i, name in enumerate("abc")
+    ]
     legend = robustness.draw(flat).axes[0].get_legend()
     assert [text.get_text()[0] for text in legend.get_texts()] == ["a", "b", "c"]
 
