@@ -215,7 +215,9 @@ def _caption(entries: list[Entry]) -> list[str]:
     if errors:
         sentences.append(f"Standard errors of the slopes: {join_words(errors)}.")
     if any(e.result.unreached and np.isfinite(e.result.slope) for e in entries):
-        sentences.append("Lines are fitted to dots alone, and too flat where slow groups are missing.")
+        sentences.append(
+            "Lines are fitted to dots alone, and too flat where slow groups are missing."
+        )
     return sentences
 
 

@@ -55,7 +55,7 @@ def draw(
     must_be_axes(ax)
     if ax is not None:
         _paint_attacks(ax, entries)
-        write_title(ax, title or _claim(entries), frame_box(ax).width)
+        write_title(ax, title or capitalize(_claim(entries)), frame_box(ax).width)
         return ax
     picture = Picture(style, _describe(entries))
     parts = [_paint_attacks, _paint_radii] if _certified(entries) else [_paint_attacks]
@@ -64,7 +64,7 @@ def draw(
         picture.set_size_inches(1.5 * width, 0.9 * height)
     frames = np.ravel(picture.subplots(1, len(parts)))
     picture.write_caption(_caption(entries))
-    picture.write_heading(title or _claim(entries), _keys())
+    picture.write_heading(title or capitalize(_claim(entries)), _keys())
     draw_parts(
         picture,
         [
@@ -116,7 +116,7 @@ def _paint_attacks(ax: Axes, entries: list[Entry]) -> Panel:
     _write_names(ax, entries, lines)
     ax.set(xlabel="size ε of the attack on each feature", ylabel="accuracy")
     return Panel(
-        _claim(entries), caption=_caption(entries), keys=_keys(), name="Attacks", color=ink(),
+        capitalize(_claim(entries)), caption=_caption(entries), keys=_keys(), name="Attacks", color=ink(),
         fact="accuracy on unseen examples",
     )  # fmt: skip
 
@@ -264,7 +264,7 @@ def _claim(entries: list[Entry]) -> str:
         numbers = list(map(_radius, far))
         who, verb = _best(far, numbers)
         radius = f"; {who} {verb} certified farthest, to {numbers[0]}"
-    return literal(capitalize(f"under FGSM of {size} {right}{rest}{radius}"))
+    return literal(f"under FGSM of {size} {right}{rest}{radius}")
 
 
 def _radii(entries: list[Entry]) -> str:
