@@ -116,9 +116,13 @@ def _paint_attacks(ax: Axes, entries: list[Entry]) -> Panel:
     _write_names(ax, entries, lines)
     ax.set(xlabel="size ε of the attack on each feature", ylabel="accuracy")
     return Panel(
-        capitalize(_claim(entries)), caption=_caption(entries), keys=_keys(), name="Attacks", color=ink(),
+        capitalize(_claim(entries)),
+        caption=_caption(entries),
+        keys=_keys(),
+        name="Attacks",
+        color=ink(),
         fact="accuracy on unseen examples",
-    )  # fmt: skip
+    )
 
 
 def _write_names(ax: Axes, entries: list[Entry], lines: list[np.ndarray]) -> None:

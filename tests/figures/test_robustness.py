@@ -59,13 +59,13 @@ def test_the_share_that_is_certified_falls_at_each_radius_and_a_dot_is_the_media
 def test_the_title_tells_apart_at_the_attack_that_does_and_the_names_carry_its_numbers():
     picture = robustness.draw(TREATED)
     claim = (
-        "Under FGSM of ε = 0.1 ridge is right about 62 % of unseen examples, net about 31 %; ridge is "
+        "nder FGSM of ε = 0.1 ridge is right about 62 % of unseen examples, net about 31 %; ridge is "
         "certified farthest, to 0.3"
     )
-    assert heading(picture) == claim
+    assert heading(picture) == f"U{claim}"
     assert picture.alt.replace("\xa0", " ") == (
         "The picture shows the accuracy on unseen examples over the size of FGSM and PGD attacks: "
-        f"{claim}; the median of the certified radii is 0.06 for net (L = 106), 0.3 for ridge "
+        f"u{claim}; the median of the certified radii is 0.06 for net (L = 106), 0.3 for ridge "
         "(L = 10.5) and 0.1 for gradient (L = 64)."
     )
     names = [artist(picture.axes[0], f"name {name}") for name in NAMES]
