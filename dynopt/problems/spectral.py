@@ -145,7 +145,8 @@ def spectral_normalised(target: Any = None, iterations: Any = None, key: Any = 0
     below 1, the largest becomes 1.
 
     - `target`: S, a matrix; by default 4 × 3, Gaussian, and divided by its spectral norm.
-    - `iterations`: how σ₁ is computed, as for `spectral_norm`; by default exactly.
+    - `iterations`: how σ₁ is computed, as for `spectral_norm`; by default exactly. From a lower
+      bound of σ₁ the loss may fall below that of the minimizers, so that no minimum is known.
     - `key`: a whole number, 0 by default, from which the start is drawn, and the default of S.
       Entries of the start are standard normal: the singular values must differ.
 
@@ -161,7 +162,7 @@ def spectral_normalised(target: Any = None, iterations: Any = None, key: Any = 0
     Source: T. van Laarhoven, "L2 regularization versus batch and weight normalization" (2017); for
     σ₁, T. Miyato et al., "Spectral normalization for generative adversarial networks", ICLR (2018).
     """
-    draw = np.random.RandomState(whole_number("key", key, least=0)).normal
+    draw = np.random.RandomState(whole_number("key", key, least=0, most=2**32 - 1)).normal
     shape = (4, 3) if target is None else np.shape(_matrix("target", target))
     start = draw(size=shape)
     if target is None:
@@ -174,7 +175,7 @@ def spectral_normalised(target: Any = None, iterations: Any = None, key: Any = 0
         SpectralBowl(jnp.asarray(target), iterations),
         start.astype(target.dtype),
         name="spectral_normalised",
-        minimum=_least_distance(target) if is_concrete(target) else None,
+        minimum=_least_distance(target) if iterations is None and is_concrete(target) else None,
         source=source_in_docstring(spectral_normalised),
     )
 
@@ -196,7 +197,8 @@ def spectral_shrinkage(target: Any = None, strength: Any = 1.0, smooth: Any = 8)
     - `target`: S, a matrix, and the start; by default 3 × 3 with singular values 3, 2.8 and 1.
     - `strength`: λ >= 0, by default 1.
     - `smooth`: q, an even number, 8 by default, or None. Larger q are closer to σ₁, with curvatures
-      of up to about 1 + λ q/(2σ₁).
+      of up to about 1 + λ q/(2σ₁). They go up to 174/log(n), 158 for three singular values: beyond
+      it powers vanish in float32.
 
     The position is one matrix of the shape of S.
 
@@ -213,7 +215,7 @@ def spectral_shrinkage(target: Any = None, strength: Any = 1.0, smooth: Any = 8)
     target = _default_target() if target is None else _matrix("target", target)
     strength = nonnegative("strength", strength)
     if smooth is not None:
-        smooth = whole_number("smooth", smooth, least=2, like=8)
+        smooth = whole_number("smooth", smooth, least=2, most=_most(target), like=8)
         if smooth % 2:
             raise InvalidValue(
                 f"`smooth` is {smooth}, but powers of singular values are smooth if they are even; "
@@ -313,6 +315,12 @@ def _newton(s: np.ndarray, strength: float, q: int) -> np.ndarray | None:
         if np.abs(step).max() <= 1e-14 * (1 + x.max()):
             return x
     return None
+
+
+def _most(matrix: Any) -> int | None:
+    """The largest q for which (σ₁/|W|)^q, at least n^(-q/2), is a normal number of float32."""
+    n = min(np.shape(matrix))
+    return None if n == 1 else int(-2 * np.log(np.finfo(np.float32).tiny) / np.log(n))
 
 
 def _norm(x: np.ndarray, q: int | None) -> float:

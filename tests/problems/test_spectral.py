@@ -257,6 +257,12 @@ def test_the_minimum_is_the_distance_to_the_matrices_of_norm_one(values, minimum
     assert end == pytest.approx(minimum, abs=1e-6) and end > minimum - 1e-14
 
 
+def test_no_minimum_is_known_from_a_lower_bound_of_the_norm():
+    problem = problems.spectral_normalised(turned((2.0, 0.5, 0.3)), iterations=1)
+    end = iterate(SGD(0.1), problem, 400, save_every=400).loss[-1]
+    assert problem.minimum is None and end < 0.5 - 0.01  # that of the exact norm is 0.5
+
+
 # the bowl with a penalty on the largest singular value
 
 CROSSING = -np.log(0.8)  # where 3 - (1 - e^(-t)) = 2.8
@@ -346,6 +352,15 @@ def test_the_minimizer_is_where_the_slope_is_zero(smooth, strength):
     assert problem.loss(problem.minimizers[0].reshape(shape)) == pytest.approx(problem.minimum)
 
 
+def test_the_largest_power_allowed_is_right_in_single_precision():
+    n = 3  # equal singular values are the worst case
+    problem = problems.spectral_shrinkage(np.eye(n, dtype=np.float32), smooth=158)
+    assert problem.loss(problem.start()) == pytest.approx(n ** (1 / 158), rel=1e-5)
+    np.testing.assert_allclose(
+        np.diag(problem.field(problem.start())), n ** (1 / 158 - 1), rtol=1e-4
+    )
+
+
 @pytest.mark.parametrize("smooth", [None, 8])
 def test_a_penalty_beyond_the_dual_norm_shrinks_all_to_zero(smooth):
     problem = shrinkage(smooth, 7.0)  # 3 + 2.8 + 1 = 6.8
@@ -365,11 +380,13 @@ def test_the_loss_has_derivatives_by_the_strength():
     [
         (lambda: problems.spectral_shrinkage(smooth=7), InvalidValue, "pass smooth=8, or None"),
         (lambda: problems.spectral_shrinkage(smooth=0), InvalidValue, "`smooth` must be a whole"),
+        (lambda: problems.spectral_shrinkage(smooth=160), InvalidValue, "from 2 to 158, got 160"),
         (lambda: problems.spectral_shrinkage(strength=-1.0), InvalidValue, "`strength` is -1"),
         (lambda: problems.spectral_shrinkage([3.0]), InvalidValue, r"`target` has shape \(1,\)"),
         (lambda: problems.spectral_normalised("S"), InvalidType, "`target` must hold real"),
         (lambda: problems.spectral_normalised(iterations=0), InvalidValue, "`iterations` must be"),
         (lambda: problems.spectral_normalised(key=-1), InvalidValue, "`key` must be a whole"),
+        (lambda: problems.spectral_normalised(key=2**32), InvalidValue, "`key` must be a whole"),
         (
             lambda: sliding(1.0, smooth=8),
             InvalidValue,
