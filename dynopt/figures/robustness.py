@@ -142,7 +142,7 @@ def _write_names(ax: Axes, entries: list[Entry], lines: list[np.ndarray]) -> Non
         size = scale * font_size("legend.fontsize")
         left = 1 - (1.15 * max(text_width(text, size) for text in texts) + size) / box.width
         spacing = LINE * size / box.height
-        low = drawn[drawn[:, 0] > left - 0.02, 1].max() + spacing
+        low = drawn[drawn[:, 0] > left - 0.02, 1].max(initial=0) + spacing
         room = 1 - 0.7 * spacing - low
         if room >= spacing * (len(texts) - 1) and dots[:, 0].max() < left - 0.05:
             break

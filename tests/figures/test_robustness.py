@@ -133,6 +133,16 @@ def test_no_word_covers_another_or_leaves_the_picture(style):
     assert overlapping(picture) == [] and outside(picture) == []
 
 
+def test_without_any_attack_the_clean_accuracy_is_drawn():
+    result = eqx.tree_at(
+        lambda r: (r.eps, r.accuracy, r.pgd),
+        PLAIN,
+        (EPS[:1] * 0, PLAIN.accuracy[:1], PLAIN.pgd[:1]),
+    )
+    (point,) = artist(robustness.draw(result).axes[0], "fgsm net").get_xydata()
+    np.testing.assert_array_equal(point, [0, PLAIN.accuracy[0]])
+
+
 def test_axes_of_the_user_take_the_part_of_the_attacks():
     ax = Figure().subplots()
     assert robustness.draw(TREATED, ax=ax) is ax
