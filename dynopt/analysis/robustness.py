@@ -150,7 +150,13 @@ def _examples(problem: Problem, x: PyTree, data: Any) -> tuple[Any, Any]:
             f"`features` and `labels` have the shapes {np.shape(features)} and {np.shape(labels)};"
             " pass (n, features) and (n,), one row for each example."
         )
-    shape = jax.eval_shape(scores, x, with_dtype_of(x, jnp.asarray(features))).shape
+    try:
+        shape = jax.eval_shape(scores, x, with_dtype_of(x, jnp.asarray(features))).shape
+    except Exception as error:
+        raise InvalidValue(
+            f"`features` have the shape {np.shape(features)}, which the scores of {problem.name} "
+            f"do not take ({type(error).__name__}); pass as many features as it is trained on."
+        ) from error
     if len(shape) != 2 or shape[0] != number or shape[1] < 2:
         raise InvalidValue(
             f"the scores of {problem.name} have the shape {shape}, but {number} examples need "

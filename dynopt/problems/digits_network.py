@@ -183,7 +183,7 @@ def digits_network(
     learning" (2017); on the normalisation, T. Miyato, T. Kataoka, M. Koyama and Y. Yoshida,
     "Spectral normalization for generative adversarial networks" (2018).
     """
-    if activation not in ACTIVATIONS:
+    if activation not in list(ACTIVATIONS):
         raise unknown_name("activation", str(activation), ACTIVATIONS)
     function, gain = ACTIVATIONS[activation]
     examples = whole_number("examples", examples, least=1, most=TRAINING, like=1000)
@@ -208,7 +208,7 @@ def _loss(constraint: str, strength: Any, unseen, activation: Callable) -> Digit
                 "example constraint='ridge'."
             )
         return DigitsLoss(unseen, activation)
-    if constraint not in CONSTRAINTS:
+    if constraint not in list(CONSTRAINTS):
         raise unknown_name("constraint", str(constraint), ("none", *CONSTRAINTS))
     loss, usual = CONSTRAINTS[constraint]
     check = positive if constraint == "normalised" else nonnegative

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..checks import fraction, is_concrete, whole_number
-from ..errors import InvalidType, unknown_name
+from ..errors import InvalidType, InvalidValue, unknown_name
 from .knowledge_base import NAMES, TOPICS, WORDS, Mentions, knowledge_base
 from .over_data import with_dtype_of
 from .problem import Problem, source_in_docstring
@@ -58,7 +58,12 @@ class LinkingLoss(eqx.Module):
         return jnp.where(candidates >= 0, z + x["prior"][candidates], -jnp.inf)
 
     def groups(self, data: Any) -> Int[Array, " n"]:
-        """The entity of each mention."""
+        """The entity of each mention.
+
+        **Raises:** `InvalidValue` if these are no mentions of this knowledge base.
+        """
+        if is_concrete(data):
+            _must_be_mentions(data, len(self.name))
         _, candidates, labels = data
         return _columns(candidates, labels)
 
@@ -69,6 +74,29 @@ class LinkingLoss(eqx.Module):
     def text(self, context: Any) -> str:
         """The words of one context."""
         return " ".join(WORDS[int(word)] for word in context)
+
+
+def _must_be_mentions(data: Any, entities: int) -> None:
+    contexts, candidates, labels = map(np.asarray, data)
+    shapes = [array.shape for array in (contexts, candidates, labels)]
+    n = len(labels) if labels.ndim == 1 else 0
+    if not n or [len(shape) for shape in shapes] != [2, 2, 1] or {s[0] for s in shapes} != {n}:
+        raise InvalidValue(
+            f"contexts, candidates and labels have the shapes {shapes}; pass (n, words), "
+            "(n, candidates) and (n,), such as problem.loss.uniform."
+        )
+    limits = (0, len(WORDS)), (-1, entities), (0, candidates.shape[1])
+    parts = contexts, candidates, labels
+    fits = [
+        np.issubdtype(part.dtype, np.integer) and bool(((low <= part) & (part < high)).all())
+        for part, (low, high) in zip(parts, limits, strict=True)
+    ]
+    if not all(fits) or (candidates[np.arange(n), labels] < 0).any():
+        raise InvalidValue(
+            f"mentions hold words below {len(WORDS)}, candidates below {entities}, or -1 where "
+            "there is none, and columns of candidates as labels, all whole numbers; pass such as "
+            "problem.loss.uniform."
+        )
 
 
 def _columns(table: Any, columns: Any) -> Array:
@@ -140,7 +168,7 @@ def entity_linking(
         if value not in known:
             raise unknown_name(f"`{name}` of entity_linking", str(value), known)
     mentions = whole_number("mentions", mentions, least=2, like=4096)
-    key, noise = whole_number("key", key, least=0), fraction("noise", noise)
+    key, noise = whole_number("key", key, least=0, most=2**32 - 1), fraction("noise", noise)
     if not is_concrete(noise):
         raise InvalidType(
             "`noise` is traced, so no words can be drawn; make the problem outside of jax.jit."

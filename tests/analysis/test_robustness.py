@@ -173,6 +173,10 @@ def test_what_does_not_fit_is_refused_in_one_sentence(as_users_see_it):
         InvalidValue, match="shapes \\(300, 5\\) and \\(2,\\); pass \\(n, features\\)"
     ):
         robustness(LINEAR, data=(A, Y[:2]))
+    with pytest.raises(
+        InvalidValue, match="shape \\(300, 4\\), which the scores of .*; pass as many features"
+    ):
+        robustness(LINEAR, data=(A[:, :4], Y))
     with pytest.raises(InvalidValue, match="from .* to .*, but `bounds` are .*or bounds=None"):
         robustness(LINEAR, data=(3 * A, Y))
     assert robustness(LINEAR, eps=SIZES, data=(3 * A, Y), bounds=None).clean == right(A)

@@ -162,6 +162,10 @@ def test_what_is_not_allowed_is_refused_in_one_sentence(as_users_see_it):
         digits_network("ridg")
     with pytest.raises(UnknownName, match="no activation 'rely'; did you mean relu"):
         digits_network(activation="rely")
+    with pytest.raises(UnknownName, match="no constraint .*ridge"):
+        digits_network(["ridge"])
+    with pytest.raises(UnknownName, match="no activation .*relu"):
+        digits_network(activation=["relu"])
     with pytest.raises(InvalidValue, match="0.1, but the constraint 'none' has no strength; pass"):
         digits_network(strength=0.1)
     with pytest.raises(InvalidValue, match="`strength` is 0; use a positive number"):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dynopt.analysis import linking
 from dynopt.errors import InvalidType, InvalidValue, UnknownName
 from dynopt.problems import entity_linking
 from dynopt.problems.knowledge_base import NAMES, TOPICS, WORDS
@@ -130,6 +131,7 @@ def test_the_variants_have_names_of_their_own():
         ({"mentions": 0}, InvalidValue, "`mentions` must be a whole number of at least 2, got 0"),
         ({"noise": 1.5}, InvalidValue, r"`noise` is 1.5, which is outside \[0, 1\]"),
         ({"key": -1}, InvalidValue, "`key` must be a whole number of at least 0"),
+        ({"key": 2**32}, InvalidValue, "`key` must be a whole number of at most 4294967295"),
     ],
 )
 def test_what_makes_no_mentions_is_refused(arguments, error, message):
@@ -140,3 +142,19 @@ def test_what_makes_no_mentions_is_refused(arguments, error, message):
 def test_a_traced_noise_is_refused():
     with pytest.raises(InvalidType, match="`noise` is traced, so no words can be drawn; make"):
         jax.jit(lambda noise: entity_linking(noise=noise).loss(names.start()))(jnp.array(0.1))
+
+
+@pytest.mark.parametrize(
+    "contexts, candidates, labels, message",
+    [
+        ([[0] * 8], [[0, 1]] * 2, [0, 0], "have the shapes"),
+        ([[0] * 8], [[0, 60]], [0], "candidates below 60"),  # entities 0 ... 59
+        ([[144] * 8], [[0, 1]], [0], "words below 144"),
+        ([[0] * 8], [[0, 1]], [2], "columns of candidates as labels"),
+        ([[0] * 8], [[0, -1]], [1], "columns of candidates as labels"),
+        ([[0.0] * 8], [[0, 1]], [0], "all whole numbers"),
+    ],
+)
+def test_mentions_of_another_knowledge_base_are_refused(contexts, candidates, labels, message):
+    with pytest.raises(InvalidValue, match=message):
+        linking(names, data=(contexts, candidates, labels))

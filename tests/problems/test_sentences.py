@@ -140,6 +140,7 @@ def test_positives_share_the_intent_of_the_anchor_and_negatives_do_not():
         ({"loss": 3}, InvalidType, '"am"'),
         ({"s": 0.0}, InvalidValue, "`s`"),
         ({"m": -0.1}, InvalidValue, "`m`"),
+        ({"m": 1.6}, InvalidValue, r"`m` is 1.6, which is outside \[0, π/2\]"),
         ({"negatives": 0}, InvalidValue, "`negatives`"),
         ({"draws": 0}, InvalidValue, "`draws`"),
         ({"intents": 9}, InvalidValue, "from 10 to 144"),

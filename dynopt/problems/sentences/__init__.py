@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...checks import nonnegative, positive, whole_number
-from ...errors import InvalidType, unknown_name
+from ...checks import concrete_value, nonnegative, positive, whole_number
+from ...errors import InvalidType, InvalidValue, unknown_name
 from ..problem import Problem, source_in_docstring
 from . import losses
 from .corpus import MOST, corpus
@@ -118,6 +118,11 @@ def sentence_similarity(
         raise unknown_name("loss", loss, LOSSES)
     kind = LOSSES[loss]
     s, m = positive("s", s), nonnegative("m", m)
+    margin = concrete_value(m)
+    if margin is not None and margin > np.pi / 2:
+        raise InvalidValue(
+            f"`m` is {margin:g}, which is outside [0, π/2]; use a margin such as 0.3."
+        )
     negatives = whole_number("negatives", negatives, least=1)
     draws = whole_number("draws", draws, least=1)
     intents = whole_number("intents", intents, least=10, most=MOST, like=INTENTS)
