@@ -111,7 +111,7 @@ def _paint_attacks(ax: Axes, entries: list[Entry]) -> Panel:
     }
     for result, color, _, key in entries:
         for (name, look), values in zip(looks.items(), (result.pgd, result.accuracy), strict=True):
-            lines.append(np.stack([eps, np.asarray(values, float)], 1))
+            lines.append(np.stack([eps, np.asarray(values, float)], 1)[np.argsort(eps)])
             ax.plot(*lines[-1].T, color=color, zorder=3, gid=f"{name} {key}", **look)
     _write_names(ax, entries, lines)
     ax.set(xlabel="size ε of the attack on each feature", ylabel="accuracy")
@@ -242,6 +242,7 @@ def _attack(entries: list[Entry]) -> int:
 def _best(entries: list[Entry], numbers: list[str]) -> tuple[str, str]:
     """The names of the entries that share the first number, and the verb "to be" that fits."""
     names = [e.name for e, number in zip(entries, numbers, strict=True) if number == numbers[0]]
+    names[1:] = names[1:] if len(names) < 4 else [f"{len(names) - 1} others"]
     return join_words(names), "is" if len(names) == 1 else "are"
 
 

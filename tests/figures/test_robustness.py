@@ -99,6 +99,11 @@ def test_one_result_is_compared_with_itself_unattacked():
     )
 
 
+def test_many_results_that_read_alike_are_counted():
+    text = robustness.describe([PLAIN] * 10)
+    assert "net and 9 others are right" in text and "net and 9 others are certified" in text
+
+
 def test_optimizers_on_one_problem_have_their_names_and_colours():
     results = [
         make_robustness("net", [0.9, 0.5, 0.3, 0.1, 0.0], [0.1], 9.0, one)
@@ -131,6 +136,14 @@ def test_no_word_covers_another_or_leaves_the_picture(style):
     picture = robustness.draw(TREATED, style=style)
     picture.savefig(BytesIO())
     assert overlapping(picture) == [] and outside(picture) == []
+
+
+def test_lines_join_the_attacks_in_the_order_of_their_sizes():
+    upside_down = eqx.tree_at(
+        lambda r: (r.eps, r.accuracy, r.pgd), PLAIN, (EPS[::-1], PLAIN.accuracy[::-1], PLAIN.pgd)
+    )
+    line = artist(robustness.draw(upside_down).axes[0], "fgsm net").get_xydata()
+    np.testing.assert_array_equal(line, np.stack([EPS, PLAIN.accuracy], 1))
 
 
 def test_without_any_attack_the_clean_accuracy_is_drawn():
