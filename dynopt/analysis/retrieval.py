@@ -113,7 +113,16 @@ def _encoder_and_sentences(problem: Problem) -> tuple[Callable, list[PyTree]]:
                 "four."
             )
     loss: Any = problem.loss
-    return loss.encode, [getattr(loss, name) for name in SENTENCES]
+    sentences = [getattr(loss, name) for name in SENTENCES]
+    for name, pair in zip(SENTENCES, sentences, strict=True):
+        is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+        shapes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(pair[0])} if is_pair else {}
+        if not is_pair or np.ndim(pair[1]) != 1 or shapes != {np.shape(pair[1])}:
+            raise InvalidValue(
+                f"`{name}` of the loss of {problem.name} is no pair of tokens and labels, with one "
+                "label for each sentence; give it the shapes (n, length) and (n,)."
+            )
+    return loss.encode, sentences
 
 
 @eqx.filter_jit

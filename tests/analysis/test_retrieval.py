@@ -91,6 +91,14 @@ def test_another_problem_is_refused_in_one_sentence():
         analysis.retrieval(booth())
 
 
+def test_sentences_without_a_label_each_are_refused():
+    tokens, labels = sentences(4, 0)
+    for pair in ((tokens, labels[:3]), (tokens, labels[:, None]), tokens):
+        mine = Problem(Turned(pair, (tokens, labels), (tokens, labels)), 0.0, name="mine")
+        with pytest.raises(InvalidValue, match="`training` of the loss of mine is no pair of"):
+            analysis.retrieval(mine)
+
+
 def test_a_batch_of_runs_is_refused():
     run = eqx.filter_vmap(lambda h: iterate(SGD(h), PROBLEM, 4))(jnp.array([0.1, 0.2]))
     with pytest.raises(InvalidValue, match="`x` holds 2 runs"):
