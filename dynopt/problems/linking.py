@@ -158,7 +158,7 @@ def entity_linking(
     >>> problem.loss.text(contexts[0])
     'harbour rain square tower profit bank tram referee'
     >>> [problem.loss.entity_name(entity) for entity in candidates[0]], int(labels[0])
-    (['mercury (planet)'], 0)
+    (['jaguar (song)', 'jaguar (city)'], 1)
 
     Source: made for this library; on gradient and sign descent of rare classes, F. Kunstner,
     R. Yadav, A. Milligan, M. Schmidt and A. Bietti, "Heavy-tailed class imbalance and why Adam
