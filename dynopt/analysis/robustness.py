@@ -69,9 +69,9 @@ def robustness(
 ) -> Robustness:
     """The accuracy of a classifier on unseen examples under attacks, and its certified radii.
 
-    Its class is the one with the largest score z(a). Both attacks know the network, and change each
-    feature of a by at most ε so that the loss ℓ = log Σ_c exp(z_c) - z_y rises. Attacked features
-    stay in the range of features, as images do.
+    Its class is the one with the largest score z(a), and none if a score is NaN. Both attacks know
+    the network, and change each feature of a by at most ε so that the loss ℓ = log Σ_c exp(z_c) -
+    z_y rises. Attacked features stay in the range of features, as images do.
 
     - FGSM, the fast gradient sign method, takes one step, a + ε sign(∇ₐℓ).
     - Projected gradient ascent (PGD) takes ten steps of ε/4 along the sign of the gradient from a,
@@ -205,7 +205,9 @@ def _measure(
         return jnp.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
 
     def accuracy(a):
-        return (loss.scores(x, a).argmax(1) == labels).mean(dtype=features.dtype)
+        scores = loss.scores(x, a)
+        is_right = (scores.argmax(1) == labels) & ~jnp.isnan(scores).any(1)
+        return is_right.mean(dtype=features.dtype)
 
     def uphill(a):
         def total(a):

@@ -366,7 +366,7 @@ def _as_numbers(name: str, answer: Any, what: str) -> list[float]:
     except (TypeError, ValueError):
         raise NoAnswer(
             f"{name}: {what} must be a number, or a row of them, got {_in_short(answer)}; write a "
-            "number such as 12.34 without quotes."
+            "number such as 43.21 without quotes."
         ) from None
 
 

@@ -67,7 +67,7 @@ class LinkingLoss(eqx.Module):
         _, candidates, labels = data
         return _columns(candidates, labels)
 
-    def entity_name(self, entity: int) -> str:
+    def entity_name(self, entity: Any) -> str:
         """The name of an entity and its topic, such as "jaguar (animal)"."""
         return f"{NAMES[int(self.name[entity])]} ({list(TOPICS)[int(self.topic[entity])]})"
 

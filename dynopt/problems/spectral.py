@@ -44,8 +44,8 @@ def spectral_norm(W: Any, iterations: Any = None) -> Array:
     **Raises:** `InvalidValue` or `InvalidType` if `W` is no matrix of finite real numbers, or k no
     such number.
 
-    >>> float(spectral_norm([[3.0, 0.0], [0.0, 2.0]]))
-    3.0
+    >>> f"{spectral_norm([[3.0, 0.0], [0.0, 2.0]]):.3f}"
+    '3.000'
     >>> f"{spectral_norm([[3.0, 0.0], [0.0, 2.0]], iterations=2):.3f}"
     '2.996'
 

@@ -49,6 +49,15 @@ def right(a):
     return (SIDES * (a @ V) > 0).mean()
 
 
+def test_scores_that_are_nan_are_right_about_nothing():
+    class Broken(Linear):
+        def scores(self, x, features):
+            return super().scores(x, features).at[:, 1].set(jnp.nan)
+
+    broken = robustness(Problem(Broken((A, 0 * Y)), V, data=(A, Y)), eps=SIZES)
+    assert broken.clean == 0 == broken.accuracy.max()
+
+
 def test_of_a_linear_classifier_both_attacks_are_the_worst_change_that_is_allowed():
     in_box = robustness(LINEAR, eps=SIZES)
     anywhere = robustness(LINEAR, eps=SIZES, bounds=None)

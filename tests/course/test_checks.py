@@ -290,7 +290,7 @@ def test_a_check_without_a_valid_seal_is_refused():
 def test_what_is_no_number_is_refused(wrong):
     with pytest.raises(
         check.NoAnswer,
-        match="mine: `answer` must be a number, or a row of them, got .*; write a number such as 12.34 "
+        match="mine: `answer` must be a number, or a row of them, got .*; write a number such as 43.21 "
         "without quotes",
     ):
         check.close("mine", wrong, seal=MY_SEAL)

@@ -14,7 +14,7 @@ from dynopt.errors import InvalidType, InvalidValue
 EXERCISES = [name for chapter in check.chapters() for name in check.exercises(chapter)]
 SEALED = [name for name in EXERCISES if check.exercises(name.partition("-")[0])[name].seal]
 LESSONS = [chapter for chapter in check.chapters() if chapter != "00"]
-EXAMPLE = 12.34  # the number that a check names to those who give none
+EXAMPLE = 43.21  # the number that a check names to those who give none
 
 
 @cache

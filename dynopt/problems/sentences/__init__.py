@@ -82,7 +82,7 @@ def sentence_similarity(
           WithGradient(Adam(0.03), fresh, mean=lambda g: g)
 
     - `intents`: 20 by default, from 10 to 144: verbs with objects, each of which has 3 or 4
-      synonyms. Three fifths of them are learned, from 8 sentences each; `analysis.retrieval`
+      synonyms. About three fifths are learned, from 8 sentences each; `analysis.retrieval`
       measures 2 unseen sentences of each, and 10 of each of the others. With 100 intents there are
       176 words, and after 200 steps of Adam(0.03) "am" is right for 93 % of the others.
     - `key`: a whole number, 0 by default, from which the sentences, the start and the indices are

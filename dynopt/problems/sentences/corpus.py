@@ -80,10 +80,11 @@ class Sentences(NamedTuple):
 def corpus(intents: int, random: np.random.RandomState) -> tuple[list[Sentences], int]:
     """Sentences to learn from, unseen ones of the same intents, and those of unseen intents.
 
-    The last value is the number of words. Three fifths of the intents are there to learn from.
+    The last value is the number of words. About three fifths of the intents are learned.
 
     Verbs and objects stand in a grid, and an intent is unseen if its row and its column, added, are
-    0 or 1 modulo 5: so each verb and each object is learned with some, and unseen with others.
+    0 or 1 modulo 5: so verbs and objects are learned with some, and unseen with others, but for a
+    few at the edge of the grid.
     """
     rows = int(np.ceil(np.sqrt(intents)))
     columns = -(-intents // rows)
