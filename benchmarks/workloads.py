@@ -5,18 +5,7 @@
 Below each table stand the claims that are made of it, with their numbers.
 """
 
-import subprocess
-import sys
-from pathlib import Path
-
-BENCHMARKS = "robustness", "similarity", "linking"
-
-
-def main() -> None:
-    for name in BENCHMARKS:
-        print(f"\n== {name}", flush=True)
-        subprocess.run([sys.executable, Path(__file__).with_stem(name)], check=True)
-
+from everything import WORKLOADS, run
 
 if __name__ == "__main__":
-    main()
+    run(WORKLOADS)
