@@ -158,23 +158,37 @@ def with_eigenvalues(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
     return tuple(optimizers)
 
 
-def with_unseen_examples(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+def of_problems_with(noun: str, condition: Callable[[Problem], bool], advice: str) -> Fits:
+    """All optimizers, on a problem that meets a condition: that it has a noun."""
+
+    def fits(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+        if not condition(problem):
+            raise InvalidValue(f"needs {noun}, which {problem.name} does not have; {advice}.")
+        return tuple(optimizers)
+
+    return fits
+
+
+def _has_unseen_examples(problem: Problem) -> bool:
     scores = getattr(problem.loss, "scores", None)
-    if not (hasattr(problem.loss, "unseen") and scores and accepts(scores, problem.x0, "features")):
-        raise InvalidValue(
-            f"needs a classifier with unseen examples, which {problem.name} does not have; take "
-            "--problem digits_network."
-        )
-    return tuple(optimizers)
+    return bool(
+        hasattr(problem.loss, "unseen") and scores and accepts(scores, problem.x0, "features")
+    )
 
 
-def with_groups(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
-    if not hasattr(problem.loss, "groups"):
-        raise InvalidValue(
-            f"needs a loss that knows groups of its examples, which {problem.name} does not have; "
-            "draw --problem entity_linking."
-        )
-    return tuple(optimizers)
+with_unseen_examples = of_problems_with(
+    "a classifier with unseen examples", _has_unseen_examples, "take --problem digits_network"
+)
+with_groups = of_problems_with(
+    "a loss that knows groups of its examples",
+    lambda problem: hasattr(problem.loss, "groups"),
+    "draw --problem entity_linking",
+)
+with_sentences = of_problems_with(
+    "sentences of unseen intents",
+    lambda problem: hasattr(problem.loss, "unseen_intents"),
+    "take --problem sentence_similarity",
+)
 
 
 # The table
@@ -191,6 +205,28 @@ def whole_run(name: str, function: str, fits: Fits = every) -> Measurement:
     return Measurement(
         name, f"{name} = [\n    {call}\n    for optimizer in {{optimizers}}\n]", fits, measure
     )
+
+
+def of_map(
+    name: str, fits: Fits, steps: str = "steps", arguments: str = "problem, run"
+) -> Measurement:
+    """The function `name` of `analysis`, which takes the problem and the run of a map, or the run.
+
+    - `steps`: the attribute of a study that holds their number.
+    """
+
+    def measure(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+        run = iterate(optimizer, study.problem, getattr(study, steps), x0=study.x0, throw=False)
+        taken = (study.problem, run) if arguments == "problem, run" else (run,)
+        return [getattr(analysis, name)(*taken)]
+
+    code = (
+        f"{name} = []\n"
+        "for optimizer in {optimizers}:\n"
+        f"    run = iterate(optimizer, problem, {{{steps}}}{{x0}}, throw=False)\n"
+        f"    {name}.append(analysis.{name}({arguments}))"
+    )
+    return Measurement(name, code, fits, measure)
 
 
 def _order(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
@@ -215,32 +251,8 @@ def _basins(study: "Study", _: AbstractOptimizer) -> list[Any]:
     return basins
 
 
-def with_sentences(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
-    if not hasattr(problem.loss, "unseen_intents"):
-        raise InvalidValue(
-            f"needs sentences of unseen intents, which {problem.name} does not have; take "
-            "--problem sentence_similarity."
-        )
-    return tuple(optimizers)
-
-
-def _half_times(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
-    run = iterate(optimizer, study.problem, study.long_steps, x0=study.x0, throw=False)
-    return [analysis.half_times(run)]
-
-
 def in_two_coordinates(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
     return in_a_plane(problem, optimizers, more=False)
-
-
-def _retrieval(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
-    run = iterate(optimizer, study.problem, study.steps, x0=study.x0, throw=False)
-    return [analysis.retrieval(study.problem, run)]
-
-
-def _robustness(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
-    run = iterate(optimizer, study.problem, study.steps, x0=study.x0, throw=False)
-    return [analysis.robustness(study.problem, run)]
 
 
 MEASUREMENTS = (
@@ -298,33 +310,9 @@ MEASUREMENTS = (
         in_two_coordinates,
         _inside,
     ),
-    Measurement(
-        "half_times",
-        "half_times = []\n"
-        "for optimizer in {optimizers}:\n"
-        "    run = iterate(optimizer, problem, {long_steps}{x0}, throw=False)\n"
-        "    half_times.append(analysis.half_times(run))",
-        with_groups,
-        _half_times,
-    ),
-    Measurement(
-        "retrieval",
-        "retrieval = []\n"
-        "for optimizer in {optimizers}:\n"
-        "    run = iterate(optimizer, problem, {steps}{x0}, throw=False)\n"
-        "    retrieval.append(analysis.retrieval(problem, run))",
-        with_sentences,
-        _retrieval,
-    ),
-    Measurement(
-        "robustness",
-        "robustness = []\n"
-        "for optimizer in {optimizers}:\n"
-        "    run = iterate(optimizer, problem, {steps}{x0}, throw=False)\n"
-        "    robustness.append(analysis.robustness(problem, run))",
-        with_unseen_examples,
-        _robustness,
-    ),
+    of_map("half_times", with_groups, "long_steps", "run"),
+    of_map("retrieval", with_sentences),
+    of_map("robustness", with_unseen_examples),
 )
 
 # What a figure is drawn from, unless from `comparisons` alone; and what else it needs.
