@@ -20,7 +20,6 @@ from .drawing.results import must_be_axes, result_list
 from .drawing.runs import Entry
 from .drawing.style import in_style
 from .drawing.words import capitalize, count_noun, format_number, join_words, literal
-from .race import distinct_in_grey
 
 HOLLOW: dict[str, Any] = {"markerfacecolor": "none"}
 EDGE = 10**0.075  # the dots end so much to the left of the frame
@@ -85,9 +84,8 @@ def paint(ax: Axes, results: list[HalfTimes]) -> Panel:
 
 def _entries(results: Any) -> list[Entry]:
     """The results with their names, in colours that differ in grey, too."""
-    entries = runs.entries(result_list(results, HalfTimes, "analysis.half_times", "steps"))
-    colors = distinct_in_grey([entry.color for entry in entries])
-    return [entry._replace(color=color) for entry, color in zip(entries, colors, strict=True)]
+    many = result_list(results, HalfTimes, "analysis.half_times", "steps")
+    return runs.distinct_in_grey(runs.entries(many))
 
 
 def _paint(ax: Axes, entries: list[Entry]) -> Panel:

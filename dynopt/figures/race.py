@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 
 from ..analysis import Comparison
 from ..errors import InvalidType, InvalidValue
@@ -17,12 +16,12 @@ from .drawing import legends, runs
 from .drawing.axes import mark_exit
 from .drawing.captions import claim, height_of, problem_name, summary
 from .drawing.descent import draw_map, finite_heights, height_axis
-from .drawing.labels import Label, spread
+from .drawing.labels import Label
 from .drawing.notes import write_halo
 from .drawing.picture import Panel, Picture, draw_picture, write_notice
 from .drawing.results import must_share_problem, result_list
 from .drawing.runs import Entry
-from .drawing.style import background, in_style, mix_colors
+from .drawing.style import in_style
 from .drawing.words import (
     capitalize,
     count_noun,
@@ -157,30 +156,6 @@ def _places(competitors: Sequence[Competitor]) -> tuple[str, list[np.ndarray]]:
     return noun, [k * cost for k, cost in zip(steps, costs, strict=True)]
 
 
-def distinct_in_grey(colors: Sequence[str]) -> list[str]:
-    """The colours of lines in one frame, lighter or darker where two are alike in grey."""
-    low, high = (0.45, 0.92) if _grey(background()) < 0.5 else (0.2, 0.66)
-    greys = (np.array([_grey(color) for color in colors]) - low) / (high - low)
-    order, spacing = np.argsort(greys, kind="stable"), min(0.22, 1 / max(len(colors) - 1, 1))
-    greys[order] = spread(np.clip(greys[order], 0, 1), spacing) * (high - low) + low
-    return [
-        min(
-            (
-                mix_colors(color, end, share / 50)
-                for end in ("black", "white")
-                for share in range(50)
-            ),
-            key=lambda shade, grey=grey: abs(_grey(shade) - grey),
-        )
-        for color, grey in zip(colors, greys, strict=True)
-    ]
-
-
-def _grey(color: str) -> float:
-    """The grey that a picture without colours has in its place, from 0 to 1 (ITU-R BT.601)."""
-    return float(np.dot((0.299, 0.587, 0.114), to_rgb(color)))
-
-
 def paint(ax: Axes, results: list[Comparison | Trajectory]) -> Panel:
     """Draw into `ax`, without a ranking; return title, labels and caption."""
     return _paint(ax, _competitors(results), "", None)
@@ -188,9 +163,8 @@ def paint(ax: Axes, results: list[Comparison | Trajectory]) -> Panel:
 
 def _paint(ax: Axes, competitors: list[Competitor], rates: str, title: str | None) -> Panel:
     """Draw into `ax`; return title, labels and caption."""
-    entries, heights = runs.entries(competitors), list(map(_heights, competitors))
-    colors = distinct_in_grey([entry.color for entry in entries])
-    entries = [entry._replace(color=color) for entry, color in zip(entries, colors, strict=True)]
+    entries = runs.distinct_in_grey(runs.entries(competitors))
+    heights = list(map(_heights, competitors))
     height = height_of(competitors[0].problem)
     above_minimum = competitors[0].problem.minimum is not None
     kinds: dict[bool, list[np.ndarray]] = {True: [], False: []}

@@ -19,7 +19,6 @@ from .drawing.results import result_list
 from .drawing.runs import Entry
 from .drawing.style import in_style
 from .drawing.words import count_noun, join_words, literal
-from .race import distinct_in_grey
 
 
 @in_style
@@ -82,9 +81,7 @@ def _describe(many: list[Retrieval]) -> str:
 
 def _entries(many: list[Retrieval]) -> list[Entry]:
     """The results with their names, in colours that differ in grey, too."""
-    entries = runs.entries_by_problem(many)
-    colors = distinct_in_grey([entry.color for entry in entries])
-    return [entry._replace(color=color) for entry, color in zip(entries, colors, strict=True)]
+    return runs.distinct_in_grey(runs.entries_by_problem(many))
 
 
 def _points(entry: Entry) -> tuple[np.ndarray, np.ndarray]:

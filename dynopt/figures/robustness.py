@@ -23,7 +23,6 @@ from .drawing.results import must_be_axes, result_list
 from .drawing.runs import Entry
 from .drawing.style import in_style, ink, readable_color
 from .drawing.words import capitalize, format_number, join_words, literal
-from .race import distinct_in_grey
 
 LINE = 1.5  # of the names, in font sizes
 DASHED = {"linestyle": (0, (4, 2))}
@@ -93,9 +92,7 @@ def _entries(results: Any) -> list[Entry]:
             "the results are of attacks of different sizes; pass the same `eps` to "
             "analysis.robustness."
         )
-    entries = runs.entries_by_problem(many)
-    colors = distinct_in_grey([entry.color for entry in entries])
-    return [entry._replace(color=color) for entry, color in zip(entries, colors, strict=True)]
+    return runs.distinct_in_grey(runs.entries_by_problem(many))
 
 
 def _paint_attacks(ax: Axes, entries: list[Entry]) -> Panel:

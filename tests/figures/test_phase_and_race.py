@@ -27,6 +27,7 @@ from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures import phase, race
 from dynopt.figures.drawing import style
 from dynopt.figures.drawing.measure import on_paper
+from dynopt.figures.drawing.runs import shades_in_grey
 from dynopt.figures.drawing.style import STYLES
 from dynopt.figures.drawing.ties import APART
 from dynopt.figures.drawing.words import format_number
@@ -221,7 +222,7 @@ def test_a_map_that_diverges_is_named_where_it_leaves(diverged, comparisons):
 @pytest.mark.parametrize("look", STYLES)
 def test_no_two_colours_of_a_race_are_alike_in_grey(look):
     with style.context(look):
-        colors = race.distinct_in_grey([*style.COLORS, style.COLORS[0]])
+        colors = shades_in_grey([*style.COLORS, style.COLORS[0]])
         paper = to_rgb(style.background())
     weights = np.array([0.299, 0.587, 0.114])  # of a grey in ITU-R BT.601, as PIL converts
     greys = np.sort([np.dot(to_rgb(color), weights) for color in colors])

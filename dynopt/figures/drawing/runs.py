@@ -6,13 +6,24 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ...files import printable
 from ...runs.trajectory import Trajectory
 from .axes import set_linear_ticks
-from .style import COLORS, artist_keys, colors_of, ink, numbered, readable_color
+from .labels import spread
+from .style import (
+    COLORS,
+    artist_keys,
+    background,
+    colors_of,
+    ink,
+    mix_colors,
+    numbered,
+    readable_color,
+)
 from .words import failure, run_names
 
 
@@ -80,6 +91,36 @@ def _without_common_words(names: Sequence[str]) -> list[str]:
     while len({tuple(one[: shared + 1]) for one in words}) == 1 < len(set(names)):
         shared += 1
     return [" ".join(one[shared:] or one) for one in words]
+
+
+def distinct_in_grey(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries of lines in one frame, in colours that a picture without colours tells apart."""
+    shades = shades_in_grey([entry.color for entry in entries])
+    return [entry._replace(color=shade) for entry, shade in zip(entries, shades, strict=True)]
+
+
+def shades_in_grey(colors: Sequence[str]) -> list[str]:
+    """The colours, lighter or darker where two are alike in grey."""
+    low, high = (0.45, 0.92) if _grey(background()) < 0.5 else (0.2, 0.66)
+    greys = (np.array([_grey(color) for color in colors]) - low) / (high - low)
+    order, spacing = np.argsort(greys, kind="stable"), min(0.22, 1 / max(len(colors) - 1, 1))
+    greys[order] = spread(np.clip(greys[order], 0, 1), spacing) * (high - low) + low
+    return [
+        min(
+            (
+                mix_colors(color, end, share / 50)
+                for end in ("black", "white")
+                for share in range(50)
+            ),
+            key=lambda shade, grey=grey: abs(_grey(shade) - grey),
+        )
+        for color, grey in zip(colors, greys, strict=True)
+    ]
+
+
+def _grey(color: str) -> float:
+    """The grey that a picture without colours has in its place, from 0 to 1 (ITU-R BT.601)."""
+    return float(np.dot((0.299, 0.587, 0.114), to_rgb(color)))
 
 
 def draw_arrow(
