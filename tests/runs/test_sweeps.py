@@ -244,15 +244,15 @@ def test_a_chunk_that_does_not_fit_is_halved(monkeypatch):
 
 
 def test_what_is_finished_before_an_interrupt_is_kept(monkeypatch):
-    expected, run, calls = sweep(optimizers, well, 60, x0=starts), lanes.run, []
+    expected, run, begun = sweep(optimizers, well, 60, x0=starts), lanes.run, []
     monkeypatch.setattr(chunks, "FIRST_CALL_FLOPS", 200)  # some runs at a time
     monkeypatch.setattr(chunks.os, "sched_getaffinity", lambda _: {0}, raising=False)
 
-    def interrupted(*arguments):
-        calls.append(1)
-        if len(calls) > 8:
+    def interrupted(mesh, runs, optimizer, loss, plan, keep_points):
+        begun.extend([plan] * int(plan.k == 0))
+        if len(begun) > 4:  # two threads have then finished three chunks at least
             raise KeyboardInterrupt
-        return run(*arguments)
+        return run(mesh, runs, optimizer, loss, plan, keep_points)
 
     monkeypatch.setattr(lanes, "run", interrupted)
     with pytest.warns(
