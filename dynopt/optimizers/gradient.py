@@ -16,6 +16,7 @@ class BatchGradient:
       loss is no mean over data.
     - `additive`: whether the mean of the gradients over the parts is the gradient over all data.
     - `loss`: x ↦ f(x), of which it is the gradient; None if that is not known.
+    - `examples`: the number of examples in the data; None if that is not known.
     """
 
     def __init__(
@@ -24,11 +25,13 @@ class BatchGradient:
         part: Callable[[Array, ArrayLike, int], Array] | None = None,
         additive: bool = True,
         loss: Callable[[Array], Array] | None = None,
+        examples: int | None = None,
     ):
         self.full = full
         self.part = part
         self.additive = additive
         self.loss = loss
+        self.examples = examples
 
     def __call__(self, x: Array) -> Array:
         return self.full(x)

@@ -147,9 +147,11 @@ def must_be_buildable(optimizer: AbstractOptimizer) -> None:
         return
     with jax.ensure_compile_time_eval():
         hyperparameters = optimizer.hyperparameters()
-    for value in hyperparameters.values():
+    for name, value in hyperparameters.items():
         if isinstance(value, AbstractOptimizer):
             must_be_buildable(value)
+        if is_key(value):
+            hyperparameters[name] = value.ravel()[0]
     arrays = {k: np.asarray(v) for k, v in hyperparameters.items() if eqx.is_inexact_array(v)}
     shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
     arrays = {name: np.broadcast_to(array, shape).ravel() for name, array in arrays.items()}

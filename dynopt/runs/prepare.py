@@ -140,6 +140,7 @@ def flatten_loss(loss: Callable, x0: PyTree):
         jax.grad(flat_loss) if is_gradient else field,
         part if hasattr(loss, "part") else None,
         loss=flat_loss if is_gradient else None,
+        examples=getattr(loss, "examples", None),
     )
     return x, flat_loss, grad
 

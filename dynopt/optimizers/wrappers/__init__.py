@@ -6,8 +6,11 @@ from .averaged import Averaged as Averaged
 from .base import AbstractWrapper as AbstractWrapper
 from .consensus import Consensus as Consensus
 from .extragradient import Extragradient as Extragradient
+from .langevin import Langevin as Langevin
 from .layerwise import Layerwise as Layerwise
 from .leapfrog import Leapfrog as Leapfrog
+from .minibatch import Minibatch as Minibatch
+from .noisy import Noisy as Noisy
 from .sam import SAM as SAM
 from .schedule import Schedule as Schedule
 from .with_gradient import WithGradient as WithGradient

@@ -1,0 +1,180 @@
+"""Noise: optimizers whose gradients are random, and the law of that noise."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from ...checks import whole_number
+from ...errors import InvalidType, InvalidValue
+from ..base import AbstractOptimizer
+from ..gradient import BatchGradient
+from .base import AbstractWrapper, must_be_wrappable
+
+
+class Nodes(NamedTuple):
+    """A law of gradient noise that has finitely many values and the mean 0.
+
+    - `weights`: the probabilities of the values, of shape `(nodes,)`.
+    - `values`: the noise at each node, of shape `(nodes, dim)`.
+    """
+
+    weights: Array
+    values: Array
+
+
+class AbstractNoise(AbstractWrapper):
+    """An optimizer whose every step uses a random gradient in place of ∇f.
+
+    All gradients that one step asks for have the same noise. Each step has its own random key,
+    derived from `key` and the number k = t/h of the step, so that a run is the same each time. In
+    float32 the numbers of the steps are exact up to k = 2²⁴.
+
+    What stays when the time step is refined is the temperature h S Sᵀ, where S Sᵀ is the covariance
+    of the random gradient.
+
+    A subclass defines `draw` for the map, and `root` and `nodes` for the stochastic flow. The
+    vector field is that with the mean gradient.
+    """
+
+    key: eqx.AbstractVar[Key[Array, "..."]]
+
+    @abc.abstractmethod
+    def draw(self, key: Key[Array, ""], k: Array, x: Array, grad: Any) -> Any:
+        """The gradient of one step, a function of the position.
+
+        - `key`: that of this step; `k`: the number of the step.
+        - `x`: the position at which the step begins.
+        """
+
+    @abc.abstractmethod
+    def root_at(self, x: Array, grad: Any) -> Array:
+        """Sᵀ, of shape `(columns, dim)`: the covariance of the gradient at x is S Sᵀ.
+
+        If the noise `is_diagonal`, it is the diagonal of S as one row, of shape `(1, dim)`.
+        """
+
+    @abc.abstractmethod
+    def nodes(self, x: Array, grad: Any) -> Nodes:
+        """A law with finitely many values that has the mean and the covariance of the noise.
+
+        If the noise `is_diagonal`, it is the law of each coordinate, and they are independent.
+        """
+
+    is_diagonal = property(
+        lambda self: False, doc="Whether the noise of one coordinate is independent of the others."
+    )
+    is_constant = property(
+        lambda self: False, doc="Whether the noise has the same law at every position."
+    )
+    is_white = property(
+        lambda self: True, doc="Whether the noise of one step is independent of the others."
+    )
+    affine_in_gradient = property(lambda self: self.optimizer.affine_in_gradient)
+
+    def wrap_step(self, step, t, y, grad):
+        k = jnp.round(jnp.asarray(t) / self.h).astype(int)
+        return step(t, y, self.draw(jax.random.fold_in(self.key, k), k, y.x, grad))
+
+    def vector_field(self, t, y, grad):
+        return self.optimizer.vector_field(t, y, grad)
+
+    def optax(self):
+        raise InvalidValue(
+            f"optax has no transformation that draws the noise of {self!r}; pass noisy gradients "
+            f"to {self.optimizer!r}.optax()."
+        )
+
+    def hyperparameters(self):
+        return super().hyperparameters() | {"key": seed_of(self.key)}
+
+
+class Shifted(AbstractWrapper):
+    """An optimizer to all of whose gradients a constant vector `noise` is added."""
+
+    optimizer: AbstractOptimizer
+    noise: Array
+
+    def wrap_step(self, step, t, y, grad):
+        return step(t, y, plus_noise(grad, self.noise))
+
+    def vector_field(self, t, y, grad):
+        return self.optimizer.vector_field(t, y, plus_noise(grad, self.noise))
+
+
+def plus_noise(grad: Callable, noise: Array) -> BatchGradient:
+    """A gradient, and its parts over data, to which a constant vector is added."""
+    part: Any = getattr(grad, "part", None)
+    loss: Any = getattr(grad, "loss", None)
+    return BatchGradient(
+        lambda x: grad(x) + noise,
+        part and (lambda x, i, k: part(x, i, k) + noise),
+        loss=loss and (lambda x: loss(x) + jnp.vdot(noise, x)),
+    )
+
+
+def noise_of(optimizer: AbstractOptimizer) -> AbstractNoise | None:
+    """The noise inside an optimizer, at any depth; None if there is none."""
+    leaves = jax.tree.leaves(optimizer, is_leaf=_is_noise)
+    return next(filter(_is_noise, leaves), None)
+
+
+def replace_noise(
+    optimizer: AbstractOptimizer, replacement: Callable[[AbstractNoise], AbstractOptimizer]
+) -> AbstractOptimizer:
+    """The optimizer with `replacement(noise)` in the place of the noise inside it."""
+    return jax.tree.map(
+        lambda leaf: replacement(leaf) if _is_noise(leaf) else leaf, optimizer, is_leaf=_is_noise
+    )
+
+
+def _is_noise(value: Any) -> bool:
+    return isinstance(value, AbstractNoise)
+
+
+def must_take_noise(optimizer: Any) -> None:
+    """**Raises:** `InvalidType` if `optimizer` is no optimizer; `InvalidValue` if it is noisy."""
+    must_be_wrappable(optimizer)
+    if noise_of(optimizer) is not None:
+        raise InvalidValue(
+            f"{optimizer!r} is noisy already; wrap the optimizer inside it, with the sum of the "
+            "two variances if there are two noises."
+        )
+
+
+def as_key(key: Any) -> Key[Array, ""]:
+    """One typed random key, made from a seed if `key` is a whole number.
+
+    **Raises:** `InvalidType`, and `InvalidValue` for a negative seed.
+    """
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.ndim == 0:
+            return key
+        raise InvalidType(
+            f"`key` holds {key.size} random keys, but an optimizer has one; pass one of them, and "
+            "run many paths with dynopt.ensemble."
+        )
+    if isinstance(key, jax.core.Tracer) and jnp.issubdtype(key.dtype, jnp.integer) and not key.ndim:
+        return jax.random.key(key)
+    if isinstance(key, bool) or not eqx.is_array_like(key) or jnp.ndim(key) > 0:
+        raise InvalidType(
+            f"`key` must be a seed or a typed random key, got {key!r}; pass for example key=0 or "
+            "key=jax.random.key(0)."
+        )
+    return jax.random.key(whole_number("key", key, least=0, most=2**32 - 1, like=0))
+
+
+def seed_of(key: Any) -> Any:
+    """The seed from which a key was made; the key itself if there is none, or if it is traced."""
+    if isinstance(key, jax.core.Tracer) or jnp.ndim(key) > 0:
+        return key
+    with jax.ensure_compile_time_eval():
+        seed = int(jax.random.key_data(key)[..., -1])
+        again = jax.random.key(seed)
+        if again.dtype == key.dtype and (again == key).all():
+            return seed
+    return key
