@@ -10,23 +10,35 @@ GAME_RATE = 0.1  # the learning rate of all optimizers on a game, for which no r
 # longer to solve where it is stiff; a spectrum is searched over learning rates; basins and
 # stability take thousands of runs; robustness is one of classifiers, half-times are those of
 # groups, and retrieval is one of sentences; an animation and the inside of a step are a file for
-# each optimizer. Of a game the field is always drawn.
+# each optimizer, and an explorer is no picture. Of a game the field is always drawn.
 ON_DEMAND = (
     "modified", "field", "basins", "stability", "spectrum", "robustness", "half_times", "retrieval",
-    "inside", "animation",
+    "inside", "animation", "explorer",
 )  # fmt: skip
 OF_ORDERS = ("convergence", "overview")  # drawn only if named, too, of a problem that is LARGE
 LARGE = 1000  # coordinates: an order takes a dozen flows
 
 # The gallery: each study with options where the defaults would show less.
 #
-# - On Himmelblau's function the four optimizers end in different minimizers.
+# - On Himmelblau's function the four optimizers end in different minimizers. In the explorer the
+#   learning rates are those of `dynopt.explore`, at which map and flow differ visibly.
 # - On Rosenbrock's function and on a quadratic the learning rates are near the edge of stability,
 #   where the map is another motion than its flow.
 # - On a game four ways to move have four modified flows.
 # - For the modified flow the learning rates are so small that the dots lie on it.
 STUDIES: tuple[dict[str, Any], ...] = (
     {"problem": ("himmelblau",), "figures": ("overview", "convergence", "basins")},
+    {
+        "problem": ("himmelblau",),
+        "figures": ("explorer",),
+        "steps": 50,
+        "set": {
+            "sgd": {"learning_rate": 0.013},
+            "momentum": {"learning_rate": 0.0074},
+            "rmsprop": {"learning_rate": 0.14, "bias_correction": True},
+            "adam": {"learning_rate": 0.28, "b2": 0.99},
+        },
+    },
     {
         "problem": ("rosenbrock",),
         "figures": ("paths",),

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
-from .. import analysis, figures
+from .. import analysis, explorer, figures
 from ..checks import accepts
 from ..errors import InvalidValue, SolverFailure
+from ..explorer import Explorer
 from ..figures import Picture
 from ..figures.animation import Animation
 from ..figures.drawing.words import join_words
@@ -22,7 +23,7 @@ from .values import as_typed
 if TYPE_CHECKING:
     from .studies import Study
 
-# What the command draws; the last two show one optimizer, each in a file of its own.
+# What the command draws; `ONE_EACH` show one optimizer, each in a file of its own.
 FIGURES = {
     **figures.catalogue,
     "spectrum": figures.spectrum,
@@ -31,9 +32,10 @@ FIGURES = {
     "retrieval": figures.retrieval,
     "inside": figures.inside,
     "animation": figures.animation,
+    "explorer": explorer,
 }
 ONE_EACH = ("inside", "animation")
-Drawing = Picture | Animation
+Drawing = Picture | Animation | Explorer
 Optimizers = Mapping[str, AbstractOptimizer]
 Fits = Callable[[Problem, Optimizers], Sequence[str]]
 MOST_EIGENVALUES = 200  # coordinates of a problem; a memory has as many again
@@ -255,6 +257,16 @@ def in_two_coordinates(problem: Problem, optimizers: Optimizers) -> Sequence[str
     return in_a_plane(problem, optimizers, more=False)
 
 
+def first_in_two_coordinates(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    """The first optimizer, with which all are explored, as they stand in one file."""
+    return in_two_coordinates(problem, optimizers)[:1]
+
+
+def _explored(study: "Study", _: AbstractOptimizer) -> list[Any]:
+    optimizers = list(study.optimizers.values())
+    return [explorer.explore(study.problem, optimizers, study.steps, x0=study.x0)]
+
+
 MEASUREMENTS = (
     whole_run("comparisons", "compare"),
     Measurement(
@@ -310,6 +322,12 @@ MEASUREMENTS = (
         in_two_coordinates,
         _inside,
     ),
+    Measurement(
+        "explorers",
+        "explorers = [explore(problem, optimizers, {steps}{x0})]",
+        first_in_two_coordinates,
+        _explored,
+    ),
     of_map("half_times", with_groups, "long_steps", "run"),
     of_map("retrieval", with_sentences),
     of_map("robustness", with_unseen_examples),
@@ -325,6 +343,7 @@ SHOWN = {
     "overview": ("comparisons", "orders"),
     "spectrum": ("spectra",),
     "inside": ("insides",),
+    "explorer": ("explorers",),
     "half_times": ("half_times",),
     "robustness": ("robustness",),
     "retrieval": ("retrieval",),
@@ -385,5 +404,7 @@ def draw(study: "Study", figure: str, results: Sequence[Results]) -> Drawing | N
     ]
     if not lists[0]:
         return None
+    if figure == "explorer":
+        return lists[0][0]
     with jax.enable_x64(True), blame(study.called, study.source.file):
         return FIGURES[figure].draw(*lists, style=study.options.style, **settings(study, figure))

@@ -72,8 +72,8 @@ HELP = f"""\
 usage: dynopt [OPTIONS]    (or: python -m dynopt.compare [OPTIONS])
 
 Draw optimizers beside the differential equations that they follow: dots are
-the map, a line in ink is the flow. Without options, draw the gallery of nine
-pictures into the folder figures, with tables of numbers.
+the map, a line in ink is the flow. Without options, draw the gallery, which is
+nine pictures and an explorer, into the folder figures, with tables of numbers.
 
 What runs
   --problem NAME,NAME
@@ -115,8 +115,9 @@ What is drawn
         Example: --dpi 200 (default: that of the style)
   --format NAME,NAME
         In which formats each figure is written: png, svg, pdf. An animation is
-        a gif, or an mp4 after: pip install "dynopt[video]".
-        Example: --format png,pdf (default: png, and gif for an animation)
+        a gif, or an mp4 after: pip install "dynopt[video]". An explorer, in
+        which a reader moves the start and halves the time step, is html.
+        Example: --format png,pdf (default: png, gif and html)
 
 Files
   --output FOLDER

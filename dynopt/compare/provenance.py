@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import __version__, files
 from ..errors import OutputError
+from ..explorer import Explorer
 from ..figures import Picture
 from ..figures.animation import Animation
 from ..runs import archive, npz
@@ -21,6 +22,7 @@ MARKS = {  # what a file of dynopt contains
     ".pdf": b"/Creator (dynopt ",
     ".gif": b"Software: dynopt ",
     ".mp4": b"Software: dynopt ",
+    ".html": b'content="dynopt ',
 }
 
 
@@ -31,7 +33,7 @@ def software() -> str:
 
 
 def render(
-    picture: Picture | Animation,
+    picture: Picture | Animation | Explorer,
     format: str,
     *,
     title: str,
@@ -39,7 +41,7 @@ def render(
     dtype: str,
     dpi: float | None = None,
 ) -> bytes:
-    """The picture as the bytes of a file, which are the same every time.
+    """The drawing as the bytes of a file, which are the same every time.
 
     The file contains a description of the picture in words (`alt`), the software, the command that
     draws it again, dtype and seed; no date, no user and no path.
@@ -47,6 +49,9 @@ def render(
     if isinstance(picture, Animation):
         facts = {"Software": software(), "Title": title, "Command": command, "Dtype": dtype}
         return picture.encode(format, facts | {"Seed": SEED})  # the mark comes first, in one piece
+    if isinstance(picture, Explorer):
+        facts = {"generator": software(), "command": command, "dtype": dtype, "seed": SEED}
+        return picture.with_facts(facts).html.encode()
     description = {"png": "Description", "svg": "Description", "pdf": "Subject"}[format]
     facts = {"Command": command, "Dtype": dtype, "Seed": SEED}
     keywords = [f"{name.lower()}: {fact}" for name, fact in facts.items()]

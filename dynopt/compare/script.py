@@ -7,10 +7,10 @@ from .kinds import classes_in, code_of
 from .measurements import MEASUREMENTS, Measurement, settings, shown_in
 from .options import Options
 from .studies import Study
-from .values import as_typed
+from .values import OF_FIGURES, as_typed
 
 NAMES = (  # of dynopt, in a script
-    "Problem", "SolverFailure", "analysis", "figures", "iterate", "problems",
+    "Problem", "SolverFailure", "analysis", "explore", "figures", "iterate", "problems",
 )  # fmt: skip
 
 
@@ -41,10 +41,11 @@ def _study_code(study: Study) -> Iterator[str]:
     for figure in study.figures:
         results = ", ".join(measurement.name for measurement in shown_in(figure))
         more = "".join(f', {name}="{value}"' for name, value in settings(study, figure).items())
-        save = "save" if figure == "animation" else "savefig"
+        save = "save" if figure in OF_FIGURES else "savefig"
         for place, files in enumerate(study.files(figure).values()):
             one = f"[{place}]" * (len(study.files(figure)) > 1)
-            yield f"picture = figures.{figure}.draw({results}{one}{more}{styled})"
+            drawn = f"figures.{figure}.draw({results}{one}{more}{styled})"
+            yield f"picture = {'explorers[0]' if figure == 'explorer' else drawn}"
             for file in files:
                 is_sized = options.dpi and file.endswith(".png")
                 dpi = f", dpi={as_typed(options.dpi)}" if is_sized else ""

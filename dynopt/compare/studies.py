@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import analysis, optimizers
 from ..errors import InvalidValue
+from ..explorer.explorer import MOST_STEPS
 from ..figures.drawing.animation import video_program
 from ..figures.drawing.words import count_noun
 from ..optimizers import AbstractOptimizer
@@ -178,6 +179,11 @@ def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study
         except InvalidValue:
             if figures_typed:
                 raise
+    if "explorer" in drawable and steps > MOST_STEPS:
+        raise InvalidValue(
+            f"`explorer` begins with at most {MOST_STEPS} steps, got --steps {steps}; write "
+            f"--steps {MOST_STEPS}."
+        )
     return Study(
         called, problem, source, by_name, arguments, steps, x0, tuple(drawable), measured, options
     )

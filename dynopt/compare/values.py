@@ -5,15 +5,16 @@ The sentence of an error continues the name of the option, as in "`--steps` must
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import InvalidValue, unknown_name
 
 Settings = dict[str, dict[str, float | bool]]
 
-STILL, MOVING = ("png", "svg", "pdf"), ("gif", "mp4")  # formats; the first is the default
-FORMATS = (*STILL, *MOVING)
+STILL, MOVING, LIVE = ("png", "svg", "pdf"), ("gif", "mp4"), ("html",)  # the first is the default
+FORMATS = (*STILL, *MOVING, *LIVE)
+OF_FIGURES = {"animation": MOVING, "explorer": LIVE}  # of any other: STILL
 STYLES = ("notebook", "paper", "slides")
 MAX_STEPS = 100_000  # no picture can show more dots
 MIN_DPI, MAX_DPI = 20, 600
@@ -96,25 +97,26 @@ def format_names(text: str) -> tuple[str, ...]:
 
 def formats_of(figure: str, typed: Iterable[str]) -> list[str]:
     """The formats among those typed in which a figure is written; by default one."""
-    suitable = MOVING if figure == "animation" else STILL
+    suitable = OF_FIGURES.get(figure, STILL)
     return [name for name in typed or suitable[:1] if name in suitable]
 
 
-def must_suit(formats: Iterable[str], figures: Iterable[str]) -> None:
+def must_suit(formats: Sequence[str], figures: Sequence[str]) -> None:
     """**Raises:** `InvalidValue` if a format suits no figure, or a figure none of the formats."""
     for name in formats:
         if not any(name in formats_of(figure, formats) for figure in figures):
+            owners = [figure for figure, suitable in OF_FIGURES.items() if name in suitable]
             raise InvalidValue(
-                f"`--format` {name} is for an animation; add animation to --figures."
-                if name in MOVING
-                else f"`--format` {name} is for a still figure; write --format gif."
+                f"`--format` {name} is for an {owners[0]}; add {owners[0]} to --figures."
+                if owners
+                else f"`--format` {name} is for a still figure; write "
+                f"--format {formats_of(figures[0], ())[0]}."
             )
     for figure in figures:
         if not formats_of(figure, formats):
-            more = MOVING[0] if figure == "animation" else STILL[0]
             raise InvalidValue(
                 f"`{figure}` is not written as {as_typed(formats)}; write "
-                f"--format {as_typed([*formats, more])}."
+                f"--format {as_typed([*formats, *formats_of(figure, ())])}."
             )
 
 

@@ -5,8 +5,8 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from .traced import (
     constructor_of,
     must_suit_all,
     must_suit_the_field,
+    start_in_a_plane,
     traced_optimizer,
     traced_problem,
 )
@@ -68,6 +69,15 @@ class Explorer:
         """
         write(path, self.html.encode())
 
+    def with_facts(self, facts: Mapping[str, str]) -> "Explorer":
+        """The same web page, with facts about itself in its head, such as who made it."""
+        lines = (
+            f'<meta name="{html.escape(name)}" content="{html.escape(printable(fact))}">'
+            for name, fact in facts.items()
+        )
+        head, title, rest = self.html.partition("</title>\n")
+        return replace(self, html="".join([head, title, *(f"{line}\n" for line in lines), rest]))
+
     def _repr_html_(self) -> str:
         return (
             f'<iframe srcdoc="{html.escape(self.html)}" sandbox="allow-scripts" '
@@ -80,6 +90,8 @@ def explore(
     problem: Problem | Sequence[Problem],
     optimizers: AbstractOptimizer | Sequence[AbstractOptimizer] | None = None,
     steps: int = 50,
+    *,
+    x0: Any = None,
 ) -> Explorer:
     """A web page in which optimizers run on losses live: the map as dots beside its flow.
 
@@ -93,6 +105,7 @@ def explore(
       `Momentum`, `RMSprop` and `Adam`, with learning rates for each problem at which map and flow
       differ visibly.
     - `steps`: the number of steps with which it begins, at most 200; by default 50.
+    - `x0`: the start with which it begins, for all problems; by default the start of each problem.
 
     What can be moved: the numbers from which an optimizer is made, those of the optimizer inside of
     a wrapper, and of any other, such as `Optax`, the time step. Modified flows that are too long
@@ -102,10 +115,10 @@ def explore(
     `dynopt.flow(name, hyperparameters, x0, steps)` and `dynopt.loss(x)` to scripts, with positions
     at the times t = k h.
 
-    **Raises:** `InvalidType` for what is no problem or no optimizer; `InvalidValue` for a problem
-    with other than two coordinates, for an optimizer without a flow, or one that needs more of a
-    game than its field and derivatives along vectors, for operations without a translation into
-    JavaScript, and for more than 300 kB.
+    **Raises:** `InvalidType` for what is no problem, no optimizer or no position; `InvalidValue`
+    for a problem with other than two coordinates, a start that suits none of its positions, an
+    optimizer without a flow, or one that needs more of a game than its field and derivatives along
+    vectors, for operations without a translation into JavaScript, and for more than 300 kB.
 
     >>> from dynopt import SGD, problems
     >>> explore(problems.quadratic(), SGD(0.17))
@@ -123,7 +136,7 @@ def explore(
     for item in chosen or ():
         must_be_optimizer(item)
     with jax.enable_x64(True):  # JavaScript computes in double precision
-        return _explore(given, chosen, steps)
+        return _explore(given, chosen, steps, x0)
 
 
 def _as_tuple(value: Any) -> tuple:
@@ -133,9 +146,13 @@ def _as_tuple(value: Any) -> tuple:
 
 
 def _explore(
-    given: tuple[Problem, ...], chosen: tuple[AbstractOptimizer, ...] | None, steps: int
+    given: tuple[Problem, ...], chosen: tuple[AbstractOptimizer, ...] | None, steps: int, x0: Any
 ) -> Explorer:
-    of_problems = [vivid_optimizers(p, steps) if chosen is None else chosen for p in given]
+    starts = [start_in_a_plane(p, x0) for p in given]
+    of_problems = [
+        vivid_optimizers(p, steps, start) if chosen is None else chosen
+        for p, start in zip(given, starts, strict=True)
+    ]
     shown = of_problems[0]
     for optimizer in shown:
         must_suit_all(optimizer, given)
@@ -145,8 +162,8 @@ def _explore(
     problem_names = numbered([printable(p.name) for p in given])
     values = [[tuple(constructor_of(o).values.values()) for o in row] for row in of_problems]
     losses = [
-        _renamed(traced_problem(p, steps, v), name)
-        for p, v, name in zip(given, values, problem_names, strict=True)
+        _renamed(traced_problem(p, start, steps, v), name)
+        for p, start, v, name in zip(given, starts, values, problem_names, strict=True)
     ]
     parts = [
         Part(part.description | colors, part.functions)
@@ -164,7 +181,7 @@ def _renamed(part: Part, name: str) -> Part:
     return Part(part.description | {"name": name}, part.functions)
 
 
-def vivid_optimizers(problem: Problem, steps: int) -> tuple[AbstractOptimizer, ...]:
+def vivid_optimizers(problem: Problem, steps: int, x0: Any = None) -> tuple[AbstractOptimizer, ...]:
     """The optimizers by default, whose maps differ visibly from their flows.
 
     **Raises:** `InvalidValue` for a game, and otherwise as `suggested_rates` does.
@@ -174,7 +191,7 @@ def vivid_optimizers(problem: Problem, steps: int) -> tuple[AbstractOptimizer, .
             f"`optimizers` is required for {printable(problem.name)}, whose field is no gradient; "
             "pass for example [dynopt.SGD(0.1), dynopt.Optimistic(0.1)]."
         )
-    rates = suggested_rates(problem, {kind.__name__: kind for kind in VIVID}, steps)
+    rates = suggested_rates(problem, {kind.__name__: kind for kind in VIVID}, steps, x0)
     made = {kind: float(f"{VIVID[kind] * rates[kind.__name__]:.2g}") for kind in VIVID}
     return (
         SGD(made[SGD]),

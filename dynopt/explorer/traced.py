@@ -164,9 +164,22 @@ def traced_optimizer(optimizer: AbstractOptimizer, name: str, problem: Problem) 
     return Part(_description(optimizer, name, constructor, y), functions)
 
 
-def start_of(problem: Problem) -> Any:
-    """The start of a problem, in the precision of JavaScript."""
-    return jax.tree.map(jnp.float64, problem.start())
+def start_of(problem: Problem, x0: Any = None) -> Any:
+    """The start of a problem, or `x0`, in the precision of JavaScript."""
+    return jax.tree.map(jnp.float64, problem.start(x0))
+
+
+def start_in_a_plane(problem: Problem, x0: Any) -> Any:
+    """The start as `start_of` gives it.
+
+    **Raises:** `InvalidValue` for other than two coordinates; as `Problem.start` for a bad `x0`.
+    """
+    if problem.dim != DIM:
+        raise InvalidValue(
+            f"explore shows planes, but a position of {printable(problem.name)} has {problem.dim} "
+            f"{'coordinate' if problem.dim == 1 else 'coordinates'}; pass a problem with two."
+        )
+    return start_of(problem, x0)
 
 
 def must_suit_all(optimizer: AbstractOptimizer, given: Sequence[Problem]) -> None:
@@ -243,20 +256,18 @@ def _leaves(y: Any) -> list[tuple[str, Any]]:
     return [(name, leaf) for name, leaf in zip(y._fields, y, strict=True) if hasattr(leaf, "size")]
 
 
-def traced_problem(problem: Problem, steps: int, values: Sequence[Sequence[float]]) -> Part:
+def traced_problem(
+    problem: Problem, start: Any, steps: int, values: Sequence[Sequence[float]]
+) -> Part:
     """A problem in a web page: `loss`, the gradient `g0`, and its derivative along a vector `g1`.
 
+    - `start`: from where the runs begin at first.
     - `steps`: how many steps are shown at first.
     - `values`: with which hyperparameters, for each optimizer.
 
-    **Raises:** `InvalidValue` for other than two coordinates, and for a loss without translation.
+    **Raises:** `InvalidValue` for a loss without translation.
     """
-    if problem.dim != DIM:
-        raise InvalidValue(
-            f"explore shows planes, but a position of {printable(problem.name)} has {problem.dim} "
-            f"{'coordinate' if problem.dim == 1 else 'coordinates'}; pass a problem with two."
-        )
-    x, loss, grad = flatten_loss(problem.loss, start_of(problem))
+    x, loss, grad = flatten_loss(problem.loss, start)
 
     def derivative(x, v):
         return jax.jvp(grad, (x,), (v,))[1]
@@ -270,15 +281,15 @@ def traced_problem(problem: Problem, steps: int, values: Sequence[Sequence[float
         }  # fmt: skip
     except DynoptError as error:
         raise InvalidValue(f"{printable(problem.name)} cannot be explored: {error}") from error
-    start = np.asarray(x).tolist()
-    reach = 1 + float(np.abs(start).max())
+    coordinates = np.asarray(x).tolist()
+    reach = 1 + float(np.abs(coordinates).max())
     minimizers = [] if problem.minimizers is None else np.asarray(problem.minimizers).tolist()
     make = problems.catalogue.get(problem.name) or problems.games.get(problem.name)
     return Part(
         {
             "name": printable(problem.name),
-            "x0": start,
-            "window": problem.window or [[c - reach, c + reach] for c in start],
+            "x0": coordinates,
+            "window": problem.window or [[c - reach, c + reach] for c in coordinates],
             "minimum": problem.minimum,
             "minimizers": minimizers,
             "steps": steps,

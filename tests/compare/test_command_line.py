@@ -145,7 +145,7 @@ def test_the_bare_command_draws_the_gallery():
     assert all("orders" in study.measured for study in planned)
     files = [path for study in planned for path in paths(study, study.figures)]
     assert files[0] == Path("figures/overview-himmelblau.png") and len(set(files)) == len(files)
-    assert {file.suffix for file in files} == {".png", ".gif"}
+    assert {file.suffix for file in files} == {".png", ".gif", ".html"}
 
 
 def test_what_does_not_fit_is_left_out_of_the_gallery():
@@ -163,7 +163,7 @@ def test_the_committed_gallery_is_small():
     with jax.enable_x64(True):
         planned = studies.plan(Options())
     drawn = {path.name for study in planned for path in paths(study, study.figures)}
-    assert {path.name for path in files} == drawn and len(drawn) == 9
+    assert {path.name for path in files} == drawn and len(drawn) == 10
     assert sum(path.stat().st_size for path in files) < 3e6
 
 
@@ -254,13 +254,49 @@ def test_an_animation_is_one_file_for_each_optimizer(tell):
     assert code == 0 and out[3] == "figures/animation-booth.gif"
 
 
+EXPLORED = "--problem booth --optimizers sgd --steps 5 --x0 -1,2 --learning-rate 0.05".split()
+
+
+def test_an_explorer_is_one_web_page_that_says_where_it_comes_from(tell):
+    code, out, _ = tell(*EXPLORED, "--figures", "explorer")
+    path = Path("figures/explorer-booth.html")
+    assert code == 0 and out[3] == str(path) and provenance.is_written_by_dynopt(path)
+    text = path.read_text("utf-8")
+    facts = dict(re.findall('<meta name="([a-z]+)" content="(.*)">', text))
+    command = "dynopt --problem booth --figures explorer --optimizers sgd"
+    assert facts.pop("generator").startswith(f"dynopt {dynopt.__version__} (jax ")
+    assert facts.pop("viewport") and facts == {
+        "command": f"{command} --learning-rate 0.05 --steps 5 --x0 -1,2",
+        "dtype": "float64",
+        "seed": "none: nothing is random",
+    }
+    expected = dynopt.explore(problems.booth(), optimizers.SGD(0.05), 5, x0=[-1.0, 2.0])
+    without = re.sub('<meta name="(?:generator|command|dtype|seed)".*\n', "", text)
+    assert without == expected.html
+
+    _, out, _ = tell(*EXPLORED, "--figures", "explorer", "--show-code")
+    exec(compile("\n".join(out), "shown", "exec"), {})
+    assert Path("explorer-booth.html").read_text("utf-8") == expected.html
+
+
+def test_an_explorer_of_a_loss_without_translation_is_refused_and_nothing_is_written(tell):
+    Path("mine.py").write_text(
+        "import jax.numpy as jnp\ndef loss(x): return jnp.sort(x) @ jnp.array([1.0, 2.0])"
+    )
+    words = "--problem mine:loss --x0 1,2 --optimizers sgd --steps 2 --figures explorer,loss"
+    code, _, err = tell(*words.split())
+    assert code == 2 and re.match("dynopt: loss cannot be explored: .*`sort`", err[0])
+    assert len(err) == 1 and drawn() == []
+
+
 def test_every_figure_is_written_in_the_formats_that_suit_it():
-    formats = "png", "gif"
-    options = Options(problem=("booth",), optimizers=("sgd",), figures=("paths", "animation"))
+    formats = "png", "gif", "html"
+    drawn = "paths", "animation", "explorer"
+    options = Options(problem=("booth",), optimizers=("sgd",), figures=drawn)
     for typed in ((), formats):
         (study,) = studies.plan(replace(options, format=typed))
         files = [path.name for path in paths(study, study.figures)]
-        assert files == ["paths-booth.png", "animation-booth.gif"]
+        assert files == ["paths-booth.png", "animation-booth.gif", "explorer-booth.html"]
 
 
 def test_a_study_of_the_gallery_may_have_optimizers_of_its_own(monkeypatch):

@@ -96,7 +96,7 @@ def test_what_is_no_option(refusal, typed, says):
         ("--x0", "", "got ''"),
         ("--config", "", "`--config` must be the name of a TOML file, got ''; write for example talk.toml."),
         ("--save", "a\nb.npz", "`--save` must be the name of an .npz file, got 'a\\nb.npz'; write for example runs.npz."),
-        ("--format", "jpg", "no format 'jpg'; did you mean png? Known: png, svg, pdf, gif, mp4."),
+        ("--format", "jpg", "no format 'jpg'; did you mean png? Known: png, svg, pdf, gif, mp4, html."),
         ("--style", "papre", "no style 'papre'; did you mean paper? Known: notebook, paper, slides."),
         ("--optimizers", "sgd,", "`--optimizers` must be names with single commas between them, got 'sgd,'."),
         ("--optimizers", " ", "must be names"),
@@ -176,6 +176,26 @@ def test_a_name_without_end(refusal):
         (
             "--problem booth --figures paths,animation --format svg",
             "`animation` is not written as svg; write --format svg,gif.",
+        ),
+        (
+            "--problem booth --figures paths --format html",
+            "`--format` html is for an explorer; add explorer to --figures.",
+        ),
+        (
+            "--problem booth --figures explorer --format html,png",
+            "`--format` png is for a still figure; write --format html.",
+        ),
+        (
+            "--problem booth --figures paths,explorer --format png",
+            "`explorer` is not written as png; write --format png,html.",
+        ),
+        (
+            "--problem booth --figures explorer --steps 201",
+            "`explorer` begins with at most 200 steps, got --steps 201; write --steps 200.",
+        ),
+        (
+            "--problem deep_linear --figures explorer",
+            "`explorer` needs two coordinates, but deep_linear has 8; draw --figures loss,convergence.",
         ),
     ],
 )

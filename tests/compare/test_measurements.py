@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from dynopt import analysis, iterate
+from dynopt import analysis, explore, iterate
 from dynopt.compare.measurements import FIGURES, MEASUREMENTS, measure, shown_in
 from dynopt.compare.options import Options
 from dynopt.compare.script import measuring
@@ -44,6 +44,7 @@ def results(study):
 def must_measure_as_its_code(study, results, measurement):
     names = {
         "analysis": analysis,
+        "explore": explore,
         "iterate": iterate,
         "suppress": suppress,
         "SolverFailure": SolverFailure,

@@ -101,6 +101,17 @@ def test_modified_flows_make_room_and_then_the_rest_is_refused(simple, monkeypat
         explore(QUADRATIC, SGD(0.17))
 
 
+def test_the_explorer_begins_at_x0_and_its_rates_suit_that_start():
+    leaf = {"a": np.array(3.0), "b": np.array(-4.0)}
+    assert '"x0":[3.0, -4.0]' in explore(leaves, SGD(0.1), x0=leaf).html
+    both = explore([QUADRATIC, problems.booth()], SGD(0.1), x0=[3.0, -4.0]).html
+    assert both.count('"x0":[3.0, -4.0]') == 2
+    near, far = (explorer.vivid_optimizers(QUADRATIC, 50, [d, 0.0])[3] for d in (1.0, 4.0))
+    assert far.learning_rate == pytest.approx(4 * near.learning_rate)  # the way is 4 times as long
+    with pytest.raises(InvalidValue, match=r"`x0` has shape \(3,\) but quadratic wants \(2,\)"):
+        explore(QUADRATIC, SGD(0.1), x0=[1.0, 2.0, 3.0])
+
+
 leaves = Problem(lambda x: x["a"] ** 2 + x["b"] ** 4, {"a": 1.0, "b": 2.0}, name="leaves")
 others = Problem(lambda x: x["b"] ** 2 + x["c"] ** 4, {"b": 1.0, "c": 2.0}, name="others")
 layerwise = dynopt.Layerwise(SGD(0.1), {"b": 2.0})
