@@ -33,6 +33,7 @@ from .traced import (
     traced_optimizer,
     traced_problem,
 )
+from .widget import widget_class
 
 MAX_BYTES = 300_000  # of the file
 MOST_STEPS = 200
@@ -51,7 +52,8 @@ VIVID = {SGD: 3.4, Momentum: 2.0, RMSprop: 1.0, Adam: 2.0}
 class Explorer:
     """A web page in which optimizers run on losses of two coordinates, as `explore` makes it.
 
-    In a notebook it shows itself.
+    In a notebook it shows itself, in Jupyter, VS Code and Colab alike, and stays there when the
+    notebook is saved. It needs neither the network nor a kernel.
 
     - `html`: the text of the file.
     - `problems`, `optimizers`: the names in it.
@@ -77,6 +79,18 @@ class Explorer:
         )
         head, title, rest = self.html.partition("</title>\n")
         return replace(self, html="".join([head, title, *(f"{line}\n" for line in lines), rest]))
+
+    def widget(self) -> Any:
+        """The same web page for a notebook, which tells Python what the reader has chosen.
+
+        Its `scene` is a dict: the name of the `problem`, the start `x0`, the number of `steps`
+        before the time step was divided by `n`, and `hyper`, the hyperparameters by the names of
+        the optimizers. It is empty until the web page is shown. VS Code and Colab load a part of
+        anywidget from the network.
+
+        **Raises:** `EnvironmentProblem` if the library anywidget is missing.
+        """
+        return widget_class()(frame=self._repr_html_())
 
     def _repr_html_(self) -> str:
         return (

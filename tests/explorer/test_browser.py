@@ -10,6 +10,7 @@ from playwright.sync_api import sync_playwright
 import dynopt
 from dynopt import Problem, problems
 from dynopt.explorer import explore
+from dynopt.explorer.widget import MODULE
 
 HOSTILE = '</script><img src=x onerror="document.title=1">'
 STEPS = 40
@@ -155,6 +156,28 @@ def test_an_embedded_scene_plays_by_itself_and_shows_the_planes_alone(tab, file)
     assert tab.evaluate("dynopt.state()")["k"] > 0
     assert tab.locator("canvas.plane:visible").count() == 1
     assert tab.locator("canvas.chart:visible, #problem:visible").count() == 0
+
+
+def test_a_widget_tells_python_what_is_chosen_in_its_frame(browser):
+    """The module that anywidget loads, with a model that keeps what it is told."""
+    explorer = explore(problems.quadratic(), dynopt.SGD(0.17), STEPS, x0=[1.0, 2.0])
+    tab = browser.new_page(viewport={"width": 1000, "height": 1000})
+    show = """async ([module, frame]) => {
+        const { default: widget } = await import("data:text/javascript," + encodeURIComponent(module));
+        globalThis.kept = { frame };
+        const model = { get: (name) => kept[name], save_changes() {},
+                        set: (name, value) => { kept[name] = value; } };
+        widget.render({ model, el: document.body });
+    }"""
+    tab.evaluate(show, [MODULE.read_text("utf-8"), explorer._repr_html_()])
+    tab.wait_for_function("kept.scene?.n === 1")
+    tab.frame_locator("iframe").locator("#halve").click()
+    tab.wait_for_function("kept.scene.n === 2")
+    assert tab.evaluate("kept.scene") == {
+        "problem": "quadratic", "x0": [1, 2], "steps": STEPS, "n": 2,
+        "hyper": {"SGD": {"learning_rate": 0.17}},
+    }  # fmt: skip
+    tab.close()
 
 
 def test_the_keyboard_reaches_every_control(tab):

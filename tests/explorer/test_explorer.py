@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import re
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,10 @@ import pytest
 
 import dynopt
 from dynopt import SGD, Averaged, Momentum, Problem, explore, problems
-from dynopt.errors import InvalidType, InvalidValue
+from dynopt.errors import EnvironmentProblem, InvalidType, InvalidValue
 from dynopt.explorer import explorer
 from dynopt.explorer.traced import constructor_of
+from dynopt.explorer.widget import widget_class
 from dynopt.optimizers import AbstractOptimizer
 
 HOSTILE = "</script><!--<img src=x onerror=alert(1)>\u202e\u2028\x00"
@@ -83,6 +85,18 @@ def test_an_explorer_saves_and_shows_its_whole_file(simple, tmp_path):
     frame = simple._repr_html_()
     assert html.unescape(re.search('srcdoc="([^"]*)"', frame)[1]) == simple.html
     assert 'sandbox="allow-scripts"' in frame
+
+
+def test_a_widget_holds_the_same_frame_and_needs_anywidget(simple, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "anywidget", None)
+        widget_class.cache_clear()
+        with pytest.raises(EnvironmentProblem, match=r'pip install "dynopt\[notebooks\]", or show'):
+            simple.widget()
+    pytest.importorskip("anywidget")
+    widget = simple.widget()
+    assert widget.frame == simple._repr_html_() and widget.scene == {}
+    assert "application/vnd.jupyter.widget-view+json" in widget._repr_mimebundle_()[0]
 
 
 def test_the_usual_optimizers_stand_at_rates_at_which_map_and_flow_differ_visibly():

@@ -6,7 +6,7 @@ import { byId, makeControls } from "./controls.js";
 import { rangesOf } from "./curves.js";
 import { isDark, readInks } from "./drawing.js";
 import { pythonOf } from "./python.js";
-import { allowed, fromHash, lastStep, requestsOf, sceneOf, toHash } from "./scene.js";
+import { allowed, choicesOf, fromHash, lastStep, requestsOf, sceneOf, toHash } from "./scene.js";
 import { headline, refinementWords } from "./words.js";
 import { startComputing } from "./worker.js";
 
@@ -107,6 +107,7 @@ function change(changes, keeps = false) {
     } catch {
       /* some frames have no history */
     }
+    if (parent !== window) parent.postMessage({ dynopt: choicesOf(scene) }, "*"); // to a notebook
   }, 150);
 }
 

@@ -50,6 +50,20 @@ export function toHash(scene) {
   return `#${parts.join("&")}`;
 }
 
+/** What Python is told of a scene. */
+export const choicesOf = ({ p, x0, steps, n, hyper }) => ({
+  problem: PROBLEMS[p].name,
+  x0,
+  steps,
+  n,
+  hyper: Object.fromEntries(
+    OPTIMIZERS.map((optimizer, j) => [
+      optimizer.name,
+      Object.fromEntries(optimizer.hyper.map(({ name }, i) => [name, hyper[j][i]])),
+    ]),
+  ),
+});
+
 /** The scene of an address; what is missing, or is not allowed, keeps its default. */
 export function fromHash(hash) {
   const parts = new URLSearchParams(hash.slice(1));
