@@ -1,7 +1,7 @@
 """A program of scalars as the text of a JavaScript function."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, product
 from string import ascii_letters
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from jax.lax import RoundingMethod
 
 from ..errors import InvalidValue
+from .loops import column_sum_p, rows_p, with_loops
 from .opaque_gradient import entry_p, gradient_p
 from .program import Constant, Operation, Program, Scalar
 
@@ -99,23 +100,52 @@ def to_javascript(program: Program, name: str) -> str:
             f"`name` is {name!r}, which is no name of a function in JavaScript; use letters, "
             'digits and _, such as "step".'
         )
-    texts = [text for text, _ in _inputs(program)]
-    dtypes = [dtype for _, dtype in _inputs(program)]
-    names, declarations = _names(), []
+    inputs = [*_inputs(program)]
+    body = _body(with_loops(program), inputs, _names())
+    parameters = [f"${i}" for i in range(len(program.arguments))]
+    parameters += ["$"] if program.num_gradients else []
+    return f"function {name}({','.join(parameters)}){{\n{body}}}"
+
+
+def _body(program: Program, inputs: Sequence[tuple[str, np.dtype]], names: Iterator[str]) -> str:
+    """The statements of a function, whose inputs are written as given with their dtypes."""
+    texts, dtypes = [text for text, _ in inputs], [dtype for _, dtype in inputs]
+    declarations = []
     for operation in program.operations:
         operands = [_text(scalar, texts) for scalar in operation.operands]
-        expression = _expression(operation, operands, dtypes)
+        if operation.primitive is rows_p:
+            given = [_dtype(scalar, dtypes) for scalar in operation.operands]
+            expression = _rows(operation, operands, given, names)
+        else:
+            expression = _expression(operation, operands, dtypes)
         if not re.fullmatch(r"[\w$]+(\[\d+\])?", expression):
             declarations.append(f"{next(names)}={expression}")
             expression, _, _ = declarations[-1].partition("=")
         texts.append(expression)
         dtypes.append(operation.dtype)
-    parameters = [f"${i}" for i in range(len(program.arguments))]
-    parameters += ["$"] if program.num_gradients else []
-    body = "const " + ",\n".join(declarations) + ";\n" if declarations else ""
     outputs = ",".join(_text(scalar, texts) for scalar in program.outputs)
     result = outputs if _is_number(program.result) else f"[{outputs}]"
-    return f"function {name}({','.join(parameters)}){{\n{body}return {result}}}"
+    statements = "const " + ",\n".join(declarations) + ";\n" if declarations else ""
+    return f"{statements}return {result}"
+
+
+def _rows(
+    operation: Operation, operands: list[str], dtypes: list[np.dtype], names: Iterator[str]
+) -> str:
+    """The list of what one program returns for each row; names of other numbers hold in it."""
+    parameters = dict(operation.parameters)
+    body, width, row = parameters["body"], parameters["width"], next(names)
+    num_shared = body.num_inputs - width
+    own = [row] if width == 1 else [f"{row}[{i}]" for i in range(width)]
+    inputs = zip([*operands[:num_shared], *own], dtypes[: body.num_inputs], strict=True)
+    numbers = operands[num_shared:]
+    rows = [",".join(numbers[i : i + width]) for i in range(0, len(numbers), width)]
+    rows = rows if width == 1 else [f"[{text}]" for text in rows]
+    return f"[{','.join(rows)}].map({row}=>{{{_body(body, [*inputs], names)}}})"
+
+
+def _dtype(scalar: Scalar, dtypes: list[np.dtype]) -> np.dtype:
+    return scalar.dtype if isinstance(scalar, Constant) else dtypes[scalar]
 
 
 def _is_number(shapes: Any) -> bool:
@@ -169,8 +199,10 @@ def _expression(operation: Operation, operands: list[str], dtypes: list[np.dtype
         return f"$[{len(points) - 1}]({lists})"
     if operation.primitive is entry_p:
         return f"{operands[0]}[{parameters['index']}]"
-    last = operation.operands[-1]
-    given = last.dtype if isinstance(last, Constant) else dtypes[last]
+    if operation.primitive is column_sum_p:
+        rows, start = operands
+        return f"{rows}.reduce((s,r)=>s+r[{parameters['index']}],{start})"
+    given = _dtype(operation.operands[-1], dtypes)
     dtype = given if operation.dtype.kind == "b" else operation.dtype  # of a comparison, too
     if name == "convert_element_type":
         template = _conversion(given, operation.dtype)
