@@ -27,6 +27,7 @@ from ..problems.problem import must_be_problem
 from .traced import (
     Part,
     constructor_of,
+    must_follow_the_gradient,
     must_suit_all,
     must_suit_the_field,
     start_in_a_plane,
@@ -171,6 +172,7 @@ def _explore(
     for optimizer in shown:
         must_suit_all(optimizer, given)
         for one_problem in given:
+            must_follow_the_gradient(optimizer, one_problem)
             must_suit_the_field(optimizer, one_problem)
     names = numbered([printable(o.own_name or o.name) for o in shown])
     problem_names = numbered([printable(p.name) for p in given])

@@ -17,6 +17,7 @@ from ..files import printable
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults
 from ..optimizers.equations import equations
+from ..optimizers.gradient import BatchGradient
 from ..optimizers.wrappers.base import AbstractDerived
 from ..problems import Problem
 from ..runs.prepare import fit_to_start, flatten_loss
@@ -197,6 +198,41 @@ def must_suit_all(optimizer: AbstractOptimizer, given: Sequence[Problem]) -> Non
                 f"{printable(given[0].name)} and {printable(problem.name)} differ; explore one "
                 "problem at a time."
             )
+
+
+def must_follow_the_gradient(optimizer: AbstractOptimizer, problem: Problem) -> None:
+    """Refuse an optimizer whose map is random, or needs gradients over parts of the data.
+
+    The program of an optimizer asks for the gradient over all data. Without data, each part of the
+    loss is the whole loss.
+
+    **Raises:** `InvalidValue`.
+    """
+    start = start_of(problem)
+    fitted = fit_to_start(optimizer, start, jnp.float64)
+    if any(map(_is_random_key, jax.tree.leaves(fitted))):
+        raise InvalidValue(
+            f"{optimizer!r} draws random numbers, and the web page has none; pass an optimizer "
+            "without noise, such as dynopt.SGD(0.1)."
+        )
+    x, _, grad = flatten_loss(problem.loss, start)
+    if grad.part is None:
+        return
+
+    def part(x, i, k):
+        raise InvalidValue(
+            f"{optimizer!r} asks for gradients over parts of the data of "
+            f"{printable(problem.name)}, and the web page has that over all data; pass an "
+            "optimizer that uses all data in each step, such as dynopt.SGD(0.1)."
+        )
+
+    probe = BatchGradient(opaque_gradient, part, loss=grad.loss, examples=grad.examples)
+    y = jax.eval_shape(lambda x: fitted.init(x, probe), x)
+    jax.eval_shape(lambda t, y: fitted.step(t, y, probe), jnp.asarray(0.0), y)
+
+
+def _is_random_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def must_suit_the_field(optimizer: AbstractOptimizer, problem: Problem) -> None:

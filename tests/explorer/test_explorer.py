@@ -130,6 +130,16 @@ leaves = Problem(lambda x: x["a"] ** 2 + x["b"] ** 4, {"a": 1.0, "b": 2.0}, name
 others = Problem(lambda x: x["b"] ** 2 + x["c"] ** 4, {"b": 1.0, "c": 2.0}, name="others")
 layerwise = dynopt.Layerwise(SGD(0.1), {"b": 2.0})
 consensus = dynopt.Consensus(SGD(0.1), 0.5)
+noisy = dynopt.Averaged(dynopt.Noisy(SGD(0.1), sigma=0.5), 2.0)
+few = Problem(squares, [1.0, 2.0], data=np.linspace(-1, 1, 6), name="few")
+clipped_parts = dynopt.WithGradient(dynopt.Accumulated(SGD(0.1), 2), optax.clip(1.0))
+
+
+def shaken(g, x, k):
+    return g + jax.random.normal(jax.random.fold_in(jax.random.key(0), k), g.shape)
+
+
+shaking = dynopt.WithGradient(SGD(0.1), shaken, mean=lambda g: g)
 polyak = dynopt.Optax(lambda h: optax.polyak_sgd(max_learning_rate=1.0, scaling=h), 0.1)
 no_flow = dynopt.Optax(lambda h: optax.sgd(0.1), 0.1)
 
@@ -145,6 +155,10 @@ no_flow = dynopt.Optax(lambda h: optax.sgd(0.1), 0.1)
         (problems.bilinear(), None, InvalidValue, "`optimizers` is required for bilinear"),
         (problems.bilinear(), consensus, InvalidValue, "uses the transposed derivative .* bilinear has a field"),
         (QUADRATIC, dynopt.Muon(0.1), InvalidValue, "Muon moves matrices"),
+        (QUADRATIC, noisy, InvalidValue, r"Averaged\(Noisy.* draws random numbers, .* such as dynopt.SGD"),
+        (QUADRATIC, shaking, InvalidValue, "cannot be explored: .*random_.* leave the random numbers out"),
+        (few, dynopt.Minibatch(SGD(0.1), 2), InvalidValue, "Minibatch.* draws random numbers"),
+        (few, clipped_parts, InvalidValue, "WithGradient.* asks for gradients over parts of the data of few"),
         (QUADRATIC, polyak, InvalidValue, "cannot be explored: .* asks for the loss"),
         (QUADRATIC, no_flow, InvalidValue, "Optax.* cannot be explored: this family has no flow"),
         (QUADRATIC, "sgd", InvalidType, "must be an optimizer of dynopt"),
@@ -165,6 +179,11 @@ def test_games_are_explored_with_optimizers_that_follow_their_field():
     remedy = dynopt.Optimistic(0.1)
     assert explore(problems.bilinear(), [SGD(0.1), remedy]).optimizers == ("SGD", "Optimistic")
     assert explore(QUADRATIC, consensus).optimizers == ("Consensus(SGD)",)
+
+
+def test_without_data_each_part_is_the_whole_loss():
+    assert explore(QUADRATIC, clipped_parts).optimizers == ("WithGradient(Accumulated(SGD))",)
+    assert explore(few, SGD(0.1)).optimizers == ("SGD",)  # the remedy
 
 
 def test_the_optimizer_knows_the_leaves_and_the_matrix_of_a_position():

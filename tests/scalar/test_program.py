@@ -136,6 +136,10 @@ def test_arrays_are_moved_and_summed_as_jax_does(engine, function):
 
 REFUSALS = {
     "sorting": (jnp.sort, "`sort` of JAX has no translation into scalars; use arithmetic, "),
+    "a random number": (
+        lambda x: jax.random.normal(jax.random.fold_in(jax.random.key(0), jnp.int32(x[0]))),
+        "`random_seed` of JAX has no translation .*; leave the random numbers out",
+    ),
     "a loop on values": (
         lambda x: lax.while_loop(lambda x: x[0] < 9, lambda x: 2 * x, x),
         "`while with a condition on values` .*; use jax.lax.fori_loop with a known number",
