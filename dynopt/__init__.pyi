@@ -60,9 +60,11 @@ from .problems import (
     Problem as Problem,
 )
 from .runs import (
+    Ensemble as Ensemble,
     Status as Status,
     Sweep as Sweep,
     Trajectory as Trajectory,
+    ensemble as ensemble,
     grid as grid,
     integrate as integrate,
     iterate as iterate,

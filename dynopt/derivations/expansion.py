@@ -16,6 +16,7 @@ from ..optimizers import AbstractOptimizer, WithGradient
 from ..optimizers.averages import averaging_weight
 from ..optimizers.base import Gradient
 from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
+from ..optimizers.wrappers.noise import AbstractNoise
 from .series import taylor_coefficients
 
 
@@ -37,6 +38,11 @@ def _(optimizer: AbstractWrapper, h, t, y, grad):
 @small_step.register
 def _(optimizer: WithGradient, h, t, y, grad):
     return small_step(optimizer.optimizer, h, t, y, optimizer.mean_gradient(grad))
+
+
+@small_step.register
+def _(optimizer: AbstractNoise, h, t, y, grad):
+    return small_step(optimizer.optimizer, h, t, y, grad)
 
 
 @singledispatch

@@ -11,6 +11,8 @@ from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
 from ..optimizers.wrappers.base import AbstractDerived
+from ..optimizers.wrappers.noise import noise_of
+from ..optimizers.wrappers.probing import is_affine_in_gradient
 from .expansion import accumulated_weight, small_step, taylor
 from .memoryless import Memoryless
 from .series import modified_field
@@ -88,6 +90,18 @@ class Modified(AbstractDerived):
                 f"the map of {optimizer} changes from step to step, so no series of one step holds "
                 "for all; modify the optimizer that uses the mean in every step, such as "
                 "dynopt.WithGradient(dynopt.SGD(0.1), lambda g: g)."
+            )
+        noise = noise_of(optimizer)
+        if noise is not None and not (
+            is_affine_in_gradient(optimizer, jnp.zeros(2))
+            and noise.is_constant
+            and noise.is_white
+            and order == 2
+        ):
+            raise InvalidValue(
+                f"the modified equation of {optimizer} is known to order 2 for noise with the same "
+                "law everywhere, in optimizers that are affine in the gradient; modify for example "
+                "dynopt.Noisy(dynopt.SGD(0.1), sigma=0.5), with order=2."
             )
         if order not in (2, 3):
             raise InvalidValue(

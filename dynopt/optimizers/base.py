@@ -200,11 +200,6 @@ class AbstractOptimizer(eqx.Module, Generic[State]):
         lambda self: True,
         doc="Whether each coordinate is updated by itself, so that positions may have any shape.",
     )
-    affine_in_gradient = property(
-        lambda self: False,
-        doc="Whether step and vector field are g ↦ A g + b(y) with a constant A, so that additive "
-        "noise in the gradient stays additive; False where this is not known.",
-    )
     evaluations = property(
         lambda self: 1, doc="How many gradients, each over its part of the data, one step takes."
     )

@@ -60,7 +60,6 @@ class Momentum(AbstractOptimizer[MomentumState]):
         self.h = positive("learning_rate", learning_rate) ** 0.5
         self.friction = (1 - decay_rate("momentum", momentum)) / self.h
 
-    affine_in_gradient = property(lambda self: True)
     learning_rate = property(lambda self: self.h**2)
     momentum = property(lambda self: 1 - self.friction * self.h)
 

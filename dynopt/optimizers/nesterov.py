@@ -74,7 +74,6 @@ class Nesterov(AbstractOptimizer[NesterovState]):
         ) ** 0.5
         return cls(learning_rate, (1 - root) / (1 + root))
 
-    affine_in_gradient = property(lambda self: True)
     learning_rate = property(lambda self: self.h**2)
     momentum = property(lambda self: 1 - self.friction * self.h)
 

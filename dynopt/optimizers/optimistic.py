@@ -63,7 +63,6 @@ class Optimistic(AbstractOptimizer[OptimisticState]):
         self.h = self.tau = positive("learning_rate", learning_rate)
         self.alpha, self.beta = positive("alpha", alpha), nonnegative("beta", beta)
 
-    affine_in_gradient = property(lambda self: True)
     learning_rate = property(lambda self: self.h)
 
     def init(self, x, grad):

@@ -52,7 +52,6 @@ class SGD(AbstractOptimizer[SGDState]):
     def __init__(self, learning_rate):
         self.h = positive("learning_rate", learning_rate)
 
-    affine_in_gradient = property(lambda self: True)
     learning_rate = property(lambda self: self.h)
 
     def init(self, x, grad):

@@ -150,7 +150,7 @@ def must_be_buildable(optimizer: AbstractOptimizer) -> None:
     for name, value in hyperparameters.items():
         if isinstance(value, AbstractOptimizer):
             must_be_buildable(value)
-        if is_key(value):
+        elif is_key(value):
             hyperparameters[name] = value.ravel()[0]
     arrays = {k: np.asarray(v) for k, v in hyperparameters.items() if eqx.is_inexact_array(v)}
     shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))

@@ -16,9 +16,11 @@ from ..checks import Scalar, is_concrete, positive, whole_number
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_keep_form
+from ..optimizers.wrappers.noise import noise_of
 from ..problems import Problem
 from .calls import observe_at, run_in_calls, steps_for_next_call
 from .part import Part, advance_part, begin_part
+from .paths import integrate_path, must_have_no_tolerances
 from .prepare import MAX_STEPS, all_finite, num_saved, prepare_loss, prepare_run
 from .setup import first_velocity, keep_setup
 from .sliding import is_sliding
@@ -44,6 +46,9 @@ def integrate(
 ) -> Trajectory:
     """Run the flow: solve dy/dt = vector_field(t, y) from the start that the optimizer gives.
 
+    The flow of a noisy optimizer is a stochastic differential equation, and the result is one path
+    of it, with the Brownian motion that belongs to the key of the noise; `ensemble` gives many.
+
     The solution is saved at the times t = k h of a map of `steps` steps. It is that of a solver of
     diffrax. New values of hyperparameters, start and tolerances never recompile.
 
@@ -62,6 +67,11 @@ def integrate(
     Where the vector field jumps and points to the jump from both sides, as that of |x| does at 0,
     the solution slides along the jump. No solver passes that, and the status is `Status.sliding`.
 
+    A stochastic equation is solved with constant steps, 4 of `ShARK` in each time h for additive
+    noise, and 16 of Euler's method otherwise, which has the weak order 1. It is meant in the sense
+    of Ito, and no solver for another one is accepted where the two senses differ. It has no
+    tolerances and no largest number of steps; in `stats` both tolerances are 0.
+
     Ctrl-C ends a long run within a second, unless a step of the solver takes longer or the
     trajectory has more than 128 MiB.
 
@@ -74,9 +84,13 @@ def integrate(
     0.3679
     """
     max_steps = whole_number("max_steps", max_steps, least=1, most=MAX_STEPS, like=2**20)
+    per_step = _points_per_step(save_every)
+    if noise_of(optimizer) is not None:
+        must_have_no_tolerances(rtol=rtol, atol=atol)
+        every: Any = save_every if per_step == 1 else 1
+        return integrate_path(optimizer, problem, steps, x0, every, per_step, solver, throw)
     _must_be_solver(solver)
     fitted, start, unravel, dtype = prepare_run(optimizer, problem, x0)
-    per_step = _points_per_step(save_every)
     points = num_saved(
         fitted, problem.dim, dtype, steps, save_every if per_step == 1 else 1, per_step
     )

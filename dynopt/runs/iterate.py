@@ -62,18 +62,26 @@ def iterate(
     """
     fitted, start, unravel, dtype = prepare_run(optimizer, problem, x0)
     points = num_saved(fitted, problem.dim, dtype, steps, save_every)
-    arguments = fitted, problem.loss, start, points, int(save_every)
-    outcome, interrupt = None, None
-    if points * save_every > FEW_STEPS and is_concrete(arguments):
-        outcome, interrupt = _run_in_calls(*arguments)
-    if outcome is None or not is_concrete(outcome):  # the loss may close over a traced value
-        outcome = run_map(*arguments)
+    outcome, interrupt = run_map_in_calls(fitted, problem.loss, start, points, int(save_every))
     t, y, loss, grad_norm, result, first_bad_step = outcome
     setup = keep_setup(optimizer, problem, first_step, fitted, start, outcome)
     stats = {"first_bad_step": first_bad_step}
     trajectory = Trajectory(t, y, loss, grad_norm, result, stats, "map", unravel, setup)
     raise_if_interrupted(trajectory, problem, interrupt)
     return raise_if_failed(trajectory, problem, throw)
+
+
+def run_map_in_calls(
+    optimizer: AbstractOptimizer, loss: Callable, x0: PyTree, num_saved: int, save_every: int
+) -> tuple[Any, KeyboardInterrupt | None]:
+    """What `run_map` returns, a long run in many calls, and the interrupt that ended it, if any."""
+    arguments = optimizer, loss, x0, num_saved, save_every
+    outcome, interrupt = None, None
+    if num_saved * save_every > FEW_STEPS and is_concrete(arguments):
+        outcome, interrupt = _run_in_calls(*arguments)
+    if outcome is None or not is_concrete(outcome):  # the loss may close over a traced value
+        outcome = run_map(*arguments)
+    return outcome, interrupt
 
 
 @eqx.filter_jit

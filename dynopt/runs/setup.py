@@ -13,8 +13,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from ..checks import is_concrete
-from ..optimizers import AbstractOptimizer
+from ..optimizers import AbstractOptimizer, Minibatch
 from ..optimizers.gradient import BatchGradient
+from ..optimizers.wrappers.noise import replace_noise
 from ..problems import Problem
 
 SHORT = 256  # arrays of so many numbers are compared by value, longer ones by identity
@@ -137,6 +138,8 @@ def keep_setup(
 
 def first_step(optimizer: AbstractOptimizer, x: Array) -> Any:
     """The point of phase space after one step of the map, with the gradient g(x) = x."""
+    # That gradient knows no examples, of which minibatches are drawn.
+    optimizer = replace_noise(optimizer, lambda n: n.optimizer if isinstance(n, Minibatch) else n)
     return optimizer.step(0 * optimizer.h, optimizer.init(x, BOWL_GRADIENT), BOWL_GRADIENT)
 
 

@@ -58,7 +58,6 @@ class Accumulated(AbstractWrapper):
         must_be_optimizer(optimizer)
         self.optimizer, self.k = optimizer, whole_number("k", k, least=1, like=4)
 
-    affine_in_gradient = property(lambda self: self.optimizer.affine_in_gradient)
     evaluations = property(lambda self: self.k * self.optimizer.evaluations)
 
     def init(self, x, grad):

@@ -65,7 +65,6 @@ class Averaged(AbstractWrapper):
     def rewrap(self, optimizer):
         return replace_fields(self, optimizer=optimizer, tau=self.tau * optimizer.h / self.h)
 
-    affine_in_gradient = property(lambda self: self.optimizer.affine_in_gradient)
     positions = property(lambda self: ("x", "fast", *self.optimizer.positions[1:]))
 
     def init(self, x, grad):

@@ -159,7 +159,7 @@ def _over(drawn: Array, grad: Any, examples: int) -> Any:
         k = whole_number("k", k, least=1)
         if len(drawn) % k:
             raise InvalidValue(
-                f"`k` is {k}, which does not divide batches of {len(drawn)} examples; use a divisor."
+                f"`k` is {k}, which does not divide batches of {len(drawn)}; use a divisor."
             )
         size = len(drawn) // k
         return mean(x, jax.lax.dynamic_slice_in_dim(drawn, jnp.mod(i, k) * size, size))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Key
 
 from ...checks import whole_number
@@ -14,6 +15,7 @@ from ...errors import InvalidType, InvalidValue
 from ..base import AbstractOptimizer
 from ..gradient import BatchGradient
 from .base import AbstractWrapper, must_be_wrappable
+from .probing import is_affine_in_gradient
 
 
 class Nodes(NamedTuple):
@@ -74,7 +76,6 @@ class AbstractNoise(AbstractWrapper):
     is_white = property(
         lambda self: True, doc="Whether the noise of one step is independent of the others."
     )
-    affine_in_gradient = property(lambda self: self.optimizer.affine_in_gradient)
 
     def wrap_step(self, step, t, y, grad):
         k = jnp.round(jnp.asarray(t) / self.h).astype(int)
@@ -82,6 +83,21 @@ class AbstractNoise(AbstractWrapper):
 
     def vector_field(self, t, y, grad):
         return self.optimizer.vector_field(t, y, grad)
+
+    def with_time_step(self, h):
+        """The same temperature with another time step.
+
+        **Raises:** `InvalidValue` for an optimizer that is not affine in the gradient, such as
+        Adam: at one temperature the noise grows like 1/√h, so that its steps have no limit.
+        """
+        if self.is_white and not is_affine_in_gradient(self.optimizer, jnp.zeros(2)):
+            raise InvalidValue(
+                f"the noise in each gradient grows like 1/√h when the time step of {self!r} is "
+                "refined at one temperature, and an optimizer that is not affine in the gradient "
+                "has no limit then; choose time step and noise together, such as "
+                "dynopt.Noisy(dynopt.Adam(0.001), sigma=1.0)."
+            )
+        return super().with_time_step(h)
 
     def optax(self):
         raise InvalidValue(
@@ -98,6 +114,9 @@ class Shifted(AbstractWrapper):
 
     optimizer: AbstractOptimizer
     noise: Array
+
+    def __init__(self, optimizer, noise):
+        self.optimizer, self.noise = optimizer, noise
 
     def wrap_step(self, step, t, y, grad):
         return step(t, y, plus_noise(grad, self.noise))
@@ -158,7 +177,7 @@ def as_key(key: Any) -> Key[Array, ""]:
             f"`key` holds {key.size} random keys, but an optimizer has one; pass one of them, and "
             "run many paths with dynopt.ensemble."
         )
-    if isinstance(key, jax.core.Tracer) and jnp.issubdtype(key.dtype, jnp.integer) and not key.ndim:
+    if isinstance(key, Tracer) and jnp.issubdtype(key.dtype, jnp.integer) and not key.ndim:
         return jax.random.key(key)
     if isinstance(key, bool) or not eqx.is_array_like(key) or jnp.ndim(key) > 0:
         raise InvalidType(
@@ -170,7 +189,7 @@ def as_key(key: Any) -> Key[Array, ""]:
 
 def seed_of(key: Any) -> Any:
     """The seed from which a key was made; the key itself if there is none, or if it is traced."""
-    if isinstance(key, jax.core.Tracer) or jnp.ndim(key) > 0:
+    if isinstance(key, Tracer) or jnp.ndim(key) > 0:
         return key
     with jax.ensure_compile_time_eval():
         seed = int(jax.random.key_data(key)[..., -1])

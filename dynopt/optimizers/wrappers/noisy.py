@@ -143,7 +143,7 @@ class ConstantRoot(eqx.Module):
         return self.matrix
 
 
-def as_root(root: Any) -> Callable[[PyTree], Array]:
+def as_root(root: Any) -> Any:
     """The function x ↦ S(x); an array becomes a constant function.
 
     **Raises:** `InvalidType` and `InvalidValue` for what is no matrix of finite numbers.

@@ -1,0 +1,188 @@
+"""The stochastic differential equation of a noisy optimizer, derived from its vector field."""
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..errors import InvalidValue
+from ..optimizers import AbstractOptimizer
+from ..optimizers.wrappers.noise import AbstractNoise, Shifted, noise_of, plus_noise, replace_noise
+from ..optimizers.wrappers.probing import acts_on_each_coordinate, is_affine_in_gradient
+from .expansion import small_step, taylor
+from .modified import Modified
+from .series import add_scaled
+
+
+class StochasticEquation(eqx.Module):
+    """dy = a(t, y) dt + Σⱼ bⱼ(t, y) dWⱼ in the sense of Ito, the limit of a noisy map.
+
+    For a vector field F(y, g) that is affine in the gradient and a root S of the covariance,
+
+        a = F(y, ∇f),    bⱼ = √h (∂F/∂g) sⱼ    for the columns sⱼ of S
+
+    Otherwise the noise is pushed through the vector field: with values eⱼ of the noise and their
+    probabilities wⱼ,
+
+        Fⱼ = F(y, ∇f + eⱼ),    a = Σⱼ wⱼ Fⱼ,    bⱼ = √(h wⱼ) (Fⱼ - a)
+
+    These columns are a root of h Cov F by themselves. Of a `Modified` optimizer it is the modified
+    equation, whose weak order is 2 for additive noise: with the second terms φ₂ of the map and
+    Ψ₂ = ½ d²/dh² (∂Φ_h/∂g) at h = 0,
+
+        a = F + h (φ₂ - ½ F′F) - (h/4) Σⱼ F″(bⱼ, bⱼ),    bⱼ + h (√h Ψ₂ sⱼ - ½ F′bⱼ)
+
+    - `optimizer`: a noisy optimizer, fitted to its positions.
+    - `affine`: whether F is affine in the gradient.
+    - `separable`: whether each coordinate has noise of its own, one Brownian motion for each column
+      and coordinate. It is so if the noise of the coordinates is independent and the vector field
+      acts on each coordinate by itself; the columns are then vectors of products.
+
+    **Raises:** `InvalidValue` if the optimizer has no noise, or noise that is not white.
+    """
+
+    optimizer: AbstractOptimizer
+    separable: bool = eqx.field(static=True)
+    affine: bool = eqx.field(static=True)
+
+    def __init__(self, optimizer: AbstractOptimizer, x: Array):
+        noise = noise_of(optimizer)
+        if noise is None:
+            raise InvalidValue(
+                f"{optimizer!r} has no noise, so its flow is an ordinary differential equation; "
+                "give it noise with dynopt.Noisy(optimizer, sigma=0.5)."
+            )
+        if not noise.is_white:
+            raise InvalidValue(
+                f"{noise!r} draws without replacement: the noise of an epoch sums to nearly 0, so "
+                "that no stochastic differential equation belongs to it; use replace=True, or run "
+                'its map with dynopt.iterate or dynopt.ensemble(..., of="map").'
+            )
+        self.optimizer = optimizer
+        noiseless = replace_noise(self._first, lambda noise: noise.optimizer)
+        self.affine = is_affine_in_gradient(noiseless, x)
+        self.separable = (
+            noise.is_diagonal
+            and not self._is_modified  # the Hessian couples the coordinates
+            and acts_on_each_coordinate(noiseless, x)
+        )
+
+    @property
+    def noise(self) -> AbstractNoise:
+        noise = noise_of(self.optimizer)
+        assert noise is not None
+        return noise
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether b depends on the time alone, so that Ito and Stratonovich are the same."""
+        return self.affine and self.noise.is_constant
+
+    @property
+    def _is_modified(self) -> bool:
+        return isinstance(self.optimizer, Modified)
+
+    @property
+    def _first(self) -> AbstractOptimizer:
+        """The optimizer whose vector field is F."""
+        return self.optimizer.optimizer if isinstance(self.optimizer, Modified) else self.optimizer
+
+    def brownian_shape(self, t: Any, y: Any, grad: Any) -> tuple[int, ...]:
+        """The shape of W: `(columns, dim)` if it is separable, and `(columns,)` otherwise."""
+        columns = jax.eval_shape(lambda t, y: self.columns(t, y, grad), t, y)
+        number = jax.tree.leaves(columns)[0].shape[0]
+        return (number, *y.x.shape) if self.separable else (number,)
+
+    def drift(self, t: Any, y: Any, grad: Any) -> Any:
+        """a(t, y), with the fields of y."""
+        if not self.affine:
+            return self._pushed(t, y, grad)[0]
+        drift = self.optimizer.vector_field(t, y, grad)
+        if not self._is_modified:
+            return drift
+        field, columns = self._field(t, grad), self._first_columns(t, y, grad)
+
+        def curvature(column):
+            along = partial(_derivative, field, column)
+            return _derivative(along, column, y)
+
+        curvatures = jax.lax.map(curvature, columns)
+        total = jax.tree.map(lambda leaf: leaf.sum(0), curvatures)
+        return add_scaled(drift, (-self.optimizer.h / 4, total))
+
+    def columns(self, t: Any, y: Any, grad: Any) -> Any:
+        """The columns bⱼ(t, y), with the fields of y and a leading axis."""
+        if not self.affine:
+            return self._pushed(t, y, grad)[1]
+        columns = self._first_columns(t, y, grad)
+        if not self._is_modified:
+            return columns
+        h, field = self.optimizer.h, self._field(t, grad)
+        inner = replace_noise(self._first, lambda noise: noise.optimizer)
+
+        def second(root):
+            def response(h):
+                return _derivative(
+                    lambda e: small_step(inner, h, t, y, plus_noise(grad, e)),
+                    root,
+                    jnp.zeros_like(root),
+                )
+
+            return taylor(inner, response, 2, t)[-1]
+
+        seconds = jax.vmap(second)(self._roots(y, grad))
+        turned = jax.vmap(lambda column: _derivative(field, column, y))(columns)
+        return add_scaled(columns, (h**1.5, seconds), (-h / 2, turned))
+
+    def _roots(self, y, grad) -> Array:
+        """The columns of S as rows; if it is separable, the diagonal of S as one row."""
+        roots = self.noise.root_at(y.x, grad)
+        is_dense = self.noise.is_diagonal and not self.separable
+        return jnp.diag(roots[0]) if is_dense else roots
+
+    def _field(self, t, grad):
+        return lambda y: self._first.vector_field(t, y, grad)
+
+    def _first_columns(self, t, y, grad) -> Any:
+        def response(e):
+            shifted = replace_noise(self._first, lambda noise: Shifted(noise.optimizer, e))
+            return shifted.vector_field(t, y, grad)
+
+        slopes = jax.vmap(lambda root: _derivative(response, root, jnp.zeros_like(root)))(
+            self._roots(y, grad)
+        )
+        return jax.tree.map(lambda slope: self.optimizer.h**0.5 * slope, slopes)
+
+    def _pushed(self, t, y, grad) -> tuple[Any, Any]:
+        """The mean vector field over the nodes of the noise, and the columns from its values."""
+        weights, values = self.noise.nodes(y.x, grad)
+        if self.noise.is_diagonal and not self.separable:
+            # The law of one coordinate cannot be used for all at once; ±√dim σ on one axis can.
+            axes = y.x.size**0.5 * jnp.diag(self.noise.root_at(y.x, grad)[0])
+            values = jnp.concatenate([axes, -axes])
+            weights = jnp.full(len(values), 1 / len(values), y.x.dtype)
+
+        def field(e):
+            shifted = replace_noise(self.optimizer, lambda noise: Shifted(noise.optimizer, e))
+            return shifted.vector_field(t, y, grad)
+
+        fields = jax.vmap(field)(values)
+        mean = jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, 1), fields)
+        scales = jnp.sqrt(self.optimizer.h * weights)
+        columns = jax.tree.map(
+            lambda leaf, m: scales.reshape(-1, *[1] * m.ndim) * (leaf - m), fields, mean
+        )
+        return mean, columns
+
+    def combine(self, columns: Any, increments: Array) -> Any:
+        """Σⱼ bⱼ dWⱼ, for increments of `brownian_shape`."""
+        if not self.separable:
+            return jax.tree.map(lambda leaf: jnp.tensordot(increments, leaf, 1), columns)
+        return jax.tree.map(lambda leaf: (leaf * increments).sum(0), columns)
+
+
+def _derivative(function, direction, at) -> Any:
+    return jax.jvp(function, (at,), (direction,))[1]
