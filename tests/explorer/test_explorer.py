@@ -36,7 +36,7 @@ def squares(x, data):
     return ((x[0] * data + x[1] - data**2) ** 2).mean()
 
 
-fit = Problem(squares, [1.0, 2.0], data=np.linspace(-1, 1, 1200), name="fit")
+fit = Problem(squares, [1.0, 2.0], data=np.linspace(-1, 1, 300), name="fit")
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,12 @@ def test_the_explorer_begins_at_x0_and_its_rates_suit_that_start():
         explore(QUADRATIC, SGD(0.1), x0=[1.0, 2.0, 3.0])
 
 
+def test_a_loss_over_too_much_data_is_named(simple, monkeypatch):
+    monkeypatch.setattr(explorer, "MAX_BYTES", len(simple.html) + 10_000)
+    with pytest.raises(InvalidValue, match="fit takes [0-9]+; pass fewer .*, or a loss over less"):
+        explore(fit, SGD(0.1))
+
+
 leaves = Problem(lambda x: x["a"] ** 2 + x["b"] ** 4, {"a": 1.0, "b": 2.0}, name="leaves")
 others = Problem(lambda x: x["b"] ** 2 + x["c"] ** 4, {"b": 1.0, "c": 2.0}, name="others")
 layerwise = dynopt.Layerwise(SGD(0.1), {"b": 2.0})
@@ -150,7 +156,6 @@ no_flow = dynopt.Optax(lambda h: optax.sgd(0.1), 0.1)
         (problems.quadratic([1.0, 2.0, 3.0]), SGD(0.1), InvalidValue, "has 3 coordinates; pass a problem with two"),
         (Problem(bowl, [1.0]), SGD(0.1), InvalidValue, "has 1 coordinate; pass"),
         (Problem(sorted_bowl, [1.0, 2.0]), SGD(0.1), InvalidValue, "sorted_bowl cannot be explored: .*`sort`"),
-        (fit, SGD(0.1), InvalidValue, "fit takes [0-9]+; pass fewer .*, or a loss over less data"),
         ([leaves, others], layerwise, InvalidValue, "Layerwise.* each leaf .* leaves and others differ"),
         (problems.bilinear(), None, InvalidValue, "`optimizers` is required for bilinear"),
         (problems.bilinear(), consensus, InvalidValue, "uses the transposed derivative .* bilinear has a field"),
