@@ -177,10 +177,6 @@ def _explore(
     names = numbered([printable(o.own_name or o.name) for o in shown])
     problem_names = numbered([printable(p.name) for p in given])
     values = [[tuple(constructor_of(o).values.values()) for o in row] for row in of_problems]
-    losses = [
-        _renamed(traced_problem(p, start, steps, v), name)
-        for p, start, v, name in zip(given, starts, values, problem_names, strict=True)
-    ]
     parts = [
         Part(part.description | colors, part.functions)
         for part, colors in zip(
@@ -188,6 +184,11 @@ def _explore(
             readable_colors(shown),
             strict=True,
         )
+    ]
+    order = max(1, *(part.order for part in parts))
+    losses = [
+        _renamed(traced_problem(p, start, steps, v, order), name)
+        for p, start, v, name in zip(given, starts, values, problem_names, strict=True)
     ]
     text = text_of_file(losses, parts)
     return Explorer(text, tuple(problem_names), tuple(names))

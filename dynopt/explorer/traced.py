@@ -45,6 +45,12 @@ class Part(NamedTuple):
     def size(self) -> int:
         return sum(map(len, self.functions.values()))
 
+    @property
+    def order(self) -> int:
+        """The order of the highest derivative of the gradient that its functions ask for."""
+        text = " ".join(self.functions.values())
+        return max(map(int, re.findall(r"\$\[(\d)\]\(", text)), default=0)
+
 
 class Constructor(NamedTuple):
     """How an optimizer is made from numbers.
@@ -293,9 +299,11 @@ def _leaves(y: Any) -> list[tuple[str, Any]]:
 
 
 def traced_problem(
-    problem: Problem, start: Any, steps: int, values: Sequence[Sequence[float]]
+    problem: Problem, start: Any, steps: int, values: Sequence[Sequence[float]], order: int = 1
 ) -> Part:
-    """A problem in a web page: `loss`, the gradient `g0`, and its derivative along a vector `g1`.
+    """A problem in a web page: `loss`, the gradient `g0`, and its derivatives along vectors.
+
+    These are `g1` and further ones up to the order.
 
     - `start`: from where the runs begin at first.
     - `steps`: how many steps are shown at first.
@@ -305,16 +313,14 @@ def traced_problem(
     """
     x, loss, grad = flatten_loss(problem.loss, start)
 
-    def derivative(x, v):
-        return jax.jvp(grad, (x,), (v,))[1]
-
+    derivatives: list[Callable] = [grad]
+    for _ in range(order):
+        derivatives.append(_along_one_more(derivatives[-1]))
     try:
-        functions = {
-            name: to_javascript(trace(function, *[x] * arguments), "f")
-            for name, function, arguments in (
-                ("loss", loss, 1), ("g0", grad, 1), ("g1", derivative, 2),
-            )
-        }  # fmt: skip
+        functions = {"loss": to_javascript(trace(loss, x), "f")} | {
+            f"g{k}": to_javascript(trace(derivative, *[x] * (k + 1)), "f")
+            for k, derivative in enumerate(derivatives)
+        }
     except DynoptError as error:
         raise InvalidValue(f"{printable(problem.name)} cannot be explored: {error}") from error
     coordinates = np.asarray(x).tolist()
@@ -335,6 +341,13 @@ def traced_problem(
         },
         functions,
     )
+
+
+def _along_one_more(derivative: Callable) -> Callable:
+    """The derivative, along one more vector, of a derivative along vectors."""
+    return lambda x, *vectors: jax.jvp(
+        lambda x: derivative(x, *vectors[:-1]), (x,), (vectors[-1],)
+    )[1]
 
 
 def start_code(x0: Any) -> list[str | int]:

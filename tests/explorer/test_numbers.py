@@ -29,6 +29,10 @@ def text():
 
 @pytest.fixture(scope="module")
 def call(text):
+    return engine_of(text)
+
+
+def engine_of(text):
     """A function that evaluates JavaScript beside the engine of the file."""
     engine = text.partition("(() => {\n")[2].partition("\nconst { OPTIMIZERS, PROBLEMS")[0]
     context = MiniRacer()
@@ -143,6 +147,17 @@ def test_halving_divides_the_largest_error_by_two_and_with_the_modified_flow_by_
     )
     assert found[0] == pytest.approx(divisor, rel=0.05)
     assert 0 < found[2] < 1e-3 * found[1]
+
+
+def test_a_modified_flow_that_needs_the_second_derivative_of_the_gradient_has_it():
+    optimizer = dynopt.Extragradient(SGD(0.01))
+    text = explore(PROBLEMS[1], optimizer, 4).html
+    found = samples(engine_of(text), 1e-11, **request(0, [0.01], steps=4, modified=True))[0]
+    modified = dynopt.Modified(optimizer)
+    flow = dynopt.integrate(modified, PROBLEMS[1], 4, x0=X0, save_every=1 / 4, rtol=1e-12)
+    np.testing.assert_allclose(found, flow.y.x, atol=1e-7)
+    usual = dynopt.integrate(optimizer, PROBLEMS[1], 4, x0=X0, save_every=1 / 4)
+    assert np.abs(found - np.array(usual.y.x)).max() > 1e-3
 
 
 @pytest.mark.parametrize(

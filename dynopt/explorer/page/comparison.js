@@ -8,7 +8,7 @@ const COARSER = 100; // times the tolerance: the other solution, which tells the
 const CACHED = 64;
 
 const distance = (ax, ay, bx, by) => Math.hypot(ax - bx, ay - by);
-const derivatives = (problem) => [problem.g0, problem.g1];
+const derivatives = (problem) => [0, 1, 2, 3].map((order) => problem[`g${order}`]);
 export const lossAt = (problem, x) => problem.loss(x);
 
 /** A function whose last results are kept, by the JSON of its first argument. */
@@ -195,6 +195,7 @@ export function stabilityLimit(j, hyper, n, curvature) {
   const G = [
     (x) => [curvature * x[0], curvature * x[1]],
     (x, v) => [curvature * v[0], curvature * v[1]],
+    () => [0, 0],
   ];
   const run = (value, size, steps) => {
     const changed = hyper.with(rate, value),
