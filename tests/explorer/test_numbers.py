@@ -168,3 +168,25 @@ def test_the_words_tell_along_from_beside_and_name_the_step_of_leaving(call, rat
     found = call("q => { const r = E.compare(q); return [r.manner, r.leavesAt] }", **values)
     assert (found[1] > 0) == leaves
     assert leaves or found[0] == manner
+
+
+@pytest.mark.parametrize(
+    ("j", "hyper", "factor"), [(2, [0.1, 0.9, 1e-8], 2), (3, [0.1, 0.8, 0.95, 1e-8], 2 * 1.8 / 0.2)]
+)
+def test_the_mark_of_an_adaptive_optimizer_is_the_limit_with_the_memory_at_the_end(
+    call, j, hyper, factor
+):
+    """With v frozen, Adam is stable up to λ η/√v = (2 + 2β₁)/(1 - β₁), and RMSprop up to 2."""
+    values = request(j, hyper, modified=False, full=True)
+    limit, is_of_end, y = call(
+        "q => { const r = E.compare(q); return [r.limit, r.isOfEnd, r.flow.end[1]] }", **values
+    )
+    decay = hyper[-2]
+    v = decay * np.array(y[-2:]) / (1 - decay ** (STEPS + 1))  # the step forgets, and corrects
+    assert is_of_end and limit == pytest.approx(factor * (np.sqrt(v) / EIGENVALUES).min(), rel=0.02)
+
+
+def test_no_mark_stands_where_the_loss_is_curved_downwards(call):
+    point = "[1, [-0.3, -0.9, 0.1, 0.1]]"  # next to the maximum of Himmelblau
+    found = call(f"q => E.limitAtEnd(2, [0.1, 0.9, 1e-8], 1, E.PROBLEMS[1], {point})")
+    assert found is None

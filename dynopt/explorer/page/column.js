@@ -166,7 +166,10 @@ export function makeColumn(j, actions) {
       tick.hidden = !(place > 0 && place < PLACES);
       if (!tick.hidden) {
         tick.style.left = `calc(8px + (100% - 16px) * ${place / PLACES})`;
-        tick.title = `stable up to ${format(result.limit, 3)} where the flow's path is curved most`;
+        const where = result.isOfEnd
+          ? "where the flow ends, with the memory that it has there"
+          : "where the flow's path is curved most";
+        tick.title = input.title = `stable up to ${format(result.limit, 3)} ${where}`;
       }
     }
     if (table.open) fillTable();

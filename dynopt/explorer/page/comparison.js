@@ -115,7 +115,7 @@ export function compare(request) {
     manner: mannerOf(map, flow, errors, worst, n, extent),
     mapLosses: lossesOf(map.points.map((y) => y.slice(0, 2))),
     flowLosses: lossesOf(samplePoints),
-    limit: full ? stabilityLimit(j, hyper, n, sharpest(problem, samplePoints)) : NaN,
+    ...(full ? limitOf(request, problem, samplePoints, flow) : { limit: NaN, isOfEnd: false }),
   };
 }
 
@@ -223,6 +223,64 @@ export function stabilityLimit(j, hyper, n, curvature) {
     else low = middle;
   }
   return Math.sqrt(low * high);
+}
+
+/**
+ * The limit of a column: where the flow's path is curved most, if steps are proportional to small
+ * gradients, and else where the flow ends.
+ */
+function limitOf({ j, hyper, n }, problem, points, flow) {
+  const limit = stabilityLimit(j, hyper, n, sharpest(problem, points));
+  if (Number.isFinite(limit) || flow.status !== "ok") return { limit, isOfEnd: false };
+  return { limit: limitAtEnd(j, hyper, n, problem, flow.end), isOfEnd: true };
+}
+
+/**
+ * The learning rate, or time step, up to which the map is stable beside a point y of phase space at
+ * the time t, linearised as if the position were at rest there: with the memory, such as that of
+ * g², that y has. It is NaN where the loss is not curved upwards in every direction.
+ */
+export function limitAtEnd(j, hyper, n, problem, [t, y]) {
+  const optimizer = OPTIMIZERS[j],
+    rate = rateIndex(j),
+    rest = y.slice(0, 2),
+    [h0] = optimizer.make(hyper, n);
+  if (rate < 0) return NaN;
+  const columns = [problem.g1(rest, [1, 0]), problem.g1(rest, [0, 1])];
+  const hessian = (v) => [0, 1].map((i) => columns[0][i] * v[0] + columns[1][i] * v[1]);
+  const G = [(x) => hessian([x[0] - rest[0], x[1] - rest[1]]), (_, v) => hessian(v), () => [0, 0]];
+  const isStable = (value) => {
+    const [h, ...fields] = optimizer.make(hyper.with(rate, value), n),
+      now = (t * h) / h0; // after as many steps
+    const slopes = y.map((v, i) => {
+      const d = i < 2 ? 1e-8 * (1 + Math.abs(v)) : 1e-6 * Math.abs(v) || 1e-12;
+      const [a, b] = [d, -d].map((d) => optimizer.step(fields, now, y.with(i, v + d), G));
+      return a.map((u, k) => (u - b[k]) / (2 * d));
+    });
+    return spectralRadius(slopes) < 1 + 1e-5;
+  };
+  let [low, high] = [1e-6, 1e6];
+  if (!isStable(low) || isStable(high)) return NaN;
+  while (high / low > 1.001) {
+    const middle = Math.sqrt(low * high);
+    if (isStable(middle)) low = middle;
+    else high = middle;
+  }
+  return Math.sqrt(low * high);
+}
+
+/** The largest absolute value of an eigenvalue, from a very high power of a matrix. */
+function spectralRadius(matrix) {
+  let power = matrix,
+    logarithm = 0;
+  for (let exponent = 1; exponent <= 2 ** 20; exponent *= 2) {
+    const size = Math.max(...power.flat().map(Math.abs));
+    if (!(size > 0 && size < Infinity)) return size;
+    power = power.map((row) => row.map((v) => v / size));
+    logarithm += Math.log(size) / exponent;
+    power = power.map((row) => power[0].map((_, k) => row.reduce((s, v, i) => s + v * power[i][k], 0)));
+  }
+  return Math.exp(logarithm);
 }
 
 /** Answer requests from the page, as its worker. */

@@ -19,7 +19,8 @@ export function rangesOf(results, minimum) {
     return Number.isFinite(high - low) ? [low - 0.2, high + 0.3] : [-1, 1];
   };
   const starts = logs(results.map((r) => r.flowLosses[0] - lowest)),
-    far = logs(results.map((r) => r.extent));
+    solved = results.filter((r) => r.flow.status === "ok"),
+    far = logs((solved.length ? solved : results).map((r) => r.extent));
   const errors = results
     .flatMap((r) => [r.errors, ...r.others.map((other) => other.errors)])
     .flat();

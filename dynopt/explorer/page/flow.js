@@ -44,6 +44,7 @@ export function runMap(optimizer, G, [h, ...fields], x0, steps) {
  * - `spacing`, `count`: the position is returned at the times 0, spacing, ..., count * spacing, in
  *   `samples`, two numbers each, as far as the solution goes.
  * - `curve`: the position at many times in each step of the solver, [t, x, y], for a smooth line.
+ * - `end`: the last time and the last point of phase space.
  */
 export function solveFlow(field, start, spacing, count, tolerance, x0, maxSteps = 2 ** 14) {
   const { a, c, error, dense } = TABLEAU;
@@ -62,7 +63,7 @@ export function solveFlow(field, start, spacing, count, tolerance, x0, maxSteps 
     steps = 0;
   slopes[0] = field(0, y);
   if (!isFinitePoint(y) || !isFinitePoint(slopes[0]))
-    return { samples, curve, steps, status: "singular" };
+    return { samples, curve, steps, status: "singular", end: [0, y] };
   const reach = (v, i) => Math.max(Math.abs(v), Math.abs(slopes[0][i]) * end);
   const units = y.map((v, i) => Math.min(1, reach(v, i)) || 1); // as dynopt.integrate has them
   let dt = Math.min(spacing, end);
@@ -99,7 +100,7 @@ export function solveFlow(field, start, spacing, count, tolerance, x0, maxSteps 
     if (Math.hypot(y[0], y[1]) > limit) status = "diverged";
     else if (!isFinitePoint(y)) status = "nonfinite";
   }
-  return { samples, curve, steps, status };
+  return { samples, curve, steps, status, end: [t, y] };
 }
 
 /** base + d * sum of factors[j] * slopes[j]; without a base it is the sum alone. */
