@@ -13,6 +13,7 @@ from ..checks import boolean
 from ..errors import DynoptError, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem, booth
 from ..problems.problem import must_be_problem
 from ..runs.setup import safe_repr
@@ -108,6 +109,7 @@ def check_optimizer(
     >>> list(check_optimizer(Uphill(0.01)).failures)
     ['limit']
     """
+    must_have_no_noise("check_optimizer", optimizer)
     must_be_optimizer(optimizer)
     throw = boolean("throw", throw)
     if problem is not None:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from ..checks import Scalar, is_concrete, positive
 from ..errors import SolverFailure
 from ..optimizers import AbstractOptimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..runs.integrate import integrate
 from ..runs.iterate import iterate
@@ -104,6 +105,7 @@ def compare(
     >>> print(f"{compare(SGD(0.1), bowl, 10).error[-1]:.5f}")  # e^(-1) - 0.9^10
     0.01920
     """
+    must_have_no_noise("compare", optimizer)
     map_run = iterate(optimizer, problem, steps, x0=x0, throw=throw)
     return compare_with_map(map_run, optimizer, problem, steps, x0, throw, solver, rtol, max_steps)
 

@@ -7,6 +7,7 @@ import numpy as np
 from ..checks import must_be_concrete
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from .spectral_radius import MANY_STEPS, radii_at, spectral_radius
 
 UNSTABLE = 1 + 1e-12  # a radius above this; 1 itself, up to round-off, is still stable
@@ -64,6 +65,7 @@ def critical_curvature(optimizer: AbstractOptimizer) -> float:
     stability" (2021), Appendix B; "Adaptive gradient methods at the edge of stability" (2022), for
     Adam.
     """
+    must_have_no_noise("critical_curvature", optimizer)
     must_be_concrete("critical_curvature", optimizer)
     radius = resolved_radii(np.asarray(spectral_radius(optimizer, GRID)))
     grid = GRID[: len(radius)]

@@ -17,6 +17,7 @@ from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
 from ..optimizers.wrappers.base import AbstractWrapper
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..problems.problem import must_be_problem
 from ..runs.prepare import MAX_STEPS, fit_to_start, flatten_loss
@@ -113,6 +114,7 @@ def implicit_bias(
     stochastic gradient descent", ICLR (2023); M. Cattaneo, J. Klusowski and B. Shigida, "On the
     implicit bias of Adam", ICML (2024).
     """
+    must_have_no_noise("implicit_bias", optimizer)
     must_be_optimizer(optimizer)
     must_be_problem(problem)
     if isinstance(optimizer, Modified):

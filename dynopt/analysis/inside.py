@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from ..checks import must_be_concrete, whole_number
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..runs.iterate import iterate
 from ..runs.prepare import flatten_loss, prepare_run
@@ -96,6 +97,7 @@ def inside(
     >>> print(last.weights.round(4), np.abs(0.25 * last.direction).round(2))
     [0.1429 0.2857 0.5714] [0.28 0.17]
     """
+    must_have_no_noise("inside", optimizer)
     must_be_concrete("inside", optimizer, problem, x0)
     first = whole_number("first", first, least=0)
     steps = whole_number("steps", steps, least=1, like=3)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..checks import whole_number
 from ..optimizers import AbstractOptimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..runs.integrate import finest_rtol
 from ..runs.iterate import iterate
@@ -67,6 +68,7 @@ def local_error(
     >>> print(f"{local_error(SGD(0.1), bowl, 5).error[0]:.6f}")  # e^(-0.1) - 0.9
     0.004837
     """
+    must_have_no_noise("local_error", optimizer)
     whole_number("steps", steps, least=1, like=100)
     max_steps = whole_number("max_steps", max_steps, least=1, most=MAX_STEPS, like=2**12)
     run = iterate(optimizer, problem, steps, x0=x0, throw=throw)

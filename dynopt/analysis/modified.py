@@ -7,6 +7,7 @@ from jaxtyping import Array
 
 from ..derivations import Modified
 from ..optimizers import AbstractOptimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..runs.iterate import iterate
 from ..runs.trajectory import Trajectory
@@ -92,6 +93,7 @@ def modified(
     >>> print(f"{result.error.max():.3f} {result.modified_error.max():.3f}")
     0.095 0.018
     """
+    must_have_no_noise("modified", optimizer)
     other = Modified(optimizer, order)
     map_run = iterate(optimizer, problem, steps, x0=x0, throw=throw)
     return ModifiedComparison(

@@ -15,6 +15,7 @@ from ..derivations.expansion import settling_time
 from ..errors import InvalidValue, SolverFailure
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..problems.problem import must_be_problem
 from ..runs.integrate import integrate
@@ -142,6 +143,7 @@ def order(
     >>> print(f"{order(SGD(0.01), problems.booth(), refinements=4).slope:.2f}")
     1.02
     """
+    must_have_no_noise("order", optimizer)
     must_be_optimizer(optimizer)
     must_be_problem(problem)
     must_be_concrete("order", optimizer, problem, time, x0)

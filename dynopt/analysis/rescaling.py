@@ -15,6 +15,7 @@ from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults
 from ..optimizers.wrappers.base import AbstractDerived, AbstractWrapper
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..problems.probe import must_be_gradient
 from ..problems.problem import must_be_problem
@@ -113,6 +114,7 @@ def rescaling(
     Source: the chain rule; D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization"
     (2014), section 2.1, for steps that do not grow with the gradient.
     """
+    must_have_no_noise("rescaling", optimizer)
     scale = positive("scale", scale)
     if isinstance(optimizer, Modified):
         optimizer = optimizer.optimizer

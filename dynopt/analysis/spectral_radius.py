@@ -14,6 +14,7 @@ from ..derivations.leaves import first_line
 from ..errors import DynoptError, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems.arrays import complex_array
 from ..runs.batches import must_be_single
 from ..runs.prepare import with_dtype
@@ -60,6 +61,7 @@ def spectral_radius(optimizer: AbstractOptimizer, curvature) -> np.ndarray | flo
     (1964), for the heavy ball; J. Cohen et al., "Adaptive gradient methods at the edge of
     stability" (2022), for the frozen preconditioner.
     """
+    must_have_no_noise("spectral_radius", optimizer)
     must_be_optimizer(optimizer)
     must_be_single(optimizer)
     must_be_concrete("spectral_radius", optimizer, curvature)

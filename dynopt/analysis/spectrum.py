@@ -15,6 +15,7 @@ from ..derivations import Modified
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..problems.field import norm
 from ..problems.problem import must_be_problem
@@ -128,6 +129,7 @@ def spectrum(optimizer: AbstractOptimizer, problem: Problem, x: Any = None) -> S
     Source: L. Mescheder, A. Geiger and S. Nowozin, "Which training methods for GANs do actually
     converge?" (2018), section 2.
     """
+    must_have_no_noise("spectrum", optimizer)
     must_be_optimizer(optimizer)
     must_be_single(optimizer)
     must_be_problem(problem)

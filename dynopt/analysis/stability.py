@@ -12,6 +12,7 @@ from ..checks import must_be_concrete, positive
 from ..errors import InvalidType, InvalidValue, unknown_name
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import hyperparameter_defaults, must_be_optimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems.arrays import complex_array
 from .critical_curvature import first_crossing
 from .spectral_radius import jacobian, radii_in_batches
@@ -93,6 +94,7 @@ def stability(
     Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods"
     (1964), section 2; G. Goh, "Why momentum really works", Distill (2017).
     """
+    must_have_no_noise("stability", optimizer)
     must_be_concrete("stability", optimizer, learning_rates, values, curvature)
     kind, others = varied_constructor(optimizer, option)
     is_complex = np.iscomplexobj(curvature)

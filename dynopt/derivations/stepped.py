@@ -17,6 +17,7 @@ from ..errors import DynoptError, InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
 from ..optimizers.wrappers.base import AbstractDerived
+from ..optimizers.wrappers.noise import must_have_no_noise
 from .expansion import settling_time
 from .series import add_scaled
 
@@ -83,6 +84,7 @@ class Stepped(AbstractDerived):
                 f"{optimizer!r} is stepped already, and its flow is that of its optimizer; pass "
                 f"{optimizer.optimizer!r}."
             )
+        must_have_no_noise("Stepped", optimizer)
         if fault := getattr(optimizer, "fault", ""):
             raise InvalidValue(fault)
         self.optimizer, self.solver = optimizer, _differentiable(must_be_one_step(solver))

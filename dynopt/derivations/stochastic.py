@@ -173,7 +173,7 @@ class StochasticEquation(eqx.Module):
         mean = jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, 1), fields)
         scales = jnp.sqrt(self.optimizer.h * weights)
         columns = jax.tree.map(
-            lambda leaf, m: scales.reshape(-1, *[1] * m.ndim) * (leaf - m), fields, mean
+            lambda leaf, m: scales.reshape(-1, *[1] * m.ndim) * (leaf - m[None]), fields, mean
         )
         return mean, columns
 

@@ -80,7 +80,7 @@ class Ensemble(eqx.Module):
         """
         points = jax.vmap(jax.vmap(lambda x: ravel_pytree(x)[0]))(self.x)
         mean, _ = self.average(points)
-        deviations = jnp.where(self.ok[:, None, None], points - mean, 0)
+        deviations = jnp.where(self.ok[:, None, None], points - mean[None], 0)
         total = jnp.einsum("pti,ptj->tij", deviations, deviations)
         return total / (self.num_ok - 1)
 
@@ -101,7 +101,7 @@ class Ensemble(eqx.Module):
             array = jnp.asarray(array)
             mask = self.ok.reshape(-1, *[1] * (array.ndim - 1))
             mean = jnp.where(mask, array, 0).sum(0) / self.num_ok
-            square = jnp.where(mask, (array - mean) ** 2, 0).sum(0) / (self.num_ok - 1)
+            square = jnp.where(mask, (array - mean[None]) ** 2, 0).sum(0) / (self.num_ok - 1)
             return mean, jnp.sqrt(square / self.num_ok)
 
         leaves, structure = jax.tree.flatten(values)

@@ -26,4 +26,7 @@ catalogue: dict[str, type[AbstractWrapper]] = {
     "alternating": Alternating,
     "extragradient": Extragradient,
     "consensus": Consensus,
+    "noisy": Noisy,
+    "minibatch": Minibatch,
+    "langevin": Langevin,
 }

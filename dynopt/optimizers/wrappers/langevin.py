@@ -30,6 +30,9 @@ class Langevin(Noisy):
 
     Lyapunov function: none for one path; the free energy of the law of x falls along the flow.
 
+    Elsewhere: `diffrax.UnderdampedLangevinDriftTerm` with γ = a, u = T and the gradient of f/T
+    belongs to the flow of Momentum. Samplers often write SGD with ∇f/T and the time step h T.
+
     Arguments:
 
     - `optimizer`: an `SGD` or a `Momentum`.

@@ -24,14 +24,14 @@ class Minibatch(AbstractNoise):
     where the indices i are drawn anew for each step: independently if `replace`, or otherwise from
     a permutation of all examples, which is drawn anew for each epoch of n/b steps.
 
-    The flow, if `replace`, is the stochastic differential equation of `Noisy` with the covariance
-    of the batch mean,
+    The flow, with replacement, is the stochastic differential equation of `Noisy` with the
+    covariance of the mean over a batch:
 
-        S Sᵀ = 1/(n b) Σᵢ (∇fᵢ - ∇f)(∇fᵢ - ∇f)ᵀ,
+        dy = F(y, ∇f) dt + √h (∂F/∂g) S dW,    S Sᵀ = 1/(n b) Σᵢ (∇fᵢ - ∇f)(∇fᵢ - ∇f)ᵀ
 
-    whose columns are the centred gradients of the examples, or for an optimizer that is not affine
-    in the gradient with the n values (∇fᵢ - ∇f)/√b as the noise. Without replacement the noise of
-    an epoch sums to nearly 0; it is no white noise, and no stochastic equation belongs to it.
+    The columns of S are the centred gradients of the examples over √(n b). If the optimizer is not
+    affine in the gradient, the noise has the n values (∇fᵢ - ∇f)/√b. Without replacement the noise
+    of an epoch sums to nearly 0; it is no white noise, and no stochastic equation belongs to it.
 
     The time step: it is that of the inner optimizer. With replacement `refine(n)` keeps the
     temperature by variance amplification: a step uses (1 + r)/2 times the gradient over one batch
@@ -39,6 +39,9 @@ class Minibatch(AbstractNoise):
     the covariance. A time step may be at most twice as long. Without replacement the batches stay.
 
     Lyapunov function: none is known; the noise raises the loss again and again.
+
+    Elsewhere: training loops mostly draw without replacement, and theorems about stochastic
+    gradients mostly assume replacement.
 
     Arguments:
 
@@ -120,7 +123,7 @@ class Minibatch(AbstractNoise):
         examples = self._examples(grad)
         gradients = jax.lax.map(lambda i: grad.part(x, i, examples), jnp.arange(examples))
         factor = (self.amplification / (examples * self.size)) ** 0.5
-        return factor * (gradients - gradients.mean(0))
+        return factor * (gradients - gradients.mean(0, keepdims=True))
 
     def nodes(self, x, grad):
         root = self.root_at(x, grad)

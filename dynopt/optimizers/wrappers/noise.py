@@ -197,3 +197,13 @@ def seed_of(key: Any) -> Any:
         if again.dtype == key.dtype and (again == key).all():
             return seed
     return key
+
+
+def must_have_no_noise(analysis: str, optimizer: Any) -> None:
+    """**Raises:** `InvalidValue` if the optimizer is noisy."""
+    if noise_of(optimizer) is not None:
+        quiet = replace_noise(optimizer, lambda noise: noise.optimizer)
+        raise InvalidValue(
+            f"`{analysis}` is for optimizers without noise, got {optimizer!r}; pass {quiet!r}, or "
+            "run many noisy paths with dynopt.ensemble."
+        )

@@ -1,0 +1,277 @@
+"""Paths of stochastic flows, one by `integrate` and many of flow or map by `ensemble`."""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dynopt
+from dynopt import (
+    SGD,
+    Adam,
+    Langevin,
+    Minibatch,
+    Modified,
+    Momentum,
+    Noisy,
+    Problem,
+    RMSprop,
+    Status,
+    WithGradient,
+    ensemble,
+    integrate,
+    iterate,
+)
+from dynopt.derivations.stochastic import StochasticEquation
+from dynopt.errors import InvalidType, InvalidValue
+from dynopt.runs.prepare import fit_to_start, flatten_loss
+
+H, SIGMA, STEPS, PATHS = 0.1, 1.0, 20, 4000
+CURVATURES, START = np.array([1.0, 3.0]), np.array([1.0, 2.0])
+T = H * STEPS
+bowl = Problem(lambda x: jnp.vdot(x * CURVATURES, x) / 2, START, name="bowl")
+flat = Problem(lambda x: 0.0 * x.sum(), [0.0, 0.0], name="flat")
+one = Problem(lambda x: (x**2).sum() / 2, [1.0], name="one")
+steep = Problem(lambda x: (x**4).sum(), [0.0], name="steep")
+fit = Problem(
+    lambda x, data: ((data - x[None]) ** 2).sum(-1).mean() / 2,
+    [3.0],
+    data=np.array([[0.0], [1.0], [5.0]]),
+    name="fit",
+)
+noisy = Noisy(SGD(H), SIGMA)
+
+
+def assert_normal(samples, mean, variance):
+    """Mean and variance of independent samples within 4.5 standard errors of the right ones."""
+    n = len(samples)
+    assert (np.abs(samples.mean(0) - mean) < 4.5 * np.sqrt(variance / n)).all()
+    assert (np.abs(samples.var(0) / variance - 1) < 4.5 * np.sqrt(2 / n)).all()
+
+
+def test_the_paths_of_a_map_have_the_moments_of_its_recursion():
+    """xₖ₊₁ = (1 - hλ) xₖ - hσ ξₖ."""
+    decay = 1 - H * CURVATURES
+    variance = (H * SIGMA) ** 2 * (1 - decay ** (2 * STEPS)) / (1 - decay**2)
+    paths = ensemble(noisy, bowl, STEPS, PATHS)
+    assert_normal(np.asarray(paths.x[:, -1]), decay**STEPS * START, variance)
+    assert paths.x.shape == (PATHS, STEPS + 1, 2) and paths.kind == "map"
+    np.testing.assert_allclose(paths.t, H * np.arange(STEPS + 1), rtol=1e-12)
+
+
+MOMENTS = {  # of the Ornstein-Uhlenbeck process dx = -λ x dt + √h σ dW
+    "mean": np.exp(-CURVATURES * T) * START,
+    "variance": H * SIGMA**2 * (1 - np.exp(-2 * CURVATURES * T)) / (2 * CURVATURES),
+}
+
+
+@pytest.mark.parametrize(
+    "optimizer", [noisy, Noisy(SGD(H), root=SIGMA * np.eye(2))], ids=["sigma", "root"]
+)
+def test_the_paths_of_a_flow_have_the_moments_of_its_equation(optimizer):
+    paths = ensemble(optimizer, bowl, STEPS, PATHS, of="flow", save_every=STEPS)
+    assert_normal(np.asarray(paths.x[:, -1]), **MOMENTS)
+    assert paths.kind == "flow" and paths.x.shape == (PATHS, 2, 2)
+
+
+@pytest.mark.parametrize("solver", [diffrax.EulerHeun(), diffrax.SRA1()])
+def test_for_additive_noise_solvers_of_both_senses_are_right(solver):
+    fine = noisy.refine(4)
+    paths = ensemble(fine, bowl, 4 * STEPS, PATHS, of="flow", save_every=4 * STEPS, solver=solver)
+    assert_normal(np.asarray(paths.x[:, -1]), **MOMENTS)
+
+
+def test_the_equation_is_meant_in_the_sense_of_ito():
+    """dx = -x dt + s x dW has E x = e^-t; in Stratonovich's sense it would be e^(s²/2 - 1)t."""
+    root = Noisy(SGD(H), root=lambda x: 3.0 * x[:, None])
+    assert (np.sqrt(H) * 3.0) ** 2 / 2 == pytest.approx(0.45)
+    paths = ensemble(root, one, 10, PATHS, of="flow", save_every=10)
+    mean, error = paths.average(paths.x[:, -1, 0])
+    assert abs(mean - np.exp(-1)) < 4 * error < abs(np.exp(-0.55) - np.exp(-1)) / 2
+    milstein = ensemble(
+        root, one, 10, PATHS, of="flow", save_every=10, solver=diffrax.ItoMilstein()
+    )
+    assert abs(milstein.mean[-1, 0] - np.exp(-1)) < 4 * milstein.stderr[-1, 0] + H / 2
+
+
+def test_brownian_increments_are_independent_from_step_to_step_and_within_a_step():
+    """On a flat loss x is √h σ W, at the times of the solver's own steps, in float64."""
+    paths = ensemble(Noisy(SGD(H), SIGMA), flat, 3, PATHS, of="flow")
+    moves = np.diff(np.asarray(paths.x), axis=1).reshape(PATHS, -1)
+    assert_normal(moves, 0, np.full(6, (H * SIGMA) ** 2))
+    correlations = np.corrcoef(moves.T) - np.eye(6)
+    assert np.abs(correlations).max() < 4.5 / PATHS**0.5
+    fine = np.diff(integrate(Noisy(SGD(H), SIGMA), flat, 500, save_every=1 / 4).x[:, 0])
+    assert len(fine) == 2000 == len(set(fine.tolist()))
+    assert_normal(fine, 0, H**2 * SIGMA**2 / 4)
+    assert abs(np.corrcoef(fine[1:], fine[:-1])[0, 1]) < 4.5 / 2000**0.5
+
+
+def test_each_path_is_the_run_with_its_key():
+    keys = jax.random.split(jax.random.key(5), 3)
+    maps, flows = (ensemble(noisy, bowl, 4, 3, key=5, of=of) for of in ("map", "flow"))
+    for i, key in enumerate(keys):
+        optimizer = Noisy(SGD(H), SIGMA, key=key)
+        np.testing.assert_allclose(maps.x[i], iterate(optimizer, bowl, 4).x, rtol=1e-12)
+        np.testing.assert_allclose(flows.x[i], integrate(optimizer, bowl, 4).x, rtol=1e-12)
+
+
+def test_statistics_are_those_of_numpy():
+    paths = ensemble(noisy, bowl, 3, 50)
+    x = np.asarray(paths.x)
+    np.testing.assert_allclose(paths.mean, x.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(paths.stderr, x.std(0, ddof=1) / 50**0.5, rtol=1e-12, atol=1e-15)
+    for k in range(4):
+        np.testing.assert_allclose(paths.cov[k], np.cov(x[:, k].T), rtol=1e-10, atol=1e-15)
+    quantiles = paths.quantile([0.1, 0.5])
+    np.testing.assert_allclose(quantiles, np.quantile(x, [0.1, 0.5], axis=0), rtol=1e-12)
+    mean, error = paths.average(paths.loss[:, -1] ** 2)
+    assert mean == pytest.approx(float((paths.loss[:, -1] ** 2).mean()))
+    assert error == pytest.approx(np.std(paths.loss[:, -1] ** 2, ddof=1) / 50**0.5)
+
+
+def test_paths_that_fail_are_counted_and_left_out():
+    """On x⁴ the map leaves for infinity where h |f″| = 12 h x² is far above 2."""
+    with pytest.warns(UserWarning, match=r"\d+ of 400 paths of the map of Noisy.* failed; the"):
+        paths = ensemble(Noisy(SGD(H), 6.0), steep, 200, 400)
+    failed = 400 - int(paths.num_ok)
+    assert 20 < failed < 380 and f"{failed} failed" in repr(paths)
+    assert (paths.result[~paths.ok] == Status.diverged).all()
+    assert (np.asarray(paths.first_bad_step[~paths.ok]) > 0).all()
+    right = np.asarray(paths.x[paths.ok])
+    np.testing.assert_allclose(paths.mean, right.mean(0), rtol=1e-10)
+    np.testing.assert_allclose(paths.quantile(0.3), np.quantile(right, 0.3, axis=0), rtol=1e-10)
+    np.testing.assert_allclose(paths.cov[-1, 0, 0], right[:, -1, 0].var(ddof=1), rtol=1e-10)
+
+
+def test_noise_in_a_second_moment_that_leaves_the_positive_numbers_is_counted():
+    with pytest.warns(UserWarning, match="of the flow of Noisy"):
+        paths = ensemble(
+            Noisy(RMSprop(H, decay=0.5, initial_scale=1.0), 2.0), one, 60, 100, of="flow"
+        )
+    assert (paths.result[~paths.ok] == Status.nonfinite).all()
+
+
+def test_positions_may_be_trees_and_starts_may_differ():
+    tree = Problem(lambda x: (x["a"] ** 2).sum() + x["b"] ** 2, {"a": [1.0, 2.0], "b": 3.0})
+    starts = {"a": np.arange(10.0).reshape(5, 2), "b": np.arange(5.0)}
+    paths = ensemble(Langevin(Momentum(0.01), 0.1), tree, 2, 5, x0=starts, of="flow")
+    np.testing.assert_array_equal(paths.x["a"][:, 0], starts["a"])
+    assert paths.mean["a"].shape == (3, 2) and paths.stderr["b"].shape == (3,)
+    assert paths.cov.shape == (3, 3, 3) and paths.quantile(0.5)["b"].shape == (3,)
+
+
+def test_minibatches_have_the_moments_of_their_equation():
+    """On squared errors dx = -(x - m) dt + √(h v/b) dW, for the mean m and variance v of data."""
+    mean, variance = 2.0, np.var([0.0, 1.0, 5.0])
+    paths = ensemble(Minibatch(SGD(H), 2), fit, STEPS, PATHS, of="flow", save_every=STEPS)
+    samples = np.asarray(paths.x[:, -1, 0])
+    error = H * np.exp(-T) / 16  # of Euler's method, whose weak order is 1
+    expected = mean + (3 - mean) * np.exp(-T), H * variance / 2 * (1 - np.exp(-2 * T)) / 2
+    assert abs(samples.mean() - expected[0]) < 4.5 * (expected[1] / PATHS) ** 0.5 + error
+    assert abs(samples.var() / expected[1] - 1) < 4.5 * (2 / PATHS) ** 0.5 + H / 16
+
+
+def test_a_path_is_differentiable_in_both_modes():
+    """Paths of the additive equation are linear in σ, and smooth in h for one key."""
+
+    def end(rate, sigma):
+        return integrate(Noisy(SGD(rate), sigma), bowl, 3).x[-1].sum()
+
+    by_rate, by_sigma = map(float, jax.grad(end, argnums=(0, 1))(H, SIGMA))
+    _, forward = jax.jvp(end, (H, SIGMA), (1.0, 0.0))
+    np.testing.assert_allclose(forward, by_rate, rtol=1e-10)
+    np.testing.assert_allclose(SIGMA * by_sigma, end(H, SIGMA) - end(H, 0.0), rtol=1e-10)
+    difference = (end(H + 1e-5, SIGMA) - end(H - 1e-5, SIGMA)) / 2e-5
+    np.testing.assert_allclose(by_rate, difference, rtol=1e-6)
+
+
+def test_under_jit_a_path_is_the_same():
+    run = jax.jit(lambda rate: integrate(Minibatch(SGD(rate), 2), fit, 3))(H)
+    np.testing.assert_allclose(run.x, integrate(Minibatch(SGD(H), 2), fit, 3).x, rtol=1e-12)
+    assert run.stats["solver"] == "Euler" and run.stats["solver_steps"] == 48
+
+
+def test_a_path_may_be_saved_and_loaded(tmp_path):
+    run = integrate(Modified(noisy), bowl, 3)
+    run.save(tmp_path / "path.npz")
+    again = dynopt.Trajectory.load(tmp_path / "path.npz")
+    assert eqx.tree_equal(again.x, run.x) and repr(again) == repr(run)
+    assert run.stats["solver"] == "ShARK" and run.stats["rtol"] == 0
+
+
+state_dependent = Noisy(SGD(H), root=lambda x: x[:, None])
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: ensemble(SGD(H), bowl, 3), InvalidValue, "has no noise, so all its paths are one"),
+        (lambda: ensemble(noisy, bowl, 3, 1), InvalidValue, "`paths` must be a whole number of at"),
+        (lambda: ensemble(noisy, bowl, 3, of="x"), InvalidValue, "`of` is 'x'; pass \"map\" or"),
+        (
+            lambda: ensemble(noisy, bowl, 3, solver=diffrax.Euler()),
+            InvalidValue,
+            '`solver` is for flows, but `of` is "map"',
+        ),
+        (lambda: ensemble(noisy, bowl, 3, save_every=2), InvalidValue, "which does not divide"),
+        (
+            lambda: ensemble(noisy, bowl, 3, 5, x0=np.zeros((4, 2))),
+            InvalidValue,
+            r"`x0` holds starts of the shape \(4,\), but there are 5 paths",
+        ),
+        (lambda: ensemble(noisy, bowl, 3, key="a"), InvalidType, "`key` must be a seed"),
+        (lambda: integrate(noisy, bowl, 3, rtol=1e-3), InvalidValue, "`rtol` is 0.001, but a stoc"),
+        (
+            lambda: integrate(noisy, bowl, 3, solver=diffrax.Tsit5()),
+            InvalidValue,
+            "`solver` Tsit5 solves ordinary differential equations, but .*; pass for example",
+        ),
+        (
+            lambda: integrate(state_dependent, bowl, 3, solver=diffrax.ShARK()),
+            InvalidValue,
+            "`solver` ShARK solves equations in the sense of Stratonovich, .* pass diffrax.Euler",
+        ),
+        (
+            lambda: integrate(noisy, bowl, 3, solver=diffrax.QUICSORT(0.1)),
+            InvalidValue,
+            "`solver` QUICSORT solves equations in the terms of Langevin dynamics alone",
+        ),
+        (lambda: integrate(noisy, bowl, 3, solver="Euler"), InvalidType, "`solver` must be a solv"),
+        (
+            lambda: integrate(Minibatch(SGD(H), 1, replace=False), fit, 3),
+            InvalidValue,
+            "draws without replacement: the noise of an epoch sums to nearly 0",
+        ),
+    ],
+)
+def test_an_error_says_what_is_wrong_and_what_to_type(call, kind, message, as_users_see_it):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "brownian"),
+    [
+        (noisy, (1, 2)),
+        (Noisy(Adam(H), SIGMA), (3, 2)),
+        (Noisy(WithGradient(SGD(H), lambda g: g / (1 + g @ g)), SIGMA), (4,)),
+        (Modified(noisy), (2,)),
+    ],
+)
+def test_each_coordinate_has_brownian_motions_of_its_own_where_nothing_couples_them(
+    optimizer, brownian
+):
+    x, _, grad = flatten_loss(bowl.loss, bowl.start())
+    equation = StochasticEquation(fit_to_start(optimizer, bowl.start(), x.dtype), x)
+    y = optimizer.init(x, grad)
+    assert equation.brownian_shape(jnp.asarray(0.0), y, grad) == brownian
+    columns = equation.columns(jnp.asarray(H), y, grad)
+    units = jnp.eye(np.prod(brownian)).reshape(-1, *brownian)
+    moves = np.stack([equation.combine(columns, unit).x for unit in units])
+    if optimizer is noisy:
+        np.testing.assert_allclose(moves.T @ moves, H * SIGMA**2 * np.eye(2), rtol=1e-12)
+    else:
+        assert np.linalg.matrix_rank(moves) == (0 if optimizer.name == "Noisy(Adam)" else 2)
