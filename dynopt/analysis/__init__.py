@@ -22,6 +22,8 @@
 | How fast is each group of examples learned?        | `half_times`         | `HalfTimes`          |
 | Are ambiguous names linked to the right entities?  | `linking`            | `Linking`            |
 | Which learning rates suit each optimizer?          | `suggested_rates`    | dict of floats       |
+| What are mean and covariance of a noisy run?       | `moments`            | `Moments`            |
+| Which law does a noisy run approach?               | `stationary`         | `Stationary`         |
 | Does an optimizer of my own keep the contract?     | `check_optimizer`    | `ContractCheck`      |
 
 The result objects hold the optimizer and the problem that they belong to. Most have a figure of the
@@ -52,4 +54,6 @@ from .half_times import HalfTimes as HalfTimes, half_times as half_times
 from .linking import Linking as Linking, linking as linking
 from .retrieval import Retrieval as Retrieval, retrieval as retrieval
 from .suggested_rates import suggested_rates as suggested_rates
+from .moments import Moments as Moments, TwoMoments as TwoMoments, moments as moments
+from .stationary import Stationary as Stationary, stationary as stationary
 from .check_optimizer import ContractCheck as ContractCheck, check_optimizer as check_optimizer
