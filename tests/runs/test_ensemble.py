@@ -25,7 +25,7 @@ from dynopt import (
     iterate,
 )
 from dynopt.derivations.stochastic import StochasticEquation
-from dynopt.errors import InvalidType, InvalidValue
+from dynopt.errors import InvalidType, InvalidValue, SolverFailure
 from dynopt.runs.prepare import fit_to_start, flatten_loss
 
 H, SIGMA, STEPS, PATHS = 0.1, 1.0, 20, 4000
@@ -152,6 +152,9 @@ def test_noise_in_a_second_moment_that_leaves_the_positive_numbers_is_counted():
             Noisy(RMSprop(H, decay=0.5, initial_scale=1.0), 2.0), one, 60, 100, of="flow"
         )
     assert (paths.result[~paths.ok] == Status.nonfinite).all()
+    key = jax.random.split(jax.random.key(0), 100)[np.flatnonzero(~paths.ok)[0]]
+    with pytest.raises(SolverFailure, match="a second moment below 0, .*; use a longer memory"):
+        integrate(Noisy(RMSprop(H, decay=0.5, initial_scale=1.0), 2.0, key=key), one, 60)
 
 
 def test_positions_may_be_trees_and_starts_may_differ():
