@@ -37,7 +37,10 @@ The terms, and what textbooks call them:
 | initial layer             | initial (boundary) layer of a singularly perturbed system            |
 | memory time τ             | time constant, relaxation time                                       |
 | wrapper                   | an optimizer made from an optimizer; a transformation in optax       |
-| sweep                     | ensemble: many runs with other starts or hyperparameters             |
+| sweep                     | many runs with other starts or hyperparameters                       |
+| ensemble                  | many independent paths of one noisy optimizer                        |
+| temperature h S Sᵀ        | covariance of the noise per time; S Sᵀ is that of one gradient       |
+| refinement with noise     | variance amplification: h/n, and n times the covariance              |
 | sharpness                 | largest eigenvalue of the Hessian matrix                             |
 | field g                   | what optimizers follow in place of a gradient, as in a game          |
 | critical curvature        | limit of linear stability, 2/η for gradient descent                  |
