@@ -54,6 +54,7 @@ from .half_times import HalfTimes as HalfTimes, half_times as half_times
 from .linking import Linking as Linking, linking as linking
 from .retrieval import Retrieval as Retrieval, retrieval as retrieval
 from .suggested_rates import suggested_rates as suggested_rates
-from .moments import Moments as Moments, TwoMoments as TwoMoments, moments as moments
+from .affine_law import TwoMoments as TwoMoments
+from .moments import Moments as Moments, moments as moments
 from .stationary import Stationary as Stationary, stationary as stationary
 from .check_optimizer import ContractCheck as ContractCheck, check_optimizer as check_optimizer

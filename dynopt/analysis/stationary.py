@@ -6,7 +6,7 @@ import numpy as np
 
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
-from .moments import AbstractLaw, TwoMoments, affine_laws
+from .affine_law import AbstractLaw, TwoMoments, affine_laws
 
 
 class Stationary(eqx.Module):
