@@ -11,6 +11,7 @@ import pytest
 
 import dynopt
 from dynopt import analysis
+from dynopt.compare import gallery
 from dynopt.optimizers import catalogue
 from dynopt.optimizers.equations import equations
 
@@ -49,6 +50,14 @@ ten, five = codes(README)
 def test_the_ten_lines_run_as_written(run, tmp_path):
     assert len([line for line in ten.splitlines() if line.strip()]) <= 10
     assert run(ten).count("Order(") == 3 and (tmp_path / "paths.png").stat().st_size > 10_000
+
+
+def test_halving_the_time_step_in_the_explorer_of_the_gallery_does_to_adam_what_is_told():
+    (study,) = [one for one in gallery.STUDIES if one["figures"] == ("explorer",)]
+    adam, problem = dynopt.Adam(**study["set"]["adam"]), dynopt.problems.himmelblau()
+    coarse = analysis.compare(adam, problem, study["steps"]).largest
+    fine = analysis.compare(adam.refine(2), problem, 2 * study["steps"]).largest
+    assert f"Adam falls from {coarse:.2f} to {fine:.2f}." in README
 
 
 def test_wrappers_run_as_written(run, tmp_path):
