@@ -16,6 +16,7 @@ from ..optimizers.wrappers.probing import is_affine_in_gradient
 from .expansion import accumulated_weight, small_step, taylor
 from .memoryless import Memoryless
 from .series import modified_field
+from .shuffled import is_shuffled_descent, shuffled_field
 
 
 class Modified(AbstractDerived):
@@ -45,6 +46,11 @@ class Modified(AbstractDerived):
     and its memory does not start at zero.
 
     Lyapunov function: that of `optimizer`, which this flow need not lower.
+
+    Noise of the same law everywhere, in an optimizer that is affine in the gradient, has a modified
+    stochastic equation with corrected drift and diffusion, of weak order 2. Gradient descent on
+    batches without replacement has the modified equation x′ = -∇(f + (h/4) E|∇f_B|²), where B is a
+    batch: the mean of its map over the permutations follows this for an epoch up to O(h³).
 
     For gradient descent f₂ = -½ ∇²f ∇f: the modified flow descends f + (h/4)|∇f|² (implicit
     gradient regularisation).
@@ -92,16 +98,21 @@ class Modified(AbstractDerived):
                 "dynopt.WithGradient(dynopt.SGD(0.1), lambda g: g)."
             )
         noise = noise_of(optimizer)
-        if noise is not None and not (
-            is_affine_in_gradient(optimizer, jnp.zeros(2))
-            and noise.is_constant
-            and noise.is_white
-            and order == 2
+        if (
+            noise is not None
+            and not (is_shuffled_descent(optimizer) and order == 2)
+            and not (
+                is_affine_in_gradient(optimizer, jnp.zeros(2))
+                and noise.is_constant
+                and noise.is_white
+                and order == 2
+            )
         ):
             raise InvalidValue(
                 f"the modified equation of {optimizer} is known to order 2 for noise with the same "
-                "law everywhere, in optimizers that are affine in the gradient; modify for example "
-                "dynopt.Noisy(dynopt.SGD(0.1), sigma=0.5), with order=2."
+                "law everywhere, in optimizers that are affine in the gradient, and for SGD on "
+                "batches without replacement; modify for example dynopt.Noisy(dynopt.SGD(0.1), "
+                "sigma=0.5), with order=2."
             )
         if order not in (2, 3):
             raise InvalidValue(
@@ -154,6 +165,8 @@ class Modified(AbstractDerived):
         return self.optimizer.step(t, y, grad)
 
     def vector_field(self, t, y, grad):
+        if is_shuffled_descent(self.optimizer):
+            return y._replace(x=shuffled_field(self.optimizer, y.x, grad))
         t = jnp.asarray(t, y.x.dtype)
         f1 = partial(self.optimizer.vector_field, grad=grad)
         phi = self._phi(lambda t, y, h: small_step(self.optimizer, h, t, y, grad))

@@ -20,7 +20,7 @@ from ..optimizers.wrappers.noise import noise_of
 from ..problems import Problem
 from .calls import observe_at, run_in_calls, steps_for_next_call
 from .part import Part, advance_part, begin_part
-from .paths import integrate_path, must_have_no_tolerances
+from .paths import has_ordinary_flow, integrate_path, must_have_no_tolerances
 from .prepare import MAX_STEPS, all_finite, num_saved, prepare_loss, prepare_run
 from .setup import first_velocity, keep_setup
 from .sliding import is_sliding
@@ -85,7 +85,7 @@ def integrate(
     """
     max_steps = whole_number("max_steps", max_steps, least=1, most=MAX_STEPS, like=2**20)
     per_step = _points_per_step(save_every)
-    if noise_of(optimizer) is not None:
+    if noise_of(optimizer) is not None and not has_ordinary_flow(optimizer):
         must_have_no_tolerances(rtol=rtol, atol=atol)
         every: Any = save_every if per_step == 1 else 1
         return integrate_path(optimizer, problem, steps, x0, every, per_step, solver, throw)

@@ -5,6 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from ..derivations import Modified
+from ..derivations.shuffled import is_shuffled_descent
 from ..derivations.stochastic_flow import StochasticFlow
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
@@ -42,6 +44,11 @@ def integrate_path(
     trajectory = Trajectory(t, y, loss, grad_norm, result, stats, "flow", unravel, setup)
     raise_if_interrupted(trajectory, problem, interrupt)
     return raise_if_failed(trajectory, problem, throw)
+
+
+def has_ordinary_flow(optimizer: AbstractOptimizer) -> bool:
+    """Whether the flow of a noisy optimizer is deterministic, as that of a mean over an epoch."""
+    return isinstance(optimizer, Modified) and is_shuffled_descent(optimizer.optimizer)
 
 
 def must_have_no_tolerances(**tolerances: Any) -> None:
