@@ -44,7 +44,7 @@ SCREEN = (
     "format", "scene", "drawing", "plane", "curves", "words", "python", "column", "controls",
     "worker", "main",
 )  # fmt: skip
-BACKGROUNDS = {"color": ("#ffffff", "#22262c"), "dark": ("#12151a", "#eef1f5")}
+BACKGROUNDS = {"color": ("#ffffff", "#22262c"), "dark": ("#171b21", "#eef1f5")}  # of planes
 # Multiples of the suggested learning rates at which a map differs visibly from its flow.
 VIVID = {SGD: 3.4, Momentum: 2.0, RMSprop: 1.0, Adam: 2.0}
 

@@ -68,15 +68,25 @@ class Constructor(NamedTuple):
 def constructor_of(optimizer: AbstractOptimizer) -> Constructor:
     """The numbers from which an optimizer is made: its hyperparameters, or at least its time step.
 
-    A wrapper is made from the numbers of the optimizer inside, and keeps its own. What is 0 stays
-    so, because it says nothing of its scale.
+    A wrapper is made from the numbers of the optimizer inside, and keeps what else its constructor
+    takes. What is 0 stays so, because it says nothing of its scale.
     """
     if isinstance(optimizer, AbstractDerived):
         inner = constructor_of(optimizer.optimizer)
+        wrapper: Any = type(optimizer)
+        others = optimizer.hyperparameters()
+        others.pop("optimizer", None)
+
+        def wrap(numbers: Sequence[Any]) -> AbstractOptimizer:
+            return wrapper(inner.make(numbers), **others)
+
+        def rewrap(numbers: Sequence[Any]) -> AbstractOptimizer:
+            return optimizer.rewrap(inner.make(numbers))
+
         before, _, after = repr(optimizer).partition(repr(optimizer.optimizer))
         return Constructor(
             inner.values,
-            lambda values: optimizer.rewrap(inner.make(values)),
+            wrap if _makes(wrap, inner.values, optimizer) else rewrap,
             [f"dynopt.{before}", *inner.code, after],
         )
     kind, arguments = type(optimizer), optimizer.hyperparameters()
@@ -277,7 +287,7 @@ def _description(
     is_made = constructor.code[0] != "optimizer.with_time_step("
     return {
         "name": printable(name),
-        "map": lines["map"] or f"yₖ₊₁ = step of {printable(optimizer.name)}",
+        "map": lines["map"].replace("`", "") or f"yₖ₊₁ = step of {printable(optimizer.name)}",
         "flow": lines["flow"] or "y′ = lim (step - identity)/h",
         "hyper": [
             {

@@ -40,7 +40,7 @@ export function makeColumn(j, actions) {
   const words = element("p", { className: "words" }),
     lossRow = element("span"),
     errorRow = element("span");
-  const tip = element("div", { className: "tip", hidden: true }),
+  const tip = element("div", { className: "tip", hidden: true, role: "status" }),
     rows = element("tbody");
   const sliders = optimizer.hyper.flatMap(({ name, symbol, kind, slides }, i) => {
     if (!slides) return [];
@@ -95,7 +95,7 @@ export function makeColumn(j, actions) {
   const column = { j, root, frame: null, result: null, dots: [], hovered: -1 };
   let scene = null,
     shownAs = null;
-  const aspect = () => plane.clientHeight / plane.clientWidth || 0.76;
+  const aspect = () => plane.clientHeight / plane.clientWidth || 0.72;
   const position = (event) => {
     const box = plane.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
@@ -139,6 +139,7 @@ export function makeColumn(j, actions) {
           : element("span", { textContent: text ?? alarm, className: alarm ? "alarm" : "" }),
       ),
     );
+    const sentences = lines.map((parts) => parts.map((part) => part.textContent).join(""));
     words.replaceChildren(...lines[0], element("br"), ...lines[1]);
     flowEquation.textContent = result.request.modified
       ? "modified: y′ = f₁ + h f₂"
@@ -147,8 +148,8 @@ export function makeColumn(j, actions) {
     errorRow.textContent = divisorWords(result);
     plane.setAttribute(
       "aria-label",
-      `${optimizer.name} in the plane of the two coordinates: ${words.textContent}. ` +
-        "Arrow keys move the start, farther with shift.",
+      `${optimizer.name} in the plane of the two coordinates: ${sentences.join("; ")}. ` +
+        "Arrow keys move the start, farther with shift; key i tells the inside of the last step.",
     );
     loss.setAttribute("aria-label", `Loss of ${optimizer.name} over time: ${lossRow.textContent}.`);
     error.setAttribute(
@@ -206,7 +207,8 @@ export function makeColumn(j, actions) {
     );
   }
 
-  let pointer = null; // of the drag that moves the start
+  let pointer = null, // of the drag that moves the start
+    hasMoved = false;
   plane.addEventListener(
     "touchstart",
     (event) => {
@@ -222,26 +224,33 @@ export function makeColumn(j, actions) {
   plane.addEventListener("pointerdown", (event) => {
     if (!column.frame) return;
     pointer = event.pointerId;
+    hasMoved = false;
     plane.setPointerCapture(pointer);
     hover(-1);
     if (event.pointerType !== "touch") actions.moveStart(coordinates(event), true);
   });
   plane.addEventListener("pointermove", (event) => {
-    if (pointer === event.pointerId) actions.moveStart(coordinates(event), true);
-    else if (pointer === null) hover(nearestDot(position(event)), position(event));
+    if (pointer === event.pointerId) {
+      hasMoved = true;
+      actions.moveStart(coordinates(event), true);
+    } else if (pointer === null) hover(nearestDot(position(event)), position(event));
   });
   plane.addEventListener("pointerup", (event) => {
     if (pointer === null) return;
     pointer = null;
-    actions.moveStart(coordinates(event), false);
+    const dot = event.pointerType === "touch" && !hasMoved ? nearestDot(position(event)) : -1;
+    if (dot >= 0) hover(dot, position(event)); // a finger cannot point without touching
+    else actions.moveStart(coordinates(event), false);
   });
   plane.addEventListener("pointercancel", () => {
     if (pointer !== null) actions.moveStart(scene.x0, false);
     pointer = null;
   });
   plane.addEventListener("resize", () => actions.resize(j));
-  plane.addEventListener("pointerleave", () => hover(-1));
+  plane.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && hover(-1));
+  plane.addEventListener("blur", () => hover(-1));
   plane.addEventListener("keydown", (event) => {
+    if (event.key === "i" && column.frame) hover(column.hovered < 0 ? column.dots.length - 1 : -1);
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[
       event.key
     ];

@@ -10,6 +10,7 @@ import { allowed, choicesOf, fromHash, lastStep, requestsOf, sceneOf, toHash } f
 import { headline, refinementWords } from "./words.js";
 import { startComputing } from "./worker.js";
 
+const BUDGET = 5; // milliseconds of drawing in a frame, after which other columns wait
 const PLAY_TIME = 9000; // milliseconds for the whole run, whatever the time step
 const NAMES = OPTIMIZERS.map((optimizer) => optimizer.name);
 let scene = fromHash(location.hash);
@@ -120,12 +121,14 @@ function requestDrawing(changed = columns) {
   drawingRequest ||= requestAnimationFrame(() => {
     const began = performance.now();
     drawingRequest = 0;
-    draw();
+    draw(began + BUDGET);
     drawingTime = performance.now() - began;
+    if (undrawn.size) requestDrawing([]);
   });
 }
 
-function draw() {
+/** Draw columns until the time `until`, at least one. */
+function draw(until) {
   const theme = scene.theme || (darkScheme.matches ? "dark" : "light");
   if (document.documentElement.dataset.theme !== theme || !ranges) {
     document.documentElement.dataset.theme = theme;
@@ -141,10 +144,11 @@ function draw() {
     ranges = next;
   }
   for (const column of undrawn) {
+    undrawn.delete(column);
     column.root.hidden = !scene.on[column.j];
     if (!column.root.hidden && results.includes(column.result)) column.draw(scene, ranges, head);
+    if (performance.now() > until) break;
   }
-  undrawn.clear();
   showControls(scene, isPlaying);
   const title = headline(results, NAMES, scene.n);
   if (title && byId("headline").textContent !== title) byId("headline").textContent = title;
@@ -229,7 +233,7 @@ addEventListener("hashchange", () => {
   scene = fromHash(location.hash);
   change({});
 });
-darkScheme.addEventListener("change", requestDrawing);
+darkScheme.addEventListener("change", () => requestDrawing());
 
 // For checks from outside.
 const known = (items, name, kind) => {

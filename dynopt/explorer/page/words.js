@@ -55,7 +55,8 @@ export function columnWords(result, scene, lowest) {
     else
       first.push({ text: `step ${scene.k}: error ` }, { strong: format(errors[scene.k] ?? NaN) });
   } else if (leavesAt > 0) {
-    const why = map.status === "ok" ? "" : `, ${STATUS[map.status]} at step ${map.points.length}`;
+    const ended = map.status === "ok" ? "" : `, ${STATUS[map.status]} at step ${map.points.length}`;
+    const why = hasNoFlow ? "; no flow starts here" : ended;
     first.push({ alarm: `leaves at step ${leavesAt}${why}` });
   } else {
     const manner =
@@ -127,5 +128,6 @@ export function stepWords(result, k, fields, lowest) {
       );
     at += size;
   }
+  if (k + 1 < map.points.length) lines.push("bold arrow: the next step", "grey arrow: −g");
   return lines;
 }
