@@ -5,7 +5,9 @@ core through all their steps. A device computes its blocks one after another. Th
 the blocks evenly and never wait for one another.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,11 +17,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
+from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..scalar import Program, evaluate, trace
 from .iterate import record_failure
-from .prepare import all_finite, fit_to_start, prepare_loss
+from .prepare import all_finite, fit_to_start, flatten_loss, prepare_loss
 
 STRIDE = 32  # steps between two checks of divergence
+MAX_OPERATIONS = 1000  # of a step that is computed scalar by scalar
+MAX_NUMBERS = 200  # of one run and of what all runs share, for such a step
 SPLIT, WHOLE = PartitionSpec("runs"), PartitionSpec()
 
 
@@ -80,26 +86,24 @@ def advance(
         first = optimizer.init(x, grad)
         return jax.tree.map(lambda start, now: jnp.where(plan.k == 0, start, now), first, run.y)
 
-    def step_unchecked(k, steps):
-        def advance_run(run, optimizer, x, grad, *_):
-            return jax.lax.fori_loop(
-                k, k + steps, lambda k, y: optimizer.step(k * optimizer.h, y, grad), run.y
-            )
+    stepper = _stepper(block, optimizer, loss)
 
-        return lanes(advance_run)
+    def step_unchecked(k, steps, block):
+        step, y = partial(stepper.step, block), stepper.split(block.y)
+        return stepper.join(jax.lax.fori_loop(k, k + steps, step, y))
 
-    def step_checked(k, steps):
-        def advance_run(run, optimizer, x, grad, observe, squared_radius):
-            def one_step(k, carry):
-                y, failure = carry
-                y = optimizer.step(k * optimizer.h, y, grad)
-                radius = squared_radius(y.x)
-                finite = (radius <= 1) & all_finite(y[1:])
-                return y, record_failure(failure, k + 1, radius > 1, finite)
+    def step_checked(k, steps, block):
+        def one_step(k, block):
+            def check(run, optimizer, x, grad, observe, squared_radius):
+                radius = squared_radius(run.y.x)
+                finite = (radius <= 1) & all_finite(run.y[1:])
+                return record_failure(run.failure, k + 1, radius > 1, finite)
 
-            return jax.lax.fori_loop(k, k + steps, one_step, (run.y, run.failure))
+            y = stepper.join(stepper.step(block, k, stepper.split(block.y)))
+            block = block._replace(y=y)
+            return block._replace(failure=lanes(check)(block))
 
-        return lanes(advance_run)
+        return jax.lax.fori_loop(k, k + steps, one_step, block)
 
     def has_failed(run, optimizer, x, grad, observe, squared_radius):
         healthy = (squared_radius(run.y.x) <= 1) & all_finite(run.y[1:])
@@ -115,21 +119,18 @@ def advance(
 
         return lanes(observe_run)
 
-    def steps_to_next_observation(carry, entry):
-        (k, block), (steps, saved) = carry, entry
-
+    def take_strides(k, steps, block):
         def stride(i, block):
             now, n = k + STRIDE * i, jnp.minimum(STRIDE, steps - STRIDE * i)
-            after = block._replace(y=step_unchecked(now, n)(block))
-            y, failure = jax.lax.cond(
-                lanes(has_failed)(after).any(),
-                step_checked(now, n),
-                lambda _: (after.y, block.failure),
-                block,
-            )
-            return block._replace(y=y, failure=failure)
+            after = block._replace(y=step_unchecked(now, n, block))
+            again = lanes(has_failed)(after).any()
+            return jax.lax.cond(again, partial(step_checked, now, n), lambda _: after, block)
 
-        block = jax.lax.fori_loop(0, (steps + STRIDE - 1) // STRIDE, stride, block)
+        return jax.lax.fori_loop(0, (steps + STRIDE - 1) // STRIDE, stride, block)
+
+    def steps_to_next_observation(carry, entry):
+        (k, block), (steps, saved) = carry, entry
+        block = take_strides(k, steps, block)
         failure, moved, observed = observe_runs(k + steps, saved)(block)
         return (k + steps, block._replace(failure=failure, moved=moved)), observed
 
@@ -138,6 +139,83 @@ def advance(
         steps_to_next_observation, (plan.k, block), (plan.steps, plan.saved)
     )
     return block, observed
+
+
+class Stepper(NamedTuple):
+    """How the runs of a block take a step, and the form that their points of phase space then have.
+
+    - `split`: that form of the points; `join`: its inverse.
+    - `step`: takes the block, the number k of the step and the split points to those after it.
+    """
+
+    split: Callable
+    step: Callable
+    join: Callable
+
+
+def _stepper(block: RunState, optimizer: AbstractOptimizer, loss: Callable) -> Stepper:
+    """The traced program of scalars for positions of a few coordinates, and `vmap` for all others.
+
+    In the program each scalar is one vector over the lanes. Its divisions by what is the same in
+    all steps, or changes with time alone, are products with a reciprocal.
+    """
+    shared, static = eqx.partition((optimizer, loss), eqx.is_array)
+
+    def step_of_one(shared, k, numbers, x0, y):
+        optimizer, loss = eqx.combine(shared, static)
+        x, _, grad = flatten_loss(loss, x0)
+        fitted = fit_to_start(eqx.combine(numbers, optimizer), x0, x.dtype)
+        return fitted.step(k * fitted.h, y, grad)
+
+    def step_of_arrays(block, k, y):
+        step = jax.vmap(step_of_one, in_axes=(None, None, -1, -1, -1), out_axes=-1)
+        return step(shared, k, block.numbers, block.x0, y)
+
+    of_one_run = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[:-1], leaf.dtype),
+        (block.numbers, block.x0, block.y),
+    )
+    of_all_runs = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (shared, np.int32())
+    )
+    program = _program(step_of_one, *of_all_runs, *of_one_run)
+    if program is None:
+        return Stepper(lambda y: y, step_of_arrays, lambda y: y)
+    num_rows = len(program.outputs)
+    varying = program.depends_on(range(program.num_inputs - num_rows, program.num_inputs))
+    divisors = set(range(program.num_inputs + len(program.operations))) - varying
+
+    def rows(tree):
+        return [row for leaf in jax.tree.leaves(tree) for row in leaf.reshape(-1, leaf.shape[-1])]
+
+    def step_of_rows(block, k, y):
+        scalars = [scalar for leaf in jax.tree.leaves(shared) for scalar in leaf.reshape(-1)]
+        inputs = [*scalars, k, *rows((block.numbers, block.x0)), *y]
+        return [
+            jnp.broadcast_to(row, y[0].shape)
+            for row in evaluate(program, inputs, divisors=divisors)
+        ]
+
+    def join(rows):
+        leaves, structure = jax.tree.flatten(block.y)
+        ends = np.cumsum([math.prod(leaf.shape[:-1]) for leaf in leaves])
+        arrays = [
+            jnp.stack(rows[end - math.prod(leaf.shape[:-1]) : end]).reshape(leaf.shape)
+            for leaf, end in zip(leaves, ends, strict=True)
+        ]
+        return jax.tree.unflatten(structure, arrays)
+
+    return Stepper(rows, step_of_rows, join)
+
+
+def _program(step: Callable, *arguments: PyTree) -> Program | None:
+    """The step as a program of scalars, or None if it cannot be one, or would be too long."""
+    if sum(leaf.size for leaf in jax.tree.leaves(arguments)) > MAX_NUMBERS:
+        return None
+    try:
+        return trace(step, *arguments, max_operations=MAX_OPERATIONS)
+    except (InvalidValue, InvalidType):
+        return None
 
 
 @eqx.filter_jit

@@ -1,13 +1,16 @@
 """A program of scalars as a JAX function of many points at once, one scalar after another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
 
 from ..errors import InvalidValue
 from .opaque_gradient import entry_p, gradient_p
-from .program import Constant, Program
+from .program import Constant, Program, Scalar
 
 
 def to_lanes(program: Program, gradients: Sequence[Callable] = ()) -> Callable:
@@ -47,25 +50,9 @@ def to_lanes(program: Program, gradients: Sequence[Callable] = ()) -> Callable:
                 f"the arguments have the shapes {shapes}, but with {lanes} lanes in the last axis "
                 f"they must be {right}; use jnp.broadcast_to, say."
             )
-        values = [row for leaf in leaves for row in leaf.reshape(-1, lanes)]
-
-        def read(scalar):
-            if isinstance(scalar, Constant):
-                return jnp.full(lanes, scalar.value)
-            return values[scalar]
-
-        for operation in program.operations:
-            operands = [read(scalar) for scalar in operation.operands]
-            parameters = dict(operation.parameters)
-            if operation.primitive is gradient_p:
-                size = parameters["size"]
-                points = [jnp.stack(operands[i : i + size]) for i in range(0, len(operands), size)]
-                values.append(gradients[len(points) - 1](*points))
-            elif operation.primitive is entry_p:
-                values.append(operands[0][parameters["index"]])
-            else:
-                values.append(operation.primitive.bind(*operands, **parameters))
-        outputs, results = list(map(read, program.outputs)), []
+        rows = [row for leaf in leaves for row in leaf.reshape(-1, lanes)]
+        outputs, results = evaluate(program, rows, gradients), []
+        outputs = [jnp.broadcast_to(output, lanes) for output in outputs]
         shapes, structure = jax.tree.flatten(program.result)
         for leaf in shapes:
             rows, outputs = outputs[: leaf.size], outputs[leaf.size :]
@@ -73,3 +60,45 @@ def to_lanes(program: Program, gradients: Sequence[Callable] = ()) -> Callable:
         return jax.tree.unflatten(structure, results)
 
     return function
+
+
+def evaluate(
+    program: Program,
+    inputs: Sequence[Array],
+    gradients: Sequence[Callable] = (),
+    divisors: Container[Scalar] = (),
+) -> list[Array]:
+    """The outputs of a program, one array for each of its scalars.
+
+    - `inputs`: an array for each scalar of the arguments: a number that is the same on all lanes,
+      of shape `()`, or one for each, of shape `(lanes,)`.
+    - `gradients`: as `to_lanes` has them.
+    - `divisors`: numbers whose reciprocal is computed once, and multiplied with where the program
+      divides by them. A product is several times as fast, and differs in the last bit. Where a
+      divisor is so large that its reciprocal is denormal, the product is 0.
+    """
+    values, reciprocals = list(inputs), {}
+    lanes = np.broadcast_shapes(*(value.shape for value in values))
+
+    def read(scalar):
+        return jnp.asarray(scalar.value) if isinstance(scalar, Constant) else values[scalar]
+
+    def result(operation):
+        operands = [read(scalar) for scalar in operation.operands]
+        primitive, parameters = operation.primitive, dict(operation.parameters)
+        if primitive is entry_p:
+            return operands[0][parameters["index"]]
+        if primitive is gradient_p:
+            rows, size = [jnp.broadcast_to(x, lanes) for x in operands], parameters["size"]
+            points = [jnp.stack(rows[i : i + size]) for i in range(0, len(rows), size)]
+            return gradients[len(points) - 1](*points)
+        if primitive is lax.div_p and (divisor := operation.operands[1]) in divisors:
+            if divisor not in reciprocals:
+                reciprocals[divisor] = 1 / operands[1]
+            primitive, operands[1] = lax.mul_p, reciprocals[divisor]
+        shape = np.broadcast_shapes(*(x.shape for x in operands))
+        return primitive.bind(*(jnp.broadcast_to(x, shape) for x in operands), **parameters)
+
+    for operation in program.operations:
+        values.append(result(operation))
+    return [read(scalar) for scalar in program.outputs]

@@ -1,6 +1,6 @@
 """A program of scalars: operations on single numbers, one after another, without branch or loop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
@@ -84,6 +84,14 @@ class Program:
     def gradient_calls(self) -> tuple[Operation, ...]:
         return tuple(call for call in self.operations if call.primitive is gradient_p)
 
+    def depends_on(self, inputs: Iterable[int]) -> set[Scalar]:
+        """The places of these inputs, and of all results that depend on them."""
+        dependent: set[Scalar] = set(inputs)
+        for place, operation in enumerate(self.operations, self.num_inputs):
+            if not dependent.isdisjoint(operation.operands):
+                dependent.add(place)
+        return dependent
+
     def __repr__(self) -> str:
         return (
             f"Program(inputs={self.num_inputs}, operations={len(self.operations)}, "
@@ -108,8 +116,9 @@ class ProgramBuilder:
     be NaN; but x + 0 is x, as XLA has it, too, so that a zero may keep its sign.
     """
 
-    def __init__(self, input_dtypes: Sequence[np.dtype]):
+    def __init__(self, input_dtypes: Sequence[np.dtype], max_operations: int | None = None):
         self.input_dtypes = tuple(input_dtypes)
+        self.max_operations = MAX_OPERATIONS if max_operations is None else max_operations
         self.operations: list[Operation] = []
         self.places: dict[Operation, int] = {}
 
@@ -139,14 +148,18 @@ class ProgramBuilder:
     def add(self, operation: Operation) -> int:
         """The place of the result of an operation, which is as it was given."""
         if operation not in self.places:
-            if len(self.operations) == MAX_OPERATIONS:
-                raise InvalidValue(
-                    f"the function takes more than {MAX_OPERATIONS} operations on scalars; use "
-                    "fewer coordinates, less data or fewer repetitions."
-                )
+            self.must_have_room_for(len(self.operations) + 1)
             self.places[operation] = len(self.input_dtypes) + len(self.operations)
             self.operations.append(operation)
         return self.places[operation]
+
+    def must_have_room_for(self, operations: int) -> None:
+        """**Raises:** `InvalidValue` if these are too many operations for one program."""
+        if operations > self.max_operations:
+            raise InvalidValue(
+                f"the function takes more than {self.max_operations} operations on scalars; use "
+                "fewer coordinates, less data or fewer repetitions."
+            )
 
     def convert(self, scalar: Scalar, dtype) -> Scalar:
         if self.dtype(scalar) == dtype:

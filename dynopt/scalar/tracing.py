@@ -69,7 +69,7 @@ MOVES = dict.fromkeys(
 }
 
 
-def trace(function: Callable, *arguments: Any) -> Program:
+def trace(function: Callable, *arguments: Any, max_operations: int | None = None) -> Program:
     """The program of scalars of a function of small arrays.
 
     Calls are written out, and so are loops whose number of repetitions is known while tracing. Both
@@ -81,10 +81,12 @@ def trace(function: Callable, *arguments: Any) -> Program:
       `opaque_gradient`.
     - `arguments`: PyTrees of arrays or of `jax.ShapeDtypeStruct`, of which the shapes and dtypes
       matter: booleans, int32, int64, float32 and float64.
+    - `max_operations`: the largest number of operations, 50 000 by default. An array of more
+      numbers counts as so many operations.
 
     **Raises:** `InvalidValue`, which names the operation, for what cannot be written in scalars:
     sorting, linear algebra, random numbers, indices that depend on values and loops whose number of
-    repetitions does; for more than 50 000 operations; and for a function that uses a value that is
+    repetitions does; for too many operations; and for a function that uses a value that is
     traced outside of it. `InvalidType` for other dtypes.
 
     >>> import jax.numpy as jnp
@@ -97,10 +99,12 @@ def trace(function: Callable, *arguments: Any) -> Program:
             "the function uses a value that is traced outside of it, as inside jax.jit; pass this "
             "value as an argument."
         )
-    builder = ProgramBuilder([aval.dtype for aval in closed.in_avals for _ in range(aval.size)])
-    inputs, place = [], 0
     for aval in closed.in_avals:
         must_be_translated("an argument has the dtype", aval.dtype)
+    dtypes = [aval.dtype for aval in closed.in_avals for _ in range(aval.size)]
+    builder = ProgramBuilder(dtypes, max_operations)
+    inputs, place = [], 0
+    for aval in closed.in_avals:
         places = [*range(place, place + aval.size)]
         inputs.append(as_array(places, aval.shape))
         place += aval.size
@@ -133,7 +137,7 @@ def known_values(scalars: np.ndarray, dtype) -> np.ndarray | None:
     return np.frombuffer(data, dtype).reshape(scalars.shape)
 
 
-def must_be_translated(subject: str, dtype: np.dtype) -> None:
+def must_be_translated(subject: str, dtype: Any) -> None:
     """**Raises:** `InvalidType` if programs of scalars have no such dtype."""
     if dtype.name not in DTYPES:
         raise InvalidType(
@@ -153,6 +157,9 @@ class _Translator:
         self.builder = builder
 
     def evaluate(self, jaxpr: Jaxpr, constants: Sequence, inputs: Sequence) -> list[np.ndarray]:
+        variables: Any = (*jaxpr.constvars, *(v for e in jaxpr.eqns for v in e.outvars))
+        for variable in variables:
+            self.builder.must_have_room_for(variable.aval.size)
         arrays = dict(
             zip(jaxpr.constvars, map(as_constants, jaxpr.constvars, constants), strict=True)
         )
