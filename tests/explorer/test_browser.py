@@ -159,11 +159,14 @@ def test_the_python_that_is_copied_computes_what_is_shown(tab, file, monkeypatch
     np.testing.assert_allclose(printed, state(tab)["errors"], rtol=1e-6)
 
 
-def test_playing_moves_the_step_and_stops(tab):
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_playing_moves_the_step_and_stops_and_glides_only_if_motion_is_welcome(tab, motion):
+    tab.emulate_media(reduced_motion=motion)
     tab.click("#play")
     wait(tab, "dynopt.state().k >= 1")
     first = tab.evaluate("dynopt.state()")["k"]
     wait(tab, f"dynopt.state().k > {first}")
+    assert (tab.evaluate("dynopt.state()")["head"] is None) == (motion == "reduce")
     tab.click("#play")
     stopped = state(tab)["k"]
     assert tab.inner_text("#when") == f"{stopped} / {STEPS}" and tab.input_value("#scrub") == str(
@@ -302,4 +305,18 @@ def test_every_picture_is_told_in_words(tab):
     for label in labels[0::3]:
         assert re.search(r"in the plane .*: error ≤ [\d.]+ at step \d+.*; h = 0\.\d+", label)
     for label in labels[2::3]:
-        assert "the flow itself is known to" in label
+        assert re.search(r"at most [\d.×⁻⁰¹²³⁴-⁹]+ .*, flow ± [\d.]+×10⁻", label)
+
+
+def test_a_tap_moves_the_start_and_a_tap_on_a_dot_tells_its_step(browser, file):
+    context = browser.new_context(has_touch=True, viewport={"width": 390, "height": 844})
+    tab = context.new_page()
+    open_scene(tab, file, "#problem=quadratic&show=flow.landscape")
+    box = tab.locator("canvas.plane").first.bounding_box()
+    before = state(tab)["x0"]
+    tab.touchscreen.tap(box["x"] + 50, box["y"] + 50)
+    moved = state(tab)["x0"]
+    tab.touchscreen.tap(box["x"] + 51, box["y"] + 50)
+    assert state(tab)["x0"] == moved != before
+    assert tab.locator(".tip").first.inner_text().startswith("step 0, t = 0")
+    context.close()

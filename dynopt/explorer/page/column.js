@@ -155,8 +155,7 @@ export function makeColumn(j, actions) {
     error.setAttribute(
       "aria-label",
       `Global error of ${optimizer.name} over time: at most ` +
-        `${format(result.errors[result.worst])} ${errorRow.textContent}; ` +
-        `the flow itself is known to ${format(result.solverError)}.`,
+        `${format(result.errors[result.worst])} ${errorRow.textContent}.`,
     );
     for (const { i, kind, name, input, tick, output } of sliders) {
       const value = scene.hyper[j][i];

@@ -290,6 +290,7 @@ globalThis.dynopt = {
   isIdle: () => computing.isIdle() && (isPlaying || !drawingRequest),
   state: () => ({
     ...structuredClone(scene),
+    head, // of the flow while the scene plays, in samples
     errors: columns.map((c) => (c.result ? c.result.errors[c.result.worst] : null)),
   }),
   drawingTime: () => drawingTime, // of the last frame, in milliseconds

@@ -97,8 +97,14 @@ export function lossWords({ mapLosses, flowLosses, leavesAt, flow }, lowest) {
   return `map ${map}, flow ${flow.status === "ok" ? format(flowLosses.at(-1) - lowest) : "stops"}`;
 }
 
-export const divisorWords = ({ divisor }) =>
-  Number.isFinite(divisor) ? `÷ ${divisor.toFixed(2)} if halved` : "";
+/** What halving makes of the largest error, and how well the flow itself is known. */
+export const divisorWords = ({ divisor, solverError }) =>
+  [
+    Number.isFinite(divisor) ? `÷ ${divisor.toFixed(2)} if halved` : "",
+    Number.isFinite(solverError) ? `flow ± ${format(solverError)}` : "",
+  ]
+    .filter(Boolean)
+    .join(", ");
 
 /** What the status line says after the time step has changed. */
 export const refinementWords = (results, names, n) =>
