@@ -24,6 +24,7 @@
 | Which learning rates suit each optimizer?          | `suggested_rates`    | dict of floats       |
 | What are mean and covariance of a noisy run?       | `moments`            | `Moments`            |
 | Which law does a noisy run approach?               | `stationary`         | `Stationary`         |
+| How near do mean values of map and noisy flow come?| `weak_order`         | `WeakOrder`          |
 | Does an optimizer of my own keep the contract?     | `check_optimizer`    | `ContractCheck`      |
 
 The result objects hold the optimizer and the problem that they belong to. Most have a figure of the
@@ -57,4 +58,5 @@ from .suggested_rates import suggested_rates as suggested_rates
 from .affine_law import TwoMoments as TwoMoments
 from .moments import Moments as Moments, moments as moments
 from .stationary import Stationary as Stationary, stationary as stationary
+from .weak_order import WeakError as WeakError, WeakOrder as WeakOrder, weak_order as weak_order
 from .check_optimizer import ContractCheck as ContractCheck, check_optimizer as check_optimizer

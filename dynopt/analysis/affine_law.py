@@ -33,6 +33,10 @@ SIZES = (1e-3, 1.0, 1e3)  # of the distances at which a function is compared wit
 TIMES = (0.0, 1.0, 1000.0)  # in steps
 
 
+class NoExactMoments(InvalidValue):
+    """Moments are not known exactly, because the step is not affine or phase space is large."""
+
+
 class TwoMoments(eqx.Module):
     """The mean and the covariance of a random point of phase space.
 
@@ -210,17 +214,17 @@ def _law(
     y, xi = jax.eval_shape(lambda: _point_and_noise(dynamics, problem.loss, start))
     dim, limit = y.size, MAX_DIM if noise.is_constant else MAX_DIM_OF_OPERATOR
     if dim > limit:
-        raise InvalidValue(
+        raise NoExactMoments(
             f"the phase space of {optimizer!r} on {problem.name} has {dim} coordinates, but exact "
             f"moments are computed in up to {limit}; estimate them with "
             f"{_ensemble(analysis)}."
         )
     system = _affine_system(dynamics, problem.loss, start, noise.is_constant)
-    z, matrix, columns, is_affine, is_steady = map(np.asarray, system)
+    z, matrix, columns, is_affine, is_steady = system
     if not (is_affine and is_steady):
         fault = "is not affine in the point of phase space and in the noise"
         fault = "depends on the time" if is_affine else fault
-        raise InvalidValue(
+        raise NoExactMoments(
             f"exact moments are known for quadratic losses and affine optimizers such as SGD, "
             f"Momentum, Nesterov and averages of them, but the {what} of {optimizer!r} on "
             f"{problem.name} {fault}; estimate them with {_ensemble(analysis)}."
@@ -312,19 +316,44 @@ def _point_and_noise(dynamics: Any, loss: Callable, start: PyTree) -> tuple[Arra
     return ravel_pytree(y)[0], jnp.zeros_like(root[0] if noise.is_diagonal else root[:, 0])
 
 
-@eqx.filter_jit
 def _affine_system(dynamics: Any, loss: Callable, start: PyTree, is_constant: bool):
     """The matrices M and Nⱼ of (y, ξ) ↦ M z + Σⱼ ξⱼ Nⱼ z with z = (y, 1).
 
     Of an equation the function is its drift plus Σⱼ ξⱼ bⱼ. It returns the first z, M, all Nⱼ,
     whether the function is this one, and whether it is the same at all times.
     """
+    evaluated = jax.tree.map(np.asarray, _evaluate(dynamics, loss, start, is_constant))
+    y, points, vectors, values, value, slopes, responses, slopes_of_responses = evaluated
+    dim, number = responses.shape
+    matrix = np.zeros((dim + 1, dim + 1))
+    matrix[:-1, :-1], matrix[:-1, -1] = slopes, value
+    matrix[-1, -1] = not isinstance(dynamics, StochasticEquation)
+    columns = np.zeros((number, dim + 1, dim + 1))
+    columns[:, :-1, -1] = responses.T
+    if not is_constant:
+        columns[:, :-1, :-1] = slopes_of_responses.transpose(1, 0, 2)
+
+    def affine(points, vectors, matrix, columns):
+        z = np.pad(points, ((0, 0), (0, 1)), constant_values=1.0)
+        return (z @ matrix.T + np.einsum("pj,jab,pb->pa", vectors, columns, z))[:, :-1]
+
+    size = affine(*map(np.abs, (points, vectors, matrix, columns)))
+    tolerance = TOLERANCE * size.max(1, keepdims=True)
+    is_affine = (np.abs(values[0] - affine(points, vectors, matrix, columns)) <= tolerance).all()
+    is_steady = (np.abs(values - values[0]) <= tolerance).all()
+    return np.append(y, 1.0), matrix, columns, is_affine, is_steady
+
+
+@eqx.filter_jit
+def _evaluate(dynamics: Any, loss: Callable, start: PyTree, is_constant: bool):
+    """The first y, a few points y and vectors ξ, the values there at a few times, and at y = ξ = 0
+    the value and the derivatives in y, in ξ, and in ξ and y unless the noise is constant."""
     x, _, grad = flatten_loss(loss, start)
     is_flow = isinstance(dynamics, StochasticEquation)
     fitted = dynamics.optimizer if is_flow else dynamics
     unravel = ravel_pytree(fitted.init_flow(x, grad) if is_flow else fitted.init(x, grad))[1]
     y, xi = _point_and_noise(dynamics, loss, start)
-    shape, dim = xi.shape, y.size
+    shape = xi.shape
 
     def function(y, xi, t):
         point, xi = unravel(y), xi.reshape(shape)
@@ -333,40 +362,24 @@ def _affine_system(dynamics: Any, loss: Callable, start: PyTree, is_constant: bo
             return ravel_pytree(add_scaled(dynamics.drift(t, point, grad), (1, noise)))[0]
         return ravel_pytree(drive(fitted, xi).step(t, point, grad))[0]
 
-    zero, no_noise, t = jnp.zeros_like(y), jnp.zeros(xi.size, y.dtype), jnp.zeros_like(y[0])
-
-    def affine(function):
-        """The matrix of an affine function of y, with its value at 0 as the last column."""
-        slopes, value = jax.jacfwd(function)(zero), function(zero)
-        return jnp.concatenate([slopes, value[..., None]], -1)
-
-    matrix = affine(lambda y: function(y, no_noise, t))
-
-    def responses(y):
-        return jax.jacfwd(function, 1)(y, no_noise, t).T
-
-    if is_constant:
-        value = responses(zero)[..., None]
-        columns = jnp.concatenate([jnp.zeros((xi.size, dim, dim), y.dtype), value], -1)
-    else:
-        columns = affine(responses)
-
     draw = np.random.default_rng(0).normal
-    sizes = np.array(SIZES)[:, None]
-    points = y + (1 + jnp.abs(y).max()) * sizes * draw(size=(len(SIZES), dim))
-    vectors = jnp.asarray(draw(size=(len(SIZES), xi.size)))
-    at_times = jax.vmap(lambda t: jax.vmap(lambda y, xi: function(y, xi, t))(points, vectors))(
-        fitted.h * jnp.array(TIMES)
+    distances = np.array(SIZES)[:, None] * draw(size=(len(SIZES), y.size))
+    points = y[None] + (1 + jnp.abs(y).max()) * distances
+    vectors = draw(size=(len(SIZES), xi.size))
+    values = jax.vmap(lambda t: jax.vmap(lambda y, xi: function(y, xi, t))(points, vectors))(
+        fitted.h * np.array(TIMES)
     )
-    ones = jnp.ones((len(SIZES), 1))
-    z = jnp.concatenate([points, ones], 1)
-    expected = z @ matrix.T + jnp.einsum("pj,jab,pb->pa", vectors, columns, z)
-    scale = jnp.abs(z) @ jnp.abs(matrix).T
-    scale += jnp.einsum("pj,jab,pb->pa", jnp.abs(vectors), jnp.abs(columns), jnp.abs(z))
-    tolerance = TOLERANCE * scale.max(1, keepdims=True)
-    is_affine = (jnp.abs(at_times[0] - expected) <= tolerance).all()
-    is_steady = (jnp.abs(at_times - at_times[0]) <= tolerance).all()
-    last = jnp.zeros((1, dim + 1)).at[0, -1].set(0.0 if is_flow else 1.0)
-    matrix = jnp.concatenate([matrix, last])
-    columns = jnp.concatenate([columns, jnp.zeros((xi.size, 1, dim + 1))], 1)
-    return jnp.append(y, 1.0), matrix, columns, is_affine, is_steady
+
+    def at_zero(y):
+        def value(y, xi):
+            value = function(y, xi, jnp.zeros_like(y[0]))
+            return value, value
+
+        (slopes, responses), value = jax.jacfwd(value, (0, 1), has_aux=True)(
+            y, jnp.zeros(xi.size, y.dtype)
+        )
+        return responses, (value, slopes)
+
+    responses, (value, slopes) = at_zero(jnp.zeros_like(y))
+    of_responses = None if is_constant else jax.jacfwd(lambda y: at_zero(y)[0])(jnp.zeros_like(y))
+    return y, points, vectors, values, value, slopes, responses, of_responses
