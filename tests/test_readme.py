@@ -94,6 +94,37 @@ def test_workloads_run_as_written(run, tmp_path):
     assert (tmp_path / "half_times.png").stat().st_size > 10_000
 
 
+def test_noise_runs_as_written(run):
+    sampled, *exact, long_run = run("\n".join(codes(DOCS["noise"]))).splitlines()
+    square, error = map(float, re.search(r"([\d.]+) ± ([\d.]+), by 2000 paths", sampled).groups())
+    c = 0.1 / 2 * 1.05  # of the modified flow, dx = -1.05 x dt + √0.1 1.05 dW
+    squares = {
+        "map": 0.81**60 + 0.01 * (1 - 0.81**60) / 0.19,
+        "flow": np.exp(-12) + 0.05 * (1 - np.exp(-12)),
+        "modified flow": np.exp(-12.6) + c * (1 - np.exp(-12.6)),
+    }
+    assert abs(square - squares["map"]) < 4 * error and 0.0013 < error < 0.0021  # v √(2/2000)
+    assert exact == [f"{name}: {value:.6f}" for name, value in squares.items()]
+    assert "0.513514 of the map, 0.5 of the flow" in long_run
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "noise", "flow"),
+    [
+        ("SGD", [[0.9]], [-0.1], 0.1 / 2),
+        ("Momentum", [[0.9, -0.09], [1, 0.9]], [-0.1, 1], 0.1 / (2 * 0.1)),
+        ("Nesterov", [[1 - 0.19, -0.081], [1, 0.9]], [-0.19, 1], 0.1 / (2 * 0.1)),
+    ],
+)
+def test_the_table_of_noise_shows_the_variance_in_the_long_run(name, step, noise, flow):
+    """Of z = (x, m) with m ← 0.9 m + g, x ← x - 0.1 m, or x - 0.1 (g + 0.9 m), and g = x + ξ."""
+    row = re.search(rf"^\| `{name}\(0.1\)` \| ([\d.]+) \| ([\d.]+) \|$", DOCS["noise"], re.M)
+    step, noise = np.array(step), np.array(noise)
+    powers = (np.linalg.matrix_power(step, k) @ noise for k in range(1000))
+    assert f"{sum(z[0] ** 2 for z in powers):.5f}" == f"{float(row[1]):.5f}"
+    assert float(row[2]) == pytest.approx(flow)
+
+
 @pytest.mark.parametrize("kind", ["gan", "nsgan", "wgan", "r1"])
 def test_the_table_of_games_shows_eigenvalues_and_the_largest_stable_rates(kind):
     (eigenvalue, *rates) = re.search(
