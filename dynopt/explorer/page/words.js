@@ -39,7 +39,7 @@ export function headline(results, names, n) {
 /** The two lines below the name of an optimizer, as parts {text, strong, alarm}. */
 export function columnWords(result, scene, lowest) {
   const { errors, worst, leavesAt, flow, map, request, h, mapLosses, flowLosses, limit } = result,
-    place = result.isOfEnd ? " at the flow’s end" : "";
+    place = result.isOfEnd ? " (end)" : "";
   const first = [],
     second = [];
   const hasNoFlow = flow.status !== "ok" && flow.samples.length <= 2;
@@ -81,7 +81,7 @@ export function columnWords(result, scene, lowest) {
     second.push({ text: `h = ${format(h, 3)}` });
     if (limit > 0) {
       const share = rateOf(result) / limit;
-      const words = share > 2 ? `${format(share)} times` : `${format(100 * share)} % of`;
+      const words = share > 2 ? `${format(share)} ×` : `${format(100 * share)} % of`;
       second.push({ text: `, ${symbolOf(request)} at ${words} its limit${place}` });
     }
   }
