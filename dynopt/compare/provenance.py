@@ -22,7 +22,7 @@ MARKS = {  # what a file of dynopt contains
     ".pdf": b"/Creator (dynopt ",
     ".gif": b"Software: dynopt ",
     ".mp4": b"Software: dynopt ",
-    ".html": b'content="dynopt ',
+    ".html": b'<meta name="generator" content="dynopt ',
 }
 
 
@@ -50,7 +50,7 @@ def render(
         facts = {"Software": software(), "Title": title, "Command": command, "Dtype": dtype}
         return picture.encode(format, facts | {"Seed": SEED})  # the mark comes first, in one piece
     if isinstance(picture, Explorer):
-        facts = {"generator": software(), "command": command, "dtype": dtype, "seed": SEED}
+        facts = {"software": software(), "command": command, "dtype": dtype, "seed": SEED}
         return picture.with_facts(facts).html.encode()
     description = {"png": "Description", "svg": "Description", "pdf": "Subject"}[format]
     facts = {"Command": command, "Dtype": dtype, "Seed": SEED}

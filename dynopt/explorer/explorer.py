@@ -15,6 +15,7 @@ import diffrax
 import jax
 import matplotlib as mpl
 
+from .. import __version__
 from ..analysis import suggested_rates
 from ..checks import whole_number
 from ..errors import InvalidValue
@@ -74,12 +75,7 @@ class Explorer:
 
     def with_facts(self, facts: Mapping[str, str]) -> "Explorer":
         """The same web page, with facts about itself in its head, such as who made it."""
-        lines = (
-            f'<meta name="{html.escape(name)}" content="{html.escape(printable(fact))}">'
-            for name, fact in facts.items()
-        )
-        head, title, rest = self.html.partition("</title>\n")
-        return replace(self, html="".join([head, title, *(f"{line}\n" for line in lines), rest]))
+        return replace(self, html=_with_facts(self.html, facts))
 
     def widget(self) -> Any:
         """The same web page for a notebook, which tells Python what the reader has chosen.
@@ -257,7 +253,17 @@ def _text(losses: Sequence[Part], optimizers: Sequence[Part]) -> str:
         "STYLE": style,
         "SCRIPT": script,
     }
-    return re.sub(r"\{\{([A-Z]+)\}\}", lambda match: values[match[1]], _read("index.html"))
+    text = re.sub(r"\{\{([A-Z]+)\}\}", lambda match: values[match[1]], _read("index.html"))
+    return _with_facts(text, {"generator": f"dynopt {__version__}"})
+
+
+def _with_facts(text: str, facts: Mapping[str, str]) -> str:
+    lines = (
+        f'<meta name="{html.escape(name)}" content="{html.escape(printable(fact))}">\n'
+        for name, fact in facts.items()
+    )
+    head, title, rest = text.partition("</title>\n")
+    return "".join([head, title, *lines, rest])
 
 
 def _script(losses: Sequence[Part], optimizers: Sequence[Part]) -> str:

@@ -264,19 +264,21 @@ def test_an_explorer_is_one_web_page_that_says_where_it_comes_from(tell):
     text = path.read_text("utf-8")
     facts = dict(re.findall('<meta name="([a-z]+)" content="(.*)">', text))
     command = "dynopt --problem booth --figures explorer --optimizers sgd"
-    assert facts.pop("generator").startswith(f"dynopt {dynopt.__version__} (jax ")
+    assert facts.pop("software").startswith(f"dynopt {dynopt.__version__} (jax ")
     assert facts.pop("viewport") and facts == {
+        "generator": f"dynopt {dynopt.__version__}",
         "command": f"{command} --learning-rate 0.05 --steps 5 --x0 -1,2",
         "dtype": "float64",
         "seed": "none: nothing is random",
     }
     expected = dynopt.explore(problems.booth(), optimizers.SGD(0.05), 5, x0=[-1.0, 2.0])
-    without = re.sub('<meta name="(?:generator|command|dtype|seed)".*\n', "", text)
+    without = re.sub('<meta name="(?:software|command|dtype|seed)".*\n', "", text)
     assert without == expected.html
 
     _, out, _ = tell(*EXPLORED, "--figures", "explorer", "--show-code")
     exec(compile("\n".join(out), "shown", "exec"), {})
     assert Path("explorer-booth.html").read_text("utf-8") == expected.html
+    assert provenance.is_written_by_dynopt(Path("explorer-booth.html"))
 
 
 def test_an_explorer_of_a_loss_without_translation_is_refused_and_nothing_is_written(tell):
