@@ -17,6 +17,7 @@ BENCHMARKS = (
     "compiling",
     "command_line",
     "sweep",
+    "ensembles",
     "flow",
     "order",
     "modified_field",
