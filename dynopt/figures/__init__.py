@@ -20,6 +20,8 @@ from . import modified as modified
 from . import field as field
 from . import stability as stability
 from . import basins as basins
+from . import ensemble as ensemble
+from . import langevin as langevin
 from . import overview as overview
 from . import method as method
 from . import spectrum as spectrum

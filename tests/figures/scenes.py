@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from copy import copy
+from statistics import NormalDist
 from typing import Any
 
 import diffrax
@@ -16,9 +17,12 @@ from dynopt import (
     SGD,
     Adam,
     Alternating,
+    Ensemble,
     Extragradient,
+    Langevin,
     Modified,
     Momentum,
+    Noisy,
     Problem,
     RMSprop,
     Status,
@@ -40,6 +44,7 @@ from dynopt.analysis import (
 )
 from dynopt.figures.method import Method
 from dynopt.problems import dirac_gan
+from dynopt.runs.setup import Kept
 
 STEPS = 40
 OPTIMIZERS = (SGD(0.01), Momentum(0.01), RMSprop(0.02), Adam(0.05))
@@ -384,3 +389,40 @@ def make_retrieval(name, end, steps=(0.0, 50.0, 100.0), optimizer=None) -> Retri
     accuracy = jnp.linspace(0.1, end, len(steps))
     problem = called(f"sentence_similarity_{name}")
     return Retrieval(accuracy / 2, accuracy, jnp.array(steps), optimizer or Adam(0.03), problem)
+
+
+def make_ensemble(optimizer, problem, x, kind="map", failed=0) -> Ensemble:
+    """An ensemble with these positions, shape `(paths, times, dim)`; the first paths failed."""
+    x = jnp.asarray(x, float)
+    t, number = float(optimizer.h) * jnp.arange(x.shape[1]), jnp.arange(len(x))
+    result = jnp.where(number < failed, int(Status.diverged), int(Status.ok))
+    loss, kept = jax.vmap(jax.vmap(problem.loss))(x), (Kept(optimizer), Kept(problem))
+    return Ensemble(t, x, loss, result, jnp.where(number < failed, 1, -1), kind, kept)
+
+
+SPREAD = np.linspace(-1, 1, 21)  # of 21 paths: at the level q stands 2 q - 1
+
+
+def make_fan(kind="map", mean=1.0, deviation=0.5, failed=0, steps=20, dim=1) -> Ensemble:
+    """Paths whose quantiles are straight lines: they fan out around a mean that falls to 0.4."""
+    fraction = np.linspace(0, 1, steps + 1)
+    path = mean * (1 - 0.6 * fraction) + deviation * SPREAD[:, None] * fraction
+    x = np.concatenate([np.full((failed, steps + 1), np.nan), path])
+    noisy = Noisy(SGD(0.1), sigma=0.7)
+    return make_ensemble(noisy, hill(dim), np.repeat(x[..., None], dim, -1), kind, failed)
+
+
+def _hill(x):
+    return (x**2).sum(-1) / 2
+
+
+def hill(dim: int = 1) -> Problem:
+    return Problem(_hill, [1.0] * dim, name="hill", minimum=0.0)
+
+
+def make_gibbs(rate=0.1, paths=40, shift=0.0, kind="map") -> Ensemble:
+    """The Gibbs law of x²/2 at T = 1/4, a normal law of the deviation 1/2, as its quantiles."""
+    levels = (np.arange(paths) + 0.5) / paths
+    points = [NormalDist(shift, 0.5).inv_cdf(level) for level in levels]
+    x = np.stack([np.ones(paths), points], 1)[..., None]
+    return make_ensemble(Langevin(SGD(rate), temperature=0.25), hill(), x, kind)

@@ -6,6 +6,7 @@ Names that hold digits, such as x₁ and Tsit5, are read, too. Numbers of settin
 import dataclasses
 import re
 from functools import partial
+from statistics import NormalDist
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -21,6 +22,8 @@ from scenes import (
     heading,
     legend_texts,
     make_basins,
+    make_fan,
+    make_gibbs,
     make_half_times,
     make_methods,
     make_modified,
@@ -425,11 +428,51 @@ def of_retrieval(_):
     }
 
 
+def spread(x) -> list[float]:
+    """Mean and standard deviation with their standard errors, the latter of squares."""
+    x, n = np.asarray(x), len(x)
+    squares, deviation = (x - x.mean()) ** 2, x.std(ddof=1)
+    error = np.sqrt(squares.var(ddof=1) / n) / (2 * deviation)
+    return [x.mean(), deviation / np.sqrt(n), deviation, error]
+
+
+def of_ensemble(_):
+    results = [make_fan(), make_fan("flow", 0.8, 0.3)]
+    map, flow = (spread(one.x[:, -1, 0]) for one in results)
+    return partial(figures.ensemble.draw, results), {
+        "title": [2, *map[2:], *flow[2:]],
+        "legend": [50, 90],
+        "caption": [1, 21, 21, 5, 25, 50, 75, 95],
+        "alt": ["x₁", *map, *flow],
+    }
+
+
+def gibbs_distances(result):
+    """½ Σ |n_i/n - p_i| and, from many draws, what it is on average for as many exact samples."""
+    law = NormalDist(0, 0.5)
+    edges = [law.inv_cdf(0.9995) * side for side in np.linspace(-1, 1, 41)]
+    shares = np.diff([0, *map(law.cdf, edges), 1])
+    x = np.asarray(result.x[:, -1, 0])
+    counts, _ = np.histogram(x, [-np.inf, *edges, np.inf])
+    drawn = np.random.default_rng(0).multinomial(len(x), shares, 100_000) / len(x)
+    return [np.abs(n - shares).sum(-1).mean() / 2 for n in (counts / len(x), drawn)]
+
+
+def of_langevin(_):
+    results = [make_gibbs(0.1), make_gibbs(0.2, shift=0.3)]
+    (first, exact), (second, _) = map(gibbs_distances, results)
+    return partial(figures.langevin.draw, results), {
+        "title": [first, 0.1, second, 0.2, exact],
+        "caption": [40, 0.1, 0.2, 40],
+        "alt": [0.1, first, 40, exact, 0.2, second, 40, exact],
+    }
+
+
 ORACLES = [
     of_paths, of_loss, of_one_loss, of_convergence, of_phase,
     of_modified, of_field, of_stability, of_a_measured_field, of_basins, of_race, of_inside,
     of_panels, of_overview, of_projection, of_method, of_spectrum, of_half_times, of_robustness,
-    of_retrieval,
+    of_retrieval, of_ensemble, of_langevin,
 ]  # fmt: skip
 
 
@@ -449,6 +492,7 @@ def test_every_number_is_that_of_the_results(oracle, runs, monkeypatch):
 def test_every_figure_has_its_numbers_read():
     names = {oracle.__name__[3:] for oracle in ORACLES}
     others = {"inside", "method", "panels", "spectrum", "half_times", "robustness", "retrieval"}
+    others |= {"ensemble", "langevin"}
     assert {*figures.catalogue, *others} <= names
 
 

@@ -8,13 +8,22 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-from scenes import METHODS, make_basins, make_methods, make_modified, scene, three_stars
+from scenes import (
+    METHODS,
+    make_basins,
+    make_fan,
+    make_gibbs,
+    make_methods,
+    make_modified,
+    scene,
+    three_stars,
+)
 
 from dynopt import SGD, Adam, analysis, figures
 
 KEPT = (
     "paths", "loss", "race", "convergence", "phase", "modified", "stability", "basins", "overview",
-    "inside", "method",
+    "inside", "method", "ensemble", "langevin",
 )  # fmt: skip
 
 
@@ -43,6 +52,8 @@ def test_picture(name, comparisons, orders, arguments, monkeypatch):
         "basins": (make_basins(SGD(0.1), three_stars()),),
         "overview": (wells, orders["wells"]),
         "method": (list(METHODS),),
+        "ensemble": ([make_fan(), make_fan("flow", 0.8, 0.3)],),
+        "langevin": ([make_gibbs(0.1), make_gibbs(0.2, shift=0.3)],),
     }
     if name == "inside":
         kept["inside"] = (analysis.inside(Adam(0.1), scene("wells"), 12),)

@@ -23,6 +23,7 @@ from ...errors import unknown_name
 from ...files import printable
 from ...optimizers import AbstractOptimizer
 from ...optimizers.wrappers.base import AbstractWrapper
+from ...optimizers.wrappers.noise import AbstractNoise
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,11 +48,14 @@ def color_of(optimizer: AbstractOptimizer) -> str:
 
     An optimizer of the catalogue has the colour of its line there. Any other has a colour that
     depends on its name alone. An optimizer that is derived from another, such as
-    `Modified(SGD(0.1))`, has the colour of the other; a wrapper has a name of its own, and a
-    `Stepped` the name of its solver.
+    `Modified(SGD(0.1))`, has the colour of the other, and noise leaves the colour as it is; any
+    other wrapper has a name of its own, and a `Stepped` the name of its solver.
     """
     base = getattr(optimizer, "optimizer", None)
-    if isinstance(base, AbstractOptimizer) and not isinstance(optimizer, AbstractWrapper | Stepped):
+    is_named = isinstance(optimizer, AbstractWrapper | Stepped)
+    if isinstance(base, AbstractOptimizer) and (
+        isinstance(optimizer, AbstractNoise) or not is_named
+    ):
         return color_of(base)
     number = optimizers.color_numbers.get(type(optimizer))
     if number is None:

@@ -32,6 +32,23 @@ def format_number(x: float, digits: int = 3) -> str:
     return factor + "10" + str(power).translate(SUPERSCRIPTS)
 
 
+def format_with_error(x: float, error: float) -> str:
+    """A number and its standard error, to two digits of the error.
+
+    >>> pairs = (0.22943, 0.0051), (-12.3, 4.56), (1.23e-7, 4e-9), (2, 0)
+    >>> [format_with_error(*pair).replace("\\xa0", " ") for pair in pairs]
+    ['0.2294 ± 0.0051', '−12.3 ± 4.6', '(1.230 ± 0.040)×10⁻⁷', '2 ± 0']
+    """
+    if not (math.isfinite(x) and math.isfinite(error)) or error == 0:
+        return f"{format_number(x)}\xa0±\xa0{format_number(error)}"
+    largest = math.floor(math.log10(max(abs(x), error)))
+    power = 0 if -4 < largest < 5 else largest
+    scaled = float(f"{error / 10.0**power:.1e}")
+    digits = max(1 - math.floor(math.log10(scaled)), 0)
+    text = f"{x / 10.0**power:.{digits}f}\xa0±\xa0{scaled:.{digits}f}".replace("-", "−")
+    return f"({text})×10{str(power).translate(SUPERSCRIPTS)}" if power else text
+
+
 def format_percent(fraction: float) -> str:
     """A fraction in percent, with one to three digits after the point.
 

@@ -1,0 +1,276 @@
+"""Figures of random paths: their laws are drawn as they are, with what chance alone leads to."""
+
+import dataclasses
+from io import BytesIO
+from statistics import NormalDist
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from overlaps import outside, overlapping
+from scenes import (
+    SPREAD,
+    artist,
+    caption,
+    heading,
+    heads,
+    hill,
+    keys,
+    make_ensemble,
+    make_fan,
+    make_gibbs,
+    one_line,
+    title,
+)
+
+from dynopt import SGD, Langevin, Momentum, Noisy, Problem, figures
+from dynopt.errors import InvalidType, InvalidValue
+from dynopt.figures.drawing import laws
+from dynopt.figures.drawing.style import color_of
+from dynopt.runs.setup import Kept
+
+FRACTION = np.linspace(0, 1, 21)
+LEVELS = {"5": -0.9, "25": -0.5, "50": 0.0, "75": 0.5, "95": 0.9}  # where they are in SPREAD
+
+
+def band(ax, gid):
+    """The lower and the upper edge of a band over the times."""
+    path = artist(ax, gid).get_paths()[0].vertices
+    at_times = [path[np.isclose(path[:, 0], 0.1 * k), 1] for k in range(21)]
+    return np.array([[y.min(), y.max()] for y in at_times]).T
+
+
+# --- ensemble
+
+
+def test_bands_are_the_quantiles_of_the_flow_and_dots_those_of_the_map():
+    results = [make_fan("map"), make_fan("flow", mean=0.8, deviation=0.3)]
+    left, right = figures.ensemble.draw(results).axes
+    for level, place in LEVELS.items():
+        dots = artist(left, f"map {level}").get_xydata()
+        k = np.round(dots[:, 0] / 0.1).astype(int)
+        assert len(k) > 5 and k[-1] == 20
+        np.testing.assert_allclose(
+            dots[:, 1], 1 - 0.6 * FRACTION[k] + 0.5 * place * FRACTION[k], rtol=1e-12
+        )
+    mean = 0.8 * (1 - 0.6 * FRACTION)
+    np.testing.assert_allclose(artist(left, "flow median").get_ydata(), mean, rtol=1e-12)
+    for name, place in (("90", 0.9), ("50", 0.5)):
+        edges = mean + 0.3 * place * FRACTION * np.array([[-1], [1]])
+        np.testing.assert_allclose(band(left, f"flow {name}"), edges, rtol=1e-12)
+    paths = [a.get_ydata() for a in left.lines if str(a.get_gid()).startswith("path")]
+    np.testing.assert_allclose(paths[3], 1 - 0.6 * FRACTION + 0.5 * SPREAD[3] * FRACTION)
+    assert left.get_ylim() == right.get_ylim()
+
+
+def test_the_histograms_hold_all_paths_of_the_end():
+    results = [make_fan("map"), make_fan("flow", mean=0.8, deviation=0.3)]
+    right = figures.ensemble.draw(results).axes[1]
+    for kind, mean, deviation in (("map", 0.4, 0.5), ("flow", 0.32, 0.3)):
+        stairs = artist(right, f"histogram {kind}").get_data()
+        widths = np.diff(stairs.edges)
+        np.testing.assert_allclose((stairs.values * widths).sum(), 1)
+        middles = (stairs.edges[1:] + stairs.edges[:-1]) / 2
+        first = (stairs.values * widths * middles).sum()
+        second = (stairs.values * widths * (middles - mean) ** 2).sum()
+        assert abs(first - mean) < 0.02 and abs(np.sqrt(second) - 0.6055 * deviation) < 0.02
+    assert (
+        artist(right, "histogram map").get_fill() and not artist(right, "histogram flow").get_fill()
+    )
+    assert artist(right, "note map").get_text() == "map:"
+    assert one_line(artist(right, "mean map").get_text()) == "mean 0.400 ± 0.068"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_standard_errors_are_the_scatter_of_estimates_from_other_paths(seed):
+    """Of a normal law: s/√n of the mean, s/√(2 n) of the deviation, s² √(2/n) of the variance."""
+    values = np.random.default_rng(seed).normal(3.0, 2.0, 40000)
+    for estimate, right, error in (
+        (laws.mean_of(values), 3.0, 2 / 200),
+        (laws.deviation_of(values), 2.0, 2 / 200 / np.sqrt(2)),
+        (laws.variance_of(values), 4.0, 4 * np.sqrt(2) / 200),
+    ):
+        assert abs(estimate.value - right) < 4 * error
+        assert abs(estimate.error / error - 1) < 0.03
+    pairs = laws.variance_of(values.reshape(-1, 2))  # a sum over two independent coordinates
+    assert (
+        abs(pairs.value - 8) < 4 * pairs.error and abs(pairs.error / (8 / np.sqrt(2e4)) - 1) < 0.05
+    )
+
+
+@pytest.mark.parametrize(
+    "mean, deviation, claim",
+    [
+        (1.01, 0.51, "map and flow of Noisy(SGD) agree within three standard errors, with the"),
+        (
+            1.01,
+            0.1,
+            "the map of Noisy(SGD) spreads more than its flow, with the standard deviation",
+        ),
+        (
+            1.01,
+            1.5,
+            "the map of Noisy(SGD) spreads less than its flow, with the standard deviation",
+        ),
+        (3.0, 0.5, "the map of Noisy(SGD) has the mean 0.400 ± 0.068, but its flow 1.200 ± 0.068"),
+    ],
+)
+def test_the_title_says_what_differs_by_more_than_three_standard_errors(mean, deviation, claim):
+    results = [make_fan("flow", mean, deviation), make_fan()]
+    sentence = figures.ensemble._claim(figures.ensemble._laws(results, 0))
+    assert one_line(sentence).startswith(f"At t = 2 {claim}")
+
+
+def test_paths_that_failed_are_counted_and_left_out():
+    picture = figures.ensemble.draw([make_fan(failed=3), make_fan("flow")])
+    assert heading(picture).startswith("3 of 24 paths of the map failed; at t = 2 map and flow")
+    assert "21 paths of the map and 21 paths of the flow" in caption(picture)
+    with pytest.raises(InvalidValue, match="all but 0 of 21 paths .* take a smaller learning rate"):
+        figures.ensemble.draw(eqx.tree_at(lambda e: e.result, make_fan(), jnp.ones(21, int)))
+
+
+def test_one_kind_alone_is_drawn_alone():
+    of_map, of_flow = (figures.ensemble.draw(make_fan(kind)) for kind in ("map", "flow"))
+    assert heading(of_map).startswith("At t = 2 the map of Noisy(SGD) has the mean 0.400 ± 0.068")
+    assert keys(of_map) == ["map, its quantiles", "paths of the map"]
+    assert keys(of_flow) == ["flow, its median", "50\xa0%", "90\xa0% of its paths"]
+    assert not any("map" in str(a.get_gid()) for a in of_flow.axes[0].lines)
+
+
+def test_a_loss_of_very_different_sizes_has_a_logarithmic_axis():
+    fan = make_fan(deviation=0.0)
+    values = np.exp(-5 * FRACTION) * (1 + 0.1 * SPREAD[:, None] * FRACTION)
+    falling = dataclasses.replace(fan, x=jnp.array(np.sqrt(2 * values))[..., None])
+    falling = dataclasses.replace(falling, loss=jnp.array(values))
+    left, right = figures.ensemble.draw(falling, coordinate="loss").axes
+    assert left.get_yscale() == right.get_yscale() == "log"
+    dots = artist(left, "map 95").get_xydata()
+    k = np.round(dots[:, 0] / 0.1).astype(int)
+    np.testing.assert_allclose(dots[:, 1], np.exp(-5 * FRACTION[k]) * (1 + 0.09 * FRACTION[k]))
+    stairs = artist(right, "histogram map").get_data()
+    np.testing.assert_allclose((stairs.values * np.diff(np.log10(stairs.edges))).sum(), 1)
+    assert left.get_ylabel() == "loss above minimum  f\xa0−\xa0f*"
+    alt = figures.ensemble.describe(falling, "loss")
+    assert "the law of the loss above the minimum of Noisy(SGD) on hill" in alt
+
+
+def test_noise_leaves_an_optimizer_its_colour():
+    assert color_of(Noisy(SGD(0.1), sigma=1.0)) == color_of(SGD(0.1))
+    assert color_of(Langevin(Momentum(0.1), 1.0)) == color_of(Momentum(0.1))
+
+
+def test_what_is_no_map_and_flow_of_one_optimizer_is_refused(as_users_see_it):
+    one = make_fan()
+    with pytest.raises(InvalidType, match="must come from dynopt.ensemble, got int"):
+        figures.ensemble.draw(3)
+    with pytest.raises(InvalidValue, match=r"holds the kinds map, map; pass one ensemble of a map"):
+        figures.ensemble.draw([one, one])
+    other = make_ensemble(Noisy(SGD(0.1), sigma=0.5), hill(), one.x, "flow")
+    with pytest.raises(InvalidValue, match="pass map and flow of one optimizer over the same time"):
+        figures.ensemble.draw([one, other])
+    with pytest.raises(InvalidValue, match="map and flow of one optimizer over the same time"):
+        figures.ensemble.draw([one, make_fan("flow", steps=10)])
+    with pytest.raises(
+        InvalidValue, match='there are only 1; pass a number from 0 to 0, or "loss"'
+    ):
+        figures.ensemble.draw(one, coordinate=1)
+    assert figures.ensemble.draw(one, coordinate=0)
+
+
+# --- langevin
+
+
+def test_bars_are_the_positions_and_the_line_is_the_gibbs_density():
+    ax = figures.langevin.draw(make_gibbs()).axes[0]
+    x, density = artist(ax, "gibbs langevin(sgd)").get_data()
+    right = NormalDist(0, 0.5)
+    np.testing.assert_allclose(density, [right.pdf(one) for one in x], rtol=1e-6)
+    bars = artist(ax, "bars langevin(sgd)").get_data()
+    edges = right.inv_cdf(0.9995) * np.linspace(-1, 1, 41)
+    np.testing.assert_allclose(bars.edges, edges, atol=1e-5)
+    counts, _ = np.histogram(make_gibbs().x[:, -1, 0], edges)
+    np.testing.assert_allclose(bars.values, counts / 40 / np.diff(edges), rtol=1e-4)
+
+
+def test_the_distance_of_paths_that_are_shifted_is_that_of_the_shifted_law():
+    """½ ∫|p(x) - p(x - s)| dx = 2 Φ(s/2σ) - 1; a histogram of quantiles adds next to nothing."""
+    samples = figures.langevin._samples(
+        [make_gibbs(paths=20000, shift=shift) for shift in (0, 0.2)]
+    )
+    assert samples[0].distance < 0.002
+    assert abs(samples[1].distance - (2 * NormalDist().cdf(0.2) - 1)) < 0.003
+
+
+def test_as_many_exact_samples_have_the_distance_that_is_told():
+    draw = np.random.default_rng(1)
+    sample = figures.langevin._samples(make_gibbs(paths=200))[0]
+    right = NormalDist(0, 0.5)
+    shares = np.diff([0, *map(right.cdf, sample.edges), 1])
+    counts = draw.multinomial(200, shares, 4000)
+    distances = np.abs(counts / 200 - shares).sum(1) / 2
+    assert abs(sample.exact - distances.mean()) < 4 * distances.std() / np.sqrt(4000)
+
+
+def test_the_numbers_of_each_frame_stand_in_the_title():
+    results = [make_gibbs(0.1), make_gibbs(0.2, shift=0.3)]
+    picture = figures.langevin.draw(results)
+    samples = figures.langevin._samples(results)
+    numbers = [f"{s.distance:.2g}" for s in samples]
+    assert heading(picture) == (
+        f"The total variation distance to the Gibbs law is {numbers[0]} for Langevin(SGD) η = 0.1 "
+        f"and {numbers[1]} for Langevin(SGD) η = 0.2; exact samples have {samples[0].exact:.2g}"
+    )
+    assert heads(picture) == ["Langevin(SGD) η = 0.1", "Langevin(SGD) η = 0.2"]
+    notes = [t.get_text() for ax in picture.axes for t in ax.texts if t.get_fontweight() == "bold"]
+    assert notes[0] == f"distance {numbers[0]}" and notes[1].startswith("exact samples 0.")
+    assert "positions at the end" in keys(picture) and len(keys(picture)) == 3
+    flow = figures.langevin.draw(make_gibbs(kind="flow"))
+    assert "for the flow of Langevin(SGD)" in heading(flow)
+
+
+def test_other_noise_other_spaces_and_laws_that_do_not_exist_are_refused(as_users_see_it):
+    with pytest.raises(InvalidValue, match=r"run dynopt.Langevin\(dynopt.SGD\(0.01\)"):
+        figures.langevin.draw(make_fan())
+    langevin, x = Langevin(SGD(0.1), temperature=0.5), make_fan(dim=2).x
+    with pytest.raises(InvalidValue, match="of one coordinate, got .* on hill with 2"):
+        figures.langevin.draw(make_ensemble(langevin, hill(2), x))
+    flat = Problem(lambda x: jnp.tanh(x).sum(), [0.0], name="flat")
+    with pytest.raises(InvalidValue, match="exp.-f/T. of flat has no finite integral at T = 0.5"):
+        figures.langevin.draw(make_ensemble(langevin, flat, x[..., :1]))
+    cold = dataclasses.replace(make_gibbs(), setup=(Kept(Langevin(SGD(0.1), 0.0)), Kept(hill())))
+    with pytest.raises(InvalidValue, match="at T = 0, .* take a positive temperature"):
+        figures.langevin.draw(cold)
+
+
+# --- all of them
+
+DRAWN = {
+    "ensemble": [make_fan(), make_fan("flow", 0.8, 0.3)],
+    "langevin": [make_gibbs(0.1), make_gibbs(0.2, shift=0.3)],
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_word_covers_another_or_leaves_a_slide(name):
+    """Slides are the tightest of the styles."""
+    picture = getattr(figures, name).draw(DRAWN[name], style="slides")
+    picture.savefig(BytesIO())
+    assert overlapping(picture) == [] and outside(picture) == []
+    assert picture.alt == getattr(figures, name).describe(DRAWN[name])
+    assert caption(picture).endswith(".")
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_axes_of_the_user_are_drawn_into(name):
+    ax = Figure().subplots()
+    module = getattr(figures, name)
+    assert module.draw(DRAWN[name][:1], ax=ax, title="Mine") is ax and title(ax) == "Mine"
+    assert ax.has_data()
+    assert heading(module.draw(DRAWN[name], title="Mine")) == "Mine"
+
+
+def test_a_law_over_time_stands_in_panels():
+    picture = figures.panels.draw([(figures.ensemble, DRAWN["ensemble"])])
+    assert title(picture).startswith("At t = 2 the map") and "flow, its median" in keys(picture)
