@@ -24,7 +24,7 @@
 | Which learning rates suit each optimizer?          | `suggested_rates`    | dict of floats       |
 | What are mean and covariance of a noisy run?       | `moments`            | `Moments`            |
 | Which law does a noisy run approach?               | `stationary`         | `Stationary`         |
-| How near do mean values of map and noisy flow come?| `weak_order`         | `WeakOrder`          |
+| How near are the mean values of map and flow?      | `weak_order`         | `WeakOrder`          |
 | Does an optimizer of my own keep the contract?     | `check_optimizer`    | `ContractCheck`      |
 
 The result objects hold the optimizer and the problem that they belong to. Most have a figure of the

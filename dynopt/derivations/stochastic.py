@@ -78,8 +78,11 @@ class StochasticEquation(eqx.Module):
 
     @property
     def is_additive(self) -> bool:
-        """Whether b depends on the time alone, so that Ito and Stratonovich are the same."""
-        return self.affine and self.noise.is_constant
+        """Whether b depends on the time alone, so that Ito and Stratonovich are the same.
+
+        The corrected diffusion of a modified equation depends on the point where F is not linear.
+        """
+        return self.affine and self.noise.is_constant and not self._is_modified
 
     @property
     def _is_modified(self) -> bool:
