@@ -22,7 +22,7 @@ from .batches import must_be_single
 from .prepare import MAX_STEPS, fit_to_start
 from .setup import Kept, Setup
 from .status import Status
-from .sweep import sweep
+from .sweep import count_statuses, sweep
 
 DEFAULT_PATHS = 1000
 
@@ -124,8 +124,7 @@ class Ensemble(eqx.Module):
         if isinstance(self.result, Tracer):
             return f"Ensemble({what})"
         paths, points = self.loss.shape[-2:]
-        failed = paths - int(self.num_ok)
-        ended = f", {failed} failed" if failed else ""
+        ended = "" if self.ok.all() else f": {count_statuses(self.result)}"
         return f"Ensemble({what}, {paths} paths of {points} points{ended})"
 
 
@@ -219,7 +218,8 @@ def ensemble(
         of,
         (Kept(optimizer), swept.setup[1]),
     )
-    if is_concrete(result.result) and (failed := paths - int(result.num_ok)):
+    has_failed = ~result.ok & (result.result != Status.interrupted)
+    if is_concrete(has_failed) and (failed := int(has_failed.sum())):
         warnings.warn(
             f"{failed} of {paths} paths of the {of} of {optimizer!r} on {problem.name} failed; the "
             "statistics leave them out, so they hold for the other paths alone.",

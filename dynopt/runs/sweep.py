@@ -67,11 +67,16 @@ class Sweep(eqx.Module):
         runs = f"{' x '.join(map(str, self.shape))} runs" if self.shape else "1 run"
         if isinstance(self.result, Tracer):
             return f"Sweep({name}, {runs})"
-        kinds, counts = np.unique(self.result, return_counts=True)
-        ended = ", ".join(
-            f"{count} {Status(int(kind))}" for kind, count in zip(kinds, counts, strict=True)
-        )
+        ended = count_statuses(self.result)
         return f"Sweep({name}, {runs} of {int(np.max(self.k))} steps: {ended})"
+
+
+def count_statuses(result: Any) -> str:
+    """How many runs have ended in which way, such as "98 ok, 2 diverged"."""
+    kinds, counts = np.unique(result, return_counts=True)
+    return ", ".join(
+        f"{count} {Status(int(kind))}" for kind, count in zip(kinds, counts, strict=True)
+    )
 
 
 def sweep(

@@ -29,6 +29,7 @@ from dynopt import (
 )
 from dynopt.derivations.stochastic import StochasticEquation
 from dynopt.errors import InvalidType, InvalidValue, SolverFailure
+from dynopt.runs import lanes
 from dynopt.runs.prepare import fit_to_start, flatten_loss
 
 H, SIGMA, STEPS, PATHS = 0.1, 1.0, 20, 4000
@@ -140,13 +141,24 @@ def test_paths_that_fail_are_counted_and_left_out():
     with pytest.warns(UserWarning, match=r"\d+ of 400 paths of the map of Noisy.* failed; the"):
         paths = ensemble(Noisy(SGD(H), 6.0), steep, 200, 400)
     failed = 400 - int(paths.num_ok)
-    assert 20 < failed < 380 and f"{failed} failed" in repr(paths)
+    assert 20 < failed < 380 and f"{failed} diverged" in repr(paths)
     assert (paths.result[~paths.ok] == Status.diverged).all()
     assert (np.asarray(paths.first_bad_step[~paths.ok]) > 0).all()
     right = np.asarray(paths.x[paths.ok])
     np.testing.assert_allclose(paths.mean, right.mean(0), rtol=1e-10)
     np.testing.assert_allclose(paths.quantile(0.3), np.quantile(right, 0.3, axis=0), rtol=1e-10)
     np.testing.assert_allclose(paths.cov[-1, 0, 0], right[:, -1, 0].var(ddof=1), rtol=1e-10)
+
+
+def test_paths_that_an_interrupt_left_undone_are_not_called_failed(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lanes, "run", interrupted)
+    with pytest.warns(UserWarning, match="you stopped the sweep after 0 of 50 runs") as caught:
+        paths = ensemble(noisy, bowl, 5, 50)
+    assert len(caught) == 1 and (paths.result == Status.interrupted).all()
+    assert "50 interrupted" in repr(paths)
 
 
 def test_noise_in_a_second_moment_that_leaves_the_positive_numbers_is_counted():
