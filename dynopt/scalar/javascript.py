@@ -75,7 +75,8 @@ def to_javascript(program: Program, name: str) -> str:
     Each operation is rounded as JAX rounds it: a float32 by `Math.fround`, an int32 by `|0`.
     Integers of 64 bits are exact up to 2⁵³ - 1. Functions such as exp are those of the browser,
     which differ in the last bits. JAX on a CPU flushes denormal numbers to 0, and JavaScript does
-    not. The same program gives the same text. A float out of range becomes the nearest int32; none
+    not. Long sums of like terms, such as those over data, are loops, whose terms are written once.
+    The same program gives the same text. A float out of range becomes the nearest int32; none
     may become an int64 beyond 2⁵³ - 1.
 
     - `program`: what `trace` returns.

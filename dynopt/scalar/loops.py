@@ -121,6 +121,7 @@ class _Finder:
             for scalar in scalars
         )
         self.signatures = self._signatures()
+        self.neutral_runs = self._neutral_runs()
         self.sums = self._sums()
         self.level: dict[Scalar, int] = {}
 
@@ -157,6 +158,14 @@ class _Finder:
             if body.saves:
                 loops.append((sums, body))
         return loops
+
+    def _neutral_runs(self) -> dict[Scalar, int]:
+        """How many operations that some constant would leave out lead to each number in a row."""
+        runs: dict[Scalar, int] = {}
+        for i, operation in enumerate(self.program.operations):
+            run = 1 + runs.get(operation.operands[0], 0) if _is_neutral(operation) else 0
+            runs[self.offset + i] = run
+        return runs
 
     def _signatures(self) -> dict[Scalar, int]:
         """The kinds of the last operations that lead to each number; constants do not matter."""
@@ -256,21 +265,21 @@ class _Finder:
         back.
         """
         operations = [self.operation(scalar) for scalar in copies]
-        if len(kinds := {_kind(operation) for operation in operations}) == 1:
-            (kind,) = kinds
-            operation = operations[0]
-            if kind is None or operation is None:
+        runs = [self.neutral_runs.get(scalar, 0) for scalar in copies]
+        usual, _ = Counter(runs).most_common(1)[0]
+        operation = operations[runs.index(usual)]
+        if operation is None or len({self.dtype(scalar) for scalar in copies}) > 1:
+            return None
+        operands = []
+        for scalar, found, run in zip(copies, operations, runs, strict=True):
+            own = found.operands if found and _kind(found) == _kind(operation) else None
+            if own is not None and (run >= usual or own[-1] == operation.operands[-1]):
+                operands.append(own)
+            elif usual:
+                neutral = np.asarray(NEUTRAL[operation.primitive], operation.dtype)
+                operands.append((scalar, Constant.of(neutral)))
+            else:
                 return None
-            operands = [o.operands for o in operations if o is not None]
-        else:
-            operation = next((o for o in operations if o is not None and _is_neutral(o)), None)
-            if operation is None or len({self.dtype(scalar) for scalar in copies}) > 1:
-                return None
-            neutral = Constant.of(np.asarray(NEUTRAL[operation.primitive], operation.dtype))
-            operands = [
-                o.operands if o is not None and _kind(o) == _kind(operation) else (scalar, neutral)
-                for o, scalar in zip(operations, copies, strict=True)
-            ]
         if operation.primitive in COMMUTATIVE:
             operands = [self._aligned(scalars, operands[0]) for scalars in operands]
         columns = tuple(zip(*operands, strict=True))

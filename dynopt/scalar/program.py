@@ -44,6 +44,7 @@ class Operation(NamedTuple):
 
     Two operations are not of JAX: `gradient`, whose operands are the numbers of a position and of
     k directions and whose result is a list, and `entry`, which takes one number of such a list.
+    Programs with loops have two more, `rows` and `column_sum`.
     """
 
     primitive: Primitive

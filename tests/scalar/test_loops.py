@@ -54,6 +54,12 @@ def test_one_more_number_costs_the_bytes_of_this_number(engine):
     assert 0 < many - few < 30 * 2 * 25
 
 
+def test_numbers_that_change_nothing_cost_no_column_of_their_own():
+    """Where x · 1 and x + 0 were left out, they are put back."""
+    lengths = [len(to_javascript(trace(two_sums(d), X), "f")) for d in (WITH_NEUTRAL, REALS)]
+    assert lengths[0] < lengths[1]
+
+
 def test_a_sum_begins_with_what_is_not_of_its_kind(engine):
     """The order of the sum is kept: 10¹⁷ + 3 - 10¹⁷ + 5 is 5, and in other orders it is not."""
     factors = [1e17, 3.0, -1e17, 5.0] * 5
