@@ -22,6 +22,7 @@ from . import stability as stability
 from . import basins as basins
 from . import ensemble as ensemble
 from . import langevin as langevin
+from . import stationary as stationary
 from . import overview as overview
 from . import method as method
 from . import spectrum as spectrum

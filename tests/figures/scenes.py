@@ -41,6 +41,8 @@ from dynopt.analysis import (
     Sensitivity,
     Spectrum,
     Stability,
+    Stationary,
+    TwoMoments,
 )
 from dynopt.figures.method import Method
 from dynopt.problems import dirac_gan
@@ -426,3 +428,22 @@ def make_gibbs(rate=0.1, paths=40, shift=0.0, kind="map") -> Ensemble:
     points = [NormalDist(shift, 0.5).inv_cdf(level) for level in levels]
     x = np.stack([np.ones(paths), points], 1)[..., None]
     return make_ensemble(Langevin(SGD(rate), temperature=0.25), hill(), x, kind)
+
+
+def make_stationary(rate, flows=True) -> Stationary:
+    """The stationary laws of gradient descent on |x|²/2 with σ = 1, by their closed forms."""
+
+    def law(variance):
+        return TwoMoments(np.zeros(2), variance * np.eye(2))
+
+    map = rate / (2 - rate) if rate < 2 else np.nan
+    others = [law(rate / 2), law(rate / 2 * (1 + rate / 2))] if flows else [None, None]
+    return Stationary(law(map), *others, 2, Noisy(SGD(rate), sigma=1.0), hill(2))
+
+
+def make_settled(rate, deviation) -> Ensemble:
+    """Two hundred paths that have ended around a circle, at two distances from its middle."""
+    angle = np.linspace(0, 2 * np.pi, 201)[:-1]
+    far = deviation * np.sqrt(2) * np.where(np.arange(200) % 2, 1.2, np.sqrt(2 - 1.44))
+    x = far[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    return make_ensemble(Noisy(SGD(rate), sigma=1.0), hill(2), np.stack([0 * x, x], 1))

@@ -18,9 +18,12 @@ from scenes import (
     heads,
     hill,
     keys,
+    legend_texts,
     make_ensemble,
     make_fan,
     make_gibbs,
+    make_settled,
+    make_stationary,
     one_line,
     title,
 )
@@ -244,9 +247,75 @@ def test_other_noise_other_spaces_and_laws_that_do_not_exist_are_refused(as_user
         figures.langevin.draw(cold)
 
 
+# --- stationary
+
+RATES = np.array([0.1, 0.5, 1.0, 1.5])
+
+
+def test_variances_are_those_of_the_laws_and_the_tie_joins_the_last_of_map_and_flow():
+    laws = [make_stationary(rate) for rate in (*RATES[::-1], 2.1)]  # in any order
+    ax = figures.stationary.draw(laws).axes[0]
+    for name, right in (
+        ("map", 2 * RATES / (2 - RATES)),
+        ("flow", RATES),
+        ("modified", RATES * (1 + RATES / 2)),
+    ):
+        line = artist(ax, f"{name} noisy(sgd)").get_xydata()
+        np.testing.assert_allclose(line[:4], np.stack([RATES, right], 1), rtol=1e-12)
+    assert np.isnan(artist(ax, "map noisy(sgd)").get_ydata()[4])
+    tie = artist(ax, "tie noisy(sgd)").get_xydata()
+    np.testing.assert_allclose(tie, [[1.5, 1.5], [1.5, 6.0]])
+    assert artist(ax, "ratio noisy(sgd)").get_text() == "× 4"
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    close = figures.stationary.draw([make_stationary(rate) for rate in (0.5, 1.0)]).axes[0]
+    assert close.get_xscale() == close.get_yscale() == "linear" and close.get_ylim()[0] < 0
+
+
+def test_simulated_variances_have_bars_of_two_standard_errors():
+    """|x|² is 2 d² · 1.44 or 2 d² · 0.56 on half of the paths each, and the mean is 0."""
+    deviation, rate = np.sqrt(0.5 / 1.5), 0.5
+    runs = [make_settled(rate, deviation), make_settled(1.0, 1.2)]
+    picture = figures.stationary.draw([make_stationary(rate) for rate in RATES], runs)
+    ax = picture.axes[0]
+    variance = 2 * deviation**2 * 200 / 199
+    np.testing.assert_allclose(
+        artist(ax, "simulated 0 noisy(sgd)").get_xydata(), [[rate, variance]], rtol=1e-3
+    )
+    half = 2 * 2 * deviation**2 * 0.44 / np.sqrt(200)
+    bar = artist(ax, "errors 0 noisy(sgd)").get_ydata()
+    np.testing.assert_allclose(bar, [variance - half, variance + half], rtol=5e-3)
+    assert "1 of 2 simulations lies within two standard errors of the exact" in caption(picture)
+    elsewhere = figures.stationary.describe(make_stationary(0.5), make_settled(0.7, 1.0))
+    assert "simulation" not in elsewhere
+
+
+def test_a_map_without_flows_has_its_variance_in_the_title():
+    laws = [make_stationary(rate, flows=False) for rate in (0.5, 1.0)]
+    picture = figures.stationary.draw(laws)
+    assert title(picture) == "At η = 1 the stationary variance of Noisy(SGD) is 2"
+    assert legend_texts(picture.axes[0]) == ["map, exact"]
+
+
+def test_results_that_have_no_common_curve_are_refused(as_users_see_it):
+    law = make_stationary(0.5)
+    with pytest.raises(InvalidValue, match="empty; pass one or more results of analysis.station"):
+        figures.stationary.draw([])
+    with pytest.raises(InvalidType, match="must come from analysis.stationary, got int"):
+        figures.stationary.draw(3)
+    with pytest.raises(InvalidType, match="must come from dynopt.ensemble, got int"):
+        figures.stationary.draw(law, 3)
+    with pytest.raises(InvalidValue, match=r'ensembles of the map, dynopt.ensemble\(..., of="map"'):
+        figures.stationary.draw(law, make_fan("flow", dim=2))
+    with pytest.raises(InvalidValue, match=r"more than the learning rate: Noisy\(SGD\) with sigma"):
+        figures.stationary.draw(law, make_fan(dim=2))
+    with pytest.raises(InvalidValue, match="no stationary law on hill at any of the learning rate"):
+        figures.stationary.draw(make_stationary(2.5))
+
+
 # --- all of them
 
 DRAWN = {
+    "stationary": [make_stationary(rate) for rate in RATES],
     "ensemble": [make_fan(), make_fan("flow", 0.8, 0.3)],
     "langevin": [make_gibbs(0.1), make_gibbs(0.2, shift=0.3)],
 }
@@ -268,7 +337,8 @@ def test_axes_of_the_user_are_drawn_into(name):
     module = getattr(figures, name)
     assert module.draw(DRAWN[name][:1], ax=ax, title="Mine") is ax and title(ax) == "Mine"
     assert ax.has_data()
-    assert heading(module.draw(DRAWN[name], title="Mine")) == "Mine"
+    picture = module.draw(DRAWN[name], title="Mine")
+    assert (heading(picture) or title(picture)) == "Mine"
 
 
 def test_a_law_over_time_stands_in_panels():

@@ -30,8 +30,10 @@ from scenes import (
     make_order,
     make_retrieval,
     make_sensitivity,
+    make_settled,
     make_spectra,
     make_stability,
+    make_stationary,
     on_problem,
     one_line,
     scene,
@@ -468,11 +470,23 @@ def of_langevin(_):
     }
 
 
+def of_stationary(_):
+    laws = [make_stationary(rate) for rate in (0.1, 0.5, 1.5, 2.1)]
+    ratios = [1.5, 4, 1.5 / 0.5 / (1.5 / 2 * (1 + 1.5 / 2))]
+    runs = [make_settled(0.5, np.sqrt(1 / 3))]
+    return partial(figures.stationary.draw, laws, runs), {
+        "title": ratios,
+        "legend": [2],
+        "caption": [1, 2.1, 1, 1],
+        "alt": [4, *ratios, 1, 1],
+    }
+
+
 ORACLES = [
     of_paths, of_loss, of_one_loss, of_convergence, of_phase,
     of_modified, of_field, of_stability, of_a_measured_field, of_basins, of_race, of_inside,
     of_panels, of_overview, of_projection, of_method, of_spectrum, of_half_times, of_robustness,
-    of_retrieval, of_ensemble, of_langevin,
+    of_retrieval, of_ensemble, of_langevin, of_stationary,
 ]  # fmt: skip
 
 
@@ -492,7 +506,7 @@ def test_every_number_is_that_of_the_results(oracle, runs, monkeypatch):
 def test_every_figure_has_its_numbers_read():
     names = {oracle.__name__[3:] for oracle in ORACLES}
     others = {"inside", "method", "panels", "spectrum", "half_times", "robustness", "retrieval"}
-    others |= {"ensemble", "langevin"}
+    others |= {"ensemble", "langevin", "stationary"}
     assert {*figures.catalogue, *others} <= names
 
 

@@ -15,6 +15,8 @@ from scenes import (
     make_gibbs,
     make_methods,
     make_modified,
+    make_settled,
+    make_stationary,
     scene,
     three_stars,
 )
@@ -23,7 +25,7 @@ from dynopt import SGD, Adam, analysis, figures
 
 KEPT = (
     "paths", "loss", "race", "convergence", "phase", "modified", "stability", "basins", "overview",
-    "inside", "method", "ensemble", "langevin",
+    "inside", "method", "ensemble", "langevin", "stationary",
 )  # fmt: skip
 
 
@@ -53,6 +55,10 @@ def test_picture(name, comparisons, orders, arguments, monkeypatch):
         "overview": (wells, orders["wells"]),
         "method": (list(METHODS),),
         "ensemble": ([make_fan(), make_fan("flow", 0.8, 0.3)],),
+        "stationary": (
+            [make_stationary(rate) for rate in (0.1, 0.2, 0.4, 0.8, 1.2, 1.6, 1.8)],
+            [make_settled(0.4, 0.55)],
+        ),
         "langevin": ([make_gibbs(0.1), make_gibbs(0.2, shift=0.3)],),
     }
     if name == "inside":
