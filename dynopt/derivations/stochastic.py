@@ -123,7 +123,7 @@ class StochasticEquation(eqx.Module):
         columns = self._first_columns(t, y, grad)
         if not self._is_modified:
             return columns
-        h, field = self.optimizer.h, self._field(t, grad)
+        h, field, t = self.optimizer.h, self._field(t, grad), jnp.asarray(t, y.x.dtype)
         inner = replace_noise(self._first, lambda noise: noise.optimizer)
 
         def second(root):

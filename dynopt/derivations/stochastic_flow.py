@@ -29,7 +29,7 @@ class StochasticFlow(AbstractDerived):
 
     - `optimizer`: a noisy optimizer, fitted to positions of the shape of `x`.
     - `solver`: a solver of diffrax for stochastic equations; by default `ShARK` for additive noise
-      and `Euler` otherwise.
+      and for modified equations, whose noise is additive up to O(h), and `Euler` otherwise.
     - `substeps`: how many steps of the solver make one time h; by default 4 with `ShARK`, 16 with
       `Euler` if they are chosen here, and 1 for a solver that is passed.
     - `per_step`: how many steps this map takes in each time h.
@@ -45,10 +45,12 @@ class StochasticFlow(AbstractDerived):
 
     def __init__(self, optimizer, x, solver=None, substeps=None, per_step=1):
         self.equation = StochasticEquation(optimizer, x)
-        chosen = diffrax.ShARK() if self.equation.is_additive else diffrax.Euler()
+        is_constant = self.equation.affine and self.equation.noise.is_constant
+        chosen = diffrax.ShARK() if is_constant else diffrax.Euler()
         default = SUBSTEPS[type(chosen)] if solver is None else 1
+        if solver is not None:
+            self._must_suit(solver)
         self.solver = _with_loops(chosen if solver is None else solver)
-        self._must_suit(self.solver)
         self.substeps = default if substeps is None else substeps
         self.per_step = per_step
 
@@ -86,7 +88,10 @@ class StochasticFlow(AbstractDerived):
                 return _scaled(dt**0.5, equation.columns(t + (i + s) * dt, y, grad))
 
             terms = diffrax.MultiTerm(diffrax.ODETerm(drift), _Noise(columns, path, equation))
-            state = self.solver.init(terms, begin, end, y, None)
+            # ShARK refuses columns that depend on y, as those of a modified equation may. It
+            # evaluates them at the start of its step alone, and so solves the equation of Ito.
+            is_shark = isinstance(self.solver, diffrax.ShARK)
+            state = None if is_shark else self.solver.init(terms, begin, end, y, None)
             return self.solver.step(terms, begin, end, y, None, state, made_jump=False)[0], None
 
         return jax.lax.scan(substep, y, jnp.arange(self.substeps))[0]

@@ -1,0 +1,170 @@
+"""The drift and the columns of stochastic equations are those of formulas derived by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dynopt import (
+    SGD,
+    Adam,
+    Minibatch,
+    Modified,
+    Momentum,
+    Nesterov,
+    Noisy,
+    Problem,
+    RMSprop,
+    ensemble,
+)
+from dynopt.derivations.stochastic import StochasticEquation
+from dynopt.errors import InvalidValue
+from dynopt.optimizers.gradient import BatchGradient
+
+H, MU = 0.04, 0.6
+HESSIAN = np.array([[1.5, 0.5], [0.5, 2.5]])
+ROOT = np.array([[0.3, 0.1], [0.0, 0.4]])
+X, P = np.array([1.0, -2.0]), np.array([0.5, 0.7])
+ONE = np.eye(2)
+
+
+def linear_gradient(x):
+    return jnp.asarray(HESSIAN) @ x
+
+
+def drift_and_columns(optimizer, grad, x, p=None):
+    """The drift, and the covariance of the columns, at one point as one vector."""
+    y = optimizer.init(jnp.asarray(x), grad)
+    if p is not None:
+        y = y._replace(p=jnp.asarray(p))
+    equation = StochasticEquation(optimizer, y.x)
+    drift, columns = equation.drift(0.0, y, grad), equation.columns(0.0, y, grad)
+    return np.concatenate(drift), np.concatenate(columns, -1)
+
+
+def test_the_modified_equation_of_gradient_descent_on_a_quadratic():
+    """dx = -(Λ + (h/2) Λ²) x dt - √h (1 + (h/2) Λ) S dW."""
+    noisy = Modified(Noisy(SGD(H), root=ROOT))
+    drift, columns = drift_and_columns(noisy, linear_gradient, X)
+    np.testing.assert_allclose(drift, -(HESSIAN + H / 2 * HESSIAN @ HESSIAN) @ X, rtol=1e-12)
+    expected = -(H**0.5) * (ONE + H / 2 * HESSIAN) @ ROOT
+    np.testing.assert_allclose(columns.T, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [Momentum, Nesterov])
+def test_the_modified_equation_of_momentum_on_a_quadratic(kind):
+    """From the matrix of the step, M = 1 + h A + h² B + ..., and its noise h N + h² R: with h = √η and a friction,
+
+    drift A + h (B - ½ A²), diffusion √h (N + h (R - ½ A N)).
+    """
+    optimizer, zero = kind(H, momentum=MU), np.zeros((2, 2))
+    h = H**0.5
+    a = (1 - MU) / h
+    A = np.block([[zero, ONE], [-HESSIAN, -a * ONE]])
+    N = np.vstack([zero, -ONE])
+    if kind is Momentum:  # x + h p', p' = (1 - a h) p - h (Λ x + ξ)
+        B = np.block([[-HESSIAN, -a * ONE], [zero, zero]])
+        R = np.vstack([-ONE, zero])
+    else:  # x + h ((1 - a h) p' - h (Λ x + ξ))
+        B = np.block([[-2 * HESSIAN, -2 * a * ONE], [zero, zero]])
+        R = np.vstack([-2 * ONE, zero])
+    noisy = Modified(Noisy(optimizer, root=ROOT))
+    drift, columns = drift_and_columns(noisy, linear_gradient, X, P)
+    np.testing.assert_allclose(drift, (A + h * (B - A @ A / 2)) @ np.append(X, P), rtol=1e-11)
+    expected = h**0.5 * (N + h * (R - A @ N / 2)) @ ROOT
+    np.testing.assert_allclose(columns.T, expected, rtol=1e-11, atol=1e-14)
+
+
+def test_on_a_loss_that_is_not_quadratic_the_noise_moves_the_drift():
+    """f = x⁴/4 has F = -x³, so -(h/2) F′F - (h/4) F″ h σ² = -(3/2) h x⁵ + (3/2) h² σ² x."""
+    sigma, x = 2.0, np.array([0.7, -1.1])
+    noisy = Modified(Noisy(SGD(H), sigma))
+    drift, columns = drift_and_columns(noisy, lambda x: x**3, x)
+    expected = -(x**3) - 3 / 2 * H * x**5 + 3 / 2 * H**2 * sigma**2 * x
+    np.testing.assert_allclose(drift, expected, rtol=1e-12)
+    expected = -(H**0.5) * sigma * np.diag(1 + H / 2 * 3 * x**2)
+    np.testing.assert_allclose(columns, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_the_equation_of_minibatches_has_the_covariance_of_the_examples():
+    """C = Σᵢ (gᵢ - ḡ)(gᵢ - ḡ)ᵀ/(n b) with the gradients gᵢ = aᵢ (aᵢ·x - bᵢ) in numpy."""
+    rng = np.random.default_rng(0)
+    A, b, x, size = rng.normal(size=(12, 3)), rng.normal(size=12), rng.normal(size=3), 4
+    g = A * (A @ x - b)[:, None]
+    covariance = np.cov(g.T, bias=True) / size
+
+    def part(x, i, k):
+        return jnp.asarray(A)[i] * (jnp.asarray(A)[i] @ x - jnp.asarray(b)[i])
+
+    grad = BatchGradient(lambda x: jnp.asarray(A.T @ A) @ x / 12 - A.T @ b / 12, part, examples=12)
+    drift, columns = drift_and_columns(Minibatch(SGD(H), size), grad, x)
+    np.testing.assert_allclose(drift, -g.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(columns.T @ columns, H * covariance, rtol=1e-12)
+    refined = Minibatch(SGD(H), size).refine(4)
+    _, columns = drift_and_columns(refined, grad, x)
+    np.testing.assert_allclose(columns.T @ columns, H * covariance, rtol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [RMSprop(0.02, decay=0.99, initial_scale=1.0), Adam(0.02)])
+def test_noise_is_pushed_through_the_fields_of_adaptive_optimizers(optimizer):
+    """The field of v is (g² - v)/τ: its mean has E g² + σ², and h Cov(m′, v′) = h (2 ḡ σ²)/(τ₁ τ₂)."""
+    sigma, g, v = 0.5, 2.0, 3.0
+    noisy, tau2 = (
+        Noisy(optimizer, sigma),
+        float(getattr(optimizer, "tau2", getattr(optimizer, "tau", 0))),
+    )
+
+    def grad(x):
+        return jnp.full_like(x, g)
+
+    y = noisy.init(jnp.zeros(1), grad)._replace(v=jnp.full(1, v))
+    equation = StochasticEquation(noisy, y.x)
+    t, h = 50.0, float(optimizer.h)
+    drift, columns = equation.drift(t, y, grad), equation.columns(t, y, grad)
+    assert not equation.affine and equation.separable
+    assert drift.v[0] == pytest.approx((g**2 + sigma**2 - v) / tau2, rel=1e-12)
+    variance = float((columns.v**2).sum())
+    assert variance == pytest.approx(h * (4 * g**2 * sigma**2 + 2 * sigma**4) / tau2**2, rel=1e-11)
+    if isinstance(optimizer, Adam):
+        tau1 = float(optimizer.tau1)
+        covariance = float((columns.m * columns.v).sum())
+        assert covariance == pytest.approx(h * 2 * g * sigma**2 / (tau1 * tau2), rel=1e-11)
+    else:  # x′ = -g/√v
+        assert float((columns.x**2).sum()) == pytest.approx(h * sigma**2 / v, rel=1e-6)
+
+
+def quartic_well(x):
+    return ((x**2 - 1) ** 2).sum() / 4
+
+
+WELL = Problem(quartic_well, np.full(20, 0.5), name="wells")
+
+
+def test_the_modified_flow_is_solved_in_the_sense_of_ito_where_its_noise_depends_on_the_point():
+    """Each coordinate is a path; E x² comes from one density on a grid, with the diffusion (1 - (h/2) F′) b."""
+    h, sigma, time = 0.1, 3.0, 0.5
+    b = sigma * h**0.5
+
+    def second_moment(dt):
+        x = np.linspace(-3.5, 3.5, 351)
+
+        def step(x):
+            force, slope = x - x**3, 1 - 3 * x**2
+            drift = force - h / 2 * slope * force + h / 4 * 6 * x * b**2
+            return x + dt * drift, dt**0.5 * (1 - h / 2 * slope) * b
+
+        mean, deviation = step(x)
+        kernel = np.exp(-(((x[:, None] - mean) / deviation) ** 2) / 2)
+        kernel /= kernel.sum(0)
+        first, spread = step(0.5)
+        density = np.exp(-(((x - first) / spread) ** 2) / 2)
+        return x**2 @ np.linalg.matrix_power(kernel, round(time / dt) - 1) @ density / density.sum()
+
+    expected = 2 * second_moment(0.005) - second_moment(0.01)
+    paths = ensemble(Modified(Noisy(SGD(h), sigma)), WELL, 5, paths=400, of="flow", save_every=5)
+    measured, stderr = paths.average((paths.x[:, -1] ** 2).mean(-1))
+    assert abs(measured - expected) < 4 * stderr
+    assert stderr < 0.03 * expected
+    with pytest.raises(InvalidValue, match="one of Ito whose noise depends on the point"):
+        import diffrax
+
+        ensemble(Modified(Noisy(SGD(h), sigma)), WELL, 5, of="flow", solver=diffrax.EulerHeun())
