@@ -305,7 +305,7 @@ def test_every_picture_is_told_in_words(tab):
     for label in labels[0::3]:
         assert re.search(r"in the plane .*: error ≤ [\d.]+ at step \d+.*; h = 0\.\d+", label)
     for label in labels[2::3]:
-        assert re.search(r"at most [\d.×⁻⁰¹²³⁴-⁹]+ .*, flow ± [\d.]+×10⁻", label)
+        assert re.search(r"at most [\d.×⁻⁰¹²³⁴-⁹]+ .*, flow\s±\s[\d.]+×10⁻", label)
 
 
 def test_a_tap_moves_the_start_and_a_tap_on_a_dot_tells_its_step(browser, file):

@@ -101,7 +101,7 @@ export function lossWords({ mapLosses, flowLosses, leavesAt, flow }, lowest) {
 export const divisorWords = ({ divisor, solverError }) =>
   [
     Number.isFinite(divisor) ? `÷ ${divisor.toFixed(2)} if halved` : "",
-    Number.isFinite(solverError) ? `flow ± ${format(solverError)}` : "",
+    Number.isFinite(solverError) ? `flow\u00a0±\u00a0${format(solverError)}` : "",
   ]
     .filter(Boolean)
     .join(", ");
