@@ -35,7 +35,7 @@ MAX_SAVES_PER_CALL = 64  # saved points that a call may return
 MAX_RUNS_PER_DEVICE = 2**16  # runs that a call may hold on each device
 CACHE_BYTES = 2**16  # the part of a core's cache that a block may fill
 # Wider blocks of few coordinates leave the first cache of a core.
-MAX_LANES = 1024
+MAX_LANES = 512
 
 
 class SweepTask(NamedTuple):

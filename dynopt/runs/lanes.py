@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
@@ -26,6 +27,7 @@ from .prepare import all_finite, fit_to_start, flatten_loss, prepare_loss
 STRIDE = 32  # steps between two checks of divergence
 MAX_OPERATIONS = 1000  # of a step that is computed scalar by scalar
 MAX_NUMBERS = 200  # of one run and of what all runs share, for such a step
+TRIED_JAX = 0, 10  # the versions with which loops in one kernel were tried
 SPLIT, WHOLE = PartitionSpec("runs"), PartitionSpec()
 
 
@@ -63,6 +65,7 @@ def advance(
     loss: Callable,
     plan: CallPlan,
     keep_points: bool,
+    on_cpu: bool,
 ) -> tuple[RunState, Any]:
     """Take a block of runs, arrays of shape `(..., lanes)`, through the steps of a plan.
 
@@ -86,11 +89,7 @@ def advance(
         first = optimizer.init(x, grad)
         return jax.tree.map(lambda start, now: jnp.where(plan.k == 0, start, now), first, run.y)
 
-    stepper = _stepper(block, optimizer, loss)
-
-    def step_unchecked(k, steps, block):
-        step, y = partial(stepper.step, block), stepper.split(block.y)
-        return stepper.join(jax.lax.fori_loop(k, k + steps, step, y))
+    take_steps = _steps_of_lanes(block, optimizer, loss, on_cpu)
 
     def step_checked(k, steps, block):
         def one_step(k, block):
@@ -99,8 +98,7 @@ def advance(
                 finite = (radius <= 1) & all_finite(run.y[1:])
                 return record_failure(run.failure, k + 1, radius > 1, finite)
 
-            y = stepper.join(stepper.step(block, k, stepper.split(block.y)))
-            block = block._replace(y=y)
+            block = block._replace(y=take_steps(block, k, jnp.int32(1)))
             return block._replace(failure=lanes(check)(block))
 
         return jax.lax.fori_loop(k, k + steps, one_step, block)
@@ -122,7 +120,7 @@ def advance(
     def take_strides(k, steps, block):
         def stride(i, block):
             now, n = k + STRIDE * i, jnp.minimum(STRIDE, steps - STRIDE * i)
-            after = block._replace(y=step_unchecked(now, n, block))
+            after = block._replace(y=take_steps(block, now, n))
             again = lanes(has_failed)(after).any()
             return jax.lax.cond(again, partial(step_checked, now, n), lambda _: after, block)
 
@@ -141,35 +139,22 @@ def advance(
     return block, observed
 
 
-class Stepper(NamedTuple):
-    """How the runs of a block take a step, and the form that their points of phase space then have.
+def _steps_of_lanes(
+    block: RunState, optimizer: AbstractOptimizer, loss: Callable, on_cpu: bool
+) -> Callable:
+    """The function that takes a block through steps: `take_steps(block, k, steps) -> y`.
 
-    - `split`: that form of the points; `join`: its inverse.
-    - `step`: takes the block, the number k of the step and the split points to those after it.
-    """
-
-    split: Callable
-    step: Callable
-    join: Callable
-
-
-def _stepper(block: RunState, optimizer: AbstractOptimizer, loss: Callable) -> Stepper:
-    """The traced program of scalars for positions of a few coordinates, and `vmap` for all others.
-
-    In the program each scalar is one vector over the lanes. Its divisions by what is the same in
-    all steps, or changes with time alone, are products with a reciprocal.
+    For positions of a few coordinates the step is the traced program of scalars, each of which is
+    one vector over the lanes. Its divisions by what is the same in all steps, or changes with time
+    alone, are products with a reciprocal. For all others it is the step of one run under `vmap`.
     """
     shared, static = eqx.partition((optimizer, loss), eqx.is_array)
 
-    def step_of_one(shared, k, numbers, x0, y):
+    def step(shared, k, numbers, x0, y):
         optimizer, loss = eqx.combine(shared, static)
         x, _, grad = flatten_loss(loss, x0)
         fitted = fit_to_start(eqx.combine(numbers, optimizer), x0, x.dtype)
         return fitted.step(k * fitted.h, y, grad)
-
-    def step_of_arrays(block, k, y):
-        step = jax.vmap(step_of_one, in_axes=(None, None, -1, -1, -1), out_axes=-1)
-        return step(shared, k, block.numbers, block.x0, y)
 
     of_one_run = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape[:-1], leaf.dtype),
@@ -178,34 +163,45 @@ def _stepper(block: RunState, optimizer: AbstractOptimizer, loss: Callable) -> S
     of_all_runs = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (shared, np.int32())
     )
-    program = _program(step_of_one, *of_all_runs, *of_one_run)
+    program = _program(step, *of_all_runs, *of_one_run)
+
+    def steps_of_arrays(block, k, steps):
+        @partial(jax.vmap, in_axes=-1, out_axes=-1)
+        def of_run(run):
+            return jax.lax.fori_loop(
+                k, k + steps, lambda k, y: step(shared, k, run.numbers, run.x0, y), run.y
+            )
+
+        return of_run(block)
+
     if program is None:
-        return Stepper(lambda y: y, step_of_arrays, lambda y: y)
-    num_rows = len(program.outputs)
-    varying = program.depends_on(range(program.num_inputs - num_rows, program.num_inputs))
+        return steps_of_arrays
+
+    def steps_of_scalars(block, k, steps):
+        scalars = [scalar for leaf in jax.tree.leaves(shared) for scalar in leaf.reshape(-1)]
+        constant = [*scalars, None, *_rows((block.numbers, block.x0))]
+        y = _rows(block.y)
+        run_loop = _in_one_kernel if on_cpu else _loop_over_steps
+        return _from_rows(run_loop(program, constant, y, k, steps), block.y)
+
+    return steps_of_scalars
+
+
+def _loop_over_steps(program: Program, constant: list, y: list, k: Array, steps: Array) -> list:
+    """The rows of the points of phase space after so many steps from step `k` on.
+
+    - `constant`: the inputs of the program before those of `y`, None in the place of `k`.
+    """
+    first = program.num_inputs - len(y)
+    varying = program.depends_on(range(first, program.num_inputs))
     divisors = set(range(program.num_inputs + len(program.operations))) - varying
 
-    def rows(tree):
-        return [row for leaf in jax.tree.leaves(tree) for row in leaf.reshape(-1, leaf.shape[-1])]
+    def one_step(k, y):
+        inputs = [k if row is None else row for row in constant] + y
+        outputs = evaluate(program, inputs, divisors=divisors)
+        return [jnp.broadcast_to(row, y[0].shape) for row in outputs]
 
-    def step_of_rows(block, k, y):
-        scalars = [scalar for leaf in jax.tree.leaves(shared) for scalar in leaf.reshape(-1)]
-        inputs = [*scalars, k, *rows((block.numbers, block.x0)), *y]
-        return [
-            jnp.broadcast_to(row, y[0].shape)
-            for row in evaluate(program, inputs, divisors=divisors)
-        ]
-
-    def join(rows):
-        leaves, structure = jax.tree.flatten(block.y)
-        ends = np.cumsum([math.prod(leaf.shape[:-1]) for leaf in leaves])
-        arrays = [
-            jnp.stack(rows[end - math.prod(leaf.shape[:-1]) : end]).reshape(leaf.shape)
-            for leaf, end in zip(leaves, ends, strict=True)
-        ]
-        return jax.tree.unflatten(structure, arrays)
-
-    return Stepper(rows, step_of_rows, join)
+    return jax.lax.fori_loop(k, k + steps, one_step, y)
 
 
 def _program(step: Callable, *arguments: PyTree) -> Program | None:
@@ -216,6 +212,60 @@ def _program(step: Callable, *arguments: PyTree) -> Program | None:
         return trace(step, *arguments, max_operations=MAX_OPERATIONS)
     except (InvalidValue, InvalidType):
         return None
+
+
+def _in_one_kernel(program: Program, constant: list, y: list, k: Array, steps: Array) -> list:
+    """`_loop_over_steps` as one kernel of XLA on a CPU.
+
+    Otherwise each row of each step is a kernel, and to start it takes longer than to run it. XLA
+    makes one of its own accord of loops over a few numbers only. With the attribute that marks them
+    it ends the process if it finds an operand of no use. So all operands are those without which
+    there is no result: the rows, packed by dtype with those of the points of phase space, and the
+    number of steps.
+    """
+    used = {scalar for operation in program.operations for scalar in operation.operands}
+    used |= set(program.outputs)
+    needed = [i for i, row in enumerate(constant) if row is not None and i in used]
+    rows = [*(constant[i] for i in needed), *y]
+    if jax.__version_info__[:2] != TRIED_JAX or {r.dtype for r in rows} != {r.dtype for r in y}:
+        return _loop_over_steps(program, constant, y, k, steps)
+
+    def pack(rows):
+        arrays = {row.dtype.name: [] for row in rows}
+        for row in rows:
+            arrays[row.dtype.name].append(jnp.broadcast_to(row, y[0].shape))
+        return {name: jnp.stack(array) for name, array in arrays.items()}
+
+    def unpack(packed, like):
+        places = {name: iter(array) for name, array in packed.items()}
+        arrays = [next(places[row.dtype.name]) for row in like]
+        return [a if row.shape else a[0] for a, row in zip(arrays, like, strict=True)]
+
+    @jax.jit
+    def loop(times, packed):
+        inputs = unpack(packed, rows)
+        inside = [None if row is None else inputs[0] for row in constant]
+        for i, row in zip(needed, inputs, strict=False):
+            inside[i] = row
+        return pack(_loop_over_steps(program, inside, inputs[len(needed) :], *times))
+
+    after = loop(jnp.stack([k, steps]), pack(rows))
+    return unpack(set_xla_metadata(after, xla_cpu_small_call="true", inlineable="false"), y)
+
+
+def _rows(tree: PyTree) -> list[Array]:
+    """The numbers of arrays with lanes, a vector over the lanes for each."""
+    return [row for leaf in jax.tree.leaves(tree) for row in leaf.reshape(-1, leaf.shape[-1])]
+
+
+def _from_rows(rows: list[Array], like: PyTree) -> PyTree:
+    leaves, structure = jax.tree.flatten(like)
+    row = iter(rows)
+    arrays = [
+        jnp.stack([next(row) for _ in range(math.prod(leaf.shape[:-1]))]).reshape(leaf.shape)
+        for leaf in leaves
+    ]
+    return jax.tree.unflatten(structure, arrays)
 
 
 @eqx.filter_jit
@@ -232,10 +282,13 @@ def run(
     What was observed has the shape `(blocks, observations, ..., lanes)`.
     """
     shared, static = eqx.partition((optimizer, loss, plan), eqx.is_array)
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
 
     def on_one_device(runs, shared):
         optimizer, loss, plan = eqx.combine(shared, static)
-        return jax.lax.map(lambda block: advance(block, optimizer, loss, plan, keep_points), runs)
+        return jax.lax.map(
+            lambda block: advance(block, optimizer, loss, plan, keep_points, on_cpu), runs
+        )
 
     on_all_devices = jax.shard_map(
         on_one_device, mesh=mesh, in_specs=(SPLIT, WHOLE), out_specs=SPLIT, check_vma=False

@@ -170,6 +170,36 @@ def test_every_status_is_that_of_iterate():
     assert at_rest.result == Status.ok
 
 
+def bowl(x):
+    return jnp.sum(x**2) / 2
+
+
+def median(x):
+    return bowl(x) + jnp.sort(jnp.append(x, 0.0))[1]
+
+
+def weighed_by_an_inverse(x):
+    return bowl(x) + jnp.linalg.solve(jnp.eye(2) + jnp.outer(x, x), x)[0]
+
+
+@pytest.mark.parametrize(
+    "loss, dim, has_program",
+    [(bowl, 2, True), (bowl, 300, False), (median, 2, False), (weighed_by_an_inverse, 2, False)],
+)
+def test_a_few_coordinates_take_steps_by_a_program_of_scalars(loss, dim, has_program, monkeypatch):
+    programs, evaluate = [], lanes.evaluate
+
+    def counted(program, *arguments, **options):
+        programs.append(program)
+        return evaluate(program, *arguments, **options)
+
+    monkeypatch.setattr(lanes, "evaluate", counted)
+    problem = Problem(loss, np.linspace(1, 2, dim), name="counted")
+    swept = sweep(SGD(0.1), problem, 5)
+    assert bool(programs) == has_program
+    assert_near(swept.x, iterate(SGD(0.1), problem, 5, save_every=5).x[-1], 100)
+
+
 def test_a_run_that_is_back_before_a_check_has_not_diverged():
     """A slope of -1e20 throws the run out; one step of rate 1 leads from there to 0."""
     sling = Problem(

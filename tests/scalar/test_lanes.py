@@ -9,7 +9,7 @@ from every_problem import made
 from dynopt import RMSprop
 from dynopt.errors import InvalidValue
 from dynopt.optimizers import RMSpropState
-from dynopt.scalar import opaque_gradient, to_lanes, trace
+from dynopt.scalar import evaluate, opaque_gradient, to_lanes, trace
 
 GRAD = jax.grad(made("himmelblau").loss)
 POINTS = np.random.default_rng(0).normal(size=(2, 2, 5)) ** 2
@@ -70,3 +70,26 @@ def test_too_few_gradients_and_arguments_without_lanes_are_refused():
     ):
         lanes(0.1, x)
     assert lanes(jnp.broadcast_to(0.1, 5), x).shape == (2, 5)  # the remedy
+
+
+def test_divisions_by_a_divisor_that_is_named_are_products_with_its_reciprocal():
+    program = trace(lambda h, x: x / h, 0.1, np.ones(2))
+    x = jnp.asarray(POINTS[0])
+
+    def divided(h, x):
+        return evaluate(program, [h, *x], divisors={0})
+
+    np.testing.assert_allclose(divided(jnp.asarray(0.7), x), x / 0.7, rtol=4.5e-16)
+    shapes = [
+        equation.outvars[0].aval.shape
+        for equation in jax.make_jaxpr(divided)(0.7, x).eqns
+        if equation.primitive.name == "div"
+    ]
+    assert shapes == [()]
+
+
+def test_a_program_knows_what_depends_on_an_input():
+    program = trace(lambda h, x: x / jnp.exp(h), 0.1, 1.0)
+    exponential, quotient = 2, 3
+    assert program.depends_on([1]) == {1, quotient}
+    assert program.depends_on([0]) == {0, exponential, quotient}

@@ -205,3 +205,11 @@ def test_the_remedies_are_translated(engine, remedy, monkeypatch):
 
 def test_a_program_prints_its_sizes():
     assert repr(trace(lambda x: x + 1, X)) == "Program(inputs=3, operations=3, outputs=3)"
+
+
+def test_the_caller_may_limit_the_operations_and_the_arrays():
+    assert len(trace(lambda x: x * jnp.arange(1.0, 4.0), 1.0, max_operations=3).operations) == 2
+    with pytest.raises(InvalidValue, match="more than 3 operations on scalars; use fewer coord"):
+        trace(lambda x: jnp.sin(jnp.cos(jnp.sin(jnp.cos(x)))), 1.0, max_operations=3)
+    with pytest.raises(InvalidValue, match="more than 3 operations on scalars; use fewer coord"):
+        trace(lambda x: (x * jnp.arange(1.0, 5.0))[0], 1.0, max_operations=3)
