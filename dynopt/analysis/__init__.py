@@ -25,6 +25,7 @@
 | What are mean and covariance of a noisy run?       | `moments`            | `Moments`            |
 | Which law does a noisy run approach?               | `stationary`         | `Stationary`         |
 | How near are the mean values of map and flow?      | `weak_order`         | `WeakOrder`          |
+| Which learning rate belongs to larger batches?     | `scaling_rule`       | `ScalingRule`        |
 | Does an optimizer of my own keep the contract?     | `check_optimizer`    | `ContractCheck`      |
 
 The result objects hold the optimizer and the problem that they belong to. Most have a figure of the
@@ -59,4 +60,9 @@ from .affine_law import TwoMoments as TwoMoments
 from .moments import Moments as Moments, moments as moments
 from .stationary import Stationary as Stationary, stationary as stationary
 from .weak_order import WeakError as WeakError, WeakOrder as WeakOrder, weak_order as weak_order
+from .scaling_rule import (
+    LossCurve as LossCurve,
+    ScalingRule as ScalingRule,
+    scaling_rule as scaling_rule,
+)
 from .check_optimizer import ContractCheck as ContractCheck, check_optimizer as check_optimizer

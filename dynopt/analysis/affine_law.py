@@ -383,3 +383,39 @@ def _evaluate(dynamics: Any, loss: Callable, start: PyTree, is_constant: bool):
     responses, (value, slopes) = at_zero(jnp.zeros_like(y))
     of_responses = None if is_constant else jax.jacfwd(lambda y: at_zero(y)[0])(jnp.zeros_like(y))
     return y, points, vectors, values, value, slopes, responses, of_responses
+
+
+def mean_of_quadratic(
+    phi: Callable, start: PyTree, mean: np.ndarray, cov: np.ndarray
+) -> np.ndarray:
+    """E φ(x) for a quadratic φ of positions like `start`, as a vector.
+
+    - `mean`, `cov`: those of a point of phase space.
+
+    **Raises:** `NoExactMoments` if φ is not quadratic.
+    """
+    dim = sum(map(np.size, jax.tree.leaves(start)))
+    moments = jnp.asarray(mean[:dim]), jnp.asarray(cov[:dim, :dim])
+    values, is_quadratic = _mean_of_quadratic(phi, start, *moments)
+    if not is_quadratic:
+        raise NoExactMoments("the test function is not quadratic; estimate it from an ensemble.")
+    return np.asarray(values)
+
+
+@eqx.filter_jit
+def _mean_of_quadratic(phi: Callable, start: PyTree, mean: Array, cov: Array):
+    """E φ(x) for a quadratic φ, and whether it is quadratic."""
+    unravel = ravel_pytree(start)[1]
+
+    def flat(x):
+        return jnp.ravel(phi(unravel(x)))
+
+    value, slope, curvature = flat(mean), jax.jacfwd(flat)(mean), jax.jacfwd(jax.jacrev(flat))(mean)
+    moves = (1 + jnp.abs(mean).max()) * np.random.default_rng(0).normal(size=(3, len(mean)))
+    series = [
+        value + slope @ move + jnp.einsum("kij,i,j->k", curvature, move, move) / 2 for move in moves
+    ]
+    at_moves = jnp.stack([flat(mean + move) for move in moves])
+    fault = jnp.abs(jnp.stack(series) - at_moves).max()
+    is_quadratic = fault <= 1e-9 * (jnp.abs(at_moves).max() + jnp.abs(value).max())
+    return value + jnp.einsum("kij,ij->k", curvature, cov) / 2, is_quadratic
