@@ -92,14 +92,14 @@ def test_the_command_draws_what_was_added(repository):
 
 
 def test_a_notebook_added_by_the_book_has_the_format_of_the_course(repository):
-    (notebook,) = (repository / "notebooks").glob("09-*.md")
+    (notebook,) = (repository / "notebooks").glob("10-*.md")
     start = repository / "notebooks" / "00-start-here.md"
     run(repository, "tests/course/pair.py", str(start), str(notebook))
-    run(repository, "tests/course/reseal.py", "09")
+    run(repository, "tests/course/reseal.py", "10")
     tests = ["tests/course/test_notebooks.py", "tests/course/test_exercises.py"]
     chosen = [
         "-k",
-        "09 or map_of_the_course or chapter",
+        "10 or map_of_the_course or chapter",
         *tests,
         str(notebook.with_suffix(".ipynb")),
     ]

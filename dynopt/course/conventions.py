@@ -332,6 +332,36 @@ conventions = Conventions(
                 ),
             ),
         ),
+        "noise": Convention(
+            "what is held when the time step is refined, and what is a temperature?",
+            (
+                (
+                    "dynopt",
+                    "g + σ ξ; h σ² is held, so that `refine(n)` has √n σ",
+                    "`Noisy(SGD(h), sigma=σ)`",
+                ),
+                (
+                    "Li, Tai and E",
+                    "dX = -∇f dt + √η σ dW with σ held as η → 0",
+                    "`Noisy(SGD(η), sigma=σ)`, made anew for each η",
+                ),
+                (
+                    "physics",
+                    "dX = -∇f dt + √(2T) dW with the density e^(-f/T): T = h σ²/2",
+                    "`Langevin(SGD(h), temperature=T)`",
+                ),
+                (
+                    "optax.add_noise",
+                    "the variance η/(1+k)^γ in step k = 0, 1, ...: it falls",
+                    "none that falls; `Noisy` holds σ in a run",
+                ),
+                (
+                    "PyTorch",
+                    "`DataLoader(shuffle=True)`: every example once in each epoch",
+                    "`Minibatch(optimizer, b, replace=False)`",
+                ),
+            ),
+        ),
         "order": Convention(
             "which error has which order?",
             (

@@ -15,13 +15,16 @@ from dynopt import (
     AdamW,
     Alternating,
     Game,
+    Langevin,
     Layerwise,
     Leapfrog,
     Memoryless,
+    Minibatch,
     Momentum,
     Muon,
     Nesterov,
     NesterovConvex,
+    Noisy,
     Optax,
     Optimistic,
     Problem,
@@ -374,6 +377,38 @@ def test_layers():
             rule, lambda z: loss({"a": 0.5 * z["a"], "b": z["b"]}), start | {"a": jnp.array(2.0)}
         )
         np.testing.assert_allclose(layerwise(optimizer, c), [0.5 * z[0], z[1]], rtol=1e-12)
+
+
+def test_noise():
+    """Moments of many gradients at one time step, and the variances that the flows must have."""
+    says(
+        "noise",
+        "g + σ ξ; h σ² is held, so that `refine(n)` has √n σ",
+        "dX = -∇f dt + √η σ dW with σ held as η → 0",
+        "dX = -∇f dt + √(2T) dW with the density e^(-f/T): T = h σ²/2",
+        "the variance η/(1+k)^γ in step k = 0, 1, ...: it falls",
+        "`DataLoader(shuffle=True)`: every example once in each epoch",
+    )
+    noisy = Noisy(SGD(0.1), sigma=0.5)
+    assert float(noisy.refine(4).sigma) == pytest.approx(1.0)
+    parabola = problems.quadratic([1.0])
+    variance = float(analysis.stationary(noisy, parabola).flow.cov[0, 0])
+    assert variance == pytest.approx(0.1 * 0.5**2 / 2)  # of dX = -X dt + √η σ dW
+    sampler = Langevin(SGD(0.1), temperature=variance)  # the density e^(-x²/2T) has the variance T
+    assert float(sampler.sigma) == pytest.approx(0.5)
+
+    rule, zeros = optax.add_noise(0.3, 0.55, 0), jnp.zeros(200_000)
+    state = rule.init(zeros)
+    for k in range(3):
+        updates, state = rule.update(zeros, state)
+        expected = 0.3 / (1 + k) ** 0.55
+        error = expected * (2 / zeros.size) ** 0.5
+        assert float(jnp.asarray(updates).var()) == pytest.approx(expected, abs=4 * error)
+
+    data = jnp.arange(6.0)  # with η = 1 each step jumps to the mean of its batch
+    to_mean = Problem(lambda x, a: ((x - a) ** 2).mean() / 2, 0.0, data=data, name="mean")
+    batches = iterate(Minibatch(SGD(1.0), 2, replace=False), to_mean, 6).x[1:].reshape(2, 3)
+    np.testing.assert_allclose(batches.sum(axis=1), data.sum() / 2)
 
 
 def test_spectral_norm():

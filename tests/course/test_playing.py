@@ -22,6 +22,7 @@ QUICK = [
     ("03", ["kappa =", "above ="], "1.01 *", "3 *"),
     ("07", ["curvatures, h ="], "10.0, 100.0", "10.0, 50.0"),
     ("08", ["disagreement ="], "Adam(1.0)", "Adam(0.5, b1=0.5)"),
+    ("09", ["examples, eta, batch ="], "0.1, 1", "0.5, 4"),
     ("13", ["slopes =", "runs ="], "[4.0, 5.0]", "[1.0, 5.0]"),
     ("14", ["def cut", "g1, g2 = jnp"], "[-1.0, 1.0]", "[1.0, 1.0]"),
     ("15", ["h, a, b ="], "0.1, 1.0, 0.0", "0.3, 2.0, 1.0"),
@@ -42,6 +43,13 @@ SLOW = [
     ("06", ["def largest_t2f"], "(3.0)", "(5.0)"),
     ("07", ["def times", "same, scaled ="], "1024", "1000"),
     ("08", ["adam =", "def first_step"], "b2, rate = 0.9, 0.999", "b2, rate = 0.8, 0.99"),
+    (
+        "09",
+        ["examples, eta, batch =", "def mean_loss", "for run in runs"],
+        "single = Minibatch(SGD(0.1), 1)",
+        "single = Minibatch(Momentum(0.1), 4)",
+    ),
+    ("09", ["parabola =", "balls ="], "Momentum(0.1, 0.9)", "Momentum(0.1, 0.99)"),
     (
         "12",
         ["def euler", "kutta =", "curvatures, start ="],
