@@ -23,6 +23,7 @@ from . import basins as basins
 from . import ensemble as ensemble
 from . import langevin as langevin
 from . import stationary as stationary
+from . import weak_order as weak_order
 from . import overview as overview
 from . import method as method
 from . import spectrum as spectrum

@@ -20,7 +20,7 @@ from .drawing.laws import Estimate, final_positions, noise_facts, variance_of
 from .drawing.legends import key as legend_key
 from .drawing.measure import on_paper, stroke
 from .drawing.picture import Panel, Picture, draw_picture
-from .drawing.results import must_share_problem
+from .drawing.results import must_share_problem, result_list
 from .drawing.style import in_style, ink, readable_color
 from .drawing.words import capitalize, count_noun, format_number, join_words, literal
 
@@ -96,7 +96,7 @@ def paint(ax: Axes, results: list[Stationary]) -> Panel:
 
 
 def _curves(results: Any, ensembles: Any) -> Curves:
-    many = _checked(results)
+    many = result_list(results, Stationary, "analysis.stationary", "")
     simulated = ensembles if isinstance(ensembles, list | tuple) else [ensembles]
     for one in simulated:
         if not isinstance(one, Ensemble):
@@ -126,19 +126,6 @@ def _curves(results: Any, ensembles: Any) -> Curves:
         )
     pairs = [(_rate(one.optimizer), variance_of(final_positions(one))) for one in simulated]
     return Curves(rate, map, flow, modified, pairs, many)
-
-
-def _checked(results: Any) -> list[Stationary]:
-    many = list(results) if isinstance(results, list | tuple) else [results]
-    if not many:
-        raise InvalidValue("`results` is empty; pass one or more results of analysis.stationary.")
-    for one in many:
-        if not isinstance(one, Stationary):
-            raise InvalidType(
-                f"`results` must come from analysis.stationary, got {type(one).__name__}; pass one "
-                "result or a list of them."
-            )
-    return many
 
 
 def _rate(optimizer: AbstractOptimizer) -> float:
@@ -208,11 +195,10 @@ def _paint(ax: Axes, curves: Curves) -> Panel:
         )  # fmt: skip
         middle = np.sqrt(ends[0] * ends[1]) if ax.get_yscale() == "log" else sum(ends) / 2
         at = on_paper(ax, np.array([[rate[place], middle]]))[0]
-        drawn.append(np.stack([[rate[place]] * 2, ends], 1))
-        write_beside(
-            ax, f"× {_ratio(curves, 'flow')}", at, along(ax, *map(_known, drawn)), readable_color(entry.color),
-            f"ratio {key}", fontweight="bold",
-        )  # fmt: skip
+        covered = along(ax, *map(_known, drawn), np.stack([[rate[place]] * 2, ends], 1))
+        strong = readable_color(entry.color)
+        text = f"× {_ratio(curves, 'flow')}"
+        write_beside(ax, text, at, covered, strong, f"ratio {key}", fontweight="bold")
     ax.set(xlabel="learning rate η", ylabel="stationary variance  E|x\xa0−\xa0E\xa0x|²")
     return Panel(_claim(curves), keys=_keys(curves, entry.color), caption=_caption(curves))
 

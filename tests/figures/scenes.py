@@ -43,6 +43,8 @@ from dynopt.analysis import (
     Stability,
     Stationary,
     TwoMoments,
+    WeakError,
+    WeakOrder,
 )
 from dynopt.figures.method import Method
 from dynopt.problems import dirac_gan
@@ -447,3 +449,18 @@ def make_settled(rate, deviation) -> Ensemble:
     far = deviation * np.sqrt(2) * np.where(np.arange(200) % 2, 1.2, np.sqrt(2 - 1.44))
     x = far[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
     return make_ensemble(Noisy(SGD(rate), sigma=1.0), hill(2), np.stack([0 * x, x], 1))
+
+
+def make_weak_order(optimizer, size=1.0, paths=0) -> WeakOrder:
+    """Errors of the orders 1, 2 and 0; estimated ones, of which the last is not told from 0."""
+    h = float(optimizer.h) / 2 ** np.arange(5)
+
+    def error(power, factor):
+        values = factor * size * (h / h[0]) ** power * np.where(np.arange(5) < 1, 1.2, 1.0)
+        return WeakError(h, values, (paths > 0) * factor * np.full(5, 0.003))
+
+    errors = error(1, 0.03), error(2, 0.004), error(0, 0.1)
+    return WeakOrder(*errors, 20 * h[0], paths, optimizer, hill())
+
+
+WEAK = [make_weak_order(Noisy(SGD(0.1), sigma=0.5)), make_weak_order(Noisy(Momentum(0.04), 2.0), 3)]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from overlaps import outside, overlapping
 from scenes import (
     SPREAD,
+    WEAK,
     artist,
     caption,
     heading,
@@ -24,6 +25,7 @@ from scenes import (
     make_gibbs,
     make_settled,
     make_stationary,
+    make_weak_order,
     one_line,
     title,
 )
@@ -312,9 +314,68 @@ def test_results_that_have_no_common_curve_are_refused(as_users_see_it):
         figures.stationary.draw(make_stationary(2.5))
 
 
+# --- weak_order
+
+STEPS = 2.0 ** np.arange(5)
+
+
+def test_weak_errors_stand_over_the_time_steps_on_lines_of_the_declared_orders():
+    ax = figures.weak_order.draw(WEAK).axes[1]
+    for kind, factor, power in (("flow", 0.09, 1), ("modified", 0.012, 2), ("noiseless", 0.3, 0)):
+        x, error = artist(ax, f"{kind} noisy(momentum)").get_data()
+        np.testing.assert_array_equal(x, STEPS)
+        right = factor / STEPS**power
+        np.testing.assert_allclose(error, right * np.where(STEPS < 2, 1.2, 1.0))
+        if power:
+            line = artist(ax, f"declared {kind} noisy(momentum)")
+            np.testing.assert_allclose(line.get_ydata(), right)  # through the finest, not fitted
+            ratio = artist(ax, f"ratio {kind} noisy(momentum)").get_text()
+            assert ratio == f"÷ {2**power}.00 per halving"
+    assert [tick.get_text() for tick in ax.get_xticklabels()][0] == "h"
+
+
+def test_errors_that_are_not_told_from_0_are_upper_limits_and_ratios_have_errors():
+    """σ/ε is 0.003/0.25² = 0.048 at h/4, 0.192 at h/8, and more than 1/2 at h/16 alone."""
+    order = make_weak_order(Noisy(SGD(0.1), sigma=0.5), paths=1000)
+    picture = figures.weak_order.draw(order)
+    ax = picture.axes[0]
+    x, error = artist(ax, "modified noisy(sgd)").get_data()
+    np.testing.assert_array_equal(x, STEPS[:4])
+    limit = artist(ax, "limit modified noisy(sgd)").get_xydata()
+    np.testing.assert_allclose(limit, [[16, 0.004 / 256 + 2 * 0.004 * 0.003]])
+    bar = artist(ax, "bar 3 modified noisy(sgd)").get_ydata()
+    np.testing.assert_allclose(bar, 0.004 / 64 + 2 * 0.004 * 0.003 * np.array([-1, 1]))
+    assert not len(artist(ax, "limit flow noisy(sgd)").get_xdata())
+    ratio = one_line(artist(ax, "ratio modified noisy(sgd)").get_text())
+    error = 4 * np.hypot(0.003 * 16, 0.003 * 64)
+    assert ratio == f"÷ 4.00 ± {error:.2f} per halving"
+    assert "upper limit" in keys(picture) and "at most 4×10⁻⁵ at h/16" in picture.alt
+    assert (
+        caption(picture)
+        == "On hill at t = 2, by 1000 paths. Bars are two standard errors on each side."
+    )
+
+
+def test_errors_of_which_none_is_resolved_have_no_order(as_users_see_it):
+    order = make_weak_order(Noisy(SGD(0.1), sigma=0.5), paths=1000)
+    weak = [
+        dataclasses.replace(error, stderr=error.error)
+        for error in (order.flow, order.modified, order.noiseless)
+    ]
+    nothing = dataclasses.replace(order, flow=weak[0], modified=weak[1], noiseless=weak[2])
+    picture = figures.weak_order.draw(nothing)
+    assert heading(picture) == "No weak order of Noisy(SGD) is resolved"
+    assert artist(picture.axes[0], "notice").get_text() == "no weak error is told from 0"
+    alone = dataclasses.replace(order, modified=None, noiseless=None)
+    assert "against its modified flow" not in figures.weak_order.describe(alone)
+    with pytest.raises(InvalidType, match="must come from analysis.weak_order, got int"):
+        figures.weak_order.draw(3)
+
+
 # --- all of them
 
 DRAWN = {
+    "weak_order": WEAK,
     "stationary": [make_stationary(rate) for rate in RATES],
     "ensemble": [make_fan(), make_fan("flow", 0.8, 0.3)],
     "langevin": [make_gibbs(0.1), make_gibbs(0.2, shift=0.3)],

@@ -17,6 +17,7 @@ from scenes import (
     METHODS,
     OPTIMIZERS,
     TREATED,
+    WEAK,
     artist,
     caption,
     heading,
@@ -482,11 +483,24 @@ def of_stationary(_):
     }
 
 
+def of_weak_order(_):
+    errors = [
+        (size * factor * 1.2, size * factor * 16.0**-power, 16)
+        for size in (1, 3)
+        for factor, power in ((0.03, 1), (0.004, 2), (0.1, 0))
+    ]
+    return partial(figures.weak_order.draw, WEAK), {
+        "title": [2, 4, 2, 4],
+        "caption": [2, 4],
+        "alt": [number for triple in errors for number in triple],
+    }
+
+
 ORACLES = [
     of_paths, of_loss, of_one_loss, of_convergence, of_phase,
     of_modified, of_field, of_stability, of_a_measured_field, of_basins, of_race, of_inside,
     of_panels, of_overview, of_projection, of_method, of_spectrum, of_half_times, of_robustness,
-    of_retrieval, of_ensemble, of_langevin, of_stationary,
+    of_retrieval, of_ensemble, of_langevin, of_stationary, of_weak_order,
 ]  # fmt: skip
 
 
@@ -506,7 +520,7 @@ def test_every_number_is_that_of_the_results(oracle, runs, monkeypatch):
 def test_every_figure_has_its_numbers_read():
     names = {oracle.__name__[3:] for oracle in ORACLES}
     others = {"inside", "method", "panels", "spectrum", "half_times", "robustness", "retrieval"}
-    others |= {"ensemble", "langevin", "stationary"}
+    others |= {"ensemble", "langevin", "stationary", "weak_order"}
     assert {*figures.catalogue, *others} <= names
 
 

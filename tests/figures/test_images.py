@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from scenes import (
     METHODS,
+    WEAK,
     make_basins,
     make_fan,
     make_gibbs,
@@ -26,6 +27,7 @@ from dynopt import SGD, Adam, analysis, figures
 KEPT = (
     "paths", "loss", "race", "convergence", "phase", "modified", "stability", "basins", "overview",
     "inside", "method", "ensemble", "langevin", "stationary",
+    "weak_order",
 )  # fmt: skip
 
 
@@ -59,6 +61,7 @@ def test_picture(name, comparisons, orders, arguments, monkeypatch):
             [make_stationary(rate) for rate in (0.1, 0.2, 0.4, 0.8, 1.2, 1.6, 1.8)],
             [make_settled(0.4, 0.55)],
         ),
+        "weak_order": (WEAK,),
         "langevin": ([make_gibbs(0.1), make_gibbs(0.2, shift=0.3)],),
     }
     if name == "inside":

@@ -25,7 +25,8 @@ def result_list(
 
     - `results`: one result, or a list of them.
     - `function`: the name of the function that makes results of this kind, for messages.
-    - `measured`: an array of the result that has one axis, unless it holds a batch.
+    - `measured`: an array of the result that has one axis, unless it holds a batch; "" for results
+      that hold no batch.
     - `one_problem`: whether results of several problems are refused.
 
     **Raises:** `InvalidType` for another kind; `InvalidValue` for an empty list, a batch, or
@@ -40,7 +41,7 @@ def result_list(
                 f"`results` must come from {function}, got {type(result).__name__}; pass one "
                 "result or a list of them."
             )
-        if getattr(result, measured).ndim != 1:
+        if measured and getattr(result, measured).ndim != 1:
             raise InvalidValue(
                 "`results` holds a batch; pass one of its members, "
                 "jax.tree.map(lambda a: a[0], batch)."
