@@ -8,6 +8,7 @@ import pytest
 from dynopt import (
     SGD,
     Adam,
+    AdamW,
     Minibatch,
     Modified,
     Momentum,
@@ -23,6 +24,7 @@ from dynopt.analysis import stationary
 from dynopt.errors import InvalidValue
 
 BOWL = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
+QUARTIC = Problem(lambda x: (x**4).sum() / 4, [1.0], name="quartic")
 ETA, MU = 0.1, 0.9
 HEAVY_BALL = (1 + MU) * ETA / ((1 - MU) * (2 * (1 + MU) - ETA))
 
@@ -117,7 +119,7 @@ def test_a_modified_optimizer_has_the_laws_of_the_original():
     assert law.modified.cov[0, 0] == pytest.approx(ETA / 2 * (1 + ETA / 2))
 
 
-def test_an_optimizer_that_is_not_affine_is_refused_with_what_to_type():
+def test_a_map_that_is_not_affine_is_refused_with_what_to_type():
     with pytest.raises(
         InvalidValue, match=r"dynopt.ensemble\(optimizer, problem, steps\).cov\[-1\]"
     ):
@@ -134,7 +136,6 @@ WIDE = Problem(lambda x: (x**2).sum() / 2, np.zeros(200), name="wide bowl")
     ("optimizer", "steps", "variance", "bias"),
     [
         (SGD(ETA), 60, ETA / (2 - ETA), 0),
-        (Momentum(ETA, momentum=MU), 200, HEAVY_BALL, 0),
         (Signum(0.02, beta=0.0), 300, 0.02 * (np.pi / 2) ** 0.5 / 2, 0.02),
         (RMSprop(0.02, decay=0.999, initial_scale=1.0), 300, 0.02 / 2, 0.03),
         (Adam(0.02), 400, 0.02 / 2, 0.06),
@@ -150,3 +151,37 @@ def test_simulated_variances_are_those_of_the_formulas(optimizer, steps, varianc
     measured, stderr = paths.average((paths.x[:, -1] ** 2).mean(-1))
     assert stderr < 0.05 * variance
     assert abs(measured - variance) < 4 * stderr + bias * variance
+
+
+# --- weights that decay
+
+
+def tangents(x):
+    """Noise orthogonal to x whose size is 1/|x|, as of a loss that ignores the length of x."""
+    direction = x / jnp.linalg.norm(x)
+    return (jnp.eye(x.size) - direction[:, None] * direction[None]) / jnp.linalg.norm(x)
+
+
+def test_weights_without_a_scale_come_to_rest_where_noise_and_decay_balance():
+    """|x|⁴ = η (d - 1)/(2λ - ηλ²) with E|g|² = (d - 1)/|x|², R. Wan et al., "Spherical motion dynamics" (2021)."""
+    dim, decay, eta = 50, 0.1, 0.1
+    problem = Problem(lambda x: decay * (x**2).sum() / 2, np.full(dim, 0.6), name="decay")
+    noisy = Noisy(SGD(eta), root=tangents)
+    paths = ensemble(noisy, problem, 400, paths=40, save_every=400)
+    squares, stderr = paths.average((paths.x[:, -1] ** 2).sum(-1))
+    expected = (eta * (dim - 1) / (2 * decay - eta * decay**2)) ** 0.5
+    assert abs(squares - expected) < 4 * stderr + 0.01 * expected
+    assert stderr < 0.02 * expected
+
+
+def test_adamw_under_noise_alone_has_weights_of_mean_square_eta_over_twice_the_decay():
+    """η/(2λ - ηλ²) to 3 %, A. Kosson, B. Messmer and M. Jaggi, "Rotational equilibrium" (2024)."""
+    eta, decay = 0.05, 0.1
+    flat = Problem(lambda x: 0 * x.sum(), np.zeros(200), name="flat")
+    paths = ensemble(
+        Noisy(AdamW(eta, weight_decay=decay), 1.0), flat, 1000, paths=20, save_every=1000
+    )
+    measured, stderr = paths.average((paths.x[:, -1] ** 2).mean(-1))
+    expected = eta / (2 * decay - eta * decay**2)
+    assert abs(measured - expected) < 4 * stderr + 0.03 * expected
+    assert stderr < 0.03 * expected

@@ -1,5 +1,6 @@
 """The drift and the columns of stochastic equations are those of formulas derived by hand."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -37,7 +38,9 @@ def drift_and_columns(optimizer, grad, x, p=None):
     if p is not None:
         y = y._replace(p=jnp.asarray(p))
     equation = StochasticEquation(optimizer, y.x)
-    drift, columns = equation.drift(0.0, y, grad), equation.columns(0.0, y, grad)
+    drift, columns = jax.jit(
+        lambda y: (equation.drift(0.0, y, grad), equation.columns(0.0, y, grad))
+    )(y)
     return np.concatenate(drift), np.concatenate(columns, -1)
 
 
@@ -119,7 +122,9 @@ def test_noise_is_pushed_through_the_fields_of_adaptive_optimizers(optimizer):
     y = noisy.init(jnp.zeros(1), grad)._replace(v=jnp.full(1, v))
     equation = StochasticEquation(noisy, y.x)
     t, h = 50.0, float(optimizer.h)
-    drift, columns = equation.drift(t, y, grad), equation.columns(t, y, grad)
+    drift, columns = jax.jit(lambda y: (equation.drift(t, y, grad), equation.columns(t, y, grad)))(
+        y
+    )
     assert not equation.affine and equation.separable
     assert drift.v[0] == pytest.approx((g**2 + sigma**2 - v) / tau2, rel=1e-12)
     variance = float((columns.v**2).sum())
