@@ -23,7 +23,7 @@ from ..problems import Problem
 from ..problems.problem import must_be_problem
 from ..runs.batches import must_be_single
 from ..runs.ensemble import ensemble
-from ..runs.prepare import MAX_STEPS, fit_to_start, flatten_loss
+from ..runs.prepare import MAX_STEPS, fit_to_start, prepare_loss
 from .affine_law import (
     AbstractLaw,
     NoExactMoments,
@@ -162,7 +162,7 @@ def weak_order(
     equation, or that cannot be refined at one temperature, and inside a JAX transformation;
     `InvalidType` for wrong types.
 
-    **Warns:** if paths have failed; they are left out.
+    **Warns:** if paths have diverged or met NaN; they are left out.
 
     >>> from dynopt import SGD, Noisy, Problem
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [2.0], name="bowl")
@@ -278,6 +278,8 @@ def _ends_of_ensemble(optimizer, problem, phi, steps, x0, paths, key, of) -> np.
 
 def _error(differences: np.ndarray) -> tuple[float, float]:
     """The largest mean difference of several test functions, and its standard error."""
+    if len(differences) < 2:
+        return np.nan, np.nan
     means = np.abs(differences.mean(0))
     largest = means.argmax()
     stderr = differences[:, largest].std(ddof=1) / len(differences) ** 0.5
@@ -313,7 +315,7 @@ def _coupled(optimizer, problem: Problem, phi, steps: int, x0: Any, paths: int, 
 
 @eqx.filter_jit
 def _run_coupled(equations, loss: Callable, start: PyTree, phi: Callable, steps: int, keys: Array):
-    x, _, grad = flatten_loss(loss, start)
+    x, grad, _, squared_radius = prepare_loss(loss, start)
     unravel = ravel_pytree(start)[1]
     first = equations[0]
     optimizer, h = first.optimizer, first.optimizer.h
@@ -350,6 +352,9 @@ def _run_coupled(equations, loss: Callable, start: PyTree, phi: Callable, steps:
 
         points = [optimizer.init(x, grad), *starts, starts[0]]
         points, _ = jax.lax.scan(step, points, jnp.arange(steps))
-        return [jnp.ravel(phi(unravel(y.x))) for y in points]
+        return [
+            jnp.where(squared_radius(y.x) <= 1, jnp.ravel(phi(unravel(y.x))), jnp.nan)
+            for y in points
+        ]
 
     return jax.vmap(path)(keys)

@@ -218,6 +218,7 @@ WIDE = Problem(Parabola(1.0), np.zeros(301), name="wide")
         (Noisy(SGD(0.1), root=lambda x: x[:, None] ** 2), BOWL, "is not affine"),
         (Noisy(Schedule(SGD(0.1), lambda t: 1 / (1 + t)), 1.0), BOWL, "depends on the time"),
         (Minibatch(SGD(0.1), 1, replace=False), LEAST_SQUARES, "draws without replacement"),
+        (Minibatch(Extragradient(SGD(0.1)), 1), LEAST_SQUARES, "and in the noise"),
         (SGD(0.1), BOWL, "has no noise"),
         (Noisy(SGD(0.1), 1.0), WIDE, "has 301 coordinates, but exact moments .* up to 300"),
     ],

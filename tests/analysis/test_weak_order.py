@@ -174,6 +174,18 @@ def test_on_a_double_well_the_errors_are_those_of_the_densities_of_map_and_flows
     assert result.flow.order == pytest.approx(1, abs=4 * result.flow.pairwise_stderr[0])
 
 
+@pytest.mark.parametrize(("sigma", "few"), [(16.0, False), (1e6, True)])
+def test_paths_that_fail_are_left_out_with_a_warning(sigma, few):
+    """The force -x³ of the well throws x beyond all bounds once |x| is above √(2/h) = 4.5."""
+    with pytest.warns(UserWarning, match=r"of 1000 paths of Noisy.* on double well failed and are"):
+        result = weak_order(
+            Noisy(SGD(0.1), sigma), WELL, square, time=1.0, refinements=2, paths=1000
+        )
+    assert np.isnan(result.flow.error[0]) == few
+    if few:
+        assert "<= nan" in repr(result.flow) and "order" not in repr(result.flow)
+
+
 def fourth_power(x):
     return x[0] ** 4
 
