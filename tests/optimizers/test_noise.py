@@ -225,6 +225,13 @@ def test_noise_and_accumulation_may_be_wrapped_in_either_order():
     np.testing.assert_allclose(outside.x, inside.x, rtol=1e-12)
 
 
+def test_gradients_that_are_changed_over_each_part_keep_their_mean_inside_noise():
+    signs = WithGradient(Noisy(Accumulated(SGD(H), 12), sigma=0.0), jnp.sign)
+    start = np.zeros(2)  # there the examples have the gradients -DATA
+    velocity = np.diff(integrate(signs, fit, 1, x0=start, save_every=1).x, axis=0)[0] / H
+    np.testing.assert_allclose(velocity, np.sign(DATA).mean(0), rtol=1e-6)
+
+
 # --- how noise enters a vector field
 
 

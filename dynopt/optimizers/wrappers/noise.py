@@ -132,7 +132,8 @@ def plus_noise(grad: Callable, noise: Array) -> BatchGradient:
     return BatchGradient(
         lambda x: grad(x) + noise,
         part and (lambda x, i, k: part(x, i, k) + noise),
-        loss=loss and (lambda x: loss(x) + jnp.vdot(noise, x)),
+        getattr(grad, "additive", True),
+        loss and (lambda x: loss(x) + jnp.vdot(noise, x)),
     )
 
 
