@@ -9,11 +9,12 @@ GAME_RATE = 0.1  # the learning rate of all optimizers on a game, for which no r
 # These figures are drawn only if they are named. A modified equation takes long to compile, and
 # longer to solve where it is stiff; a spectrum is searched over learning rates; basins and
 # stability take thousands of runs; robustness is one of classifiers, half-times are those of
-# groups, and retrieval is one of sentences; an animation and the inside of a step are a file for
-# each optimizer, and an explorer is no picture. Of a game the field is always drawn.
+# groups, retrieval is one of sentences, and an ensemble is one of random paths; an animation and
+# the inside of a step are a file for each optimizer, and an explorer is no picture. Of a game the
+# field is always drawn.
 ON_DEMAND = (
     "modified", "field", "basins", "stability", "spectrum", "robustness", "half_times", "retrieval",
-    "inside", "animation", "explorer",
+    "inside", "animation", "explorer", "ensemble",
 )  # fmt: skip
 OF_ORDERS = ("convergence", "overview")  # drawn only if named, too, of a problem that is LARGE
 LARGE = 1000  # coordinates: an order takes a dozen flows

@@ -8,8 +8,17 @@ from typing import Any
 
 from .. import optimizers, problems
 from ..errors import DynoptError, InvalidValue, unknown_name
-from ..optimizers import SGD, AbstractOptimizer, Alternating, Consensus, Extragradient
+from ..optimizers import (
+    SGD,
+    AbstractOptimizer,
+    Alternating,
+    Consensus,
+    Extragradient,
+    Minibatch,
+    Noisy,
+)
 from ..problems import Problem
+from .options import Options
 from .values import as_typed
 
 PROBLEMS = problems.catalogue | problems.games
@@ -71,6 +80,22 @@ def make_optimizer(
         return optimizer
     except DynoptError as error:
         raise InvalidValue(f"{name}: {error}") from error
+
+
+def with_noise(optimizer: AbstractOptimizer, options: Options) -> AbstractOptimizer:
+    """The optimizer with the noise that was typed, if any was."""
+    key = options.seed or 0
+    if options.batch:
+        return Minibatch(optimizer, options.batch, key=key)
+    return Noisy(optimizer, sigma=options.noise, key=key) if options.noise else optimizer
+
+
+def code_with_noise(code: str, options: Options) -> str:
+    """Python that makes the optimizer of some `code` with the noise that was typed."""
+    key = options.seed or 0
+    if options.batch:
+        return f"Minibatch({code}, {options.batch}, key={key})"
+    return f"Noisy({code}, sigma={options.noise!r}, key={key})" if options.noise else code
 
 
 def code_of(name: str, optimizer: AbstractOptimizer, arguments: Mapping[str, Any]) -> str:

@@ -37,7 +37,18 @@ if TYPE_CHECKING:  # whatever needs JAX is imported late, once it is known to be
 
 EXIT_CODES: dict[type, int] = {OutputError: 4, EnvironmentProblem: 5}  # any other error: 2
 WORKERS = min(4, os.cpu_count() or 1)  # while XLA compiles for one, Python traces the next
-SHAPING = ("optimizers", "learning_rate", "set", "steps", "x0", "dpi", "style")
+SHAPING = (
+    "optimizers",
+    "learning_rate",
+    "set",
+    "steps",
+    "x0",
+    "noise",
+    "batch",
+    "seed",
+    "dpi",
+    "style",
+)
 
 
 def run() -> NoReturn:
@@ -121,7 +132,7 @@ def _compare(studies: "Sequence[Study]", options: "Options", screen: Screen) -> 
     for path in [path for study in studies for path in paths(study, study.figures)] + saved:
         must_be_writable(path, force=options.force)
 
-    runs = {}
+    runs, has_failed_paths = {}, False
     pool = ThreadPoolExecutor(WORKERS)
     try:
         tasks = {
@@ -141,15 +152,17 @@ def _compare(studies: "Sequence[Study]", options: "Options", screen: Screen) -> 
             }
             screen.tell(table(study, results), _draw(study, results, screen))
             for name, measured in results.items():
-                (comparison,) = measured["comparisons"]
-                for trajectory in (comparison.map, comparison.flow):
-                    runs[f"{label}.{name}.{trajectory.kind}"] = trajectory
+                for comparison in measured.get("comparisons", ()):
+                    for trajectory in (comparison.map, comparison.flow):
+                        runs[f"{label}.{name}.{trajectory.kind}"] = trajectory
+                for of_map, of_flow in measured.get("ensembles", ()):
+                    has_failed_paths |= not bool(of_map.ok.all() and of_flow.ok.all())
         for path in saved:
             data = pack_runs(runs, command=_command(options, problem=options.problem))
             screen.tell("", {path: write_if_changed(path, data)})
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    has_failure = any(trajectory.status != 0 for trajectory in runs.values())
+    has_failure = has_failed_paths or any(trajectory.status != 0 for trajectory in runs.values())
     return 3 if options.strict and has_failure else 0
 
 
@@ -162,6 +175,8 @@ def _draw(study: "Study", results: "Mapping[str, Results]", screen: Screen) -> d
     for figure in study.figures:
         screen.doing(f"drawing {figure} of {study.slug}")
         facts = {"title": f"{study.problem.name}: {figure}", "dtype": str(study.start.dtype)}
+        if study.options.noise or study.options.batch:
+            facts["seed"] = str(study.options.seed or 0)
         facts["command"] = _command(study.options, problem=(study.called,), figures=(figure,))
         for names, files in study.files(figure).items():
             picture = draw(study, figure, [results[name] for name in names])

@@ -13,9 +13,10 @@ from ..explorer import Explorer
 from ..figures import Picture
 from ..figures.animation import Animation
 from ..figures.drawing.words import join_words
-from ..optimizers import AbstractOptimizer
+from ..optimizers import AbstractOptimizer, Minibatch
+from ..optimizers.wrappers.noise import noise_of
 from ..problems import Problem
-from ..runs import iterate
+from ..runs import ensemble, iterate
 from . import gallery
 from .user_code import blame
 from .values import as_typed
@@ -33,13 +34,15 @@ FIGURES = {
     "inside": figures.inside,
     "animation": figures.animation,
     "explorer": explorer,
+    "ensemble": figures.ensemble,
 }
-ONE_EACH = ("inside", "animation")
+ONE_EACH = ("inside", "animation", "ensemble")
 Drawing = Picture | Animation | Explorer
 Optimizers = Mapping[str, AbstractOptimizer]
 Fits = Callable[[Problem, Optimizers], Sequence[str]]
 MOST_EIGENVALUES = 200  # coordinates of a problem; a memory has as many again
 FIRST_INSIDE, STEPS_INSIDE = 4, 3  # the steps that are taken apart: the fifth to the seventh
+MOST_IN_ENSEMBLES = 100  # coordinates of a problem, of which 1000 paths are kept
 REFINEMENTS = 5  # of the time step: h, h/2, ..., h/16
 Results = dict[str, list[Any]]  # the results of one optimizer, by the names of measurements
 
@@ -193,6 +196,33 @@ with_sentences = of_problems_with(
 )
 
 
+def with_random_paths(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    noises = [noise_of(optimizer) for optimizer in optimizers.values()]
+    if None in noises:
+        raise InvalidValue(
+            "needs noise; add --noise 0.5, or --batch 8 for a problem over data, such as "
+            "logistic_regression."
+        )
+    if problem.dim > MOST_IN_ENSEMBLES:
+        raise InvalidValue(
+            f"keeps 1000 paths of at most {MOST_IN_ENSEMBLES} coordinates, but {problem.name} has "
+            f"{problem.dim}; run dynopt.ensemble with fewer paths."
+        )
+    examples = getattr(problem.loss, "examples", 0)
+    sizes = [noise.size for noise in noises if isinstance(noise, Minibatch)]
+    if sizes and not examples:
+        raise InvalidValue(
+            f"needs a problem over data for --batch, which {problem.name} is not; write --noise "
+            "0.5 in its place, or take --problem logistic_regression."
+        )
+    if max(sizes, default=0) > examples:
+        raise InvalidValue(
+            f"draws batches of {max(sizes)} examples, but {problem.name} has {examples}; write "
+            f"--batch {examples}."
+        )
+    return tuple(optimizers)
+
+
 # The table
 
 
@@ -251,6 +281,16 @@ def _basins(study: "Study", _: AbstractOptimizer) -> list[Any]:
         flow = basins[0] if basins else None
         basins.append(analysis.basins(optimizer, study.problem, study.long_steps, flow=flow))
     return basins
+
+
+def _ensembles(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+    seed = study.options.seed or 0
+    return [
+        [
+            ensemble(optimizer, study.problem, study.steps, key=seed, of=kind, x0=study.x0)
+            for kind in ("map", "flow")
+        ]
+    ]
 
 
 def in_two_coordinates(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
@@ -328,6 +368,18 @@ MEASUREMENTS = (
         first_in_two_coordinates,
         _explored,
     ),
+    Measurement(
+        "ensembles",
+        "ensembles = [\n"
+        "    [\n"
+        "        ensemble(optimizer, problem, {steps}, key={seed}, of=kind{x0})\n"
+        '        for kind in ("map", "flow")\n'
+        "    ]\n"
+        "    for optimizer in {optimizers}\n"
+        "]",
+        with_random_paths,
+        _ensembles,
+    ),
     of_map("half_times", with_groups, "long_steps", "run"),
     of_map("retrieval", with_sentences),
     of_map("robustness", with_unseen_examples),
@@ -344,6 +396,7 @@ SHOWN = {
     "spectrum": ("spectra",),
     "inside": ("insides",),
     "explorer": ("explorers",),
+    "ensemble": ("ensembles",),
     "half_times": ("half_times",),
     "robustness": ("robustness",),
     "retrieval": ("retrieval",),
@@ -363,6 +416,11 @@ def needed_for(figure: str, problem: Problem, optimizers: Optimizers) -> dict[st
     **Raises:** `InvalidValue` if the figure cannot be drawn of this problem and these optimizers.
     """
     try:
+        if figure != "ensemble" and any(map(noise_of, optimizers.values())):
+            raise InvalidValue(
+                "shows runs without random numbers; leave out --noise and --batch, or draw "
+                "--figures ensemble."
+            )
         NEEDS.get(figure, every)(problem, optimizers)
         return {one.name: one.fits(problem, optimizers) for one in shown_in(figure)}
     except InvalidValue as error:
@@ -406,5 +464,9 @@ def draw(study: "Study", figure: str, results: Sequence[Results]) -> Drawing | N
         return None
     if figure == "explorer":
         return lists[0][0]
+    if figure == "ensemble":
+        lists = lists[0]  # map and flow of one optimizer
+        if any(one.num_ok < 2 for one in lists[0]):
+            return None
     with jax.enable_x64(True), blame(study.called, study.source.file):
         return FIGURES[figure].draw(*lists, style=study.options.style, **settings(study, figure))

@@ -19,6 +19,7 @@ from .values import (
     positive,
     quoted,
     resolution,
+    seed,
     settings,
     step_count,
     style_name,
@@ -42,6 +43,9 @@ class Options:
     set: Settings = option(settings, {})
     steps: int | None = option(step_count)
     x0: tuple[float, ...] | None = option(point)
+    noise: float | None = option(positive)
+    batch: int | None = option(step_count)
+    seed: int | None = option(seed)
     strict: bool = option()
     figures: tuple[str, ...] = option(names, ())
     style: str = option(style_name, "notebook")
@@ -99,6 +103,16 @@ What runs
         Where all runs start, one number per coordinate. Those of players stand
         in the order of the alphabet.
         Example: --x0 -1.2,1 (default: the start of the problem)
+  --noise NUMBER
+        Add normal noise of this standard deviation to every coordinate of every
+        gradient, and draw the law of 1000 paths of map and flow.
+        Example: --noise 0.5 --seed 3 (default: nothing is random)
+  --batch NUMBER
+        Take every gradient over so many random examples, and draw the same.
+        Example: --problem logistic_regression --batch 8 (default: all of them)
+  --seed NUMBER
+        The seed of the random numbers of --noise and --batch.
+        Example: --seed 3 (default: 0)
   --strict
         End with exit code 3 if a run fails. By default a run that fails is a
         result like any other, and the exit code is 0.

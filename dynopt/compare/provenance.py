@@ -40,6 +40,7 @@ def render(
     command: str,
     dtype: str,
     dpi: float | None = None,
+    seed: str = SEED,
 ) -> bytes:
     """The drawing as the bytes of a file, which are the same every time.
 
@@ -48,12 +49,12 @@ def render(
     """
     if isinstance(picture, Animation):
         facts = {"Software": software(), "Title": title, "Command": command, "Dtype": dtype}
-        return picture.encode(format, facts | {"Seed": SEED})  # the mark comes first, in one piece
+        return picture.encode(format, facts | {"Seed": seed})  # the mark comes first, in one piece
     if isinstance(picture, Explorer):
-        facts = {"software": software(), "command": command, "dtype": dtype, "seed": SEED}
+        facts = {"software": software(), "command": command, "dtype": dtype, "seed": seed}
         return picture.with_facts(facts).html.encode()
     description = {"png": "Description", "svg": "Description", "pdf": "Subject"}[format]
-    facts = {"Command": command, "Dtype": dtype, "Seed": SEED}
+    facts = {"Command": command, "Dtype": dtype, "Seed": seed}
     keywords = [f"{name.lower()}: {fact}" for name, fact in facts.items()]
     metadata = {
         "png": {"Software": software()} | facts,

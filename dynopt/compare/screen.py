@@ -126,12 +126,14 @@ def table(study: "Study", results: "Mapping[str, Results]") -> str:
     """The numbers of a study, one line for each optimizer; empty columns are left out."""
     import numpy as np
 
-    from ..figures.drawing.words import count_noun, failure
+    from ..figures.drawing.words import failure
 
     what = study.problem.symbol if study.problem.owns_field else "loss"
     heads = ("optimizer", "h", f"{what} of map", f"{what} of flow", "largest error", "order", "")
     rows: list[tuple[str, ...]] = [heads]
     for name, measured in results.items():
+        if "ensembles" in measured:
+            return _table_of_paths(study, results)
         (comparison,), orders = measured["comparisons"], measured.get("orders", ())
         runs = comparison.map, comparison.flow
         losses = (np.asarray(run.loss)[-1] for run in runs)
@@ -146,12 +148,41 @@ def table(study: "Study", results: "Mapping[str, Results]") -> str:
                 "; ".join(failures),
             )
         )
+    return "\n".join([_title(study), *_aligned(rows)])
+
+
+def _table_of_paths(study: "Study", results: "Mapping[str, Results]") -> str:
+    """The mean losses at the end of random paths, with standard errors."""
+    from ..figures.drawing.words import format_with_error
+
+    what = study.problem.symbol if study.problem.owns_field else "loss"
+    rows: list[tuple[str, ...]] = []
+    rows += [("optimizer", "h", f"mean {what} of map", f"mean {what} of flow", "")]
+    for name, measured in results.items():
+        (pair,) = measured["ensembles"]
+        means = (map(float, one.average(one.loss[:, -1])) for one in pair)
+        failed = (
+            f"{len(one.ok) - int(one.num_ok)} of {len(one.ok)} paths of the {one.kind} failed"
+            for one in pair
+            if not one.ok.all()
+        )
+        numbers = (format_with_error(*mean).replace("\xa0", " ") for mean in means)
+        rows.append((name, f"{float(study.optimizers[name].h):.3g}", *numbers, "; ".join(failed)))
+    return "\n".join([f"{_title(study)}, seed {study.options.seed or 0}", *_aligned(rows)])
+
+
+def _title(study: "Study") -> str:
+    from ..figures.drawing.words import count_noun
+
+    start = ", ".join([f"{x:.4g}" for x in study.start[:5]] + ["..."] * (study.start.size > 5))
+    return f"{study.problem.name}, {count_noun(study.steps, 'step')} from ({start})"
+
+
+def _aligned(rows: "Sequence[tuple[str, ...]]") -> list[str]:
+    """The rows with columns of one width; empty columns are left out."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in columns)
-    lines = ("  ".join(row).rstrip() for row in zip(*padded, strict=True))
-    start = ", ".join([f"{x:.4g}" for x in study.start[:5]] + ["..."] * (study.start.size > 5))
-    title = f"{study.problem.name}, {count_noun(study.steps, 'step')} from ({start})"
-    return "\n".join([title, *lines])
+    return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
 
 
 def listing(as_json: bool) -> str:

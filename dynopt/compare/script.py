@@ -3,14 +3,15 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from .kinds import classes_in, code_of
+from ..optimizers.wrappers.noise import replace_noise
+from .kinds import classes_in, code_of, code_with_noise
 from .measurements import MEASUREMENTS, Measurement, settings, shown_in
 from .options import Options
 from .studies import Study
 from .values import OF_FIGURES, as_typed
 
 NAMES = (  # of dynopt, in a script
-    "Problem", "SolverFailure", "analysis", "explore", "figures", "iterate", "problems",
+    "Problem", "SolverFailure", "analysis", "ensemble", "explore", "figures", "iterate", "problems",
 )  # fmt: skip
 
 
@@ -43,7 +44,8 @@ def _study_code(study: Study) -> Iterator[str]:
         more = "".join(f', {name}="{value}"' for name, value in settings(study, figure).items())
         save = "save" if figure in OF_FIGURES else "savefig"
         for place, files in enumerate(study.files(figure).values()):
-            one = f"[{place}]" * (len(study.files(figure)) > 1)
+            is_indexed = len(study.files(figure)) > 1 or figure == "ensemble"
+            one = f"[{place}]" * is_indexed
             drawn = f"figures.{figure}.draw({results}{one}{more}{styled})"
             yield f"picture = {'explorers[0]' if figure == 'explorer' else drawn}"
             for file in files:
@@ -59,6 +61,7 @@ def measuring(study: Study, measurement: Measurement) -> str:
     return measurement.code.format(
         steps=study.steps,
         long_steps=study.long_steps,
+        seed=study.options.seed or 0,
         x0="" if study.x0 is None else f", x0={study.x0}",
         first=places[0],
         optimizers="optimizers" if len(places) == len(study.optimizers) else f"[{chosen}]",
@@ -67,4 +70,11 @@ def measuring(study: Study, measurement: Measurement) -> str:
 
 def _optimizers(study: Study) -> list[str]:
     """Python that makes each optimizer."""
-    return [code_of(name, one, study.arguments[name]) for name, one in study.optimizers.items()]
+    calm = {
+        name: replace_noise(one, lambda noise: noise.optimizer)
+        for name, one in study.optimizers.items()
+    }
+    return [
+        code_with_noise(code_of(name, one, study.arguments[name]), study.options)
+        for name, one in calm.items()
+    ]

@@ -17,7 +17,7 @@ from ..figures.drawing.words import count_noun
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
 from . import gallery
-from .kinds import OF_GAMES, OPTIMIZERS, PROBLEMS, make_optimizer
+from .kinds import OF_GAMES, OPTIMIZERS, PROBLEMS, make_optimizer, with_noise
 from .measurements import FIGURES, ONE_EACH, needed_for
 from .options import Options
 from .user_code import Source, blame, import_problem
@@ -101,6 +101,7 @@ def plan(options: Options) -> list[Study]:
                 f"`--set` names {name}, which is not one of the --optimizers {as_typed(names)}; "
                 "add it there."
             )
+    _must_be_consistent(options)
     studies: list[Study] = []
     called: dict[str, str] = {}  # by the part of file names
     for one in _options_by_problem(options):
@@ -116,6 +117,21 @@ def plan(options: Options) -> list[Study]:
     return studies
 
 
+def _must_be_consistent(options: Options) -> None:
+    """**Raises:** `InvalidValue` for options about random numbers that have no meaning together."""
+    if options.noise and options.batch:
+        raise InvalidValue("`--noise` and `--batch` exclude each other; leave one of them out.")
+    if options.seed is not None and not (options.noise or options.batch):
+        raise InvalidValue(
+            "`--seed` is that of --noise or --batch, and without them nothing is random; add "
+            "--noise 0.5, or leave --seed out."
+        )
+    if options.save and (options.noise or options.batch):
+        raise InvalidValue(
+            "`--save` saves runs that are not random; leave out --save, or --noise and --batch."
+        )
+
+
 def _options_by_problem(options: Options) -> list[Options]:
     """The options for each problem; without a problem, those of the gallery.
 
@@ -126,7 +142,8 @@ def _options_by_problem(options: Options) -> list[Options]:
         return [replace(options, problem=(name,)) for name in dict.fromkeys(options.problem)]
     typed_runs = (
         options.optimizers or options.learning_rate or options.set or options.steps or options.x0
-    )
+        or options.noise or options.batch
+    )  # fmt: skip
 
     def kept(chosen: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -160,15 +177,20 @@ def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study
         }
         for name in names
     }
-    by_name = {name: make_optimizer(name, arguments[name], problem) for name in names}
+    by_name = {
+        name: with_noise(make_optimizer(name, arguments[name], problem), options) for name in names
+    }
     candidates = find_names("figure", options.figures, FIGURES)
+    is_random = bool(options.noise or options.batch)
+    if is_random and not figures_typed:
+        candidates, figures_typed = ["ensemble"], True  # which must fit
     is_large = problem.dim > gallery.LARGE
     if not candidates:
         always = ("field",) if problem.owns_field else ()
         never = gallery.ON_DEMAND + gallery.OF_ORDERS * is_large
         candidates = [name for name in FIGURES if name in always or name not in never]
     must_suit(options.format, candidates)
-    measured = needed_for("loss", problem, by_name)
+    measured = {} if is_random else needed_for("loss", problem, by_name)
     if not figures_typed and not is_large:  # the table then has a column of orders
         measured |= needed_for("convergence", problem, by_name)
     drawable = []

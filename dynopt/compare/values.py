@@ -54,6 +54,19 @@ def step_count(text: str) -> int:
     return int(float(text))
 
 
+def seed(text: str) -> int:
+    try:
+        is_valid = 0 <= number(text) < 2**32 and not float(text) % 1
+    except InvalidValue:
+        is_valid = False
+    if not is_valid:
+        raise InvalidValue(
+            f"must be a whole number from 0 to {2**32 - 1}, got {quoted(text)}; write for example "
+            "3."
+        )
+    return int(float(text))
+
+
 def resolution(text: str) -> float:
     try:
         is_valid = MIN_DPI <= number(text) <= MAX_DPI

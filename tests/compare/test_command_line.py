@@ -541,6 +541,37 @@ def test_show_code_draws_the_same_figures(tell):
         np.testing.assert_array_equal(imread(name), imread(f"../figures/{name}"))
 
 
+def test_random_paths_are_drawn_from_their_seed_and_show_code_draws_the_same(tell):
+    words = "--problem booth --optimizers sgd --steps 3 --learning-rate 0.02 --noise 2.5".split()
+    words += ["--seed", "3", "--dpi", "50"]
+    code, out, err = tell(*words)
+    assert (code, err) == (0, []) and out[0] == "booth, 3 steps from (-8, 3), seed 3"
+    assert drawn() == ["ensemble-booth.png"]
+    runs = [
+        dynopt.ensemble(
+            dynopt.Noisy(optimizers.SGD(0.02), sigma=2.5), problems.booth(), 3, key=3, of=kind
+        )
+        for kind in ("map", "flow")
+    ]
+    losses = [np.asarray(run.loss)[:, -1] for run in runs]
+    means = [float(loss.mean()) for loss in losses]
+    errors = [float(loss.std(ddof=1)) / 1000**0.5 for loss in losses]
+    row = out[2].split()
+    assert row[0] == "sgd" and [float(row[i]) for i in (2, 5)] == pytest.approx(means, rel=1e-2)
+    assert [float(row[i]) for i in (4, 7)] == pytest.approx(errors, rel=0.06)
+    assert row[3] == row[6] == "±"
+    with Image.open("figures/ensemble-booth.png") as image:
+        assert image.info["Seed"] == "3"
+    assert "figures/ensemble-booth.png (unchanged)" in tell(*words)[1]
+    _, out, _ = tell(*words, "--show-code")
+    assert "optimizers = [Noisy(SGD(learning_rate=0.02), sigma=2.5, key=3)]" in out
+    Path("code").mkdir()
+    os.chdir("code")
+    exec(compile("\n".join(out), "shown", "exec"), {})
+    for name in drawn("../figures"):
+        np.testing.assert_array_equal(imread(name), imread(f"../figures/{name}"))
+
+
 def test_show_code_of_the_gallery_compiles_and_draws_nothing(tell):
     code, out, _ = tell("--show-code")
     assert code == 0 and not Path("figures").exists()

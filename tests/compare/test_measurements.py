@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from dynopt import analysis, explore, iterate
+from dynopt import analysis, ensemble, explore, iterate
+from dynopt.compare import measurements
 from dynopt.compare.measurements import FIGURES, MEASUREMENTS, measure, shown_in
 from dynopt.compare.options import Options
 from dynopt.compare.script import measuring
@@ -20,6 +21,7 @@ OF_LEARNING = {
     "retrieval": "sentence_similarity",
     "half_times": "entity_linking",
 }
+OF_NOISE = {"ensemble": "ensembles"}  # of random paths
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def study():
         optimizers=("sgd", "momentum", "rmsprop"),
         steps=5,
         x0=(-1.0, 2.0),
-        figures=tuple(name for name in FIGURES if name not in OF_LEARNING),
+        figures=tuple(name for name in FIGURES if name not in {*OF_LEARNING, *OF_NOISE}),
     )
     (study,) = plan(options)
     return study
@@ -44,6 +46,7 @@ def results(study):
 def must_measure_as_its_code(study, results, measurement):
     names = {
         "analysis": analysis,
+        "ensemble": ensemble,
         "explore": explore,
         "iterate": iterate,
         "suppress": suppress,
@@ -62,7 +65,9 @@ def must_measure_as_its_code(study, results, measurement):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", [name for name in ids if name not in OF_LEARNING])
+@pytest.mark.parametrize(
+    "name", [name for name in ids if name not in {*OF_LEARNING, *OF_NOISE.values()}]
+)
 def test_the_code_of_a_measurement_gives_what_the_command_measures(study, results, name):
     must_measure_as_its_code(study, results, MEASUREMENTS[ids.index(name)])
 
@@ -75,6 +80,44 @@ def test_the_code_of_a_measurement_of_learning_gives_what_the_command_measures(n
     )  # fmt: skip
     (study,) = plan(options)
     must_measure_as_its_code(study, [measure(study, "sgd")], MEASUREMENTS[ids.index(name)])
+
+
+def test_the_code_of_an_ensemble_gives_what_the_command_measures():
+    options = Options(
+        problem=("logistic_regression",), optimizers=("sgd",), learning_rate=0.1, steps=2,
+        batch=8, seed=3,
+    )  # fmt: skip
+    (study,) = plan(options)
+    assert study.figures == ("ensemble",) and list(study.measured) == ["ensembles"]
+    results = [measure(study, "sgd")]
+    of_map, of_flow = results[0]["ensembles"][0]
+    assert (of_map.kind, of_flow.kind, len(of_map.t)) == ("map", "flow", 3)
+    must_measure_as_its_code(study, results, MEASUREMENTS[ids.index("ensembles")])
+
+
+REFUSED = {
+    "`ensemble` needs noise; add --noise 0.5, or": {"figures": ("ensemble",)},
+    "`paths` shows runs without .* leave out --noise": {"figures": ("paths",), "noise": 0.5},
+    "exclude each other": {"noise": 0.5, "batch": 8},
+    "`--seed` is that of --noise .* add --noise 0.5": {"seed": 3},
+    "`--save` saves runs that are not random": {"noise": 0.5, "save": "runs.npz"},
+    "a problem over data for --batch, which booth is not; write --noise 0.5": {"batch": 8},
+    "batches of 1000 examples, but logistic_regression has 40; write --batch 40": {
+        "problem": ("logistic_regression",), "batch": 1000,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_has_no_meaning_with_or_without_noise_is_refused(message):
+    with pytest.raises(InvalidValue, match=message):
+        plan(Options(**{"problem": ("booth",), "optimizers": ("sgd",)} | REFUSED[message]))
+
+
+def test_ensembles_are_refused_for_more_coordinates_than_fit(monkeypatch):
+    monkeypatch.setattr(measurements, "MOST_IN_ENSEMBLES", 1)
+    with pytest.raises(InvalidValue, match="at most 1 coordinates, but booth has 2; run dynopt.en"):
+        plan(Options(problem=("booth",), optimizers=("sgd",), noise=0.5))
 
 
 @pytest.mark.parametrize("name", OF_LEARNING)
