@@ -104,7 +104,7 @@ What runs
         in the order of the alphabet.
         Example: --x0 -1.2,1 (default: the start of the problem)
   --noise NUMBER
-        Add normal noise of this standard deviation to every coordinate of every
+        Add normal noise of this standard deviation to each coordinate of each
         gradient, and draw the law of 1000 paths of map and flow.
         Example: --noise 0.5 --seed 3 (default: nothing is random)
   --batch NUMBER
