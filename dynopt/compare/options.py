@@ -108,8 +108,9 @@ What runs
         gradient, and draw the law of 1000 paths of map and flow.
         Example: --noise 0.5 --seed 3 (default: nothing is random)
   --batch NUMBER
-        Take every gradient over so many random examples, and draw the same.
-        Example: --problem logistic_regression --batch 8 (default: all of them)
+        Take every gradient over so many random examples, and draw the same; for
+        problems over data, such as logistic_regression.
+        Example: --batch 8 (default: all examples)
   --seed NUMBER
         The seed of the random numbers of --noise and --batch.
         Example: --seed 3 (default: 0)
