@@ -108,7 +108,7 @@ What runs
         gradient, and draw the law of 1000 paths of map and flow.
         Example: --noise 0.5 --seed 3 (default: nothing is random)
   --batch NUMBER
-        Take every gradient over so many random examples, and draw the same; for
+        Take each gradient over so many random examples, and draw the same; for
         problems over data, such as logistic_regression.
         Example: --batch 8 (default: all examples)
   --seed NUMBER
