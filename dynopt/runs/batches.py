@@ -13,6 +13,7 @@ from jaxtyping import PyTree
 from ..checks import is_concrete, tracing_fault
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.base import hyperparameter_defaults
 from ..problems.arrays import real_array
 
 
@@ -147,6 +148,8 @@ def must_be_buildable(optimizer: AbstractOptimizer) -> None:
         return
     with jax.ensure_compile_time_eval():
         hyperparameters = optimizer.hyperparameters()
+    if hyperparameters.keys() != hyperparameter_defaults(type(optimizer)).keys():
+        return  # it keeps something else than the arguments of its constructor, as Optax does
     for name, value in hyperparameters.items():
         if isinstance(value, AbstractOptimizer):
             must_be_buildable(value)

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from losses import mixture, polynomial, shaped_for
 
@@ -14,6 +15,7 @@ from dynopt import (
     Averaged,
     Layerwise,
     Momentum,
+    Optax,
     Problem,
     Status,
     WithGradient,
@@ -584,3 +586,12 @@ def test_a_grid_takes_a_list_of_traced_numbers():
         return grid(SGD, learning_rate=[rate, 2 * rate]).h
 
     np.testing.assert_allclose(jax.jit(rates)(0.1), [0.1, 0.2])
+
+
+def test_a_grid_may_hold_optimizers_of_optax():
+    def family(h):
+        return optax.chain(optax.trace(0.5), optax.scale(-h))
+
+    swept = sweep(grid(Optax, family=family, h=[0.001, 0.002]), well, 20)
+    for i, h in enumerate((0.001, 0.002)):
+        assert_near(swept.x[i], iterate(Optax(family, h), well, 20).x[-1], 100)
