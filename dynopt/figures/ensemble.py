@@ -374,4 +374,4 @@ def _caption(laws: list[Law]) -> list[str]:
 
 
 def _starts(result: Ensemble) -> list[np.ndarray]:
-    return [np.asarray(leaf, float)[0, 0] for leaf in jax.tree.leaves(result.x)]
+    return [np.asarray(leaf[0, 0], float) for leaf in jax.tree.leaves(result.x)]

@@ -49,7 +49,12 @@ SLOW = [
         "single = Minibatch(SGD(0.1), 1)",
         "single = Minibatch(Momentum(0.1), 4)",
     ),
-    ("09", ["parabola =", "balls ="], "Momentum(0.1, 0.9)", "Momentum(0.1, 0.99)"),
+    (
+        "09",
+        ["parabola, pairs =", "hot, drift_alone", "balls ="],
+        "Momentum(0.1, 0.9)",
+        "Momentum(0.1, 0.99)",
+    ),
     (
         "12",
         ["def euler", "kutta =", "curvatures, start ="],
