@@ -61,7 +61,8 @@ class StochasticFlow(AbstractDerived):
         return self.optimizer.h / self.per_step
 
     def for_leaves(self, x0):
-        return self  # the optimizer is fitted already
+        fitted = self.optimizer.for_leaves(x0)
+        return eqx.tree_at(lambda flow: flow.equation.optimizer, self, fitted)
 
     def init(self, x, grad):
         return self.optimizer.init_flow(x, grad)

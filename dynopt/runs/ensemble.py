@@ -113,7 +113,7 @@ class Ensemble(eqx.Module):
         return jax.tree.map(
             lambda leaf: jnp.nanquantile(
                 jnp.where(self.ok.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, jnp.nan),
-                jnp.asarray(q, leaf.dtype),
+                jnp.asarray(q, self.loss.dtype),
                 axis=0,
             ),
             self.x,
@@ -207,6 +207,8 @@ def ensemble(
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf[0] if batch else leaf), starts)
         x = ravel_pytree(one)[0]
         run = StochasticFlow(fit_to_start(optimizer, one, x.dtype), x, solver)
+        # `sweep` fits the optimizer itself. Factors for each coordinate would be taken for paths.
+        run = eqx.tree_at(lambda flow: flow.equation.optimizer, run, optimizer)
     run = replace_noise(run, lambda noise: eqx.tree_at(lambda noise: noise.key, noise, keys))
     swept = sweep(run, problem, steps, x0=x0, keep=save_every, devices=devices, memory=memory)
     result = Ensemble(

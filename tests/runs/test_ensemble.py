@@ -15,6 +15,7 @@ from dynopt import (
     SGD,
     Adam,
     Langevin,
+    Layerwise,
     Minibatch,
     Modified,
     Momentum,
@@ -179,6 +180,17 @@ def test_positions_may_be_trees_and_starts_may_differ():
     np.testing.assert_array_equal(paths.x["a"][:, 0], starts["a"])
     assert paths.mean["a"].shape == (3, 2) and paths.stderr["b"].shape == (3,)
     assert paths.cov.shape == (3, 3, 3) and paths.quantile(0.5)["b"].shape == (3,)
+
+
+def test_factors_of_coordinates_are_no_paths():
+    tree = Problem(
+        lambda x: (x["a"] ** 2 + x["b"] ** 2) / 2, {"a": 1.0, "b": 1.0, "n": np.array([2])}
+    )
+    frozen = Layerwise(Noisy(SGD(H), sigma=0.0), {"a": 0.0})
+    paths = ensemble(frozen, tree, 5, 2, of="flow")  # as many paths as coordinates
+    np.testing.assert_array_equal(paths.x["a"], np.ones((2, 6)))
+    np.testing.assert_allclose(paths.x["b"], [np.exp(-paths.t)] * 2, rtol=1e-4)
+    np.testing.assert_array_equal(paths.quantile(0.5)["n"], np.full((6, 1), 2))
 
 
 def test_minibatches_have_the_moments_of_their_equation():
