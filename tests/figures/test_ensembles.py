@@ -206,6 +206,7 @@ def test_the_distance_of_paths_that_are_shifted_is_that_of_the_shifted_law():
     )
     assert samples[0].distance < 0.002
     assert abs(samples[1].distance - (2 * NormalDist().cdf(0.2) - 1)) < 0.003
+    assert figures.langevin._samples(make_gibbs(shift=50.0))[0].distance > 0.99  # out of the frame
 
 
 def test_as_many_exact_samples_have_the_distance_that_is_told():
