@@ -3,7 +3,9 @@
 The `catalogue` holds the figures that the command line draws, as it does `spectrum`, `inside` and
 `animation`; `method` and `panels` are drawn in notebooks. Each figure returns a `Picture`, or draws
 into axes of yours (`ax=`); with `layout="constrained"` your figure leaves room for the labels in
-its margin. An `animation` shows one optimizer as it moves.
+its margin. An `animation` shows one optimizer as it moves. Of noisy optimizers `ensemble` and
+`langevin` draw the laws of many paths, `stationary` the variance that is left after many steps, and
+`weak_order` how mean values converge.
 
 How a figure is added: `dynopt/figures/drawing/__init__.py` introduces its parts.
 """

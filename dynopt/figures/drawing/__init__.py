@@ -29,6 +29,8 @@ These helpers do what figures share:
 - `ties.draw_tied`: map, flow and ties in a plane, of the points that `ties.tied` returns.
 - `ties.apart`: which dots to draw, so that they do not touch.
 - `measure.on_paper`: where points lie on paper; `measure.stroke`: a width of a line in each style.
+- `laws.mean_of`, `laws.variance_of`: numbers from random paths, with their standard errors.
+- `laws.noise_facts`: the learning rate and the noise of an optimizer.
 - `notes.write_halo`: a bold number beside its mark.
 - `notes.write_note`: bold lines in the corner of the frame where they cover least.
 - `legends.run_keys`: the keys of dots and line.
