@@ -35,7 +35,7 @@ def format_number(x: float, digits: int = 3) -> str:
 def format_with_error(x: float, error: float) -> str:
     """A number and its standard error, to two digits of the error.
 
-    >>> pairs = (0.22943, 0.0051), (-12.3, 4.56), (1.23e-7, 4e-9), (2, 0)
+    >>> pairs = (0.22943, 0.0051), (-12.3, 4.56), (1.23e-7, 4e-9), (2.0, 0.0)
     >>> [format_with_error(*pair).replace("\\xa0", " ") for pair in pairs]
     ['0.2294 ± 0.0051', '−12.3 ± 4.6', '(1.230 ± 0.040)×10⁻⁷', '2 ± 0']
     """
