@@ -15,6 +15,7 @@ from ..checks import must_be_concrete, whole_number
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.base import must_be_optimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..problems.probe import must_be_gradient, must_be_lowest
 from ..problems.problem import as_window, must_be_problem
@@ -97,6 +98,7 @@ def basins(
     >>> result.map[0].tolist()
     [3, 3, 3, 3, 2, 2, 0, 0, 0, 0, 0]
     """
+    must_have_no_noise("basins", optimizer)
     must_be_concrete("basins", optimizer, problem, window)
     must_be_optimizer(optimizer)
     must_be_single(optimizer)

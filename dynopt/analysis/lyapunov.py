@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..optimizers import AbstractOptimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..problems.probe import must_be_gradient
 from ..problems.problem import must_be_problem
@@ -89,6 +90,7 @@ def lyapunov(
     >>> jax.vmap(lambda t, y: SGD(0.5).lyapunov(t, y, bowl.loss))(run.t, run.y).tolist()
     [0.5, 0.125, 0.03125]
     """
+    must_have_no_noise("lyapunov", optimizer)
     must_be_problem(problem)
     must_be_gradient(problem, "lyapunov")
     fitted, start, _, _ = prepare_run(optimizer, problem, x0)

@@ -1,5 +1,6 @@
 """Scaling rules: which learning rate belongs to larger batches."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -96,7 +97,7 @@ def scaling_rule(
     batches and another learning rate: √k η and η for `SGD`, k η and η with the same decay rates for
     the others. Times are η times the number of steps for `SGD`, and for the others the number of
     steps of the original batches in which as many examples are drawn. The curves are compared at 10
-    times after the start.
+    times after the start; where one lies between two steps, the mean loss is interpolated.
 
     They are computed from exact `moments` for `SGD` on quadratic losses, and otherwise from
     ensembles.
@@ -136,7 +137,7 @@ def scaling_rule(
             f"scaling rules are known for SGD, Adam and RMSprop with noise outside of them, got "
             f"{optimizer!r}; pass for example dynopt.Noisy(dynopt.SGD(0.1), sigma=1.0)."
         )
-    interval = max(1.0, steps / POINTS / k)  # in steps of the original batches, divided by k
+    interval = max(1, round(steps / POINTS / k))  # in steps of the original batches, divided by k
     is_linear = type(inner) is SGD
     root = k**0.5
     rates = [k, root, 1.0] if is_linear else [root, k, 1.0]
@@ -147,16 +148,17 @@ def scaling_rule(
     for i, (batch, rate, length) in enumerate(changes):
         follows_rule = not is_linear and i == 1
         changed = _change(optimizer, batch, rate, k if follows_rule else 1.0)
-        every = max(1, round(length))
+        every = round(length) if abs(length - round(length)) < 1e-9 * length else 1
+        last = every * math.ceil(POINTS * length / every * (1 - 1e-9))
         try:
-            loss = _by_moments(changed, problem, every, x0)
+            loss = _by_moments(changed, problem, last, every, x0)
             stderr = np.zeros_like(loss)
         except NoExactMoments:
             used = paths
-            run = ensemble(
-                changed, problem, POINTS * every, paths, keys[i], x0=x0, save_every=every
-            )
+            run = ensemble(changed, problem, last, paths, keys[i], x0=x0, save_every=every)
             loss, stderr = map(np.asarray, run.average(run.loss))
+        wanted, known = length * np.arange(POINTS + 1), every * np.arange(len(loss))
+        loss, stderr = (np.interp(wanted, known, values) for values in (loss, stderr))
         decays = ", 1 - b" if follows_rule else ""
         rule = f"batch × {batch:g}, learning rate × {rate:.3g}"
         rule += f"{decays} × {k:g}" if decays else ""
@@ -194,18 +196,24 @@ def _change(noisy: Any, batch: float, rate: float, forgetting: float) -> Abstrac
     ratio = changed.h / inner.h
     if isinstance(noisy, Noisy):  # the temperature is √h times the root of the covariance
         return replace_fields(noisy, optimizer=changed, scale=noisy.scale * (ratio / batch) ** 0.5)
-    size = whole_number("batch size times factor", noisy.size * batch, least=1)
+    size = noisy.size * batch
+    if size < 1 or size != round(size):
+        raise InvalidValue(
+            f"`factor` is {batch:g}, so that batches of {noisy.size} become batches of {size:g}; "
+            "use a factor that makes a whole number of examples, such as 2."
+        )
+    size = int(size)
     h0 = noisy.h0 and noisy.h0 * ratio
     return replace_fields(noisy, optimizer=changed, size=size, h0=h0)
 
 
-def _by_moments(optimizer: Any, problem: Problem, every: int, x0: Any) -> np.ndarray:
-    """The mean loss at the common times.
+def _by_moments(optimizer: Any, problem: Problem, steps: int, every: int, x0: Any) -> np.ndarray:
+    """The mean loss after each `every` steps.
 
     **Raises:** `NoExactMoments`.
     """
     law, _, _ = affine_laws("scaling_rule", optimizer, problem, x0)
-    means, covs = law.run(POINTS * every)
+    means, covs = law.run(steps)
     with jax.enable_x64(True):
         start = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), problem.start(x0))
         loss = jax.tree_util.Partial(value, problem.loss)

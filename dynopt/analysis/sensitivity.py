@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from ..checks import must_be_concrete
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
+from ..optimizers.wrappers.noise import must_have_no_noise
 from ..problems import Problem
 from ..problems.problem import must_be_problem
 from ..runs.prepare import flatten_loss, prepare_run
@@ -101,6 +102,7 @@ def sensitivity(
     Source: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods"
     (1964), section 2, for the boundary.
     """
+    must_have_no_noise("sensitivity", optimizer)
     must_be_concrete("sensitivity", optimizer, problem, learning_rates, values, x0)
     must_be_problem(problem)
     kind, others = varied_constructor(optimizer, option)

@@ -34,7 +34,7 @@ class SGD(AbstractOptimizer[SGDState]):
     eigenvector with hλ > 2.
 
     Elsewhere: the S stands for stochastic; here, as in `optax.sgd`, the gradient is the one that
-    the problem gives, with noise or without.
+    the problem gives. `Minibatch` and `Noisy` make it random.
 
     Arguments:
 

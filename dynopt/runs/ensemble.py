@@ -78,7 +78,8 @@ class Ensemble(eqx.Module):
 
         It is divided by n - 1, where n is the number of paths.
         """
-        points = jax.vmap(jax.vmap(lambda x: ravel_pytree(x)[0]))(self.x)
+        coordinates = eqx.filter(self.x, eqx.is_inexact_array)  # and no constants
+        points = jax.vmap(jax.vmap(lambda x: ravel_pytree(x)[0]))(coordinates)
         mean, _ = self.average(points)
         deviations = jnp.where(self.ok[:, None, None], points - mean[None], 0)
         total = jnp.einsum("pti,ptj->tij", deviations, deviations)

@@ -21,6 +21,7 @@ from jaxtyping import Array, PyTree
 from ..errors import InvalidType, InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..scalar import Program, evaluate, trace
+from .batches import is_key
 from .iterate import record_failure
 from .prepare import all_finite, fit_to_start, flatten_loss, prepare_loss
 
@@ -307,7 +308,8 @@ def replicate(mesh: Mesh, tree: PyTree) -> PyTree:
     def on_every_device(leaf: Any) -> Any:
         if not eqx.is_array(leaf):
             return leaf
-        return jax.device_put(np.asarray(leaf), NamedSharding(mesh, WHOLE))
+        array = leaf if is_key(leaf) else np.asarray(leaf)
+        return jax.device_put(array, NamedSharding(mesh, WHOLE))
 
     return jax.tree.map(on_every_device, tree)
 

@@ -16,7 +16,7 @@ from ..problems import Game, Problem
 from ..problems.digits_network import CONSTRAINTS
 from ..problems.dirac_gan import KINDS
 from ..problems.sentences import LOSSES
-from .batches import make_batch
+from .batches import is_key, make_batch
 from .setup import Unrestored
 
 OPTIMIZERS = {
@@ -90,7 +90,7 @@ def encode(value: Any, name: str, arrays: dict[str, Any], digits: int = 17) -> A
         return value
     if isinstance(value, float):
         return float(f"{value:.{digits}g}")
-    if isinstance(value, jax.Array | np.ndarray):
+    if isinstance(value, jax.Array | np.ndarray) and not is_key(value):
         arrays[name] = _round(value, digits)
         return {"array": name}
     if type(value) is OPTIMIZERS.get(type(value).__name__):

@@ -26,6 +26,14 @@ def test_the_linear_rule_keeps_the_loss_of_gradient_descent_and_others_halve_or_
     assert "learning rate × 4: off by 3.12 %" in repr(result)
 
 
+@pytest.mark.parametrize(("steps", "factor"), [(60, 4), (50, 4), (1000, 3), (90, 2.5)])
+def test_the_curves_have_common_times_whatever_the_factor(steps, factor):
+    """Without noise the mean loss is e^(-2t)/2 up to O(η), by which learning rates differ."""
+    result = scaling_rule(Noisy(SGD(1e-3), 0.0), BOWL, steps, factor)
+    for curve in (result.original, result.scaled, *result.others):
+        np.testing.assert_allclose(curve.loss, np.exp(-2 * result.t) / 2, rtol=0.006)
+
+
 def test_the_curves_are_those_of_a_closed_form():
     """E x² = q²ᵏ + η² σ² (1 - q²ᵏ)/(1 - q²) with q = 1 - η, from x = 1."""
     result = scaling_rule(Noisy(SGD(0.02), 3.0), BOWL, 200, factor=2)
@@ -79,7 +87,7 @@ def test_batches_of_data_grow_with_the_factor():
         (Noisy(Momentum(0.1), 1.0), BOWL, 4, "are known for SGD, Adam and RMSprop"),
         (SGD(0.1), BOWL, 4, "with noise outside of them"),
         (Noisy(Adam(0.1), 1.0), BOWL, 20, "`b1` of Adam.* becomes -1, which is negative"),
-        (Minibatch(SGD(0.1), 1), FIT, 1.5, "batch size times factor` must be a whole number"),
+        (Minibatch(SGD(0.1), 1), FIT, 1.5, "batches of 1 become batches of 1.5; use a factor"),
         (Minibatch(SGD(0.1), 4), FIT, 4, "`size` is 16, but the problem has 8 examples"),
     ],
 )

@@ -354,6 +354,9 @@ noisy, batches = Noisy(SGD(H), SIGMA), Minibatch(SGD(H), 3)
         (lambda: analysis.rescaling(noisy, bowl, 5, 2.0), InvalidValue, "`rescaling` is for"),
         (lambda: analysis.inside(noisy, bowl), InvalidValue, "`inside` is for"),
         (lambda: analysis.check_optimizer(noisy), InvalidValue, "`check_optimizer` is for"),
+        (lambda: analysis.basins(noisy, bowl, 5), InvalidValue, "`basins` is for optimizers"),
+        (lambda: analysis.lyapunov(noisy, bowl, 5), InvalidValue, "`lyapunov` is for optimizers"),
+        (lambda: analysis.sensitivity(noisy, bowl, 5), InvalidValue, "`sensitivity` is for"),
         (lambda: Stepped(noisy, diffrax.Heun()), InvalidValue, "`Stepped` is for optimizers wi"),
         (lambda: dynopt.Memoryless(noisy), InvalidValue, "wrap the memoryless optimizer instead"),
     ],
@@ -361,6 +364,31 @@ noisy, batches = Noisy(SGD(H), SIGMA), Minibatch(SGD(H), 3)
 def test_an_error_says_what_is_wrong_and_what_to_type(call, kind, message, as_users_see_it):
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "optimizer", [Noisy(SGD(H), root=np.eye(2)), Minibatch(SGD(H), 2), Noisy(SGD(H), 1.0)]
+)
+def test_the_text_of_a_refined_optimizer_makes_it(optimizer):
+    names = {"Noisy": Noisy, "SGD": SGD, "Minibatch": Minibatch, "ConstantRoot": np.eye(2)}
+    refined = optimizer.refine(4)
+    assert eqx.tree_equal(eval(repr(refined), names), refined, rtol=1e-12)
+
+
+def test_a_key_without_a_seed_runs_and_is_kept_as_text(tmp_path):
+    optimizer = Noisy(SGD(H), SIGMA, key=jax.random.fold_in(jax.random.key(0), 5))
+    run = iterate(optimizer, bowl, 2)
+    run.save(tmp_path / "run.npz")
+    again = dynopt.Trajectory.load(tmp_path / "run.npz")
+    assert repr(again.optimizer) == repr(optimizer) and eqx.tree_equal(again.x, run.x)
+
+
+def test_many_starts_of_one_noisy_optimizer_have_its_noise():
+    starts = np.array([[1.0, 2.0], [0.0, 0.0], [3.0, -1.0]])
+    swept = sweep(noisy, bowl, 4, x0=starts)
+    for i in range(3):
+        run = iterate(noisy, bowl, 4, x0=starts[i])
+        np.testing.assert_allclose(swept.x[i], run.x[-1], rtol=1e-13)
 
 
 def test_an_archive_restores_noisy_optimizers(tmp_path):

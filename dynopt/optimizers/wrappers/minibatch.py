@@ -80,6 +80,7 @@ class Minibatch(AbstractNoise):
         self.optimizer, self.size = optimizer, whole_number("size", size, least=1, like=8)
         self.key, self.replace, self.h0 = as_key(key), boolean("replace", replace), None
 
+    made_at = property(lambda self: self.h0)
     is_white = property(lambda self: self.replace)
 
     @property

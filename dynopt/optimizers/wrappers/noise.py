@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Key
 
-from ...checks import whole_number
+from ...checks import is_concrete, whole_number
 from ...errors import InvalidType, InvalidValue
 from ..base import AbstractOptimizer
 from ..gradient import BatchGradient
@@ -107,6 +107,21 @@ class AbstractNoise(AbstractWrapper):
 
     def hyperparameters(self):
         return super().hyperparameters() | {"key": seed_of(self.key)}
+
+    @property
+    def made_at(self) -> Any:
+        """The time step for which the arguments of the constructor hold; None for the own one."""
+        return None
+
+    def __repr__(self) -> str:
+        if self.made_at is None or not is_concrete((self.made_at, self.h)):
+            return super().__repr__()
+        if jnp.ndim(self.h):  # a batch
+            return super().__repr__()
+        n = float(self.made_at / self.h)
+        if abs(n - 1) < 1e-9:
+            return super().__repr__()
+        return f"{self.with_time_step(self.made_at)!r}.refine({n:.12g})"
 
 
 class Shifted(AbstractWrapper):

@@ -96,6 +96,10 @@ class Noisy(AbstractNoise):
         """σ at the time step h; None if there is a root."""
         return self.scale / self.h**0.5 if self.root is None else None
 
+    @property
+    def made_at(self):
+        return None if self.root is None else self.scale**2
+
     is_diagonal = property(lambda self: self.root is None)
     is_constant = property(lambda self: self.root is None or isinstance(self.root, ConstantRoot))
 
