@@ -90,7 +90,9 @@ def encode(value: Any, name: str, arrays: dict[str, Any], digits: int = 17) -> A
         return value
     if isinstance(value, float):
         return float(f"{value:.{digits}g}")
-    if isinstance(value, jax.Array | np.ndarray) and not is_key(value):
+    if is_key(value):
+        raise TypeError("random keys cannot be saved")
+    if isinstance(value, jax.Array | np.ndarray):
         arrays[name] = _round(value, digits)
         return {"array": name}
     if type(value) is OPTIMIZERS.get(type(value).__name__):

@@ -80,7 +80,10 @@ class Minibatch(AbstractNoise):
         self.optimizer, self.size = optimizer, whole_number("size", size, least=1, like=8)
         self.key, self.replace, self.h0 = as_key(key), boolean("replace", replace), None
 
-    made_at = property(lambda self: self.h0)
+    @property
+    def made_at(self):
+        return self.h0
+
     is_white = property(lambda self: self.replace)
 
     @property
