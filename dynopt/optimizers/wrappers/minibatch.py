@@ -60,7 +60,7 @@ class Minibatch(AbstractNoise):
     Minibatch(SGD(learning_rate=0.1), size=8, key=0, replace=True)
     >>> fit = Problem(lambda x, data: ((data - x) ** 2).mean() / 2, 0.0, data=[1.0, 2.0, 3.0])
     >>> run = iterate(Minibatch(SGD(1.0), 1, replace=False), fit, 3)
-    >>> sorted(run.x[1:, 0].tolist())  # with η = 1 each step jumps to an example
+    >>> sorted(run.x[1:].tolist())  # with η = 1 each step jumps to an example
     [1.0, 2.0, 3.0]
 
     Source: for the refinement Z. Li, S. Malladi and S. Arora, "On the validity of modeling SGD with
