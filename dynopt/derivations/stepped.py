@@ -87,7 +87,7 @@ class Stepped(AbstractDerived):
         must_have_no_noise("Stepped", optimizer)
         if fault := getattr(optimizer, "fault", ""):
             raise InvalidValue(fault)
-        self.optimizer, self.solver = optimizer, _differentiable(must_be_one_step(solver))
+        self.optimizer, self.solver = optimizer, differentiable(must_be_one_step(solver))
 
     learning_rate = property(lambda self: self.optimizer.learning_rate)  # pyright: ignore
     name = property(lambda self: f"{_name(self.solver)}({self.optimizer.name})")
@@ -189,11 +189,11 @@ def _name(solver: Any) -> str:
     return type(solver).__name__
 
 
-def _differentiable(solver: Any) -> Any:
+def differentiable(solver: Any) -> Any:
     """The same solver with loops over its stages that are differentiable in both modes."""
     if not hasattr(solver, "scan_kind"):
         return solver
-    return eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda v: v is None)
+    return eqx.tree_at(lambda s: s.scan_kind, solver, "lax", is_leaf=lambda v: v is None)
 
 
 def _explicit_step(tableau: Any, vector_field: Callable, h: Array, y: Any):

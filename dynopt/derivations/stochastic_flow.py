@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from ..errors import InvalidType, InvalidValue
 from ..optimizers.wrappers.base import AbstractDerived
+from .stepped import differentiable
 from .stochastic import StochasticEquation
 
 # How many steps the solvers take by default in each time h.
@@ -30,9 +31,9 @@ class StochasticFlow(AbstractDerived):
     - `optimizer`: a noisy optimizer, fitted to positions of the shape of `x`.
     - `solver`: a solver of diffrax for stochastic equations; by default `ShARK` for additive noise
       and for modified equations, whose noise is additive up to O(h), and `Euler` otherwise.
-    - `substeps`: how many steps of the solver make one time h; by default 4 with `ShARK`, 16 with
-      `Euler` if they are chosen here, and 1 for a solver that is passed.
     - `per_step`: how many steps this map takes in each time h.
+    - `substeps`: how many steps of the solver make one step of this map: 4 with `ShARK` and 16 with
+      `Euler` if they are chosen here, and 1 for a solver that is passed.
 
     **Raises:** `InvalidType` if `solver` is no solver of diffrax; `InvalidValue` for solvers of
     ordinary differential equations and, unless the noise is additive, of Stratonovich equations.
@@ -43,15 +44,14 @@ class StochasticFlow(AbstractDerived):
     substeps: int = eqx.field(static=True)
     per_step: int = eqx.field(static=True)
 
-    def __init__(self, optimizer, x, solver=None, substeps=None, per_step=1):
+    def __init__(self, optimizer, x, solver=None, per_step=1):
         self.equation = StochasticEquation(optimizer, x)
         is_constant = self.equation.affine and self.equation.noise.is_constant
         chosen = diffrax.ShARK() if is_constant else diffrax.Euler()
-        default = SUBSTEPS[type(chosen)] if solver is None else 1
         if solver is not None:
             self._must_suit(solver)
-        self.solver = _with_loops(chosen if solver is None else solver)
-        self.substeps = default if substeps is None else substeps
+        self.solver = differentiable(chosen if solver is None else solver)
+        self.substeps = SUBSTEPS[type(chosen)] if solver is None else 1
         self.per_step = per_step
 
     optimizer = property(lambda self: self.equation.optimizer)  # pyright: ignore
@@ -141,10 +141,3 @@ class _Noise(diffrax.ControlTerm):
 
 def _scaled(factor: Array, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: factor * leaf, tree)
-
-
-def _with_loops(solver: Any) -> Any:
-    """The same solver with loops over its stages that are differentiable in both modes."""
-    if getattr(solver, "scan_kind", 0) is not None:
-        return solver
-    return eqx.tree_at(lambda s: s.scan_kind, solver, "lax", is_leaf=lambda v: v is None)
