@@ -19,7 +19,7 @@ from ..optimizers.wrappers.noise import as_key, noise_of, replace_noise
 from ..problems import Problem
 from ..problems.problem import must_be_problem
 from .batches import must_be_single
-from .prepare import MAX_STEPS, fit_to_start
+from .prepare import fit_to_start, must_fit, steps_to_save
 from .setup import Kept, Setup
 from .status import Status
 from .sweep import count_statuses, sweep
@@ -188,20 +188,18 @@ def ensemble(
         raise InvalidValue(f'`of` is {of!r}; pass "map" or "flow".')
     if solver is not None and of == "map":
         raise InvalidValue('`solver` is for flows, but `of` is "map"; pass of="flow" with it.')
-    steps = whole_number("steps", steps, least=0, most=MAX_STEPS, like=100)
+    steps, save_every = steps_to_save(steps, save_every)
     paths = whole_number("paths", paths, least=2, like=DEFAULT_PATHS)
-    save_every = whole_number("save_every", save_every, least=1)
-    if save_every > 1 and steps % save_every:
-        raise InvalidValue(
-            f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a "
-            "divisor."
-        )
     starts, batch = problem.starts(x0)
     if batch not in ((), (paths,)):
         raise InvalidValue(
             f"`x0` holds starts of the shape {batch}, but there are {paths} paths; pass one start, "
             f"or {paths} of them."
         )
+    numbers = paths * (steps // save_every + 1) * (problem.dim + 2)
+    itemsize = jnp.result_type(*jax.tree.leaves(starts)).itemsize
+    remedy = "take fewer `paths`, or keep less of each with a larger `save_every`"
+    must_fit(numbers * itemsize, "the ensemble", remedy)
     keys = jax.random.split(as_key(key), paths)
     run: Any = optimizer
     if of == "flow":

@@ -71,13 +71,7 @@ def num_saved(
     **Raises:** `InvalidValue` or `InvalidType` if `steps` or `save_every` is not a whole number in
     its range, if `save_every` does not divide `steps`, or if the points would not fit in memory.
     """
-    steps = whole_number("steps", steps, least=0, most=MAX_STEPS, like=100)
-    save_every = whole_number("save_every", save_every, least=1, most=MAX_STEPS)
-    if steps % save_every:
-        raise InvalidValue(
-            f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a "
-            "divisor."
-        )
+    steps, save_every = steps_to_save(steps, save_every)
     points = steps // save_every * per_step + 1
     if points * dim * (dim + 64) * dtype.itemsize < MAX_BYTES:
         return points  # there is room for the memory of any optimizer
@@ -96,6 +90,29 @@ def num_saved(
             f"for example save_every={larger}."
         )
     return points
+
+
+def must_fit(size: int, what: str, remedy: str) -> None:
+    """**Raises:** `InvalidValue` if a result of so many bytes would take too much memory."""
+    if size > MAX_BYTES:
+        raise InvalidValue(
+            f"{what} would take {size / 2**30:.0f} GiB, more than {MAX_BYTES >> 30}; {remedy}."
+        )
+
+
+def steps_to_save(steps: Any, save_every: Any) -> tuple[int, int]:
+    """The number of steps, and that from one saved point to the next.
+
+    **Raises:** `InvalidValue` or `InvalidType` as `num_saved` does.
+    """
+    steps = whole_number("steps", steps, least=0, most=MAX_STEPS, like=100)
+    save_every = whole_number("save_every", save_every, least=1, most=MAX_STEPS)
+    if steps % save_every:
+        raise InvalidValue(
+            f"`save_every` is {save_every}, which does not divide the {steps} `steps`; use a "
+            "divisor."
+        )
+    return steps, save_every
 
 
 def prepare_loss(loss: Callable, x0: PyTree):

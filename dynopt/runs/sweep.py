@@ -22,7 +22,7 @@ from . import lanes
 from .batches import batched_leaves, must_be_buildable
 from .chunks import Chunks, Outcome, SweepTask
 from .iterate import run_map
-from .prepare import MAX_BYTES, MAX_STEPS, fit_to_start, flatten_loss, with_dtype
+from .prepare import MAX_STEPS, fit_to_start, flatten_loss, must_fit, with_dtype
 from .setup import Kept, Setup, first_step, keep_setup
 from .status import Status
 
@@ -256,11 +256,8 @@ def _must_fit_in_memory(task: SweepTask) -> None:
     numbers_per_save = 2 + task.keep_points * task.position.size
     numbers = task.num_saved * numbers_per_save + task.position.size
     size = task.runs * numbers * task.position.dtype.itemsize
-    if size > MAX_BYTES:
-        raise InvalidValue(
-            f"the result of the sweep would take {size / 2**30:.0f} GiB, more than "
-            f'{MAX_BYTES >> 30}; keep less of each run with keep="last", or sweep in parts.'
-        )
+    remedy = 'keep less of each run with keep="last", or sweep in parts'
+    must_fit(size, "the result of the sweep", remedy)
 
 
 @eqx.filter_jit  # so that it is traced once

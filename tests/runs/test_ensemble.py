@@ -286,6 +286,11 @@ state_dependent = Noisy(SGD(H), root=lambda x: x[:, None])
             InvalidValue,
             r"`x0` holds starts of the shape \(4,\), but there are 5 paths",
         ),
+        (
+            lambda: ensemble(noisy, bowl, 10, 10**9),
+            InvalidValue,
+            "the ensemble would take .* GiB, more than 4; take fewer `paths`, or keep less",
+        ),
         (lambda: ensemble(noisy, bowl, 3, key="a"), InvalidType, "`key` must be a seed"),
         (lambda: integrate(noisy, bowl, 3, rtol=1e-3), InvalidValue, "`rtol` is 0.001, but a stoc"),
         (
