@@ -172,7 +172,7 @@ def weak_order(
 
     Source: Q. Li, C. Tai and W. E, "Stochastic modified equations and dynamics of stochastic
     gradient algorithms I" (2019); G. Milstein and M. Tretyakov, "Stochastic numerics for
-    mathematical physics" (2004), chapter 2.
+    mathematical physics" (2004), for weak approximations.
     """
     must_be_optimizer(optimizer)
     must_be_single(optimizer)
@@ -342,8 +342,8 @@ def _run_coupled(equations, loss: Callable, start: PyTree, phi: Callable, steps:
                 *flows, calm = points
                 time, dw = t + i * dt, dt**0.5 * xi[i]
                 moved = [
-                    substep(*pair, dw=dw)
-                    for pair in zip(equations, [time] * len(equations), flows, strict=True)
+                    substep(equation, time, flow, dw)
+                    for equation, flow in zip(equations, flows, strict=True)
                 ]
                 return [*moved, substep(first, time, calm, 0 * dw)], None
 

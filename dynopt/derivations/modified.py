@@ -98,16 +98,11 @@ class Modified(AbstractDerived):
                 "dynopt.WithGradient(dynopt.SGD(0.1), lambda g: g)."
             )
         noise = noise_of(optimizer)
-        if (
-            noise is not None
-            and not (is_shuffled_descent(optimizer) and order == 2)
-            and not (
-                is_affine_in_gradient(optimizer, jnp.zeros(2))
-                and noise.is_constant
-                and noise.is_white
-                and order == 2
-            )
-        ):
+        is_additive = noise is not None and (
+            noise.is_constant and noise.is_white and is_affine_in_gradient(optimizer, jnp.zeros(2))
+        )
+        is_known = order == 2 and (is_additive or is_shuffled_descent(optimizer))
+        if noise is not None and not is_known:
             raise InvalidValue(
                 f"the modified equation of {optimizer} is known to order 2 for noise with the same "
                 "law everywhere, in optimizers that are affine in the gradient, and for SGD on "

@@ -22,7 +22,8 @@ def shuffled_field(optimizer: Any, x: Array, grad: Any) -> Array:
     batches E|∇f_B|² = |∇f|² + c/n Σᵢ |∇fᵢ - ∇f|² with c = (n - b)/(b (n - 1)).
 
     Source: S. Smith, B. Dherin, D. Barrett and S. De, "On the origin of implicit regularization in
-    stochastic gradient descent" (2021), equation (1), there for the batches of one partition.
+    stochastic gradient descent" (2021): the mean iterate follows a loss that penalises the norms of
+    the gradients of batches.
     """
     n, b = grad.examples, optimizer.size
     g = grad(x)

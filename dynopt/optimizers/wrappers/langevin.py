@@ -2,7 +2,6 @@
 
 from ...checks import nonnegative
 from ...errors import InvalidValue
-from ..base import AbstractOptimizer
 from ..momentum import Momentum
 from ..sgd import SGD
 from .noise import as_key, must_take_noise
@@ -47,10 +46,9 @@ class Langevin(Noisy):
     >>> float(Langevin(SGD(0.01), temperature=0.5).sigma)
     10.0
 
-    Source: G. Pavliotis, "Stochastic Processes and Applications" (2014), chapters 4 and 6.
+    Source: G. Pavliotis, "Stochastic Processes and Applications: Diffusion Processes, the
+    Fokker-Planck and Langevin Equations" (2014).
     """
-
-    optimizer: AbstractOptimizer
 
     def __init__(self, optimizer, temperature, key=0):
         must_take_noise(optimizer)
