@@ -2,10 +2,10 @@
 
 Each line of imports below that names a function is one line of the catalogue, which the command
 line, the figures and the tests read. They stand in teaching order: bowls, valleys, wells, traps,
-ripples, and then problems of learning: regressions and networks. To add a problem, write its
-function in a file of this folder and its line here. Functions that return a `Problem` are the
-`catalogue`, and those that return a `Game` are `games`, which have a field in place of a loss that
-is descended.
+ripples, two wells on a line, and then problems of learning: regressions and networks. To add a
+problem, write its function in a file of this folder and its line here. Functions that return a
+`Problem` are the `catalogue`, and those that return a `Game` are `games`, which have a field in
+place of a loss that is descended.
 """
 
 from collections.abc import Callable
@@ -30,6 +30,7 @@ from .ripples import rastrigin as rastrigin
 from .ripples import ackley as ackley
 from .ripples import levy as levy
 from .ripples import griewank as griewank
+from .humps import double_well as double_well
 from .regression import logistic_regression as logistic_regression
 from .regression import softmax_regression as softmax_regression
 from .deep_linear import deep_linear as deep_linear

@@ -126,3 +126,33 @@ def six_hump_camel() -> Problem:
 def _six_hump_camel(position):
     x, y = position
     return (4 - 2.1 * x**2 + x**4 / 3) * x**2 + x * y + (4 * y**2 - 4) * y**2
+
+
+def double_well() -> Problem:
+    """Two equal wells on a line, with a hump between them.
+
+        f(x) = (x² - 1)²/4
+
+    Domain: everywhere. Minimizers: ±1, where f = 0 and f″ = 2. The hump at 0 is 1/4 high, and
+    f″ = -1 there: a run from near it leaves like e^t. Noise carries runs over it; the mean time to
+    cross it at a low temperature T is π √2 e^(1/(4T)), after Kramers.
+
+    >>> problem = double_well()
+    >>> round(float(problem.loss(problem.start())), 3)
+    0.245
+
+    Source: H. A. Kramers, "Brownian motion in a field of force and the diffusion model of chemical
+    reactions" (1940), for the escape from a well.
+    """
+    return Problem(
+        _double_well,
+        [0.1],
+        minimizers=[[-1.0], [1.0]],
+        minimum=0.0,
+        source=source_in_docstring(double_well),
+    )
+
+
+def _double_well(position):
+    (x,) = position
+    return (x**2 - 1) ** 2 / 4

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.optimize
-from every_problem import FORMULAS, LEARNING, made
+from every_problem import FORMULAS, LEARNING, ON_A_LINE, made
 
 from dynopt import problems
 from dynopt.errors import InvalidType, InvalidValue
@@ -162,9 +162,10 @@ def test_each_line_of_the_catalogue_has_the_name_of_its_problem():
 
 
 def test_the_catalogue_lists_test_functions_with_a_window_and_then_problems_of_learning():
-    assert set(catalogue) == {*FORMULAS, *LEARNING}
-    assert list(catalogue)[len(FORMULAS) :] == LEARNING
-    assert [name for name in catalogue if made(name).window is None] == LEARNING
+    assert set(catalogue) == {*FORMULAS, *ON_A_LINE, *LEARNING}
+    without_window = [*ON_A_LINE, *LEARNING]
+    assert list(catalogue)[len(FORMULAS) :] == without_window
+    assert [name for name in catalogue if made(name).window is None] == without_window
 
 
 # dtypes and compilation
@@ -267,6 +268,17 @@ def test_known_values(name, point, value):
 
 
 # what single docstrings say
+
+
+def test_the_double_well_has_two_equal_minima_and_a_hump_between_them():
+    problem, (f, grad, hessian) = made("double_well"), derivatives("double_well")
+    for x in np.linspace(-2, 2, 9)[:, None]:
+        assert float(f(x)) == pytest.approx(ON_A_LINE["double_well"](x[0]), abs=1e-15)
+    assert minimizers(problem).tolist() == [[-1.0], [1.0]] and minimum(problem) == 0
+    for x, height, curvature in ((-1.0, 0.0, 2.0), (0.0, 0.25, -1.0), (1.0, 0.0, 2.0)):
+        point = np.array([x])
+        assert (f(point), grad(point), hessian(point)) == (height, 0.0, curvature)
+    assert problem.dim == 1 and np.abs(grad(problem.x0)) > 0.01
 
 
 def curvatures(name, point):
