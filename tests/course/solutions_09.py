@@ -61,9 +61,10 @@ SOLUTIONS = {
             (lambda eta: eta / (2 - eta) / 4, "is not 4 for all"),
             (lambda eta: eta / (2 - eta), "That is for σ = 1"),
             (lambda eta: eta / (2 - eta) / (40 * eta) ** 2, "not its square"),
+            (lambda eta: (1 + eta / 2) / 80, "modified equation"),
         ],
         exact=[eta / (2 - eta) / (40 * eta) for eta in (0.1, 0.05, 0.025)],
-        relative=0.003,
+        relative=0.001,
     ),
     "09-c": Solution(
         lambda: (weak_error,),
