@@ -187,7 +187,7 @@ def _paint_frame(
     x, density, loss = (array[inside] for array in (sample.x, sample.density, sample.loss))
     height = np.ptp(loss[density > 1e-3 * density.max()]) or 1.0
     scaled = top * (0.04 + 0.9 * (loss - loss.min()) / height)
-    ax.plot(x, scaled, color=muted(), linewidth=stroke(0.7), zorder=1.5, gid=f"loss {key}")
+    ax.plot(x, scaled, color=muted(), linewidth=stroke(0.7), zorder=2.5, gid=f"loss {key}")
     pale = mix_colors(color, background(), 0.5)
     ax.stairs(_heights(sample), sample.edges, fill=True, color=pale, zorder=2, gid=f"bars {key}")
     ax.plot(x, density, color=ink(), zorder=3, gid=f"gibbs {key}")
@@ -202,6 +202,7 @@ def _paint_frame(
         legend_key("Gibbs density exp(−f/T)/Z", color=ink()),
         legend_key("loss f, in a unit of its own", linewidth=stroke(0.7)),
     ]
+    name = f"Flow of {name}" if result.kind == "flow" else name
     return Panel("", keys=keys, name=name, color=color, fact=noise_facts(result.optimizer))
 
 

@@ -234,6 +234,9 @@ def test_the_numbers_of_each_frame_stand_in_the_title():
     assert "positions at the end" in keys(picture) and len(keys(picture)) == 3
     flow = figures.langevin.draw(make_gibbs(kind="flow"))
     assert "for the flow of Langevin(SGD)" in heading(flow)
+    assert heads(figures.langevin.draw([make_gibbs(), make_gibbs(kind="flow")])) == [
+        "Langevin(SGD)", "Flow of Langevin(SGD)"
+    ]  # fmt: skip
 
 
 def test_other_noise_other_spaces_and_laws_that_do_not_exist_are_refused(as_users_see_it):
