@@ -1,6 +1,7 @@
 """Affine noisy maps and flows: how the first two moments change in each step."""
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -139,11 +140,15 @@ def _contracts(matrix: np.ndarray) -> bool:
 
 
 def affine_laws(
-    analysis: str, optimizer: AbstractOptimizer, problem: Problem, x0: Any
+    analysis: str,
+    optimizer: AbstractOptimizer,
+    problem: Problem,
+    x0: Any,
+    include_flows: bool = True,
 ) -> tuple[AbstractLaw, AbstractLaw | None, AbstractLaw | None]:
     """The laws of the map, of the flow over the time h, and of the modified flow over this time.
 
-    Those of flows that are not known are None.
+    Those of flows that are not known, or not included, are None.
 
     **Raises:** as `moments` does.
     """
@@ -165,7 +170,7 @@ def affine_laws(
 
         equation = StochasticEquation(fit(original), x)
         of_map = law_of("step", equation.optimizer)
-        if not _has_flow(equation.optimizer, problem, start):
+        if not include_flows or not _has_flow(equation.optimizer, problem, start):
             return of_map, None, None
         of_flow = law_of("vector field", equation)
         modified = optimizer if isinstance(optimizer, Modified) else modified_of(original)
@@ -211,8 +216,11 @@ def _law(
     fitted = dynamics.optimizer if is_flow else dynamics
     noise = noise_of(fitted)
     assert noise is not None
-    y, xi = jax.eval_shape(lambda: _point_and_noise(dynamics, problem.loss, start))
-    dim, limit = y.size, MAX_DIM if noise.is_constant else MAX_DIM_OF_OPERATOR
+    y = jax.eval_shape(lambda: _first_point(dynamics, problem.loss, start))
+    dim, limit = (
+        sum(map(np.size, jax.tree.leaves(y))),
+        MAX_DIM if noise.is_constant else MAX_DIM_OF_OPERATOR,
+    )
     if dim > limit:
         raise NoExactMoments(
             f"the phase space of {optimizer!r} on {problem.name} has {dim} coordinates, but exact "
@@ -304,16 +312,21 @@ def drive(optimizer: AbstractOptimizer, xi: Array) -> AbstractOptimizer:
     return replace_noise(optimizer, lambda noise: Driven(noise, xi))
 
 
-def _point_and_noise(dynamics: Any, loss: Callable, start: PyTree) -> tuple[Array, Array]:
-    """The first point of phase space as one vector, and an array with the shape of ξ."""
+def _first_point(dynamics: Any, loss: Callable, start: PyTree) -> Any:
     x, _, grad = flatten_loss(loss, start)
     if isinstance(dynamics, StochasticEquation):
-        y = dynamics.optimizer.init_flow(x, grad)
-        return ravel_pytree(y)[0], jnp.zeros(dynamics.brownian_shape(x[0], y, grad), x.dtype)
-    y, noise = dynamics.init(x, grad), noise_of(dynamics)
+        return dynamics.optimizer.init_flow(x, grad)
+    return dynamics.init(x, grad)
+
+
+def _noise_shape(dynamics: Any, y: Any, grad: Callable) -> tuple[int, ...]:
+    """The shape of ξ."""
+    if isinstance(dynamics, StochasticEquation):
+        return dynamics.brownian_shape(y.x[0], y, grad)
+    noise = noise_of(dynamics)
     assert noise is not None
-    root = noise.root_at(x, grad)
-    return ravel_pytree(y)[0], jnp.zeros_like(root[0] if noise.is_diagonal else root[:, 0])
+    root = noise.root_at(y.x, grad)
+    return root[0].shape if noise.is_diagonal else root[:, 0].shape
 
 
 def _affine_system(dynamics: Any, loss: Callable, start: PyTree, is_constant: bool):
@@ -348,26 +361,26 @@ def _affine_system(dynamics: Any, loss: Callable, start: PyTree, is_constant: bo
 def _evaluate(dynamics: Any, loss: Callable, start: PyTree, is_constant: bool):
     """The first y, a few points y and vectors ξ, the values there at a few times, and at y = ξ = 0
     the value and the derivatives in y, in ξ, and in ξ and y unless the noise is constant."""
-    x, _, grad = flatten_loss(loss, start)
+    _, _, grad = flatten_loss(loss, start)
     is_flow = isinstance(dynamics, StochasticEquation)
-    fitted = dynamics.optimizer if is_flow else dynamics
-    unravel = ravel_pytree(fitted.init_flow(x, grad) if is_flow else fitted.init(x, grad))[1]
-    y, xi = _point_and_noise(dynamics, loss, start)
-    shape = xi.shape
+    first = _first_point(dynamics, loss, start)
+    y, unravel = ravel_pytree(first)
+    shape = _noise_shape(dynamics, first, grad)
 
+    @jax.jit  # so that it is traced once for all that follows
     def function(y, xi, t):
         point, xi = unravel(y), xi.reshape(shape)
         if is_flow:
             noise = dynamics.combine(dynamics.columns(t, point, grad), xi)
             return ravel_pytree(add_scaled(dynamics.drift(t, point, grad), (1, noise)))[0]
-        return ravel_pytree(drive(fitted, xi).step(t, point, grad))[0]
+        return ravel_pytree(drive(dynamics, xi).step(t, point, grad))[0]
 
     draw = np.random.default_rng(0).normal
     distances = np.array(SIZES)[:, None] * draw(size=(len(SIZES), y.size))
     points = y[None] + (1 + jnp.abs(y).max()) * distances
-    vectors = draw(size=(len(SIZES), xi.size))
+    vectors = draw(size=(len(SIZES), math.prod(shape)))
     values = jax.vmap(lambda t: jax.vmap(lambda y, xi: function(y, xi, t))(points, vectors))(
-        fitted.h * np.array(TIMES)
+        (dynamics.optimizer if is_flow else dynamics).h * np.array(TIMES)
     )
 
     def at_zero(y):
@@ -376,7 +389,7 @@ def _evaluate(dynamics: Any, loss: Callable, start: PyTree, is_constant: bool):
             return value, value
 
         (slopes, responses), value = jax.jacfwd(value, (0, 1), has_aux=True)(
-            y, jnp.zeros(xi.size, y.dtype)
+            y, jnp.zeros_like(vectors[0])
         )
         return responses, (value, slopes)
 

@@ -212,7 +212,7 @@ def _by_moments(optimizer: Any, problem: Problem, steps: int, every: int, x0: An
 
     **Raises:** `NoExactMoments`.
     """
-    law, _, _ = affine_laws("scaling_rule", optimizer, problem, x0)
+    law, _, _ = affine_laws("scaling_rule", optimizer, problem, x0, include_flows=False)
     means, covs = law.run(steps)
     with jax.enable_x64(True):
         start = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), problem.start(x0))

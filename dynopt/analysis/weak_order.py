@@ -194,17 +194,17 @@ def weak_order(
         )
     original = optimizer.optimizer if isinstance(optimizer, Modified) else optimizer
     phi = _second_moments if test is None else test
-    rows, used = [], 0
+    rows, used, key = [], 0, as_key(key)
     for i in range(refinements):
         refined, number = original.refine(2**i), steps * 2**i
-        try:
-            row = _by_moments(refined, problem, phi, number, x0)
-        except NoExactMoments:
-            used = paths
-            row = _by_paths(
-                refined, problem, phi, number, x0, paths, jax.random.fold_in(as_key(key), i)
-            )
-        rows.append(row)
+        if not used:
+            try:
+                rows.append(_by_moments(refined, problem, phi, number, x0))
+                continue
+            except NoExactMoments:
+                used = paths
+        of_row = jax.random.fold_in(key, i)
+        rows.append(_by_paths(refined, problem, phi, number, x0, paths, of_row))
     hs = h / 2.0 ** np.arange(refinements)
     columns = [
         None if column[0] is None else WeakError(hs, *np.array(column).T)
@@ -298,7 +298,9 @@ def _coupled(optimizer, problem: Problem, phi, steps: int, x0: Any, paths: int, 
     ]
     keys = jax.random.split(key, paths)
     chunks = [
-        _run_coupled(equations, problem.loss, start, phi, steps, keys[i : i + PATHS_AT_ONCE])
+        _run_coupled(
+            equations, problem.loss, start, phi, jnp.asarray(steps), keys[i : i + PATHS_AT_ONCE]
+        )
         for i in range(0, paths, PATHS_AT_ONCE)
     ]
     ends = [np.concatenate(column) for column in zip(*chunks, strict=True)]
@@ -314,7 +316,9 @@ def _coupled(optimizer, problem: Problem, phi, steps: int, x0: Any, paths: int, 
 
 
 @eqx.filter_jit
-def _run_coupled(equations, loss: Callable, start: PyTree, phi: Callable, steps: int, keys: Array):
+def _run_coupled(
+    equations, loss: Callable, start: PyTree, phi: Callable, steps: Array, keys: Array
+):
     x, grad, _, squared_radius = prepare_loss(loss, start)
     unravel = ravel_pytree(start)[1]
     first = equations[0]
@@ -332,7 +336,7 @@ def _run_coupled(equations, loss: Callable, start: PyTree, phi: Callable, steps:
         return add_scaled(y, (dt / 2, drift), (dt / 2, ahead), (1, noise))
 
     def path(key):
-        def step(points, k):
+        def step(k, points):
             y, *flows, calm = points
             t = k * h
             xi = jax.random.normal(jax.random.fold_in(key, k), (SUBSTEPS, size), x.dtype)
@@ -348,10 +352,10 @@ def _run_coupled(equations, loss: Callable, start: PyTree, phi: Callable, steps:
                 return [*moved, substep(first, time, calm, 0 * dw)], None
 
             points, _ = jax.lax.scan(move, [*flows, calm], jnp.arange(SUBSTEPS))
-            return [y, *points], None
+            return [y, *points]
 
         points = [optimizer.init(x, grad), *starts, starts[0]]
-        points, _ = jax.lax.scan(step, points, jnp.arange(steps))
+        points = jax.lax.fori_loop(0, steps, step, points)
         return [
             jnp.where(squared_radius(y.x) <= 1, jnp.ravel(phi(unravel(y.x))), jnp.nan)
             for y in points
