@@ -1,5 +1,7 @@
 """Weak errors are those of closed forms and of densities on a grid, and no order is told from noise."""
 
+from functools import cache
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from dynopt.problems import quadratic
 
 SIGMA = 0.5
 TURNED = quadratic(eigenvalues=[1.0, 3.0], rotation=0.4)
-BOWL = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
+BOWL = Problem(lambda x: (x**2).sum() / 2, [2.0], name="bowl")
 
 
 @pytest.mark.parametrize(
@@ -43,21 +45,33 @@ def test_at_one_temperature_the_weak_order_is_one_and_that_of_the_modified_flow_
     assert not result.paths and "by exact moments" in repr(result)
 
 
-def errors_at_one_sigma(x0, time, h, refinements=5):
-    """The errors of E x² with σ held: those of the ODE, of the flow and of the modified flow."""
+@cache
+def moments_at_one_sigma(n):
+    """Those of x²/2 from 2 until the time 2, with the time step 0.2/n and σ = 1 for all n."""
+    return moments(Noisy(SGD(0.2 / n), 1.0), BOWL, 10 * n)
+
+
+def errors_at_one_sigma(x0, time):
+    """The errors of E x² with σ held: those of the ODE, of the flow and of the modified flow.
+
+    The mean is proportional to the start, and the covariance does not depend on it.
+    """
     rows = []
-    for n in 2 ** np.arange(refinements):
-        result = moments(Noisy(SGD(h / n), 1.0), BOWL, round(time * n / h), x0=[x0])
-        expected = result.map.second[-1, 0, 0]
-        ends = result.flow.mean[-1, 0] ** 2, result.flow.second[-1], result.modified.second[-1]
-        rows.append([abs(float(np.squeeze(end)) - expected) for end in ends])
+    for n in (1, 2, 4, 8, 16):
+        result, k = moments_at_one_sigma(n), round(time * n / 0.2)
+        of_map, of_flow, of_modified = (
+            ((x0 / 2 * law.mean[k]) ** 2 + law.cov[k, 0]).item()
+            for law in (result.map, result.flow, result.modified)
+        )
+        ends = (x0 / 2 * result.flow.mean[k]).item() ** 2, of_flow, of_modified
+        rows.append([abs(end - of_map) for end in ends])
     errors = np.transpose(rows)
     return errors, np.log2(errors[:, :-1] / errors[:, 1:])
 
 
 def test_at_one_sigma_the_stochastic_equation_is_no_better_than_the_one_without_noise():
     """Both have order 1, and the closed form of the map is (1 - h)²ⁿ x₀² + h (1 - (1 - h)²ⁿ)/(2 - h)."""
-    errors, slopes = errors_at_one_sigma(2.0, 1.0, 0.2)
+    errors, slopes = errors_at_one_sigma(2.0, 1.0)
     np.testing.assert_allclose(slopes[1], [0.93, 0.97, 0.99, 0.99], atol=0.006)
     assert slopes[0][-1] == pytest.approx(1, abs=0.05)
     assert slopes[2][-1] == pytest.approx(2, abs=0.1)
@@ -69,7 +83,7 @@ def test_at_one_sigma_the_stochastic_equation_is_no_better_than_the_one_without_
 
 def test_where_two_errors_cancel_slopes_tell_no_order():
     """From x₀ = 1 at T = 2 the error of the mean and that of the variance have opposite signs."""
-    _, slopes = errors_at_one_sigma(1.0, 2.0, 0.2)
+    _, slopes = errors_at_one_sigma(1.0, 2.0)
     np.testing.assert_allclose(slopes[1][:3], [2.67, -0.56, 0.60], atol=0.01)
 
 
@@ -91,6 +105,17 @@ def first_and_second_moments(x):
     return jnp.outer(z, z)
 
 
+def moments_of_minibatches(h, amplification, steps):
+    """E x xᵀ and E x of batches of 1, after steps with so many times their covariance."""
+    G = np.zeros((40, 4, 4))  # with -∇fᵢ = Gᵢ (x, 1)
+    G[:, :3] = FEATURES[:, :, None] * np.c_[-FEATURES, LABELS][:, None, :]
+    P = np.eye(4) + h * (G.mean(0) + amplification**0.5 * (G - G.mean(0)))
+    Q = np.outer(np.eye(4)[3], np.eye(4)[3])
+    for _ in range(steps):
+        Q = (P @ Q @ P.transpose(0, 2, 1)).mean(0)
+    return Q[:3, :3], Q[:3, 3]
+
+
 def test_a_constant_covariance_is_as_wrong_as_no_noise():
     """Minibatches of 1 at one temperature against flows with C(x), with C at the minimizer, and without noise."""
     noisy = Minibatch(SGD(0.04), 1)
@@ -105,14 +130,18 @@ def test_a_constant_covariance_is_as_wrong_as_no_noise():
     flow = moments(Noisy(SGD(0.04), root=root), LEAST_SQUARES, 50).flow
     errors = []
     for n in (1, 2, 4, 8, 16):
-        of_map = moments(noisy.refine(n), LEAST_SQUARES, 50 * n).map
-        second = np.abs(of_map.second[-1] - flow.second[-1]).max()
-        errors.append(max(second, np.abs(of_map.mean[-1] - flow.mean[-1]).max()))
+        second, mean = moments_of_minibatches(0.04 / n, n, 50 * n)
+        errors.append(
+            max(np.abs(second - flow.second[-1]).max(), np.abs(mean - flow.mean[-1]).max())
+        )
     slopes = np.log2(np.divide(errors[:-1], errors[1:]))
     np.testing.assert_allclose(slopes, [0.46, 0.30, 0.18, 0.10], atol=6e-3)
 
 
 # --- errors from paths
+
+
+TIME = 0.5
 
 
 def double_well(x):
@@ -149,7 +178,7 @@ def test_on_a_double_well_the_errors_are_those_of_the_densities_of_map_and_flows
 
     def of_map(h, b):
         return second_moment_on_a_grid(
-            lambda x: (x + h * force(x), h**0.5 * b * np.ones_like(x)), round(1 / h)
+            lambda x: (x + h * force(x), h**0.5 * b * np.ones_like(x)), round(TIME / h)
         )
 
     def of_modified_flow(h, b, dt):
@@ -159,17 +188,17 @@ def test_on_a_double_well_the_errors_are_those_of_the_densities_of_map_and_flows
             drift = force(x) - h / 2 * slope(x) * force(x) - h / 4 * curvature(x) * b**2
             return x + dt * drift, dt**0.5 * (1 - h / 2 * slope(x)) * b
 
-        return second_moment_on_a_grid(step, round(1 / dt))
+        return second_moment_on_a_grid(step, round(TIME / dt))
 
     b = 1.5 * 0.1**0.5  # σ √h
-    result = weak_order(Noisy(SGD(0.1), 1.5), WELL, square, time=1.0, refinements=2, paths=2000)
+    result = weak_order(Noisy(SGD(0.1), 1.5), WELL, square, time=TIME, refinements=2, paths=1000)
     flow = 2 * of_map(0.005, b) - of_map(0.01, b)
     for i, h in enumerate((0.1, 0.05)):
         modified = 2 * of_modified_flow(h, b, 0.005) - of_modified_flow(h, b, 0.01)
         for measured, other in ((result.flow, flow), (result.modified, modified)):
             error = abs(of_map(h, b) - other)
             assert abs(measured.error[i] - error) < 4 * measured.stderr[i]
-        assert 0 < 5 * result.flow.stderr[i] < result.flow.error[i]
+        assert 0 < 8 * result.flow.stderr[i] < result.flow.error[i]
         assert abs(of_map(h, b) - modified) < 5 * h * abs(of_map(h, b) - flow)
     assert result.flow.order == pytest.approx(1, abs=4 * result.flow.pairwise_stderr[0])
 
@@ -198,7 +227,13 @@ def test_multiplicative_noise_is_understood_in_the_sense_of_ito():
     """dx = -x dt + s x dW: E x⁴ = e^((6s² - 4) t), and that of the map is E (1 - h + √h s ξ)⁴ to the k."""
     h, s2 = 0.1, 0.4
     result = weak_order(
-        Noisy(SGD(h), root=proportional), BOWL, fourth_power, time=0.5, refinements=2, paths=1000
+        Noisy(SGD(h), root=proportional),
+        BOWL,
+        fourth_power,
+        time=0.5,
+        refinements=2,
+        paths=1000,
+        x0=[1.0],
     )
     of_map = ((1 - h) ** 4 + 6 * (1 - h) ** 2 * h * s2 + 3 * h**2 * s2**2) ** 5
     error = abs(of_map - np.exp((6 * s2 - 4) * 0.5))
