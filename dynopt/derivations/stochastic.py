@@ -10,11 +10,28 @@ from jaxtyping import Array
 
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
-from ..optimizers.wrappers.noise import AbstractNoise, Shifted, noise_of, plus_noise, replace_noise
-from ..optimizers.wrappers.probing import acts_on_each_coordinate, is_affine_in_gradient
+from ..optimizers.wrappers.noise import (
+    AbstractNoise,
+    noise_of,
+    plus_noise,
+    replace_noise,
+    with_drawn_noise,
+    with_noise,
+)
+from ..optimizers.wrappers.probing import (
+    acts_on_each_coordinate,
+    is_affine_in_gradient,
+    is_quadratic_in_gradient,
+    stays_positive,
+)
 from .expansion import small_step, taylor
 from .modified import Modified
 from .series import add_scaled
+
+# Weights and nodes of Gauss-Hermite quadrature for a standard normal variable, which is exact for
+# polynomials up to the fifth degree.
+HERMITE = ((1 / 6, -(3**0.5)), (2 / 3, 0.0), (1 / 6, 3**0.5))
+SAMPLES = 16  # of the noise, where this quadrature is not exact
 
 
 class StochasticEquation(eqx.Module):
@@ -29,24 +46,38 @@ class StochasticEquation(eqx.Module):
 
         Fⱼ = F(y, ∇f + eⱼ),    a = Σⱼ wⱼ Fⱼ,    bⱼ = √(h wⱼ) (Fⱼ - a)
 
-    These columns are a root of h Cov F by themselves. Of a `Modified` optimizer it is the modified
-    equation, whose weak order is 2 for additive noise: with the second terms φ₂ of the map and
-    Ψ₂ = ½ d²/dh² (∂Φ_h/∂g) at h = 0,
+    These columns are a root of h Cov F by themselves. The values are the three nodes of
+    Gauss-Hermite quadrature where that is exact: for normal noise of single coordinates in which F
+    is a polynomial of the second degree, as for Adam. Elsewhere they are 16 random values of the
+    noise. Then a and Σⱼ bⱼ bⱼᵀ are random, too, with the means E F and h Cov F, and
+    `StochasticFlow` draws them anew for each step of its solver.
+
+    A memory that no gradient makes negative, such as the second moment v of Adam, has the drift
+    alone, since normal noise would make it negative. What is left out has the relative size √(h/τ)
+    for the time τ over which v averages.
+
+    Of a `Modified` optimizer it is the modified equation, whose weak order is 2 for additive noise:
+    with the second terms φ₂ of the map and Ψ₂ = ½ d²/dh² (∂Φ_h/∂g) at h = 0,
 
         a = F + h (φ₂ - ½ F′F) - (h/4) Σⱼ F″(bⱼ, bⱼ),    bⱼ + h (√h Ψ₂ sⱼ - ½ F′bⱼ)
 
     - `optimizer`: a noisy optimizer, fitted to its positions.
     - `affine`: whether F is affine in the gradient.
+    - `quadratic`: whether the quadrature is exact.
+    - `positive`: for each leaf of y, whether it is a memory that no gradient makes negative.
     - `separable`: whether each coordinate has noise of its own, one Brownian motion for each column
       and coordinate. It is so if the noise of the coordinates is independent and the vector field
       acts on each coordinate by itself; the columns are then vectors of products.
 
-    **Raises:** `InvalidValue` if the optimizer has no noise, or noise that is not white.
+    **Raises:** `InvalidValue` if the optimizer has no noise, or noise that is not white, and if the
+    noise has no finite variance at the start, as that of RMSprop from v = 0.
     """
 
     optimizer: AbstractOptimizer
     separable: bool = eqx.field(static=True)
     affine: bool = eqx.field(static=True)
+    quadratic: bool = eqx.field(static=True)
+    positive: tuple[bool, ...] = eqx.field(static=True)
 
     def __init__(self, optimizer: AbstractOptimizer, x: Array):
         noise = noise_of(optimizer)
@@ -64,17 +95,30 @@ class StochasticEquation(eqx.Module):
         self.optimizer = optimizer
         noiseless = replace_noise(self._first, lambda noise: noise.optimizer)
         self.affine = is_affine_in_gradient(noiseless, x)
+        if not self.affine and noiseless.regularity.initial_layer:
+            raise InvalidValue(
+                f"the flow of {optimizer!r} begins where a second moment v is 0 and divides by √v, "
+                "so that its noise grows like 1/√t for t → 0 and has no finite variance; begin "
+                "with v > 0, such as RMSprop with initial_scale=1.0 or bias_correction=True, or "
+                'run its map with dynopt.iterate or dynopt.ensemble(..., of="map").'
+            )
+        self.positive = () if self.affine else stays_positive(noiseless, x)
         self.separable = (
             noise.is_diagonal
             and not self._is_modified  # the Hessian couples the coordinates
             and acts_on_each_coordinate(noiseless, x)
         )
+        self.quadratic = self.separable and is_quadratic_in_gradient(noiseless, x)
 
     @property
     def noise(self) -> AbstractNoise:
         noise = noise_of(self.optimizer)
         assert noise is not None
         return noise
+
+    def with_key(self, key: Any) -> "StochasticEquation":
+        """The same equation with other random values of the noise."""
+        return eqx.tree_at(lambda equation: equation.noise.key, self, key)
 
     @property
     def is_additive(self) -> bool:
@@ -151,8 +195,7 @@ class StochasticEquation(eqx.Module):
 
     def _first_columns(self, t, y, grad) -> Any:
         def response(e):
-            shifted = replace_noise(self._first, lambda noise: Shifted(noise.optimizer, e))
-            return shifted.vector_field(t, y, grad)
+            return with_noise(self._first, e).vector_field(t, y, grad)
 
         slopes = jax.vmap(lambda root: _derivative(response, root, jnp.zeros_like(root)))(
             self._roots(y, grad)
@@ -160,25 +203,31 @@ class StochasticEquation(eqx.Module):
         return jax.tree.map(lambda slope: self.optimizer.h**0.5 * slope, slopes)
 
     def _pushed(self, t, y, grad) -> tuple[Any, Any]:
-        """The mean vector field over the nodes of the noise, and the columns from its values."""
-        weights, values = self.noise.nodes(y.x, grad)
-        if self.noise.is_diagonal and not self.separable:
-            # The law of one coordinate cannot be used for all at once; ±√dim σ on one axis can.
-            axes = y.x.size**0.5 * jnp.diag(self.noise.root_at(y.x, grad)[0])
-            values = jnp.concatenate([axes, -axes])
-            weights = jnp.full(len(values), 1 / len(values), y.x.dtype)
+        """The mean of random vector fields, and columns from their deviations."""
 
-        def field(e):
-            shifted = replace_noise(self.optimizer, lambda noise: Shifted(noise.optimizer, e))
-            return shifted.vector_field(t, y, grad)
+        def field(optimizer):
+            return optimizer.vector_field(t, y, grad)
 
-        fields = jax.vmap(field)(values)
+        if self.quadratic:
+            weights, nodes = (jnp.array([*pair], y.x.dtype) for pair in zip(*HERMITE, strict=True))
+            noise = nodes[:, None] * self.noise.root_at(y.x, grad)
+            fields = jax.vmap(lambda e: field(with_noise(self.optimizer, e)))(noise)
+            of_columns = weights
+        else:
+            keys = jax.random.split(self.noise.key, SAMPLES)
+            fields = jax.vmap(lambda key: field(with_drawn_noise(self.optimizer, key)))(keys)
+            weights = jnp.full(SAMPLES, 1 / SAMPLES, y.x.dtype)
+            of_columns = jnp.full(SAMPLES, 1 / (SAMPLES - 1), y.x.dtype)  # without bias
+        scales = jnp.sqrt(self.optimizer.h * of_columns)
         mean = jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, 1), fields)
-        scales = jnp.sqrt(self.optimizer.h * weights)
-        columns = jax.tree.map(
-            lambda leaf, m: scales.reshape(-1, *[1] * m.ndim) * (leaf - m[None]), fields, mean
-        )
-        return mean, columns
+        deviations = jax.tree.map(lambda leaf, mean: leaf - mean[None], fields, mean)
+        leaves, structure = jax.tree.flatten(deviations)
+        positive = self.positive or [False] * len(leaves)
+        columns = [
+            jnp.zeros_like(leaf) if one else jax.vmap(jnp.multiply)(scales, leaf)
+            for leaf, one in zip(leaves, positive, strict=True)
+        ]
+        return mean, structure.unflatten(columns)
 
     def combine(self, columns: Any, increments: Array) -> Any:
         """Σⱼ bⱼ dWⱼ, for increments of `brownian_shape`."""

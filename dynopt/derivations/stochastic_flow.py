@@ -68,9 +68,9 @@ class StochasticFlow(AbstractDerived):
         return self.optimizer.init_flow(x, grad)
 
     def step(self, t, y, grad):
-        equation, shape = self.equation, self.equation.brownian_shape(t, y, grad)
+        shape = self.equation.brownian_shape(t, y, grad)
         k = jnp.round(jnp.asarray(t) / self.h).astype(int)
-        key = jax.random.fold_in(equation.noise.key, k)
+        key = jax.random.fold_in(self.equation.noise.key, k)
         needs_area = hasattr(self.solver, "minimal_levy_area")
         increments = diffrax.SpaceTimeLevyArea if needs_area else diffrax.BrownianIncrement
         dt = jnp.asarray(self.h / self.substeps, y.x.dtype)
@@ -78,6 +78,7 @@ class StochasticFlow(AbstractDerived):
 
         def substep(y, i):
             """One step in the time s = (time - start)/dt, in which W has the increments √dt dW."""
+            equation = self.equation.with_key(jax.random.fold_in(key, self.substeps + i))
             path = diffrax.UnsafeBrownianPath(
                 jax.ShapeDtypeStruct(shape, y.x.dtype), jax.random.fold_in(key, i), increments
             )

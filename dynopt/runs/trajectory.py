@@ -12,7 +12,6 @@ from jaxtyping import Array, Int, PyTree
 from .. import files
 from ..checks import is_concrete
 from ..errors import Interrupted, InvalidType, ProblemError, SolverFailure
-from ..optimizers.wrappers.noise import noise_of
 from ..problems import Problem
 from ..problems.position import with_constants
 from . import archive
@@ -192,11 +191,6 @@ def raise_if_failed(trajectory: Trajectory, problem: Problem, throw: bool) -> Tr
     advice = status.advice.format(dtype=trajectory.t.dtype)
     if run == "integrate" and reached == 0 and trajectory.optimizer.regularity.flow_depends_on_h:
         advice = "its correction is too large there; use an eighth of the `learning_rate`"
-    if run == "integrate" and status == Status.nonfinite and noise_of(trajectory.optimizer):
-        advice = (
-            "its noise may have taken a second moment below 0, which a map keeps positive; use a "
-            "longer memory, such as decay=0.99, or run the map with dynopt.iterate"
-        )
     message = (
         f"the {trajectory.kind} of {safe_repr(trajectory.optimizer)} on {problem.name} "
         f"{trajectory.failure()}: {advice}, or keep the run with {run}(..., throw=False)."

@@ -36,7 +36,12 @@ from dynopt import (
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.optimizers import catalogue
 from dynopt.optimizers.wrappers.noise import noise_of, replace_noise
-from dynopt.optimizers.wrappers.probing import acts_on_each_coordinate, is_affine_in_gradient
+from dynopt.optimizers.wrappers.probing import (
+    acts_on_each_coordinate,
+    is_affine_in_gradient,
+    is_quadratic_in_gradient,
+    stays_positive,
+)
 from dynopt.runs.prepare import flatten_loss
 
 H, SIGMA = 0.25, 0.5
@@ -188,10 +193,6 @@ def test_the_root_is_that_of_the_covariance_of_a_batch_mean():
     _, _, grad = flatten_loss(fit.loss, fit.start())
     root = noise.root_at(jnp.array([0.3, -0.7]), grad)
     np.testing.assert_allclose(root.T @ root, np.cov(DATA.T, bias=True) / 3, rtol=1e-12)
-    nodes = noise.nodes(jnp.array([0.3, -0.7]), grad)
-    np.testing.assert_allclose(nodes.weights @ nodes.values, 0, atol=1e-15)
-    second = (nodes.weights[:, None] * nodes.values).T @ nodes.values
-    np.testing.assert_allclose(second, root.T @ root, rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", [1, 4, 0.75])
@@ -239,15 +240,39 @@ def test_which_optimizers_are_affine_in_the_gradient_is_known():
     """The vector fields of the catalogue, read: these hold g outside of products and roots."""
     affine = {
         *("sgd", "momentum", "nesterov", "nesterov_convex", "schedule_free", "optimistic"),
-        *("signum", "lion"),  # the sign is that of the mean, which is affine in g
+        *("signum", "muon"),  # a function of the mean, which is affine in g
     }
-    x = jnp.zeros(3)
+    x = jnp.zeros((1, 1))
     found = {name for name, kind in catalogue.items() if is_affine_in_gradient(kind(0.01), x)}
     assert found == affine
+    x = jnp.zeros(3)
     assert is_affine_in_gradient(Averaged(Momentum(0.1), 2.0), x)
     for transform in (lambda g: jnp.clip(g, -1, 1), lambda g: g / (1 + g @ g)):
         assert not is_affine_in_gradient(WithGradient(SGD(0.1), transform), x)
     assert not is_affine_in_gradient(dynopt.SAM(SGD(0.1), 0.1), x)
+
+
+def test_which_vector_fields_are_quadratic_in_the_gradient_is_known():
+    """Adam and its relatives hold g and g²; Lion holds a sign of g itself."""
+    x = jnp.zeros(1)
+    for kind in (SGD, RMSprop, Adam, dynopt.AdaBelief):
+        assert is_quadratic_in_gradient(kind(0.01), x)
+    assert not is_quadratic_in_gradient(dynopt.Lion(0.01), x)
+    for transform in (lambda g: jnp.clip(g, -1, 1), lambda g: g**3):
+        assert not is_quadratic_in_gradient(WithGradient(SGD(0.1), transform), x)
+
+
+def test_which_memories_stay_positive_is_known():
+    x = jnp.zeros(2)
+    assert stays_positive(RMSprop(0.1), x) == (False, True)
+    assert stays_positive(Adam(0.1), x) == (False, False, True)
+    assert stays_positive(dynopt.AdaBelief(0.1), x) == (False, False, True)  # (g - m)²
+    for optimizer in (Momentum(0.1), dynopt.Lion(0.1), WithGradient(Momentum(0.1), jnp.tanh)):
+        assert stays_positive(optimizer, x) == (False, False)
+
+
+def test_noisy_muon_may_be_refined_as_it_is_affine_in_the_gradient():
+    assert float(Noisy(dynopt.Muon(0.1), 1.0).refine(4).sigma) == pytest.approx(2.0)
 
 
 def test_which_optimizers_act_on_each_coordinate_is_known():

@@ -11,7 +11,7 @@ from ...checks import Scalar, boolean, concrete_value, whole_number
 from ...errors import InvalidValue
 from ..base import AbstractOptimizer, replace_fields
 from ..gradient import BatchGradient
-from .noise import AbstractNoise, Nodes, as_key, must_take_noise
+from .noise import AbstractNoise, as_key, must_take_noise
 
 
 class Minibatch(AbstractNoise):
@@ -30,8 +30,9 @@ class Minibatch(AbstractNoise):
         dy = F(y, ∇f) dt + √h (∂F/∂g) S dW,    S Sᵀ = 1/(n b) Σᵢ (∇fᵢ - ∇f)(∇fᵢ - ∇f)ᵀ
 
     The columns of S are the centred gradients of the examples over √(n b). If the optimizer is not
-    affine in the gradient, the noise has the n values (∇fᵢ - ∇f)/√b. Without replacement the noise
-    of an epoch sums to nearly 0; it is no white noise, and no stochastic equation belongs to it.
+    affine in the gradient, random batches are pushed through its vector field, see `Noisy`. Without
+    replacement the noise of an epoch sums to nearly 0; it is no white noise, and no stochastic
+    equation belongs to it.
 
     The time step: it is that of the inner optimizer. With replacement `refine(n)` keeps the
     temperature by variance amplification: a step uses (1 + r)/2 times the gradient over one batch
@@ -128,11 +129,6 @@ class Minibatch(AbstractNoise):
         gradients = jax.lax.map(lambda i: grad.part(x, i, examples), jnp.arange(examples))
         factor = (self.amplification / (examples * self.size)) ** 0.5
         return factor * (gradients - gradients.mean(0, keepdims=True))
-
-    def nodes(self, x, grad):
-        root = self.root_at(x, grad)
-        number = len(root)
-        return Nodes(jnp.full(number, 1 / number, x.dtype), number**0.5 * root)
 
     def _examples(self, grad: Any) -> int:
         """n, the number of examples of a gradient."""

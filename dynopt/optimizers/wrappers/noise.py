@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,17 +18,6 @@ from .base import AbstractWrapper, must_be_wrappable
 from .probing import is_affine_in_gradient
 
 
-class Nodes(NamedTuple):
-    """A law of gradient noise that has finitely many values and the mean 0.
-
-    - `weights`: the probabilities of the values, of shape `(nodes,)`.
-    - `values`: the noise at each node, of shape `(nodes, dim)`.
-    """
-
-    weights: Array
-    values: Array
-
-
 class AbstractNoise(AbstractWrapper):
     """An optimizer whose every step uses a random gradient in place of ∇f.
 
@@ -39,8 +28,8 @@ class AbstractNoise(AbstractWrapper):
     What stays when the time step is refined is the temperature h S Sᵀ, where S Sᵀ is the covariance
     of the random gradient.
 
-    A subclass defines `draw` for the map, and `root` and `nodes` for the stochastic flow. The
-    vector field is that with the mean gradient.
+    A subclass defines `draw` for the map, and `root_at` for the stochastic flow. The vector field
+    is that with the mean gradient.
     """
 
     key: eqx.AbstractVar[Key[Array, "..."]]
@@ -58,13 +47,6 @@ class AbstractNoise(AbstractWrapper):
         """Sᵀ, of shape `(columns, dim)`: the covariance of the gradient at x is S Sᵀ.
 
         If the noise `is_diagonal`, it is the diagonal of S as one row, of shape `(1, dim)`.
-        """
-
-    @abc.abstractmethod
-    def nodes(self, x: Array, grad: Any) -> Nodes:
-        """A law with finitely many values that has the mean and the covariance of the noise.
-
-        If the noise `is_diagonal`, it is the law of each coordinate, and they are independent.
         """
 
     is_diagonal = property(
@@ -90,7 +72,10 @@ class AbstractNoise(AbstractWrapper):
         **Raises:** `InvalidValue` for an optimizer that is not affine in the gradient, such as
         Adam: at one temperature the noise grows like 1/√h, so that its steps have no limit.
         """
-        if self.is_white and not is_affine_in_gradient(self.optimizer, jnp.zeros(2)):
+        shapes = (2,), (2, 2)  # Muon takes matrices alone
+        if self.is_white and not any(
+            is_affine_in_gradient(self.optimizer, jnp.zeros(shape)) for shape in shapes
+        ):
             raise InvalidValue(
                 f"the noise in each gradient grows like 1/√h when the time step of {self!r} is "
                 "refined at one temperature, and an optimizer that is not affine in the gradient "
@@ -124,20 +109,37 @@ class AbstractNoise(AbstractWrapper):
         return f"{self.with_time_step(self.made_at)!r}.refine({n:.12g})"
 
 
-class Shifted(AbstractWrapper):
-    """An optimizer to all of whose gradients a constant vector `noise` is added."""
+class Driven(AbstractWrapper):
+    """An optimizer with `change(grad, x)` in place of each gradient, x where the step begins."""
 
     optimizer: AbstractOptimizer
-    noise: Array
+    change: Callable[[Any, Array], Any]
 
-    def __init__(self, optimizer, noise):
-        self.optimizer, self.noise = optimizer, noise
+    def __init__(self, optimizer, change):
+        self.optimizer, self.change = optimizer, change
 
     def wrap_step(self, step, t, y, grad):
-        return step(t, y, plus_noise(grad, self.noise))
+        return step(t, y, self.change(grad, y.x))
 
     def vector_field(self, t, y, grad):
-        return self.optimizer.vector_field(t, y, plus_noise(grad, self.noise))
+        return self.optimizer.vector_field(t, y, self.change(grad, y.x))
+
+
+def with_noise(optimizer: AbstractOptimizer, e: Array) -> AbstractOptimizer:
+    """A noisy optimizer whose noise is one constant vector."""
+    return replace_noise(
+        optimizer, lambda noise: Driven(noise.optimizer, lambda grad, _: plus_noise(grad, e))
+    )
+
+
+def with_drawn_noise(optimizer: AbstractOptimizer, key: Key[Array, ""]) -> AbstractOptimizer:
+    """A noisy optimizer whose noise is that of one key at any time."""
+
+    def draw(noise):
+        first = jnp.zeros((), int)
+        return Driven(noise.optimizer, lambda grad, x: noise.draw(key, first, x, grad))
+
+    return replace_noise(optimizer, draw)
 
 
 def plus_noise(grad: Callable, noise: Array) -> BatchGradient:

@@ -13,10 +13,7 @@ from jaxtyping import Array, Key, PyTree
 from ...checks import Scalar, nonnegative
 from ...errors import InvalidType, InvalidValue
 from ..base import AbstractOptimizer, replace_fields
-from .noise import AbstractNoise, Nodes, as_key, must_take_noise, plus_noise
-
-# Gauss-Hermite quadrature for a normal variable, exact for polynomials up to the fifth degree.
-HERMITE = {-(3**0.5): 1 / 6, 0.0: 2 / 3, 3**0.5: 1 / 6}
+from .noise import AbstractNoise, as_key, must_take_noise, plus_noise
 
 
 class Noisy(AbstractNoise):
@@ -35,9 +32,11 @@ class Noisy(AbstractNoise):
         dy = F(y, ∇f) dt + √h (∂F/∂g) S dW        if F is affine in the gradient, as that of SGD
         dy = F̄ dt + Σⱼ √(h wⱼ) (Fⱼ - F̄) dWⱼ      otherwise
 
-    with S = σ 1, Fⱼ = F(y, ∇f + σ ξⱼ) at the three nodes ξⱼ of Gauss-Hermite quadrature, their
-    weights wⱼ, and F̄ = Σⱼ wⱼ Fⱼ. For a `root` with m columns sⱼ the noise has the 2m values ±√m sⱼ
-    in place of σ ξⱼ.
+    with S = σ 1, Fⱼ = F(y, ∇f + σ ξⱼ) and F̄ = Σⱼ wⱼ Fⱼ for values ξⱼ of the noise and their
+    probabilities wⱼ, see `derivations.StochasticEquation`. In that case a second moment, such as v
+    of Adam, has the drift alone, which keeps it positive; the noise that is left out has the
+    relative size √(h/τ) for its memory time τ. In the first steps after v = 0 the law of the flow
+    is not that of the map.
 
     The time step: it is that of the inner optimizer. What stays when it is refined is the
     temperature h S Sᵀ, so that `refine(n)` runs with n times the variance in each gradient
@@ -128,14 +127,6 @@ class Noisy(AbstractNoise):
             return jnp.asarray(factor * jnp.ones_like(x), x.dtype)[None]
         S = self.root(x if self.unravel is None else self.unravel(x))
         return factor * jnp.asarray(S, x.dtype).T
-
-    def nodes(self, x, grad):
-        root = self.root_at(x, grad)
-        if self.is_diagonal:
-            values, weights = (jnp.array([*pair], x.dtype) for pair in (HERMITE, HERMITE.values()))
-            return Nodes(weights, values[:, None] * root)
-        pairs = len(root) ** 0.5 * jnp.concatenate([root, -root])
-        return Nodes(jnp.full(len(pairs), 1 / len(pairs), x.dtype), pairs)
 
 
 class ConstantRoot(eqx.Module):

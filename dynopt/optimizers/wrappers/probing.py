@@ -14,13 +14,14 @@ from ..base import AbstractOptimizer
 from ..gradient import BatchGradient
 
 SIZES = (1e-3, 1.0, 1e3)  # of the gradients, so that clipping is seen on both sides
+TRIALS = 16  # vectors of each size
 
 
 def is_affine_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
     """Whether the vector field with the gradient ∇f + e is A e + b(y), with a constant matrix A.
 
-    Noise e in the gradient is then additive noise in the flow. It is tested at two points y and a
-    few vectors e, to half the digits of their dtype.
+    Noise e in the gradient is then additive noise in the flow. It is tested at two points y and
+    some vectors e, to half the digits of their dtype.
 
     - `x`: a position, of which the shape and the dtype matter.
     """
@@ -31,7 +32,7 @@ def is_affine_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
             a, b = size * draw(), size * draw()
             slopes = []
             for y in points:
-                of_none, of_a, of_b, of_both = (field(y, g) for g in (0 * a, a, b, a + b))
+                of_none, of_a, of_b, of_both = (field(y, e) for e in (0 * a, a, b, a + b))
                 for none, one, other, both in zip(of_none, of_a, of_b, of_both, strict=True):
                     scale = np.abs(both).max() + np.abs(one).max() + np.abs(other).max()
                     if np.abs(both - one - other + none).max() > tolerance * scale:
@@ -44,6 +45,29 @@ def is_affine_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
         return True
 
     return _probe(optimizer, x, is_affine)
+
+
+def is_quadratic_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
+    """Whether the vector field with ∇f + e is a polynomial in e, of the second degree at most.
+
+    Its third differences along lines are then 0, to half the digits of the dtype.
+
+    - `x`: a position, of which the shape and the dtype matter.
+    """
+    tolerance = float(jnp.finfo(x.dtype).eps) ** 0.5
+
+    def is_quadratic(field: Callable, points: list[Any], draw: Callable) -> bool:
+        for y in points:
+            for size in SIZES:
+                e = size * draw()
+                for values in zip(*(field(y, i * e) for i in (-1, 0, 1, 2)), strict=True):
+                    difference = values[3] - 3 * values[2] + 3 * values[1] - values[0]
+                    scale = sum(np.abs(value).max() for value in values)
+                    if np.abs(difference).max() > tolerance * scale:
+                        return False
+        return True
+
+    return _probe(optimizer, x, is_quadratic)
 
 
 def acts_on_each_coordinate(optimizer: AbstractOptimizer, x: Array) -> bool:
@@ -59,21 +83,43 @@ def acts_on_each_coordinate(optimizer: AbstractOptimizer, x: Array) -> bool:
         first, other = draw(), draw()
         changed = (first, np.where(in_left, first, other), np.where(in_left, other, first))
         return all(
-            before.shape == x.shape
-            and np.array_equal(before[in_left], left[in_left])
-            and np.array_equal(before[~in_left], right[~in_left])
+            before.shape[1:] == x.shape
+            and np.array_equal(before[:, in_left], left[:, in_left])
+            and np.array_equal(before[:, ~in_left], right[:, ~in_left])
             for y in points
-            for before, left, right in zip(*(field(y, g) for g in changed), strict=True)
+            for before, left, right in zip(*(field(y, e) for e in changed), strict=True)
         )
 
     return _probe(optimizer, x, is_separable)
 
 
-def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., bool]) -> bool:
+def stays_positive(optimizer: AbstractOptimizer, x: Array) -> tuple[bool, ...]:
+    """For each leaf of a point y, whether it is a memory that no gradient makes negative.
+
+    It is one whose vector field does not point downwards where it is 0. So it is for a second
+    moment, with v' = g²/τ at v = 0. The result is empty for an optimizer that cannot be tested.
+
+    - `x`: a position, of which the shape and the dtype matter.
+    """
+
+    def are_positive(field: Callable, points: list[Any], draw: Callable) -> tuple[bool, ...]:
+        leaves, structure = jax.tree.flatten(points[0])
+
+        def is_positive(i):
+            edge = structure.unflatten([*leaves[:i], jnp.zeros_like(leaves[i]), *leaves[i + 1 :]])
+            return all((field(edge, size * draw())[i] >= 0).all() for size in SIZES)
+
+        return (False, *(is_positive(i) for i in range(1, len(leaves))))  # x is the first
+
+    return _probe(optimizer, x, are_positive) or ()
+
+
+def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., Any]) -> Any:
     """The result of a test of (y, e) ↦ F(y, ∇f + e), two points y and a source of vectors e.
 
-    It is False for an optimizer that needs more than a gradient. Traced
-    hyperparameters are replaced by a number, as they do not decide how F depends on e.
+    The vectors come `TRIALS` at a time, along a first axis. The result is False for an optimizer
+    that needs more than a gradient. Traced hyperparameters are replaced by a number, as they do not
+    decide how F depends on e.
     """
     draw = np.random.default_rng(0).normal
 
@@ -81,8 +127,8 @@ def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., bool]) ->
         is_traced = isinstance(leaf, Tracer) and eqx.is_inexact_array(leaf)
         return np.full(leaf.shape, 0.37, leaf.dtype) if is_traced else leaf
 
-    def vector():
-        return draw(size=x.shape).astype(x.dtype)
+    def vectors():
+        return draw(size=(TRIALS, *x.shape)).astype(x.dtype)
 
     def plus(e):
         """A gradient with a Hessian matrix that is not diagonal, plus the vector e."""
@@ -100,13 +146,14 @@ def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., bool]) ->
     optimizer, t = jax.tree.map(known, optimizer), jnp.ones((), x.dtype)
     coupling = draw(size=(x.size, x.size)).astype(x.dtype)
 
-    def field(y, e):
-        return [np.asarray(leaf) for leaf in jax.tree.leaves(optimizer.vector_field(t, y, plus(e)))]
+    def field(y, vectors):
+        fields = jax.vmap(lambda e: optimizer.vector_field(t, y, plus(e)))(jnp.asarray(vectors))
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(fields)]
 
     try:
         with jax.ensure_compile_time_eval():
-            start = optimizer.init(jnp.asarray(vector()), plus(vector()))
+            start = optimizer.init(jnp.asarray(vectors()[0]), plus(vectors()[0]))
             points = [jax.tree.map(moved, start) for _ in range(2)]
-            return test(field, points, vector)
+            return test(field, points, vectors)
     except Exception:
         return False
