@@ -94,8 +94,9 @@ def test_workloads_run_as_written(run, tmp_path):
     assert (tmp_path / "half_times.png").stat().st_size > 10_000
 
 
-def test_noise_runs_as_written(run):
-    sampled, *exact, long_run = run("\n".join(codes(DOCS["noise"]))).splitlines()
+def test_noise_runs_as_written(run, tmp_path):
+    printed = run("\n".join(codes(DOCS["noise"]))).splitlines()
+    (sampled, *exact, long_run), errors = printed[:5], printed[5:]
     square, error = map(float, re.search(r"([\d.]+) ± ([\d.]+), by 2000 paths", sampled).groups())
     c = 0.1 / 2 * 1.05  # of the modified flow, dx = -1.05 x dt + √0.1 1.05 dW
     squares = {
@@ -106,6 +107,9 @@ def test_noise_runs_as_written(run):
     assert abs(square - squares["map"]) < 4 * error and 0.0013 < error < 0.0021  # v √(2/2000)
     assert exact == [f"{name}: {value:.6f}" for name, value in squares.items()]
     assert "0.513514 of the map, 0.5 of the flow" in long_run
+    flow, noiseless = (float(re.search(r"order ([-\d.]+)\)", row)[1]) for row in errors[1:])
+    assert abs(flow - 1) < 0.01 and noiseless < 0 and len(errors) == 3
+    assert (tmp_path / "weak_order.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(
