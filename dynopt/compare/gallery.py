@@ -3,18 +3,21 @@
 from typing import Any
 
 STEPS = 100
+FEW_STEPS = 20  # over which a weak order is measured: many times as many are taken
+FACTORS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)  # of a learning rate: SGD is stable up to about 4
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
+SAMPLERS = ("sgd", "momentum")  # of which Langevin dynamics are known
 GAME_RATE = 0.1  # the learning rate of all optimizers on a game, for which no rule suggests one
 
 # These figures are drawn only if they are named. A modified equation takes long to compile, and
 # longer to solve where it is stiff; a spectrum is searched over learning rates; basins and
 # stability take thousands of runs; robustness is one of classifiers, half-times are those of
-# groups, retrieval is one of sentences, and an ensemble is one of random paths; an animation and
-# the inside of a step are a file for each optimizer, and an explorer is no picture. Of a game the
-# field is always drawn.
+# groups, retrieval is one of sentences, and ensembles, Langevin's samples, stationary laws and weak
+# orders are of random paths; an animation and the inside of a step are a file for each optimizer,
+# and an explorer is no picture. Of a game the field is always drawn.
 ON_DEMAND = (
     "modified", "field", "basins", "stability", "spectrum", "robustness", "half_times", "retrieval",
-    "inside", "animation", "explorer", "ensemble",
+    "inside", "animation", "explorer", "ensemble", "langevin", "stationary", "weak_order",
 )  # fmt: skip
 OF_ORDERS = ("convergence", "overview")  # drawn only if named, too, of a problem that is LARGE
 LARGE = 1000  # coordinates: an order takes a dozen flows

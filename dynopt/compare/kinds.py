@@ -14,6 +14,7 @@ from ..optimizers import (
     Alternating,
     Consensus,
     Extragradient,
+    Langevin,
     Minibatch,
     Noisy,
 )
@@ -22,6 +23,11 @@ from .options import Options
 from .values import as_typed
 
 PROBLEMS = problems.catalogue | problems.games
+NOISES: dict[str, tuple[type[Any], str]] = {  # by the options that add them
+    "noise": (Noisy, "sigma"),
+    "batch": (Minibatch, "size"),
+    "temperature": (Langevin, "temperature"),
+}
 
 
 def alternating(problem: Problem, learning_rate: float) -> AbstractOptimizer:
@@ -82,28 +88,41 @@ def make_optimizer(
         raise InvalidValue(f"{name}: {error}") from error
 
 
+def _noise(options: Options) -> tuple[type[Any], dict[str, Any]] | None:
+    """The wrapper that was typed and its arguments; None if nothing is random."""
+    for option, (kind, argument) in NOISES.items():
+        if value := getattr(options, option):
+            return kind, {argument: value, "key": options.seed or 0}
+    return None
+
+
 def with_noise(optimizer: AbstractOptimizer, options: Options) -> AbstractOptimizer:
     """The optimizer with the noise that was typed, if any was."""
-    key = options.seed or 0
-    if options.batch:
-        return Minibatch(optimizer, options.batch, key=key)
-    return Noisy(optimizer, sigma=options.noise, key=key) if options.noise else optimizer
+    noise = _noise(options)
+    return noise[0](optimizer, **noise[1]) if noise else optimizer
 
 
-def code_with_noise(code: str, options: Options) -> str:
-    """Python that makes the optimizer of some `code` with the noise that was typed."""
-    key = options.seed or 0
-    if options.batch:
-        return f"Minibatch({code}, {options.batch}, key={key})"
-    return f"Noisy({code}, sigma={options.noise!r}, key={key})" if options.noise else code
+def code_of(name: str, problem: Problem, arguments: Mapping[str, Any], options: Options) -> str:
+    """Python that makes the optimizer and its noise, with the numbers as they were typed."""
+    is_of_games = name in OF_GAMES
+    code = (
+        repr(make_optimizer(name, arguments, problem))
+        if is_of_games
+        else _call(optimizers.catalogue[name], arguments)
+    )
+    noise = _noise(options)
+    return _call(*noise, code) if noise else code
 
 
-def code_of(name: str, optimizer: AbstractOptimizer, arguments: Mapping[str, Any]) -> str:
-    """Python that makes the optimizer, with the numbers as they were typed."""
-    if name in OF_GAMES:
-        return repr(optimizer)
-    keywords = (f"{option}={value!r}" for option, value in arguments.items())
-    return f"{type(optimizer).__name__}({', '.join(keywords)})"
+def _call(kind: type, arguments: Mapping[str, Any], *first: str) -> str:
+    keywords = (f"{argument}={value!r}" for argument, value in arguments.items())
+    return f"{kind.__name__}({', '.join([*first, *keywords])})"
+
+
+class Name(str):
+    """The name of a variable, which Python writes without quotation marks."""
+
+    __repr__ = str.__str__
 
 
 def classes_in(code: str) -> set[str]:

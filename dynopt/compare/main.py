@@ -45,6 +45,7 @@ SHAPING = (
     "x0",
     "noise",
     "batch",
+    "temperature",
     "seed",
     "dpi",
     "style",
@@ -125,14 +126,14 @@ def _compare(studies: "Sequence[Study]", options: "Options", screen: Screen) -> 
 
     While one study is drawn, the next is measured.
     """
-    from .measurements import measure
+    from .measurements import has_failed, measure, whole_runs
     from .provenance import must_be_writable, pack_runs, write_if_changed
 
     saved = [Path(options.save)] if options.save else []
     for path in [path for study in studies for path in paths(study, study.figures)] + saved:
         must_be_writable(path, force=options.force)
 
-    runs, has_failed_paths = {}, False
+    runs, has_failure = {}, False
     pool = ThreadPoolExecutor(WORKERS)
     try:
         tasks = {
@@ -151,18 +152,15 @@ def _compare(studies: "Sequence[Study]", options: "Options", screen: Screen) -> 
                 for name in study.optimizers
             }
             screen.tell(table(study, results), _draw(study, results, screen))
-            for name, measured in results.items():
-                for comparison in measured.get("comparisons", ()):
-                    for trajectory in (comparison.map, comparison.flow):
-                        runs[f"{label}.{name}.{trajectory.kind}"] = trajectory
-                for of_map, of_flow in measured.get("ensembles", ()):
-                    has_failed_paths |= not bool(of_map.ok.all() and of_flow.ok.all())
+            has_failure |= any(map(has_failed, results.values()))
+            for name, measured in results.items() if saved else ():
+                runs |= {f"{label}.{name}.{run.kind}": run for run in whole_runs(measured)}
         for path in saved:
-            data = pack_runs(runs, command=_command(options, problem=options.problem))
+            command = _command(options, problem=options.problem)
+            data = pack_runs(runs, command=command, **_seed(options))
             screen.tell("", {path: write_if_changed(path, data)})
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    has_failure = has_failed_paths or any(trajectory.status != 0 for trajectory in runs.values())
     return 3 if options.strict and has_failure else 0
 
 
@@ -174,10 +172,12 @@ def _draw(study: "Study", results: "Mapping[str, Results]", screen: Screen) -> d
     written = {}
     for figure in study.figures:
         screen.doing(f"drawing {figure} of {study.slug}")
-        facts = {"title": f"{study.problem.name}: {figure}", "dtype": str(study.start.dtype)}
-        if study.options.noise or study.options.batch:
-            facts["seed"] = str(study.options.seed or 0)
-        facts["command"] = _command(study.options, problem=(study.called,), figures=(figure,))
+        facts = {
+            "title": f"{study.problem.name}: {figure}",
+            "command": _command(study.options, problem=(study.called,), figures=(figure,)),
+            "dtype": str(study.start.dtype),
+            **_seed(study.options),
+        }
         for names, files in study.files(figure).items():
             picture = draw(study, figure, [results[name] for name in names])
             if picture is None:
@@ -191,6 +191,10 @@ def _draw(study: "Study", results: "Mapping[str, Results]", screen: Screen) -> d
                 written[path] = write_if_changed(path, data)
         screen.figures_done += 1
     return written
+
+
+def _seed(options: "Options") -> dict[str, str]:
+    return {"seed": str(options.seed or 0)} if options.is_random else {}
 
 
 def paths(study: "Study", figures: Sequence[str]) -> list[Path]:

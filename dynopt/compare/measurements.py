@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import numpy as np
 
 from .. import analysis, explorer, figures
 from ..checks import accepts
@@ -13,10 +14,10 @@ from ..explorer import Explorer
 from ..figures import Picture
 from ..figures.animation import Animation
 from ..figures.drawing.words import join_words
-from ..optimizers import AbstractOptimizer, Minibatch
+from ..optimizers import AbstractOptimizer, Langevin, Minibatch
 from ..optimizers.wrappers.noise import noise_of
 from ..problems import Problem
-from ..runs import ensemble, iterate
+from ..runs import Ensemble, Trajectory, ensemble, iterate
 from . import gallery
 from .user_code import blame
 from .values import as_typed
@@ -35,15 +36,21 @@ FIGURES = {
     "animation": figures.animation,
     "explorer": explorer,
     "ensemble": figures.ensemble,
+    "langevin": figures.langevin,
+    "stationary": figures.stationary,
+    "weak_order": figures.weak_order,
 }
-ONE_EACH = ("inside", "animation", "ensemble")
+ONE_EACH = ("inside", "animation", "ensemble", "stationary")
+OF_NOISE = ("ensemble", "langevin", "stationary", "weak_order")  # show random paths, or their laws
 Drawing = Picture | Animation | Explorer
 Optimizers = Mapping[str, AbstractOptimizer]
 Fits = Callable[[Problem, Optimizers], Sequence[str]]
 MOST_EIGENVALUES = 200  # coordinates of a problem; a memory has as many again
 FIRST_INSIDE, STEPS_INSIDE = 4, 3  # the steps that are taken apart: the fifth to the seventh
 MOST_IN_ENSEMBLES = 100  # coordinates of a problem, of which 1000 paths are kept
+SAMPLES = 4000  # paths whose ends are a histogram
 REFINEMENTS = 5  # of the time step: h, h/2, ..., h/16
+WEAK_REFINEMENTS = 4  # the same for weak orders, which may take thousands of paths
 Results = dict[str, list[Any]]  # the results of one optimizer, by the names of measurements
 
 
@@ -196,17 +203,12 @@ with_sentences = of_problems_with(
 )
 
 
-def with_random_paths(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+def with_noise(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
     noises = [noise_of(optimizer) for optimizer in optimizers.values()]
     if None in noises:
         raise InvalidValue(
             "needs noise; add --noise 0.5, or --batch 8 for a problem over data, such as "
             "logistic_regression."
-        )
-    if problem.dim > MOST_IN_ENSEMBLES:
-        raise InvalidValue(
-            f"keeps 1000 paths of at most {MOST_IN_ENSEMBLES} coordinates, but {problem.name} has "
-            f"{problem.dim}; run dynopt.ensemble with fewer paths."
         )
     examples = getattr(problem.loss, "examples", 0)
     sizes = [noise.size for noise in noises if isinstance(noise, Minibatch)]
@@ -221,6 +223,74 @@ def with_random_paths(problem: Problem, optimizers: Optimizers) -> Sequence[str]
             f"--batch {examples}."
         )
     return tuple(optimizers)
+
+
+def with_random_paths(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    names = with_noise(problem, optimizers)
+    if problem.dim > MOST_IN_ENSEMBLES:
+        raise InvalidValue(
+            f"keeps 1000 paths of at most {MOST_IN_ENSEMBLES} coordinates, but {problem.name} has "
+            f"{problem.dim}; run dynopt.ensemble with fewer paths."
+        )
+    return names
+
+
+def with_gibbs_law(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    noises: list[Any] = [noise_of(optimizer) for optimizer in optimizers.values()]
+    if not all(isinstance(noise, Langevin) for noise in noises):
+        instead = "" if None in noises else " in place of the other noise"
+        raise InvalidValue(f"needs a temperature; write --temperature 0.5{instead}.")
+    if problem.dim != 1 or problem.owns_field:
+        raise InvalidValue(
+            f"needs a loss of one coordinate, but {problem.name} has {problem.dim}; take --problem "
+            "double_well, or draw --figures ensemble."
+        )
+    start = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(problem.x0)])
+    try:
+        figures.langevin.gibbs_law(problem, float(noises[0].temperature), start)
+    except InvalidValue:
+        raise InvalidValue(
+            "needs a loss that grows on both sides, so that exp(-f/T) has a finite integral, "
+            f"which {problem.name} does not do; draw --figures ensemble."
+        ) from None
+    return tuple(optimizers)
+
+
+def with_stationary_law(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    """The optimizers of which exact moments are known, and which have a stationary law."""
+    with_noise(problem, optimizers)
+    laws = {}
+    for name, optimizer in ({} if problem.owns_field else optimizers).items():
+        with suppress(InvalidValue):
+            laws[name] = analysis.stationary(optimizer, problem)
+    if not laws:
+        raise InvalidValue(
+            "needs a quadratic loss and an optimizer that is affine in the gradient, which "
+            f"{problem.name} with {as_typed(tuple(optimizers))} is not; write --problem quadratic "
+            "--optimizers sgd --noise 0.5, or draw --figures ensemble."
+        )
+    fitting = [name for name, law in laws.items() if law.map.cov.trace() > 0]
+    if not fitting:
+        raise InvalidValue(
+            f"finds no stationary law of {as_typed(tuple(laws))} on {problem.name}; write a "
+            "smaller --learning-rate, or draw --figures ensemble where the loss is flat or falls "
+            "without end."
+        )
+    return fitting
+
+
+def _can_be_refined(optimizer: AbstractOptimizer) -> bool:
+    try:
+        optimizer.refine(2)
+    except InvalidValue:
+        return False
+    return True
+
+
+def with_weak_order(problem: Problem, optimizers: Optimizers) -> Sequence[str]:
+    with_noise(problem, optimizers)
+    noun = "a limit of small time steps at one temperature"
+    return those_with(noun, _can_be_refined, "sgd")(problem, optimizers)
 
 
 # The table
@@ -290,6 +360,41 @@ def _ensembles(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
             ensemble(optimizer, study.problem, study.steps, key=seed, of=kind, x0=study.x0)
             for kind in ("map", "flow")
         ]
+    ]
+
+
+def _samples(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+    seed, steps = study.options.seed or 0, study.long_steps
+    options: Any = {"x0": study.x0, "save_every": steps}
+    return [
+        ensemble(optimizer, study.problem, steps, SAMPLES, seed, kind, **options)
+        for kind in ("map", "flow")
+    ]
+
+
+def _stationary(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+    return [[analysis.stationary(one, study.problem) for one in study.at_rates(optimizer)]]
+
+
+def _simulated(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+    (laws,), steps = _stationary(study, optimizer), study.long_steps
+    keys = jax.random.split(jax.random.key(study.options.seed or 0), len(laws))
+    options: Any = {"x0": study.x0, "save_every": steps}
+    return [
+        [
+            ensemble(law.optimizer, study.problem, steps, key=key, **options)
+            for law, key in zip(laws, keys, strict=True)
+            if law.map.cov.trace() > 0
+        ]
+    ]
+
+
+def _weak_order(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
+    time, seed = study.few_steps * float(optimizer.h), study.options.seed or 0
+    return [
+        analysis.weak_order(
+            optimizer, study.problem, None, time, WEAK_REFINEMENTS, x0=study.x0, key=seed
+        )
     ]
 
 
@@ -380,6 +485,50 @@ MEASUREMENTS = (
         with_random_paths,
         _ensembles,
     ),
+    Measurement(
+        "samples",
+        "samples = [\n"
+        f"    ensemble(optimizer, problem, {{long_steps}}, {SAMPLES}, {{seed}}, kind{{x0}}, "
+        "save_every={long_steps})\n"
+        "    for optimizer in {optimizers}\n"
+        '    for kind in ("map", "flow")\n'
+        "]",
+        with_gibbs_law,
+        _samples,
+    ),
+    Measurement(
+        "stationary",
+        "stationary = [\n"
+        "    [analysis.stationary(optimizer, problem) for optimizer in row]\n"
+        "    for row in {at_rates}\n"
+        "]",
+        with_stationary_law,
+        _stationary,
+    ),
+    Measurement(
+        "simulated",
+        "simulated = []\n"
+        "for laws in stationary:\n"
+        "    keys = jax.random.split(jax.random.key({seed}), len(laws))\n"
+        "    simulated.append([\n"
+        "        ensemble(law.optimizer, problem, {long_steps}, key=key{x0}, "
+        "save_every={long_steps})\n"
+        "        for law, key in zip(laws, keys)\n"
+        "        if law.map.cov.trace() > 0  # it is NaN where there is no law\n"
+        "    ])",
+        with_stationary_law,
+        _simulated,
+    ),
+    Measurement(
+        "weak_orders",
+        "weak_orders = []\n"
+        "for optimizer in {optimizers}:\n"
+        "    time = {few_steps} * float(optimizer.h)\n"
+        f"    options = {{{{'refinements': {WEAK_REFINEMENTS}, 'key': {{seed}}}}}}\n"
+        "    weak_orders.append(analysis.weak_order(optimizer, problem, time=time{x0}, **options))",
+        with_weak_order,
+        _weak_order,
+    ),
     of_map("half_times", with_groups, "long_steps", "run"),
     of_map("retrieval", with_sentences),
     of_map("robustness", with_unseen_examples),
@@ -397,6 +546,9 @@ SHOWN = {
     "inside": ("insides",),
     "explorer": ("explorers",),
     "ensemble": ("ensembles",),
+    "langevin": ("samples",),
+    "stationary": ("stationary", "simulated"),
+    "weak_order": ("weak_orders",),
     "half_times": ("half_times",),
     "robustness": ("robustness",),
     "retrieval": ("retrieval",),
@@ -416,10 +568,10 @@ def needed_for(figure: str, problem: Problem, optimizers: Optimizers) -> dict[st
     **Raises:** `InvalidValue` if the figure cannot be drawn of this problem and these optimizers.
     """
     try:
-        if figure != "ensemble" and any(map(noise_of, optimizers.values())):
+        if figure not in OF_NOISE and any(map(noise_of, optimizers.values())):
             raise InvalidValue(
-                "shows runs without random numbers; leave out --noise and --batch, or draw "
-                "--figures ensemble."
+                "shows runs without random numbers; leave out --noise, --batch and --temperature, "
+                "or draw --figures ensemble."
             )
         NEEDS.get(figure, every)(problem, optimizers)
         return {one.name: one.fits(problem, optimizers) for one in shown_in(figure)}
@@ -435,6 +587,26 @@ def measure(study: "Study", name: str) -> Results:
             for measurement in MEASUREMENTS
             if name in study.measured.get(measurement.name, ())
         }
+
+
+def ensembles_in(results: Any) -> list[Ensemble]:
+    """The ensembles among results, at any depth."""
+    leaves = jax.tree.leaves(results, is_leaf=lambda one: isinstance(one, Ensemble))
+    return [one for one in leaves if isinstance(one, Ensemble)]
+
+
+def whole_runs(measured: Results) -> list[Trajectory | Ensemble]:
+    """Map and flow of one optimizer, with all their steps."""
+    comparisons, pairs = measured.get("comparisons", ()), measured.get("ensembles", ())
+    return [*(run for one in comparisons for run in (one.map, one.flow)), *sum(pairs, [])]
+
+
+def has_failed(measured: Results) -> bool:
+    """Whether a run among the results has failed, or a path of an ensemble."""
+    return any(
+        not one.ok.all() if isinstance(one, Ensemble) else one.status != 0
+        for one in [*whole_runs(measured), *ensembles_in(measured)]
+    )
 
 
 def settings(study: "Study", figure: str) -> dict[str, str]:
@@ -464,9 +636,9 @@ def draw(study: "Study", figure: str, results: Sequence[Results]) -> Drawing | N
         return None
     if figure == "explorer":
         return lists[0][0]
-    if figure == "ensemble":
-        lists = lists[0]  # map and flow of one optimizer
-        if any(one.num_ok < 2 for one in lists[0]):
-            return None
+    if figure in ONE_EACH:
+        lists = [one for (one,) in lists]
+    if any(one.num_ok < 2 for one in ensembles_in(lists)):
+        return None
     with jax.enable_x64(True), blame(study.called, study.source.file):
         return FIGURES[figure].draw(*lists, style=study.options.style, **settings(study, figure))

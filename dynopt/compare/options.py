@@ -45,6 +45,7 @@ class Options:
     x0: tuple[float, ...] | None = option(point)
     noise: float | None = option(positive)
     batch: int | None = option(step_count)
+    temperature: float | None = option(positive)
     seed: int | None = option(seed)
     strict: bool = option()
     figures: tuple[str, ...] = option(names, ())
@@ -62,6 +63,10 @@ class Options:
     version: bool = option()
     help: bool = option()
 
+    @property
+    def is_random(self) -> bool:
+        return any((self.noise, self.batch, self.temperature))
+
 
 FIGURES_HELP = textwrap.indent(
     textwrap.fill(
@@ -72,6 +77,7 @@ FIGURES_HELP = textwrap.indent(
     ),
     8 * " ",
 )
+MULTIPLES = "{:g}, {:g}, ..., {:g}".format(*gallery.FACTORS[:2], gallery.FACTORS[-1])
 HELP = f"""\
 usage: dynopt [OPTIONS]    (or: python -m dynopt.compare [OPTIONS])
 
@@ -97,22 +103,34 @@ What runs
         Single hyperparameters of single optimizers.
         Example: --set adam.b1=0.8,sgd.learning_rate=0.1 (default: as in optax)
   --steps NUMBER
-        How many steps the map takes; the flow runs for the same time.
-        Example: --steps 200 (default: {gallery.STEPS}; the gallery has its own)
+        How many steps the map takes; the flow runs for the same time. It is
+        ten times as long for basins, half_times, langevin and the simulations
+        of stationary.
+        Example: --steps 200 (default: {gallery.STEPS}, for weak_order {gallery.FEW_STEPS}; the
+        gallery has its own)
   --x0 NUMBER,NUMBER
         Where all runs start, one number per coordinate. Those of players stand
         in the order of the alphabet.
         Example: --x0 -1.2,1 (default: the start of the problem)
   --noise NUMBER
         Add normal noise of this standard deviation to each coordinate of each
-        gradient, and draw the law of 1000 paths of map and flow.
+        gradient. By default the figure is ensemble, the law of 1000 paths of
+        map and flow. By name there are stationary, the variance in the end at
+        {MULTIPLES} times the learning rate, and weak_order, the
+        errors of mean values at smaller and smaller time steps.
         Example: --noise 0.5 --seed 3 (default: nothing is random)
   --batch NUMBER
-        Take each gradient over so many random examples, and draw the same; for
-        problems over data, such as logistic_regression.
+        Take each gradient over so many random examples, and draw the same
+        figures; for problems over data, such as logistic_regression.
         Example: --batch 8 (default: all examples)
+  --temperature NUMBER
+        Add the noise with which sgd and momentum sample from the Gibbs law
+        exp(-f/T)/Z at the temperature T (Langevin dynamics). The figure is
+        langevin, histograms beside that law, for problems of one coordinate,
+        such as double_well, and otherwise as with --noise.
+        Example: --temperature 0.5 (default: nothing is random)
   --seed NUMBER
-        The seed of the random numbers of --noise and --batch.
+        The seed of the random numbers of --noise, --batch and --temperature.
         Example: --seed 3 (default: 0)
   --strict
         End with exit code 3 if a run fails. By default a run that fails is a
@@ -123,7 +141,8 @@ What is drawn
 {FIGURES_HELP}
         Example: --figures paths,convergence
   --style NAME
-        How large everything is drawn: notebook, paper or slides.
+        How large everything is drawn: notebook, paper or slides. An explorer
+        has one look.
         Example: --style slides (default: notebook)
   --dpi NUMBER
         The dots per inch of a png.
@@ -139,7 +158,8 @@ Files
         The folder for the figures, which is made if it does not exist.
         Example: --output talk (default: figures)
   --save FILE.npz
-        Save every run, map and flow, as arrays in one file.
+        Save every run, map and flow, as arrays in one file. With noise these
+        are 1000 paths of each.
         Example: --save runs.npz (default: nothing is saved)
   --config FILE.toml
         Read options from a TOML file, by the names they have here without the

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+import jax
+import numpy as np
+
 from .. import __version__, files
 from ..errors import OutputError
 from ..explorer import Explorer
 from ..figures import Picture
 from ..figures.animation import Animation
-from ..runs import archive, npz
-from ..runs.trajectory import Trajectory
+from ..runs import Ensemble, Status, Trajectory, archive, npz
 
 SEED = "none: nothing is random"
 MARKS = {  # what a file of dynopt contains
@@ -67,17 +69,21 @@ def render(
     return buffer.getvalue()
 
 
-def pack_runs(runs: Mapping[str, Trajectory], *, command: str) -> bytes:
+def pack_runs(
+    runs: Mapping[str, Trajectory | Ensemble], *, command: str, seed: str = SEED
+) -> bytes:
     """All runs in one `.npz`: arrays such as `rosenbrock.adam.map.x`, and the `header`.
 
-    The header is JSON that says what the arrays are.
+    The header is JSON that says what the arrays are. Those of an ensemble have an axis of the paths
+    in front, but for the times; `result` holds a status of each path as a number, whose meaning is
+    in the header.
     """
     header = {
         "dynopt": __version__,
         "format": 1,
         "software": software(),
         "command": command,
-        "seed": SEED,
+        "seed": seed,
         "runs": {},
     }
     arrays = {}
@@ -86,11 +92,18 @@ def pack_runs(runs: Mapping[str, Trajectory], *, command: str) -> bytes:
             "kind": run.kind,
             "optimizer": repr(run.optimizer),
             "problem": run.problem.name,
-            "status": str(run.status),
-            "first_bad_step": int(run.stats["first_bad_step"]),
             "dtype": str(run.t.dtype),
         }
-        parts = {"t": run.t, **run.y._asdict(), "loss": run.loss, "grad_norm": run.grad_norm}
+        if isinstance(run, Ensemble):
+            header["runs"][name] |= {"paths": len(run.result), "failed": int((~run.ok).sum())}
+            header["statuses"] = {int(status): str(status) for status in Status}
+            x = [leaf.reshape(*run.loss.shape, -1) for leaf in jax.tree.leaves(run.x)]
+            parts = {"x": np.concatenate(x, -1), "result": run.result}
+        else:
+            first_bad_step = int(run.stats["first_bad_step"])
+            header["runs"][name] |= {"status": str(run.status), "first_bad_step": first_bad_step}
+            parts = {**run.y._asdict(), "grad_norm": run.grad_norm}
+        parts |= {"t": run.t, "loss": run.loss}
         arrays |= {f"{name}.{part}": value for part, value in parts.items()}
     return npz.pack({"header": json.dumps(header, allow_nan=False)} | arrays)
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import OutputError
+from . import gallery
 
 if TYPE_CHECKING:
+    from ..analysis import WeakError
     from .measurements import Results
     from .studies import Study
 
@@ -124,58 +126,85 @@ class Screen:
 
 def table(study: "Study", results: "Mapping[str, Results]") -> str:
     """The numbers of a study, one line for each optimizer; empty columns are left out."""
+    rows = [
+        {"optimizer": name, "h": _short(study.optimizers[name].h)} | _numbers(study, measured)
+        for name, measured in results.items()
+    ]
+    heads = dict.fromkeys([head for row in rows for head in row if head] + [""])
+    lines = [tuple(heads), *(tuple(row.get(head, "-") for head in heads) for row in rows)]
+    return "\n".join([_title(study, results), *_aligned(lines)])
+
+
+def _numbers(study: "Study", measured: "Results") -> dict[str, str]:
+    """What was measured of one optimizer, by the heads of the columns; in the last, what failed."""
     import numpy as np
 
+    from ..figures.drawing.laws import final_positions, variance_of
     from ..figures.drawing.words import failure
+    from .measurements import ensembles_in
 
     what = study.problem.symbol if study.problem.owns_field else "loss"
-    heads = ("optimizer", "h", f"{what} of map", f"{what} of flow", "largest error", "order", "")
-    rows: list[tuple[str, ...]] = [heads]
-    for name, measured in results.items():
-        if "ensembles" in measured:
-            return _table_of_paths(study, results)
-        (comparison,), orders = measured["comparisons"], measured.get("orders", ())
+    cells, failures = {}, []
+    for comparison in measured.get("comparisons", ()):
         runs = comparison.map, comparison.flow
         losses = (np.asarray(run.loss)[-1] for run in runs)
-        numbers = study.optimizers[name].h, *losses, comparison.largest
-        slopes = (f"{order.slope:.3f} ± {order.stderr:.3f}" for order in orders)
-        failures = (f"{run.kind} {failure(run)}" for run in runs if failure(run))
-        rows.append(
-            (
-                name,
-                *(f"{float(number):.3g}".replace("nan", "-") for number in numbers),
-                "".join(slopes).replace("nan ± nan", "-"),
-                "; ".join(failures),
-            )
-        )
-    return "\n".join([_title(study), *_aligned(rows)])
+        heads = f"{what} of map", f"{what} of flow", "largest error"
+        numbers = map(_short, (*losses, comparison.largest))
+        cells |= dict(zip(heads, numbers, strict=True)) | {"order": ""}
+        failures += [f"{run.kind} {failure(run)}" for run in runs if failure(run)]
+    for order in measured.get("orders", ()):
+        cells["order"] = f"{order.slope:.3f} ± {order.stderr:.3f}".replace("nan ± nan", "-")
+    for one in [*sum(measured.get("ensembles", ()), []), *measured.get("samples", ())]:
+        cells[f"mean {what} of {one.kind}"] = _with_error(*one.average(one.loss[:, -1]))
+    for laws in measured.get("stationary", ()):
+        law = laws[gallery.FACTORS.index(1.0)]
+        for name in ("map", "flow", "modified"):
+            moments = getattr(law, name)
+            total = "-" if moments is None else _short(moments.cov[: law.dim, : law.dim].trace())
+            cells[f"variance of {name}" + " flow" * (name == "modified")] = total
+        for one in sum(measured["simulated"], []):
+            if one.optimizer.h == law.optimizer.h:
+                cells["simulated"] = _with_error(*variance_of(final_positions(one)))
+    for weak in measured.get("weak_orders", ()):
+        cells |= {"weak order": _slope(weak.flow)}
+        cells |= {"against modified flow": _slope(weak.modified)} if weak.modified else {}
+    for one in ensembles_in(measured):
+        if not one.ok.all():
+            failed = len(one.ok) - int(one.num_ok)
+            failures.append(f"{failed} of {len(one.ok)} paths of the {one.kind} failed")
+    return cells | {"": "; ".join(failures)}
 
 
-def _table_of_paths(study: "Study", results: "Mapping[str, Results]") -> str:
-    """The mean losses at the end of random paths, with standard errors."""
+def _slope(error: "WeakError") -> str:
+    """The weak order with its standard error, if it has one."""
+    if not error.order == error.order:  # NaN
+        return "-"
+    last = error.pairwise_stderr[error.pairwise == error.pairwise][-1]
+    return _with_error(error.order, last) if last else f"{error.order:.3f}"
+
+
+def _short(number: Any) -> str:
+    return f"{float(number):.3g}".replace("nan", "-")
+
+
+def _with_error(value: Any, error: Any) -> str:
     from ..figures.drawing.words import format_with_error
 
-    what = study.problem.symbol if study.problem.owns_field else "loss"
-    rows: list[tuple[str, ...]] = []
-    rows += [("optimizer", "h", f"mean {what} of map", f"mean {what} of flow", "")]
-    for name, measured in results.items():
-        (pair,) = measured["ensembles"]
-        means = (map(float, one.average(one.loss[:, -1])) for one in pair)
-        failed = (
-            f"{len(one.ok) - int(one.num_ok)} of {len(one.ok)} paths of the {one.kind} failed"
-            for one in pair
-            if not one.ok.all()
-        )
-        numbers = (format_with_error(*mean).replace("\xa0", " ") for mean in means)
-        rows.append((name, f"{float(study.optimizers[name].h):.3g}", *numbers, "; ".join(failed)))
-    return "\n".join([f"{_title(study)}, seed {study.options.seed or 0}", *_aligned(rows)])
+    return format_with_error(float(value), float(error)).replace("\xa0", " ")
 
 
-def _title(study: "Study") -> str:
+def _title(study: "Study", results: "Mapping[str, Results]") -> str:
+    """What ran: the problem, the steps of the runs in the table, the start and the seed."""
     from ..figures.drawing.words import count_noun
 
     start = ", ".join([f"{x:.4g}" for x in study.start[:5]] + ["..."] * (study.start.size > 5))
-    return f"{study.problem.name}, {count_noun(study.steps, 'step')} from ({start})"
+    measured = {name for each in results.values() for name in each}
+    steps = {"comparisons": study.steps, "ensembles": study.steps, "samples": study.long_steps}
+    shown = [
+        f", {count_noun(number, 'step')}" for name, number in steps.items() if name in measured
+    ]
+    seed = f", seed {study.options.seed or 0}" if study.options.is_random else ""
+    return f"{study.problem.name}{''.join(shown[:1])} from ({start}){seed}"
 
 
 def _aligned(rows: "Sequence[tuple[str, ...]]") -> list[str]:

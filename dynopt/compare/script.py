@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from ..optimizers.wrappers.noise import replace_noise
-from .kinds import classes_in, code_of, code_with_noise
-from .measurements import MEASUREMENTS, Measurement, settings, shown_in
+from .kinds import Name, classes_in, code_of
+from .measurements import MEASUREMENTS, ONE_EACH, Measurement, settings, shown_in
 from .options import Options
 from .studies import Study
 from .values import OF_FIGURES, as_typed
@@ -40,13 +39,12 @@ def _study_code(study: Study) -> Iterator[str]:
     options = study.options
     styled = "" if options.style == Options().style else f', style="{options.style}"'
     for figure in study.figures:
-        results = ", ".join(measurement.name for measurement in shown_in(figure))
         more = "".join(f', {name}="{value}"' for name, value in settings(study, figure).items())
         save = "save" if figure in OF_FIGURES else "savefig"
         for place, files in enumerate(study.files(figure).values()):
-            is_indexed = len(study.files(figure)) > 1 or figure == "ensemble"
-            one = f"[{place}]" * is_indexed
-            drawn = f"figures.{figure}.draw({results}{one}{more}{styled})"
+            one = f"[{place}]" * (figure in ONE_EACH)
+            results = ", ".join(f"{measurement.name}{one}" for measurement in shown_in(figure))
+            drawn = f"figures.{figure}.draw({results}{more}{styled})"
             yield f"picture = {'explorers[0]' if figure == 'explorer' else drawn}"
             for file in files:
                 is_sized = options.dpi and file.endswith(".png")
@@ -58,23 +56,32 @@ def measuring(study: Study, measurement: Measurement) -> str:
     """Python that makes the results of a measurement from `problem` and `optimizers`."""
     places = [list(study.optimizers).index(name) for name in study.measured[measurement.name]]
     chosen = ", ".join(f"optimizers[{place}]" for place in places)
+    by_rate = "{at_rates}" in measurement.code
     return measurement.code.format(
         steps=study.steps,
+        few_steps=study.few_steps,
         long_steps=study.long_steps,
         seed=study.options.seed or 0,
         x0="" if study.x0 is None else f", x0={study.x0}",
         first=places[0],
         optimizers="optimizers" if len(places) == len(study.optimizers) else f"[{chosen}]",
+        at_rates=_at_rates(study, study.measured[measurement.name] if by_rate else ()),
     )
+
+
+def _at_rates(study: Study, names: Sequence[str]) -> str:
+    """Python that makes these optimizers with several learning rates, a list for each of them."""
+    rows = []
+    for name in names:
+        arguments = {**study.arguments[name], "learning_rate": Name("rate")}
+        one = code_of(name, study.problem, arguments, study.options)
+        rows.append(f"        [{one} for rate in {study.rates(name)}],\n")
+    return f"[\n{''.join(rows)}    ]"
 
 
 def _optimizers(study: Study) -> list[str]:
     """Python that makes each optimizer."""
-    calm = {
-        name: replace_noise(one, lambda noise: noise.optimizer)
-        for name, one in study.optimizers.items()
-    }
     return [
-        code_with_noise(code_of(name, one, study.arguments[name]), study.options)
-        for name, one in calm.items()
+        code_of(name, study.problem, study.arguments[name], study.options)
+        for name in study.optimizers
     ]

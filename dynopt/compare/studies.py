@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,15 +12,18 @@ import numpy as np
 
 from .. import analysis, optimizers
 from ..errors import InvalidValue
+from ..explorer import explore
 from ..explorer.explorer import MOST_STEPS
 from ..figures.drawing.animation import video_program
 from ..figures.drawing.words import count_noun
 from ..optimizers import AbstractOptimizer
 from ..problems import Problem
+from ..runs.ensemble import DEFAULT_PATHS
+from ..runs.prepare import must_fit, num_saved
 from . import gallery
-from .kinds import OF_GAMES, OPTIMIZERS, PROBLEMS, make_optimizer, with_noise
-from .measurements import FIGURES, ONE_EACH, needed_for
-from .options import Options
+from .kinds import NOISES, OF_GAMES, OPTIMIZERS, PROBLEMS, make_optimizer, with_noise
+from .measurements import FIGURES, ONE_EACH, needed_for, shown_in
+from .options import Options, flag
 from .user_code import Source, blame, import_problem
 from .values import (
     as_typed,
@@ -75,14 +79,39 @@ class Study:
         """
         stem, names = f"{figure}-{self.slug}", tuple(self.optimizers)
         stems = {names: stem}
-        if figure in ONE_EACH and len(names) > 1:
-            stems = {(name,): f"{stem}-{name}" for name in names}
+        if figure in ONE_EACH:
+            (first, *_) = shown_in(figure)
+            several = len(names) > 1
+            names = self.measured[first.name]
+            stems = {(name,): f"{stem}-{name}" if several else stem for name in names}
         formats = formats_of(figure, self.options.format)
         return {shown: [f"{stem}.{name}" for name in formats] for shown, stem in stems.items()}
 
+    def at_rates(self, optimizer: AbstractOptimizer) -> list[AbstractOptimizer]:
+        """The optimizer with other learning rates, over which its stationary law is drawn."""
+        (name,) = (name for name, one in self.optimizers.items() if one is optimizer)
+        arguments = self.arguments[name]
+        return [
+            with_noise(
+                make_optimizer(name, {**arguments, "learning_rate": rate}, self.problem),
+                self.options,
+            )
+            for rate in self.rates(name)
+        ]
+
+    def rates(self, name: str) -> tuple[float, ...]:
+        """Multiples of the learning rate of the optimizer of this name."""
+        rate = self.arguments[name]["learning_rate"]
+        return tuple(float(f"{factor * rate:.6g}") for factor in gallery.FACTORS)
+
+    @property
+    def few_steps(self) -> int:
+        """The steps of the coarsest map of which a weak order is measured."""
+        return self.options.steps or gallery.FEW_STEPS
+
     @property
     def long_steps(self) -> int:
-        """The steps over which basins and half-times are measured: most runs rest after them."""
+        """The steps after which most runs rest, and laws are stationary."""
         return 10 * self.steps
 
 
@@ -93,18 +122,27 @@ def plan(options: Options) -> list[Study]:
     """
     if "mp4" in options.format:
         video_program()
-    names = find_names("optimizer", options.optimizers, OPTIMIZERS)
-    names = names or list(gallery.OPTIMIZERS)
+    usual = gallery.SAMPLERS if options.temperature else gallery.OPTIMIZERS
+    names = find_names("optimizer", options.optimizers, OPTIMIZERS) or list(usual)
     for name in find_names("optimizer", options.set, OPTIMIZERS):
         if name not in names:
             raise InvalidValue(
                 f"`--set` names {name}, which is not one of the --optimizers {as_typed(names)}; "
                 "add it there."
             )
-    _must_be_consistent(options)
+    _must_be_consistent(options, names)
+    by_problem = _options_by_problem(options)
+    named = [find_names("figure", one.figures, FIGURES) for one in by_problem]
+    drawn = [figure for some in named for figure in some or ("loss",)]  # by default still figures
+    must_suit(options.format, drawn)
+    if set(drawn) == {"explorer"} and (options.dpi or options.style != Options().style):
+        raise InvalidValue(
+            "`--style` and `--dpi` are for pictures, and an explorer is a web page of one look; "
+            "leave them out, or add paths to --figures."
+        )
     studies: list[Study] = []
     called: dict[str, str] = {}  # by the part of file names
-    for one in _options_by_problem(options):
+    for one in by_problem:
         chosen = find_names("optimizer", one.optimizers, OPTIMIZERS) or names
         study = _study(one, chosen, figures_typed=bool(options.figures))
         studies.append(study)
@@ -117,18 +155,24 @@ def plan(options: Options) -> list[Study]:
     return studies
 
 
-def _must_be_consistent(options: Options) -> None:
+def _must_be_consistent(options: Options, names: Sequence[str]) -> None:
     """**Raises:** `InvalidValue` for options about random numbers that have no meaning together."""
-    if options.noise and options.batch:
-        raise InvalidValue("`--noise` and `--batch` exclude each other; leave one of them out.")
-    if options.seed is not None and not (options.noise or options.batch):
+    first, *others = [flag(name) for name in NOISES if getattr(options, name)] or [None]
+    if others:
         raise InvalidValue(
-            "`--seed` is that of --noise or --batch, and without them nothing is random; add "
-            "--noise 0.5, or leave --seed out."
+            f"`{first}` and `{others[0]}` exclude each other; leave one of them out."
         )
-    if options.save and (options.noise or options.batch):
+    if options.seed is not None and first is None:
         raise InvalidValue(
-            "`--save` saves runs that are not random; leave out --save, or --noise and --batch."
+            "`--seed` is that of --noise, --batch or --temperature, and without them nothing is "
+            "random; add --noise 0.5, or leave --seed out."
+        )
+    wrong = [name for name in names if name not in gallery.SAMPLERS]
+    if options.temperature and wrong:
+        samplers = as_typed(gallery.SAMPLERS)
+        raise InvalidValue(
+            f"`--temperature` is for {samplers}, got {as_typed(wrong)}; write --optimizers "
+            f"{samplers}, or --noise 0.5 in its place."
         )
 
 
@@ -142,7 +186,7 @@ def _options_by_problem(options: Options) -> list[Options]:
         return [replace(options, problem=(name,)) for name in dict.fromkeys(options.problem)]
     typed_runs = (
         options.optimizers or options.learning_rate or options.set or options.steps or options.x0
-        or options.noise or options.batch
+        or options.is_random
     )  # fmt: skip
 
     def kept(chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,34 +225,63 @@ def _study(options: Options, names: Sequence[str], figures_typed: bool) -> Study
         name: with_noise(make_optimizer(name, arguments[name], problem), options) for name in names
     }
     candidates = find_names("figure", options.figures, FIGURES)
-    is_random = bool(options.noise or options.batch)
-    if is_random and not figures_typed:
-        candidates, figures_typed = ["ensemble"], True  # which must fit
+    if options.is_random and not figures_typed:
+        has_gibbs_law = options.temperature and problem.dim == 1
+        candidates, figures_typed = ["langevin" if has_gibbs_law else "ensemble"], True
     is_large = problem.dim > gallery.LARGE
     if not candidates:
         always = ("field",) if problem.owns_field else ()
         never = gallery.ON_DEMAND + gallery.OF_ORDERS * is_large
         candidates = [name for name in FIGURES if name in always or name not in never]
-    must_suit(options.format, candidates)
-    measured = {} if is_random else needed_for("loss", problem, by_name)
+    measured = {} if options.is_random else needed_for("loss", problem, by_name)
+    if options.is_random and options.save:
+        measured |= needed_for("ensemble", problem, by_name)
     if not figures_typed and not is_large:  # the table then has a column of orders
         measured |= needed_for("convergence", problem, by_name)
     drawable = []
-    for figure in candidates:
-        try:
-            measured |= needed_for(figure, problem, by_name)
-            drawable.append(figure)
-        except InvalidValue:
-            if figures_typed:
-                raise
-    if "explorer" in drawable and steps > MOST_STEPS:
-        raise InvalidValue(
-            f"`explorer` begins with at most {MOST_STEPS} steps, got --steps {steps}; write "
-            f"--steps {MOST_STEPS}."
-        )
+    with blame(called, source.file):
+        for figure in candidates:
+            try:
+                measured |= needed_for(figure, problem, by_name)
+                drawable.append(figure)
+            except InvalidValue:
+                if figures_typed:
+                    raise
+        if "explorer" in drawable:
+            if steps > MOST_STEPS:
+                raise InvalidValue(
+                    f"`explorer` begins with at most {MOST_STEPS} steps, got --steps {steps}; "
+                    f"write --steps {MOST_STEPS}."
+                )
+            explore(problem, list(by_name.values()), steps, x0=x0)  # it may refuse loss and field
+    _must_fit(problem, by_name, measured, steps)
     return Study(
         called, problem, source, by_name, arguments, steps, x0, tuple(drawable), measured, options
     )
+
+
+def _must_fit(
+    problem: Problem, by_name: Mapping[str, AbstractOptimizer], measured: Any, steps: int
+) -> None:
+    """**Raises:** `InvalidValue` if runs of so many steps would take too much memory."""
+
+    def check(steps: int) -> None:
+        if "ensembles" in measured:
+            numbers = DEFAULT_PATHS * (steps + 1) * (problem.dim + 2)
+            must_fit(numbers * np.dtype(float).itemsize, "an ensemble", "")
+        for name in measured.get("comparisons", ()):
+            num_saved(by_name[name], problem.dim, np.dtype(float), steps, 1)
+
+    try:
+        check(steps)
+    except InvalidValue as error:
+        while steps > 1:
+            steps //= 2
+            with suppress(InvalidValue):
+                check(steps)
+                break
+        reason = str(error).partition(";")[0]
+        raise InvalidValue(f"{reason}; write for example --steps {steps}.") from error
 
 
 def _start(problem: Problem, numbers: Sequence[float] | None) -> Any:

@@ -125,12 +125,14 @@ def must_suit(formats: Sequence[str], figures: Sequence[str]) -> None:
                 else f"`--format` {name} is for a still figure; write "
                 f"--format {formats_of(figures[0], ())[0]}."
             )
-    for figure in figures:
-        if not formats_of(figure, formats):
-            raise InvalidValue(
-                f"`{figure}` is not written as {as_typed(formats)}; write "
-                f"--format {as_typed([*formats, *formats_of(figure, ())])}."
-            )
+    without = [figure for figure in dict.fromkeys(figures) if not formats_of(figure, formats)]
+    if without:
+        wanted = dict.fromkeys(name for figure in without for name in formats_of(figure, ()))
+        verb = "is" if len(without) == 1 else "are"
+        raise InvalidValue(
+            f"{' and '.join(f'`{figure}`' for figure in without)} {verb} not written as "
+            f"{as_typed(formats)}; write --format {as_typed([*formats, *wanted])}."
+        )
 
 
 def style_name(text: str) -> str:

@@ -126,7 +126,7 @@ def _sample(result: Ensemble) -> Sample:
             "run dynopt.Langevin(dynopt.SGD(0.01), temperature=0.5) in one coordinate."
         )
     points = final_positions(result)[:, 0]
-    x, density, loss = _gibbs(problem, float(noise.temperature), points)
+    x, density, loss = gibbs_law(problem, float(noise.temperature), points)
     below = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(x))])
     low, high = np.interp([TAIL, 1 - TAIL], below, x)
     edges = np.linspace(low, high, BINS + 1)
@@ -137,8 +137,13 @@ def _sample(result: Ensemble) -> Sample:
     return Sample(result, points, x, density, loss, edges, float(distance), exact)
 
 
-def _gibbs(problem: Problem, temperature: float, points: np.ndarray) -> tuple[np.ndarray, ...]:
-    """A grid that holds the whole law, its density there, and the loss."""
+def gibbs_law(problem: Problem, temperature: float, points: np.ndarray) -> tuple[np.ndarray, ...]:
+    """A grid that holds the whole Gibbs law, its density there, and the loss.
+
+    - `points`: positions which the grid holds, too.
+
+    **Raises:** `InvalidValue` if exp(-f/T) has no finite integral.
+    """
     start, unravel = ravel_pytree(problem.start())
     values = jax.jit(jax.vmap(lambda x: problem.loss(unravel(x[None]))))
     known = np.concatenate([points, np.asarray(start, float)])

@@ -139,14 +139,14 @@ def double_well() -> Problem:
 
     >>> problem = double_well()
     >>> round(float(problem.loss(problem.start())), 3)
-    0.245
+    2.25
 
     Source: H. A. Kramers, "Brownian motion in a field of force and the diffusion model of chemical
     reactions" (1940), for the escape from a well.
     """
     return Problem(
         _double_well,
-        [0.1],
+        [2.0],  # so steep that suggested learning rates suit noisy paths, too
         minimizers=[[-1.0], [1.0]],
         minimum=0.0,
         source=source_in_docstring(double_well),

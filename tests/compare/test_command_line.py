@@ -544,7 +544,7 @@ def test_show_code_draws_the_same_figures(tell):
 def test_random_paths_are_drawn_from_their_seed_and_show_code_draws_the_same(tell):
     words = "--problem booth --optimizers sgd --steps 3 --learning-rate 0.02 --noise 2.5".split()
     words += ["--seed", "3", "--dpi", "50"]
-    code, out, err = tell(*words)
+    code, out, err = tell(*words, "--save", "runs.npz")
     assert (code, err) == (0, []) and out[0] == "booth, 3 steps from (-8, 3), seed 3"
     assert drawn() == ["ensemble-booth.png"]
     runs = [
@@ -562,6 +562,17 @@ def test_random_paths_are_drawn_from_their_seed_and_show_code_draws_the_same(tel
     assert row[3] == row[6] == "±"
     with Image.open("figures/ensemble-booth.png") as image:
         assert image.info["Seed"] == "3"
+    with np.load("runs.npz", allow_pickle=False) as saved:
+        header = json.loads(str(saved["header"]))
+        for run in runs:
+            for part, values in {"t": run.t, "x": run.x, "loss": run.loss}.items():
+                np.testing.assert_array_equal(saved[f"booth.sgd.{run.kind}.{part}"], values)
+        assert saved["booth.sgd.flow.x"].shape == (1000, 4, 2)
+        assert (saved["booth.sgd.map.result"] == 0).all() and header["statuses"]["0"] == "ok"
+    assert header["seed"] == "3" and header["runs"]["booth.sgd.map"] == {
+        "kind": "map", "optimizer": "Noisy(SGD(learning_rate=0.02), sigma=2.5, key=3)",
+        "problem": "booth", "dtype": "float64", "paths": 1000, "failed": 0,
+    }  # fmt: skip
     assert "figures/ensemble-booth.png (unchanged)" in tell(*words)[1]
     _, out, _ = tell(*words, "--show-code")
     assert "optimizers = [Noisy(SGD(learning_rate=0.02), sigma=2.5, key=3)]" in out
@@ -569,6 +580,35 @@ def test_random_paths_are_drawn_from_their_seed_and_show_code_draws_the_same(tel
     os.chdir("code")
     exec(compile("\n".join(out), "shown", "exec"), {})
     for name in drawn("../figures"):
+        np.testing.assert_array_equal(imread(name), imread(f"../figures/{name}"))
+
+
+def test_laws_of_noise_are_in_the_table_and_show_code_draws_the_same(tell):
+    words = "--problem quadratic --optimizers sgd,adam --figures stationary,weak_order".split()
+    words += "--learning-rate 0.05 --noise 0.5 --seed 3 --steps 50 --dpi 50".split()
+    code, out, err = tell(*words)
+    assert (code, err) == (0, []) and out[0] == "quadratic from (-2, 1.5), seed 3"
+    files = ["stationary-quadratic-sgd.png", "weak_order-quadratic.png"]  # Adam is not affine
+    assert drawn() == files and out[3].split() == ["adam", "0.05", *"------"]
+    # η σ²/(λ (2 - ηλ)) of the map, η σ²/(2λ) of the flow, (1 + ηλ/2) times that if modified
+    ratios = [[1 / (1 - 0.025 * c) for c in (1, 10)], [1, 1], [1 + 0.025 * c for c in (1, 10)]]
+    variances = [0.05 * 0.25 * (low / 2 + high / 20) for low, high in ratios]
+    name, h, *exact, simulated, plus, error, order, of_modified = out[2].split()
+    assert [float(x) for x in exact] == pytest.approx(variances, rel=5e-3)
+    assert (name, h, plus) == ("sgd", "0.05", "±") and 0 < float(error) < 0.1 * variances[0]
+    assert abs(float(simulated) - variances[0]) < 4 * float(error)
+    assert abs(float(order) - 1) < 0.02 and abs(float(of_modified) - 2) < 0.05
+    with Image.open(f"figures/{files[0]}") as image:
+        assert image.info["Seed"] == "3"
+        assert "7 learning rates" in image.info["Description"]
+    _, out, _ = tell(*words, "--show-code")
+    rates = "(0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175)"
+    one = "Noisy(SGD(learning_rate=rate), sigma=0.5, key=3)"
+    assert f"        [{one} for rate in {rates}]," in out
+    Path("code").mkdir()
+    os.chdir("code")
+    exec(compile("\n".join(out), "shown", "exec"), {})
+    for name in files:
         np.testing.assert_array_equal(imread(name), imread(f"../figures/{name}"))
 
 

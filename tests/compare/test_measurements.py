@@ -8,7 +8,7 @@ import pytest
 
 from dynopt import analysis, ensemble, explore, iterate
 from dynopt.compare import measurements
-from dynopt.compare.measurements import FIGURES, MEASUREMENTS, measure, shown_in
+from dynopt.compare.measurements import FIGURES, MEASUREMENTS, OF_NOISE, measure, shown_in
 from dynopt.compare.options import Options
 from dynopt.compare.script import measuring
 from dynopt.compare.studies import plan
@@ -21,7 +21,7 @@ OF_LEARNING = {
     "retrieval": "sentence_similarity",
     "half_times": "entity_linking",
 }
-OF_NOISE = {"ensemble": "ensembles"}  # of random paths
+NOISY = {measurement.name for figure in OF_NOISE for measurement in shown_in(figure)}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,8 @@ def must_measure_as_its_code(study, results, measurement):
         "SolverFailure": SolverFailure,
         "problem": study.problem,
         "optimizers": list(study.optimizers.values()),
+        "jax": jax,
+        "stationary": [law for each in results for law in each.get("stationary", ())],
     }
     exec(measuring(study, measurement), names)
     coded = names[measurement.name]
@@ -62,12 +64,12 @@ def must_measure_as_its_code(study, results, measurement):
         assert type(one) is type(other) and repr(one) == repr(other)
         leaves = jax.tree.leaves(one), jax.tree.leaves(other)
         for a, b in zip(*leaves, strict=True):
+            is_key = jax.dtypes.issubdtype(getattr(a, "dtype", float), jax.dtypes.prng_key)
+            a, b = map(jax.random.key_data, (a, b)) if is_key else (a, b)
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in ids if name not in {*OF_LEARNING, *OF_NOISE.values()}]
-)
+@pytest.mark.parametrize("name", [name for name in ids if name not in {*OF_LEARNING, *NOISY}])
 def test_the_code_of_a_measurement_gives_what_the_command_measures(study, results, name):
     must_measure_as_its_code(study, results, MEASUREMENTS[ids.index(name)])
 
@@ -95,12 +97,47 @@ def test_the_code_of_an_ensemble_gives_what_the_command_measures():
     must_measure_as_its_code(study, results, MEASUREMENTS[ids.index("ensembles")])
 
 
+def test_the_code_of_samples_gives_what_the_command_measures():
+    options = Options(
+        problem=("double_well",), optimizers=("sgd",), steps=2, temperature=0.5, seed=3,
+    )  # fmt: skip
+    (study,) = plan(options)
+    assert study.figures == ("langevin",) and list(study.measured) == ["samples"]
+    results = [measure(study, "sgd")]
+    of_map, of_flow = results[0]["samples"]
+    assert (of_map.kind, of_flow.kind) == ("map", "flow")
+    assert of_flow.loss.shape == (4000, 2) and of_map.t[-1] == pytest.approx(20 * 0.045)
+    must_measure_as_its_code(study, results, MEASUREMENTS[ids.index("samples")])
+
+
 REFUSED = {
     "`ensemble` needs noise; add --noise 0.5, or": {"figures": ("ensemble",)},
     "`paths` shows runs without .* leave out --noise": {"figures": ("paths",), "noise": 0.5},
-    "exclude each other": {"noise": 0.5, "batch": 8},
-    "`--seed` is that of --noise .* add --noise 0.5": {"seed": 3},
-    "`--save` saves runs that are not random": {"noise": 0.5, "save": "runs.npz"},
+    "`--noise` and `--batch` exclude each other": {"noise": 0.5, "batch": 8},
+    "`--batch` and `--temperature` exclude": {"temperature": 0.5, "batch": 8},
+    "`--seed` is that of --noise, .* add --noise 0.5": {"seed": 3},
+    "is for sgd,momentum, got adam; write --optimizers sgd,momentum, or --noise 0.5 in": {
+        "optimizers": ("sgd", "adam"), "temperature": 0.5,
+    },
+    "`langevin` needs a temperature; write --temperature 0.5.$": {"figures": ("langevin",)},
+    "`langevin` needs a temperature; .* --temperature 0.5 in place of the other noise": {
+        "figures": ("langevin",), "noise": 0.5,
+    },
+    "`langevin` needs a loss of one coordinate, but booth has 2; take --problem double_well": {
+        "figures": ("langevin",), "temperature": 0.5,
+    },
+    "`weak_order` needs a limit of small time steps at one temperature, which adam does not": {
+        "figures": ("weak_order",), "optimizers": ("adam",), "noise": 0.5,
+    },
+    "`stationary` needs a quadratic .* himmelblau with sgd is not; write --problem quadratic": {
+        "figures": ("stationary",), "problem": ("himmelblau",), "noise": 0.5,
+    },
+    "`stationary` finds no stationary law of sgd on booth; write a smaller --learning-rate": {
+        "figures": ("stationary",), "learning_rate": 0.2, "noise": 0.5,
+    },
+    "an ensemble would take 7 GiB, more than 4; write for example --steps 50000": {
+        "steps": 100_000, "noise": 0.5, "problem": ("deep_linear",),
+    },
     "a problem over data for --batch, which booth is not; write --noise 0.5": {"batch": 8},
     "batches of 1000 examples, but logistic_regression has 40; write --batch 40": {
         "problem": ("logistic_regression",), "batch": 1000,

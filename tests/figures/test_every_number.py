@@ -43,6 +43,7 @@ from scenes import (
 
 from dynopt import SGD, Adam, Momentum, Problem, Status, figures
 from dynopt.analysis import Comparison, Inside
+from dynopt.compare.options import Options
 from dynopt.compare.screen import table
 from dynopt.figures.drawing.motion import PHRASES, motion_of
 
@@ -628,8 +629,10 @@ def test_every_number_of_the_command_is_that_of_the_results(runs):
     study = SimpleNamespace(
         problem=runs[0].problem,
         steps=40,
+        long_steps=400,
         start=np.array([-1.23456, 2.0]),
         optimizers=dict(zip(NAMES, OPTIMIZERS, strict=True)),
+        options=Options(),
     )
     failed = fail(runs[1], "flow", Status.max_steps)
     results = {
