@@ -239,6 +239,18 @@ def test_a_route_holds_all_lessons_that_its_lessons_need(column, minutes):
     assert sum(int(re.search(r"\| (\d+) min \|", text)[1]) for text in header) <= minutes
 
 
+def test_the_routes_of_the_readme_hold_all_lessons_that_their_lessons_need():
+    readme = (FOLDER.parent / "README.md").read_text()
+    rows = re.findall(r"^\| .* \| (.*0\d.*) \|$", readme, re.M)
+    chapters = {path.name[:2] for path in LESSONS}
+    routes = []
+    for row in rows:
+        text = re.sub(r"\]\([^)]*\)", "", row).replace("01 to 05", "01, 02, 03, 04, 05")
+        routes.append(set(re.findall(r"\d\d", text)))
+        assert with_what_they_need(routes[-1]) == routes[-1]
+    assert len(routes) >= 7 and set.union(*routes) == chapters
+
+
 @every_lesson
 def test_a_lesson_needs_each_earlier_lesson_that_it_refers_to(path):
     chapter, (required, better) = path.name[:2], needs(path)
