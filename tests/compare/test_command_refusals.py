@@ -164,7 +164,22 @@ def test_a_name_without_end(refusal):
             "--problem deep_linear --figures basins",
             "`basins` needs two coordinates, but deep_linear has 8; draw --figures loss,convergence.",
         ),
-        ("--format gif", "`--format` gif is for an animation; add animation to --figures."),
+        (
+            "--problem booth --format gif",
+            "`--format` gif is for an animation; add animation to --figures.",
+        ),
+        (
+            "--format svg",
+            "`explorer` and `animation` are not written as svg; write --format svg,html,gif.",
+        ),
+        (
+            "--problem booth --figures explorer --style paper",
+            "`--style` and `--dpi` are for pictures, and an explorer is a web page of one look;",
+        ),
+        (
+            "--problem booth --figures explorer --dpi 100",
+            "leave them out, or add paths to --figures.",
+        ),
         (
             "--problem booth --figures animation --format png",
             "`--format` png is for a still figure; write --format gif.",
@@ -424,6 +439,24 @@ def test_paths_need_a_plane(refusal, figure, x0, says):
     Path("mine.py").write_text("def loss(x): return (x**2).sum()")
     code, sentence = refusal("--problem", "mine:loss", "--x0", x0, "--figures", figure)
     assert code == 2 and says in sentence
+
+
+@pytest.mark.parametrize(
+    "typed, says",
+    [
+        ("--x0 1,2 --optimizers sgd --figures explorer", "loss cannot be explored: "),
+        ("--x0 1 --temperature 0.5 --figures langevin", "`langevin` needs a loss that grows on"),
+    ],
+)
+def test_what_one_of_several_problems_does_not_have_is_known_before_any_runs(refusal, typed, says):
+    """No file of the first problem is written."""
+    Path("mine.py").write_text(
+        "import jax.numpy as jnp\n"
+        "def loss(x): return jnp.sort(jnp.tanh(x)) @ jnp.arange(1.0, 1 + x.size)\n"
+        "def other(x): return (x**2).sum()"
+    )
+    code, sentence = refusal("--problem", "mine:other,mine:loss", *typed.split())
+    assert code == 2 and says in sentence and not Path("figures").exists()
 
 
 def test_two_problems_for_the_same_files(refusal):
