@@ -139,7 +139,7 @@ def _numbers(study: "Study", measured: "Results") -> dict[str, str]:
     """What was measured of one optimizer, by the heads of the columns; in the last, what failed."""
     import numpy as np
 
-    from ..figures.drawing.laws import final_positions, variance_of
+    from ..figures.drawing.laws import failed_paths, final_positions, variance_of
     from ..figures.drawing.words import failure
     from .measurements import ensembles_in
 
@@ -168,10 +168,7 @@ def _numbers(study: "Study", measured: "Results") -> dict[str, str]:
     for weak in measured.get("weak_orders", ()):
         cells |= {"weak order": _slope(weak.flow)}
         cells |= {"against modified flow": _slope(weak.modified)} if weak.modified else {}
-    for one in ensembles_in(measured):
-        if not one.ok.all():
-            failed = len(one.ok) - int(one.num_ok)
-            failures.append(f"{failed} of {len(one.ok)} paths of the {one.kind} failed")
+    failures += [text for one in ensembles_in(measured) if (text := failed_paths(one))]
     return cells | {"": "; ".join(failures)}
 
 

@@ -34,6 +34,7 @@ from dynopt import SGD, Langevin, Momentum, Noisy, Problem, figures
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures.drawing import laws
 from dynopt.figures.drawing.style import color_of
+from dynopt.runs import Status
 from dynopt.runs.setup import Kept
 
 FRACTION = np.linspace(0, 1, 21)
@@ -134,6 +135,25 @@ def test_paths_that_failed_are_counted_and_left_out():
     assert "21 paths of the map and 21 paths of the flow" in caption(picture)
     with pytest.raises(InvalidValue, match="all but 0 of 21 paths .* take a smaller learning rate"):
         figures.ensemble.draw(eqx.tree_at(lambda e: e.result, make_fan(), jnp.ones(21, int)))
+
+
+@pytest.mark.parametrize(
+    "statuses, says",
+    [
+        ([Status.interrupted], "1 of 21 paths of the flow was interrupted"),
+        ([Status.interrupted] * 2 + [Status.stalled], "2 of 21 paths of the flow were interrupted"),
+        (
+            [Status.nonfinite, Status.diverged, Status.interrupted],
+            "2 of 21 paths of the flow failed and 1 of 21 paths of the flow was interrupted",
+        ),
+    ],
+)
+def test_paths_that_were_interrupted_have_not_failed(statuses, says):
+    numbers = jnp.array([int(status) for status in statuses])
+    fan = eqx.tree_at(
+        lambda e: e.result, make_fan("flow"), replace_fn=lambda r: r.at[: len(numbers)].set(numbers)
+    )
+    assert laws.failed_paths(fan) == says
 
 
 def test_one_kind_alone_is_drawn_alone():

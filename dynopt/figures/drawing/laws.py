@@ -8,8 +8,8 @@ import numpy as np
 from ...errors import InvalidValue
 from ...optimizers import AbstractOptimizer
 from ...optimizers.wrappers.noise import noise_of, replace_noise
-from ...runs.ensemble import Ensemble
-from .words import facts, format_number, format_with_error
+from ...runs import Ensemble, Status
+from .words import facts, format_number, format_with_error, join_words
 
 SYMBOLS = {"sigma": "σ", "temperature": "T", "size": "batch size"}
 
@@ -79,7 +79,21 @@ def noise_facts(optimizer: AbstractOptimizer, *more: str) -> str:
 
 
 def failed_paths(result: Ensemble) -> str:
-    """How many paths failed, as in "3 of 100 paths of the map failed"; empty if none did."""
-    paths = len(result.result)
-    failed = paths - int(result.num_ok)
-    return f"{failed} of {paths} paths of the {result.kind} failed" if failed else ""
+    """How many paths failed, as in "3 of 100 paths of the map failed"; empty if none did.
+
+    Paths that were interrupted have not failed; how many those are is told after the others.
+    """
+    statuses = np.asarray(result.result)
+    interrupted = int((statuses == Status.interrupted).sum())
+    counts = {
+        "failed": len(statuses) - int(result.num_ok) - interrupted,
+        "were interrupted" if interrupted > 1 else "was interrupted": interrupted,
+    }
+    return join_words(
+        [
+            f"{number} of {len(statuses)} paths of the {result.kind} {what}"
+            for what, number in counts.items()
+            if number
+        ]
+        or [""]
+    )
