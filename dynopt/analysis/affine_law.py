@@ -168,11 +168,14 @@ def affine_laws(
         def law_of(what: str, dynamics: Any) -> AbstractLaw:
             return _law(what, dynamics, problem, start, analysis, optimizer)
 
-        equation = StochasticEquation(fit(original), x)
-        of_map = law_of("step", equation.optimizer)
-        if not include_flows or not _has_flow(equation.optimizer, problem, start):
+        fitted = fit(original)
+        noise = noise_of(fitted)
+        if noise is None or not noise.is_white:
+            StochasticEquation(fitted, x)  # raises an error that says what to type
+        of_map = law_of("step", fitted)
+        if not include_flows or not _has_flow(fitted, problem, start):
             return of_map, None, None
-        of_flow = law_of("vector field", equation)
+        of_flow = law_of("vector field", StochasticEquation(fitted, x))
         modified = optimizer if isinstance(optimizer, Modified) else modified_of(original)
         of_modified = modified and law_of(
             "modified vector field", StochasticEquation(fit(modified), x)

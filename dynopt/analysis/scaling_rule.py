@@ -143,11 +143,14 @@ def scaling_rule(
     rates = [k, root, 1.0] if is_linear else [root, k, 1.0]
     changes = [(1.0, 1.0, k * interval)]  # the factors of batch and rate, the steps in an interval
     changes += [(k, rate, k * interval / rate if is_linear else interval) for rate in rates]
+    follows_rule = [not is_linear and i == 1 for i in range(len(changes))]
+    optimizers = [
+        _change(optimizer, batch, rate, k if follows else 1.0)
+        for (batch, rate, _), follows in zip(changes, follows_rule, strict=True)
+    ]
     runs, used = [], 0
     keys = jax.random.split(as_key(key), len(changes))
-    for i, (batch, rate, length) in enumerate(changes):
-        follows_rule = not is_linear and i == 1
-        changed = _change(optimizer, batch, rate, k if follows_rule else 1.0)
+    for i, ((batch, rate, length), changed) in enumerate(zip(changes, optimizers, strict=True)):
         every = round(length) if abs(length - round(length)) < 1e-9 * length else 1
         last = every * math.ceil(POINTS * length / every * (1 - 1e-9))
         try:
@@ -159,7 +162,7 @@ def scaling_rule(
             loss, stderr = map(np.asarray, run.average(run.loss))
         wanted, known = length * np.arange(POINTS + 1), every * np.arange(len(loss))
         loss, stderr = (np.interp(wanted, known, values) for values in (loss, stderr))
-        decays = ", 1 - b" if follows_rule else ""
+        decays = ", 1 - b" if follows_rule[i] else ""
         rule = f"batch × {batch:g}, learning rate × {rate:.3g}"
         rule += f"{decays} × {k:g}" if decays else ""
         runs.append((rule if i else "original", loss, stderr, changed))

@@ -11,7 +11,7 @@ from dynopt.problems import quadratic
 
 BOWL = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
 TURNED = quadratic(eigenvalues=[1.0, 3.0], rotation=0.4)
-WIDE = Problem(lambda x: (x**2).mean() / 2, np.full(50, 0.5), name="wide bowl")
+WIDE = Problem(lambda x: (x**2).sum() / 2, np.full(50, 0.5), name="wide bowl")
 
 
 def test_the_linear_rule_keeps_the_loss_of_gradient_descent_and_others_halve_or_quarter_its_noise():
@@ -49,23 +49,30 @@ def test_the_curves_are_those_of_a_closed_form():
     assert result.scaled.deviation == pytest.approx(deviation)
 
 
-def test_the_square_root_rule_keeps_the_loss_of_adam_and_the_linear_rule_does_not():
-    result = scaling_rule(Noisy(Adam(0.005), 4.0), WIDE, 2400, paths=60)
-    rule, linear = result.scaled, result.others[0]
-    assert rule.deviation < 0.07 and linear.deviation > 0.5
-    assert linear.deviation > 5 * linear.deviation_stderr and 0 < rule.deviation_stderr < 0.1
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        (
+            Adam(0.005),
+            {"learning_rate": 0.01, "b1": 0.6, "b2": 0.996, "eps": 5e-9, "eps_root": 0.0},
+        ),
+        (RMSprop(0.005, decay=0.99), {"learning_rate": 0.01, "decay": 0.96}),
+    ],
+)
+def test_the_square_root_rule_scales_the_memories(optimizer, expected):
+    """That it keeps the loss of Adam, and the linear rule does not, is in tests/literature/noise.py."""
+    result = scaling_rule(Noisy(optimizer, 4.0), WIDE, 40, paths=10)
+    rule, (linear, none) = result.scaled, result.others
     values = rule.optimizer.optimizer.hyperparameters()
-    assert values == pytest.approx(
-        {"learning_rate": 0.01, "b1": 0.6, "b2": 0.996, "eps": 5e-9, "eps_root": 0.0}
+    assert {name: values[name] for name in expected} == pytest.approx(expected)
+    assert linear.optimizer.optimizer.hyperparameters() == pytest.approx(
+        optimizer.hyperparameters() | {"learning_rate": 0.02}
     )
-    assert "learning rate × 2, 1 - b × 4" in rule.rule and result.paths == 60
-
-
-def test_rmsprop_scales_its_decay():
-    result = scaling_rule(Noisy(RMSprop(0.01, decay=0.99), 1.0), WIDE, 20, factor=2, paths=2)
-    values = result.scaled.optimizer.optimizer.hyperparameters()
-    assert values["decay"] == pytest.approx(0.98)
-    assert values["learning_rate"] == pytest.approx(0.01 * 2**0.5)
+    assert none.optimizer.optimizer.hyperparameters() == optimizer.hyperparameters()
+    sigmas = [float(curve.optimizer.sigma) for curve in (result.original, rule, linear, none)]
+    assert sigmas == pytest.approx([4, 2, 2, 2])
+    assert "learning rate × 2, 1 - b × 4" in rule.rule and result.paths == 10
+    assert rule.deviation_stderr > 0
 
 
 def squares(x, data):
