@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..checks import is_concrete
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer
 from ..optimizers.wrappers.noise import (
@@ -22,7 +23,7 @@ from ..optimizers.wrappers.probing import (
     acts_on_each_coordinate,
     is_affine_in_gradient,
     is_quadratic_in_gradient,
-    stays_positive,
+    positive_memories,
 )
 from .expansion import small_step, taylor
 from .modified import Modified
@@ -31,6 +32,7 @@ from .series import add_scaled
 # Weights and nodes of Gauss-Hermite quadrature for a standard normal variable, which is exact for
 # polynomials up to the fifth degree.
 HERMITE = ((1 / 6, -(3**0.5)), (2 / 3, 0.0), (1 / 6, 3**0.5))
+MOST_NOISE = 0.15  # of a second moment, as a share of it, without a warning
 SAMPLES = 16  # of the noise, where this quadrature is not exact
 
 
@@ -52,9 +54,10 @@ class StochasticEquation(eqx.Module):
     noise. Then a and Σⱼ bⱼ bⱼᵀ are random, too, with the means E F and h Cov F, and
     `StochasticFlow` draws them anew for each step of its solver.
 
-    A memory that no gradient makes negative, such as the second moment v of Adam, has the drift
-    alone, since normal noise would make it negative. What is left out has the relative size √(h/τ)
-    for the time τ over which v averages.
+    A memory that no gradient makes negative, such as the second moment v of Adam, would be made
+    negative by normal noise. Its noise is limited to half of it in each time h, which matters in
+    the first steps after v = 0. Later its relative size is √(h/τ) for the time τ over which v
+    averages, and map and flow are near where that is small.
 
     Of a `Modified` optimizer it is the modified equation, whose weak order is 2 for additive noise:
     with the second terms φ₂ of the map and Ψ₂ = ½ d²/dh² (∂Φ_h/∂g) at h = 0,
@@ -64,7 +67,8 @@ class StochasticEquation(eqx.Module):
     - `optimizer`: a noisy optimizer, fitted to its positions.
     - `affine`: whether F is affine in the gradient.
     - `quadratic`: whether the quadrature is exact.
-    - `positive`: for each leaf of y, whether it is a memory that no gradient makes negative.
+    - `positive`: the numbers of the leaves of y that are memories that no gradient makes negative.
+    - `doubt`: the text of a warning if √(h/τ) is more than 0.15 for one of them, or else empty.
     - `separable`: whether each coordinate has noise of its own, one Brownian motion for each column
       and coordinate. It is so if the noise of the coordinates is independent and the vector field
       acts on each coordinate by itself; the columns are then vectors of products.
@@ -77,7 +81,8 @@ class StochasticEquation(eqx.Module):
     separable: bool = eqx.field(static=True)
     affine: bool = eqx.field(static=True)
     quadratic: bool = eqx.field(static=True)
-    positive: tuple[bool, ...] = eqx.field(static=True)
+    positive: tuple[int, ...] = eqx.field(static=True)
+    doubt: str = eqx.field(static=True)
 
     def __init__(self, optimizer: AbstractOptimizer, x: Array):
         noise = noise_of(optimizer)
@@ -102,13 +107,28 @@ class StochasticEquation(eqx.Module):
                 "with v > 0, such as RMSprop with initial_scale=1.0 or bias_correction=True, or "
                 'run its map with dynopt.iterate or dynopt.ensemble(..., of="map").'
             )
-        self.positive = () if self.affine else stays_positive(noiseless, x)
+        memories = {} if self.affine else positive_memories(noiseless, x)
+        self.positive = tuple(memories)
+        self.doubt = self._doubt(memories)
         self.separable = (
             noise.is_diagonal
             and not self._is_modified  # the Hessian couples the coordinates
             and acts_on_each_coordinate(noiseless, x)
         )
         self.quadratic = self.separable and is_quadratic_in_gradient(noiseless, x)
+
+    def _doubt(self, memories: dict[int, float]) -> str:
+        """What is wrong with normal noise in these memories; empty if they are long enough."""
+        if not is_concrete(self.optimizer) or jnp.ndim(self.optimizer.h):
+            return ""
+        share = (float(self.optimizer.h) * max(memories.values(), default=0.0)) ** 0.5
+        if share <= MOST_NOISE:
+            return ""
+        return (
+            f"the noise in a second moment of {self.optimizer!r} is {share:.0%} of it, so that it is "
+            "far from normal, and the laws of map and flow differ; use a longer memory, such as "
+            "decay=0.99 of RMSprop."
+        )
 
     @property
     def noise(self) -> AbstractNoise:
@@ -222,12 +242,16 @@ class StochasticEquation(eqx.Module):
         mean = jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, 1), fields)
         deviations = jax.tree.map(lambda leaf, mean: leaf - mean[None], fields, mean)
         leaves, structure = jax.tree.flatten(deviations)
-        positive = self.positive or [False] * len(leaves)
-        columns = [
-            jnp.zeros_like(leaf) if one else jax.vmap(jnp.multiply)(scales, leaf)
-            for leaf, one in zip(leaves, positive, strict=True)
-        ]
+        columns = [jax.vmap(jnp.multiply)(scales, leaf) for leaf in leaves]
+        for i in self.positive:
+            columns[i] *= self._limit(jax.tree.leaves(y)[i], columns[i])[None]
         return mean, structure.unflatten(columns)
+
+    def _limit(self, memory, columns) -> Array:
+        """The factor by which the noise of a memory in one time h becomes at most half of it."""
+        variance, most = self.optimizer.h * (columns**2).sum(0), jnp.maximum(memory, 0) / 2
+        is_large = variance > most**2
+        return jnp.where(is_large, most / jnp.sqrt(jnp.where(is_large, variance, 1)), 1)
 
     def combine(self, columns: Any, increments: Array) -> Any:
         """Σⱼ bⱼ dWⱼ, for increments of `brownian_shape`."""

@@ -165,7 +165,8 @@ def ensemble(
     **Raises:** `InvalidValue` for an optimizer without noise, for other `of`, fewer than two paths,
     and for a flow that does not exist or a solver that does not suit it; otherwise as `sweep` does.
 
-    **Warns:** if paths have failed; the statistics are then over the others.
+    **Warns:** if paths have failed; the statistics are then over the others. Also for the flow of an
+    optimizer whose second moments average over fewer than some 45 steps, as its law is another.
 
     >>> from dynopt import SGD, Noisy, Problem
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
@@ -206,6 +207,8 @@ def ensemble(
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf[0] if batch else leaf), starts)
         x = ravel_pytree(one)[0]
         run = StochasticFlow(fit_to_start(optimizer, one, x.dtype), x, solver)
+        if run.equation.doubt:
+            warnings.warn(run.equation.doubt, stacklevel=2)
         # `sweep` fits the optimizer itself. Factors for each coordinate would be taken for paths.
         run = eqx.tree_at(lambda flow: flow.equation.optimizer, run, optimizer)
     run = replace_noise(run, lambda noise: eqx.tree_at(lambda noise: noise.key, noise, keys))

@@ -1,5 +1,6 @@
 """One path of the stochastic differential equation of a noisy optimizer."""
 
+import warnings
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,6 +32,8 @@ def integrate_path(
     fitted, start, unravel, dtype = prepare_run(optimizer, problem, x0)
     points = num_saved(fitted, problem.dim, dtype, steps, save_every, per_step)
     flow = StochasticFlow(fitted, ravel_pytree(start)[0], solver, per_step=per_step)
+    if flow.equation.doubt:
+        warnings.warn(flow.equation.doubt, stacklevel=3)
     outcome, interrupt = run_map_in_calls(flow, problem.loss, start, points, int(save_every))
     t, y, loss, grad_norm, result, first_bad_step = outcome
     stats = {

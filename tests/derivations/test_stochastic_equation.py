@@ -1,5 +1,6 @@
 """The drift and the columns of stochastic equations are those of formulas derived by hand."""
 
+from functools import partial
 from math import erf
 
 import diffrax
@@ -22,6 +23,7 @@ from dynopt import (
     RMSprop,
     WithGradient,
     ensemble,
+    integrate,
 )
 from dynopt.derivations.stochastic import StochasticEquation
 from dynopt.errors import InvalidValue
@@ -115,7 +117,7 @@ def test_the_equation_of_minibatches_has_the_covariance_of_the_examples():
 
 @pytest.mark.parametrize("optimizer", [RMSprop(0.02, decay=0.99, initial_scale=1.0), Adam(0.02)])
 def test_noise_is_pushed_through_the_fields_of_adaptive_optimizers(optimizer):
-    """The field of v is (g² - v)/τ: its mean has E g² + σ². v has no noise of its own, and m has h σ²/τ₁²."""
+    """The field of v is (g² - v)/τ: its mean has E g² + σ², and h Cov(m′, v′) = h (2 ḡ σ²)/(τ₁ τ₂)."""
     sigma, g, v = 0.5, 2.0, 3.0
     noisy, tau2 = (
         Noisy(optimizer, sigma),
@@ -133,10 +135,12 @@ def test_noise_is_pushed_through_the_fields_of_adaptive_optimizers(optimizer):
     )
     assert not equation.affine and equation.separable
     assert drift.v[0] == pytest.approx((g**2 + sigma**2 - v) / tau2, rel=1e-12)
-    assert (columns.v == 0).all()
+    variance = float((columns.v**2).sum())
+    assert variance == pytest.approx(h * (4 * g**2 * sigma**2 + 2 * sigma**4) / tau2**2, rel=1e-11)
     if isinstance(optimizer, Adam):
         tau1 = float(optimizer.tau1)
-        assert float((columns.m**2).sum()) == pytest.approx(h * sigma**2 / tau1**2, rel=1e-11)
+        covariance = float((columns.m * columns.v).sum())
+        assert covariance == pytest.approx(h * 2 * g * sigma**2 / (tau1 * tau2), rel=1e-11)
     else:  # x′ = -g/√v
         assert float((columns.x**2).sum()) == pytest.approx(h * sigma**2 / v, rel=1e-6)
 
@@ -190,7 +194,7 @@ def test_the_laws_of_map_and_flow_are_near_for_vector_fields_with_kinks(optimize
 
 
 def test_minibatches_are_pushed_through_adaptive_optimizers_as_they_are():
-    """E v′ = (E g_B² - v)/τ with E g_B² = ∇f² + Var gᵢ/b, and h Var x′ = h Var g_B/v."""
+    """E v′ = (E g_B² - v)/τ with E g_B² = ∇f² + Var gᵢ/b, h Var x′ = h Var g_B/v, h Var v′ = h Var g_B²/τ²."""
     values, size, v, tau = np.array([1.0, 2.0, 6.0]), 2, 4.0, 2.0
     optimizer = Minibatch(RMSprop(0.02, decay=0.99, initial_scale=1.0), size)
 
@@ -208,20 +212,61 @@ def test_minibatches_are_pushed_through_adaptive_optimizers_as_they_are():
 
     drifts, variances, of_v = jax.vmap(draw)(jax.random.split(jax.random.key(0), 4000))
     variance = values.var() / size
+    means = (values[:, None] + values).ravel() / 2  # of all batches of two
     for found, expected in (
         (drifts, (values.mean() ** 2 + variance - v) / tau),
         (variances, 0.02 * variance / v),
+        (of_v, 0.02 * (means**2).var() / tau**2),
     ):
         error = np.asarray(found).std() / len(found) ** 0.5
         assert abs(found.mean() - expected) < 4 * error
-    assert (of_v == 0).all()
+
+
+@pytest.mark.parametrize("of", ["map", "flow"])
+def test_noise_in_the_second_moment_acts_against_that_in_the_gradient(of):
+    """On a slope g, x′ = -(g + ξ)/√v and v′ = (g² + 2gξ + ξ² - v)/τ, to first order in δv: with v = g² + σ²,
+    a = g²/v and q = e^{-u/τ}, Var x = h ∫₀ᵗ (σ²/v) (1 - a + a q)² + (g²σ⁴/2v³) (1 - q)² du."""
+    g, sigma, h, decay, steps = 1.0, 1.0, 0.01, 0.98, 200
+    v, a, tau, t = g**2 + sigma**2, 0.5, h / (1 - decay), steps * h
+    slope = Problem(lambda x: g * x.sum(), np.zeros(200), name="slope")
+    noisy = Noisy(RMSprop(h, decay=decay, initial_scale=v), sigma)
+    paths = ensemble(noisy, slope, steps, paths=10, of=of, save_every=steps)
+    q = np.exp(-np.linspace(0, t, 2001) / tau)
+    both = sigma**2 / v * (1 - a + a * q) ** 2 + g**2 * sigma**4 / (2 * v**3) * (1 - q) ** 2
+    expected = h * np.trapezoid(both, dx=t / 2000)
+    assert np.asarray(paths.x[:, -1]).var() == pytest.approx(expected, rel=0.1)
+    assert expected < 0.5 * h * sigma**2 / v * t  # that without noise in v
+
+
+def test_the_noise_of_a_second_moment_is_at_most_half_of_it_in_one_step():
+    noisy = Noisy(RMSprop(0.02, initial_scale=1.0, decay=0.99), 1.0)
+
+    def grad(x):
+        return jnp.ones_like(x)
+
+    equation = StochasticEquation(noisy, jnp.zeros(2))
+    y = noisy.init(jnp.zeros(2), grad)._replace(v=jnp.array([1e-6, 3.0]))
+    columns = equation.columns(1.0, y, grad).v
+    np.testing.assert_allclose(0.02 * (columns[:, 0] ** 2).sum(), (1e-6 / 2) ** 2, rtol=1e-12)
+    exact = 0.02 * (4 + 2) / 2.0**2  # h Var (1 + ξ)²/τ²
+    np.testing.assert_allclose((columns[:, 1] ** 2).sum(), exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("run", [integrate, partial(ensemble, paths=2, of="flow")])
+def test_flows_with_short_memories_of_second_moments_warn(run):
+    short = Noisy(RMSprop(0.02, initial_scale=1.0), 1.0)
+    with pytest.warns(UserWarning, match="noise in a second moment .* is 32% of it.*decay=0.99"):
+        run(short, ONE_WELL, 1)
+    run(Noisy(RMSprop(0.02, decay=0.99, initial_scale=1.0), 1.0), ONE_WELL, 1)
 
 
 @pytest.mark.parametrize("optimizer", [RMSprop(0.1), AdaGrad(0.1, initial_accumulator_value=0.0)])
 def test_a_flow_that_divides_by_the_root_of_zero_has_no_stochastic_equation(optimizer):
     with pytest.raises(InvalidValue, match="has no finite variance; begin with v > 0"):
         ensemble(Noisy(optimizer, 1.0), WELL, 3, of="flow")
-    corrected = Noisy(RMSprop(0.1, bias_correction=True), 1.0)  # which the error proposes
+    corrected = Noisy(
+        RMSprop(0.1, decay=0.99, bias_correction=True), 1.0
+    )  # which the error proposes
     assert ensemble(corrected, ONE_WELL, 3, paths=20, of="flow").num_ok == 20
 
 

@@ -40,7 +40,7 @@ from dynopt.optimizers.wrappers.probing import (
     acts_on_each_coordinate,
     is_affine_in_gradient,
     is_quadratic_in_gradient,
-    stays_positive,
+    positive_memories,
 )
 from dynopt.runs.prepare import flatten_loss
 
@@ -264,11 +264,12 @@ def test_which_vector_fields_are_quadratic_in_the_gradient_is_known():
 
 def test_which_memories_stay_positive_is_known():
     x = jnp.zeros(2)
-    assert stays_positive(RMSprop(0.1), x) == (False, True)
-    assert stays_positive(Adam(0.1), x) == (False, False, True)
-    assert stays_positive(dynopt.AdaBelief(0.1), x) == (False, False, True)  # (g - m)²
+    for kind, place in ((RMSprop, 1), (Adam, 2), (dynopt.AdaBelief, 2)):  # (g - m)² in the last one
+        optimizer = kind(0.1)
+        tau = optimizer.tau if kind is RMSprop else optimizer.tau2
+        assert positive_memories(optimizer, x) == {place: pytest.approx(1 / tau, rel=1e-6)}
     for optimizer in (Momentum(0.1), dynopt.Lion(0.1), WithGradient(Momentum(0.1), jnp.tanh)):
-        assert stays_positive(optimizer, x) == (False, False)
+        assert positive_memories(optimizer, x) == {}
 
 
 def test_noisy_muon_may_be_refined_as_it_is_affine_in_the_gradient():

@@ -33,10 +33,9 @@ class Noisy(AbstractNoise):
         dy = F̄ dt + Σⱼ √(h wⱼ) (Fⱼ - F̄) dWⱼ      otherwise
 
     with S = σ 1, Fⱼ = F(y, ∇f + σ ξⱼ) and F̄ = Σⱼ wⱼ Fⱼ for values ξⱼ of the noise and their
-    probabilities wⱼ, see `derivations.StochasticEquation`. In that case a second moment, such as v
-    of Adam, has the drift alone, which keeps it positive; the noise that is left out has the
-    relative size √(h/τ) for its memory time τ. In the first steps after v = 0 the law of the flow
-    is not that of the map.
+    probabilities wⱼ, see `derivations.StochasticEquation`. The noise of
+    a second moment, such as v of Adam, is limited so that it stays positive; in the first steps
+    after v = 0 the law of the flow is not that of the map.
 
     The time step: it is that of the inner optimizer. What stays when it is refined is the
     temperature h S Sᵀ, so that `refine(n)` runs with n times the variance in each gradient

@@ -93,25 +93,31 @@ def acts_on_each_coordinate(optimizer: AbstractOptimizer, x: Array) -> bool:
     return _probe(optimizer, x, is_separable)
 
 
-def stays_positive(optimizer: AbstractOptimizer, x: Array) -> tuple[bool, ...]:
-    """For each leaf of a point y, whether it is a memory that no gradient makes negative.
+def positive_memories(optimizer: AbstractOptimizer, x: Array) -> dict[int, float]:
+    """The leaves of a point y that are memories that no gradient makes negative, by their numbers.
 
-    It is one whose vector field does not point downwards where it is 0. So it is for a second
-    moment, with v' = g²/τ at v = 0. The result is empty for an optimizer that cannot be tested.
+    The vector field of such a leaf does not point downwards where it is 0. So it is for a second
+    moment, with v' = g²/τ at v = 0. The values are the rates 1/τ at which the memories forget. The
+    result is empty for an optimizer that cannot be tested.
 
     - `x`: a position, of which the shape and the dtype matter.
     """
 
-    def are_positive(field: Callable, points: list[Any], draw: Callable) -> tuple[bool, ...]:
+    def rates(field: Callable, points: list[Any], draw: Callable) -> dict[int, float]:
         leaves, structure = jax.tree.flatten(points[0])
 
-        def is_positive(i):
-            edge = structure.unflatten([*leaves[:i], jnp.zeros_like(leaves[i]), *leaves[i + 1 :]])
-            return all((field(edge, size * draw())[i] >= 0).all() for size in SIZES)
+        def at(i, value):
+            leaf = jnp.full_like(leaves[i], value)
+            return structure.unflatten([*leaves[:i], leaf, *leaves[i + 1 :]])
 
-        return (False, *(is_positive(i) for i in range(1, len(leaves))))  # x is the first
+        found = {}
+        for i in range(1, len(leaves)):  # x is the first
+            if all((field(at(i, 0), size * draw())[i] >= 0).all() for size in SIZES):
+                one = draw()
+                found[i] = float((field(at(i, 0), one)[i] - field(at(i, 1), one)[i]).max())
+        return found
 
-    return _probe(optimizer, x, are_positive) or ()
+    return _probe(optimizer, x, rates) or {}
 
 
 def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., Any]) -> Any:
