@@ -125,8 +125,8 @@ class StochasticEquation(eqx.Module):
         if share <= MOST_NOISE:
             return ""
         return (
-            f"the noise in a second moment of {self.optimizer!r} is {share:.0%} of it, so that it is "
-            "far from normal, and the laws of map and flow differ; use a longer memory, such as "
+            f"the noise in a second moment of {self.optimizer!r} is {share:.0%} of it, so that it "
+            "is far from normal, and the laws of map and flow differ; use a longer memory, such as "
             "decay=0.99 of RMSprop."
         )
 

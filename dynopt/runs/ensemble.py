@@ -165,8 +165,8 @@ def ensemble(
     **Raises:** `InvalidValue` for an optimizer without noise, for other `of`, fewer than two paths,
     and for a flow that does not exist or a solver that does not suit it; otherwise as `sweep` does.
 
-    **Warns:** if paths have failed; the statistics are then over the others. Also for the flow of an
-    optimizer whose second moments average over fewer than some 45 steps, as its law is another.
+    **Warns:** if paths have failed; the statistics are then over the others. Also for the flow of
+    an optimizer whose second moments average over fewer than some 45 steps, as its law is another.
 
     >>> from dynopt import SGD, Noisy, Problem
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")

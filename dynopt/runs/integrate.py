@@ -78,6 +78,8 @@ def integrate(
     **Raises:** `SolverFailure`, `Interrupted`, `ProblemError`, `InvalidValue` and `InvalidType` as
     `iterate` does; `SolverFailure` also if the solver uses up its steps.
 
+    **Warns:** for noise in second moments that is far from normal, as `ensemble` does.
+
     >>> from dynopt import SGD, Problem
     >>> bowl = Problem(lambda x: (x**2).sum() / 2, [1.0], name="bowl")
     >>> print(f"{integrate(SGD(0.5), bowl, 2).x[-1, 0]:.4f}")
