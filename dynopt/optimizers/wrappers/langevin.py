@@ -35,7 +35,8 @@ class Langevin(Noisy):
     Arguments:
 
     - `optimizer`: an `SGD` or a `Momentum`.
-    - `temperature`: T, in the unit of the loss; at least 0.
+    - `temperature`: T, in the unit of the loss; at least 0. A path has derivatives with respect to
+      T > 0 alone, as it depends on √T.
     - `key`: a seed, 0 by default, or a typed key of JAX.
 
     **Raises:** `InvalidValue` for other optimizers, and for a temperature that is negative or not
