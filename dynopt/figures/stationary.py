@@ -145,7 +145,8 @@ def _setting(optimizer: AbstractOptimizer) -> str:
     own, noise = inner.hyperparameters(), noise_of(optimizer)
     assert noise is not None
     values = own | {k: v for k, v in noise.hyperparameters().items() if k != "optimizer"}
-    kept = (f"{k}={v}" for k, v in values.items() if k not in ("learning_rate", "key"))
+    rounded = {k: f"{v:.9g}" if isinstance(v, float) else v for k, v in values.items()}
+    kept = (f"{k}={v}" for k, v in rounded.items() if k not in ("learning_rate", "key"))
     return f"{optimizer.name} with {', '.join(kept)}"
 
 

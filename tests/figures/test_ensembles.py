@@ -322,6 +322,13 @@ def test_a_map_without_flows_has_its_variance_in_the_title():
     assert legend_texts(picture.axes[0]) == ["map, exact"]
 
 
+def test_temperatures_that_differ_by_round_off_are_one():
+    langevins = [Langevin(Momentum(rate), temperature=0.5) for rate in (0.025, 0.075, 0.1)]
+    assert len({one.hyperparameters()["temperature"] for one in langevins}) > 1
+    laws = [dataclasses.replace(make_stationary(one.h**2), optimizer=one) for one in langevins]
+    assert "over 3 learning rates" in figures.stationary.describe(laws)
+
+
 def test_results_that_have_no_common_curve_are_refused(as_users_see_it):
     law = make_stationary(0.5)
     with pytest.raises(InvalidValue, match="empty; pass one or more results of analysis.station"):
