@@ -28,11 +28,13 @@ def is_affine_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
     tolerance = float(jnp.finfo(x.dtype).eps) ** 0.5
 
     def is_affine(field: Callable, points: list[Any], draw: Callable) -> bool:
-        for size in SIZES:
-            a, b = size * draw(), size * draw()
+        pairs = [(size * draw(), size * draw()) for size in SIZES]
+        vectors = [e for a, b in pairs for e in (0 * a, a, b, a + b)]
+        fields = [field(y, *vectors) for y in points]
+        for i, size in enumerate(SIZES):
             slopes = []
-            for y in points:
-                of_none, of_a, of_b, of_both = (field(y, e) for e in (0 * a, a, b, a + b))
+            for values in fields:
+                of_none, of_a, of_b, of_both = values[4 * i : 4 * i + 4]
                 for none, one, other, both in zip(of_none, of_a, of_b, of_both, strict=True):
                     scale = np.abs(both).max() + np.abs(one).max() + np.abs(other).max()
                     if np.abs(both - one - other + none).max() > tolerance * scale:
@@ -58,9 +60,10 @@ def is_quadratic_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
 
     def is_quadratic(field: Callable, points: list[Any], draw: Callable) -> bool:
         for y in points:
-            for size in SIZES:
-                e = size * draw()
-                for values in zip(*(field(y, i * e) for i in (-1, 0, 1, 2)), strict=True):
+            vectors = [size * draw() for size in SIZES]
+            fields = field(y, *(i * e for e in vectors for i in (-1, 0, 1, 2)))
+            for i in range(len(SIZES)):
+                for values in zip(*fields[4 * i : 4 * i + 4], strict=True):
                     difference = values[3] - 3 * values[2] + 3 * values[1] - values[0]
                     scale = sum(np.abs(value).max() for value in values)
                     if np.abs(difference).max() > tolerance * scale:
@@ -87,7 +90,7 @@ def acts_on_each_coordinate(optimizer: AbstractOptimizer, x: Array) -> bool:
             and np.array_equal(before[:, in_left], left[:, in_left])
             and np.array_equal(before[:, ~in_left], right[:, ~in_left])
             for y in points
-            for before, left, right in zip(*(field(y, e) for e in changed), strict=True)
+            for before, left, right in zip(*field(y, *changed), strict=True)
         )
 
     return _probe(optimizer, x, is_separable)
@@ -112,9 +115,9 @@ def positive_memories(optimizer: AbstractOptimizer, x: Array) -> dict[int, float
 
         found = {}
         for i in range(1, len(leaves)):  # x is the first
-            if all((field(at(i, 0), size * draw())[i] >= 0).all() for size in SIZES):
+            if all((field(at(i, 0), size * draw())[0][i] >= 0).all() for size in SIZES):
                 one = draw()
-                found[i] = float((field(at(i, 0), one)[i] - field(at(i, 1), one)[i]).max())
+                found[i] = float((field(at(i, 0), one)[0][i] - field(at(i, 1), one)[0][i]).max())
         return found
 
     return _probe(optimizer, x, rates) or {}
@@ -152,9 +155,11 @@ def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., Any]) -> 
     optimizer, t = jax.tree.map(known, optimizer), jnp.ones((), x.dtype)
     coupling = draw(size=(x.size, x.size)).astype(x.dtype)
 
-    def field(y, vectors):
-        fields = jax.vmap(lambda e: optimizer.vector_field(t, y, plus(e)))(jnp.asarray(vectors))
-        return [np.asarray(leaf) for leaf in jax.tree.leaves(fields)]
+    def field(y, *vectors):
+        """The leaves of the vector field for each of some arrays of vectors, in one call."""
+        fields = jax.vmap(lambda e: optimizer.vector_field(t, y, plus(e)))(jnp.concatenate(vectors))
+        leaves = [np.split(leaf, len(vectors)) for leaf in map(np.asarray, jax.tree.leaves(fields))]
+        return list(zip(*leaves, strict=True))
 
     try:
         with jax.ensure_compile_time_eval():
