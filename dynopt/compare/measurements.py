@@ -367,7 +367,7 @@ def _samples(study: "Study", optimizer: AbstractOptimizer) -> list[Any]:
     seed, steps = study.options.seed or 0, study.long_steps
     options: Any = {"x0": study.x0, "save_every": steps}
     return [
-        ensemble(optimizer, study.problem, steps, SAMPLES, seed, kind, **options)
+        ensemble(optimizer, study.problem, steps, SAMPLES, key=seed, of=kind, **options)
         for kind in ("map", "flow")
     ]
 
@@ -488,7 +488,7 @@ MEASUREMENTS = (
     Measurement(
         "samples",
         "samples = [\n"
-        f"    ensemble(optimizer, problem, {{long_steps}}, {SAMPLES}, {{seed}}, kind{{x0}}, "
+        f"    ensemble(optimizer, problem, {{long_steps}}, {SAMPLES}, key={{seed}}, of=kind{{x0}}, "
         "save_every={long_steps})\n"
         "    for optimizer in {optimizers}\n"
         '    for kind in ("map", "flow")\n'

@@ -154,7 +154,7 @@ def _numbers(study: "Study", measured: "Results") -> dict[str, str]:
         failures += [f"{run.kind} {failure(run)}" for run in runs if failure(run)]
     for order in measured.get("orders", ()):
         cells["order"] = f"{order.slope:.3f} ± {order.stderr:.3f}".replace("nan ± nan", "-")
-    for one in [*sum(measured.get("ensembles", ()), []), *measured.get("samples", ())]:
+    for one in [*measured.get("samples", ()), *sum(measured.get("ensembles", ()), [])]:
         cells[f"mean {what} of {one.kind}"] = _with_error(*one.average(one.loss[:, -1]))
     for laws in measured.get("stationary", ()):
         law = laws[gallery.FACTORS.index(1.0)]
@@ -187,7 +187,8 @@ def _short(number: Any) -> str:
 def _with_error(value: Any, error: Any) -> str:
     from ..figures.drawing.words import format_with_error
 
-    return format_with_error(float(value), float(error)).replace("\xa0", " ")
+    text = format_with_error(float(value), float(error)).replace("\xa0", " ")
+    return text.replace("NaN ± NaN", "-")
 
 
 def _title(study: "Study", results: "Mapping[str, Results]") -> str:
