@@ -1,7 +1,7 @@
 """Paths of stochastic flows, one by `integrate` and many of flow or map by `ensemble`."""
 
 import itertools
-from functools import partial
+from functools import cache, partial
 
 import diffrax
 import equinox as eqx
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 import dynopt
 from dynopt import (
@@ -36,8 +37,19 @@ from dynopt.runs.prepare import fit_to_start, flatten_loss
 H, SIGMA, STEPS, PATHS = 0.1, 1.0, 20, 4000
 CURVATURES, START = np.array([1.0, 3.0]), np.array([1.0, 2.0])
 T = H * STEPS
-bowl = Problem(lambda x: jnp.vdot(x * CURVATURES, x) / 2, START, name="bowl")
-flat = Problem(lambda x: 0.0 * x.sum(), [0.0, 0.0], name="flat")
+
+
+class Bowl(eqx.Module):
+    """Its curvatures are data, so that one compilation serves all."""
+
+    curvatures: np.ndarray
+
+    def __call__(self, x):
+        return jnp.vdot(x * jnp.asarray(self.curvatures), x) / 2
+
+
+bowl = Problem(Bowl(CURVATURES), START, name="bowl")
+flat = Problem(Bowl(np.zeros(2)), [0.0, 0.0], name="flat")
 one = Problem(lambda x: (x**2).sum() / 2, [1.0], name="one")
 steep = Problem(lambda x: (x**4).sum(), [0.0], name="steep")
 fit = Problem(
@@ -56,14 +68,19 @@ def assert_normal(samples, mean, variance):
     assert (np.abs(samples.var(0) / variance - 1) < 4.5 * np.sqrt(2 / n)).all()
 
 
+@cache
+def paths_of_map():
+    return ensemble(noisy, bowl, STEPS, PATHS, save_every=10)
+
+
 def test_the_paths_of_a_map_have_the_moments_of_its_recursion():
     """xₖ₊₁ = (1 - hλ) xₖ - hσ ξₖ."""
     decay = 1 - H * CURVATURES
     variance = (H * SIGMA) ** 2 * (1 - decay ** (2 * STEPS)) / (1 - decay**2)
-    paths = ensemble(noisy, bowl, STEPS, PATHS)
+    paths = paths_of_map()
     assert_normal(np.asarray(paths.x[:, -1]), decay**STEPS * START, variance)
-    assert paths.x.shape == (PATHS, STEPS + 1, 2) and paths.kind == "map"
-    np.testing.assert_allclose(paths.t, H * np.arange(STEPS + 1), rtol=1e-12)
+    assert paths.x.shape == (PATHS, 3, 2) and paths.kind == "map"
+    np.testing.assert_allclose(paths.t, [0, 10 * H, 20 * H], rtol=1e-12)
 
 
 MOMENTS = {  # of the Ornstein-Uhlenbeck process dx = -λ x dt + √h σ dW
@@ -73,19 +90,16 @@ MOMENTS = {  # of the Ornstein-Uhlenbeck process dx = -λ x dt + √h σ dW
 
 
 @pytest.mark.parametrize(
-    "optimizer", [noisy, Noisy(SGD(H), root=SIGMA * np.eye(2))], ids=["sigma", "root"]
+    ("optimizer", "solver"),
+    [(noisy, None), (Noisy(SGD(H), root=SIGMA * np.eye(2)).refine(4), diffrax.EulerHeun())],
+    ids=["ShARK", "EulerHeun"],
 )
-def test_the_paths_of_a_flow_have_the_moments_of_its_equation(optimizer):
-    paths = ensemble(optimizer, bowl, STEPS, PATHS, of="flow", save_every=STEPS)
+def test_the_paths_of_a_flow_have_the_moments_of_its_equation(optimizer, solver):
+    """For additive noise a solver in Stratonovich's sense is right, too."""
+    steps = round(T / float(optimizer.h))
+    paths = ensemble(optimizer, bowl, steps, PATHS, of="flow", save_every=steps // 2, solver=solver)
     assert_normal(np.asarray(paths.x[:, -1]), **MOMENTS)
-    assert paths.kind == "flow" and paths.x.shape == (PATHS, 2, 2)
-
-
-@pytest.mark.parametrize("solver", [diffrax.EulerHeun(), diffrax.SRA1()])
-def test_for_additive_noise_solvers_of_both_senses_are_right(solver):
-    fine = noisy.refine(4)
-    paths = ensemble(fine, bowl, 4 * STEPS, PATHS, of="flow", save_every=4 * STEPS, solver=solver)
-    assert_normal(np.asarray(paths.x[:, -1]), **MOMENTS)
+    assert paths.kind == "flow" and paths.x.shape == (PATHS, 3, 2)
 
 
 def test_the_equation_is_meant_in_the_sense_of_ito():
@@ -103,10 +117,10 @@ def test_the_equation_is_meant_in_the_sense_of_ito():
 
 def test_brownian_increments_are_independent_from_step_to_step_and_within_a_step():
     """On a flat loss x is √h σ W, at the times of the solver's own steps, in float64."""
-    paths = ensemble(Noisy(SGD(H), SIGMA), flat, 3, PATHS, of="flow")
+    paths = ensemble(Noisy(SGD(H), SIGMA), flat, 2, PATHS, of="flow")
     moves = np.diff(np.asarray(paths.x), axis=1).reshape(PATHS, -1)
-    assert_normal(moves, 0, np.full(6, (H * SIGMA) ** 2))
-    correlations = np.corrcoef(moves.T) - np.eye(6)
+    assert_normal(moves, 0, np.full(4, (H * SIGMA) ** 2))
+    correlations = np.corrcoef(moves.T) - np.eye(4)
     assert np.abs(correlations).max() < 4.5 / PATHS**0.5
     fine = np.diff(integrate(Noisy(SGD(H), SIGMA), flat, 500, save_every=1 / 4).x[:, 0])
     assert len(fine) == 2000 == len(set(fine.tolist()))
@@ -124,17 +138,18 @@ def test_each_path_is_the_run_with_its_key():
 
 
 def test_statistics_are_those_of_numpy():
-    paths = ensemble(noisy, bowl, 3, 50)
+    paths = paths_of_map()
     x = np.asarray(paths.x)
     np.testing.assert_allclose(paths.mean, x.mean(0), rtol=1e-12)
-    np.testing.assert_allclose(paths.stderr, x.std(0, ddof=1) / 50**0.5, rtol=1e-12, atol=1e-15)
-    for k in range(4):
-        np.testing.assert_allclose(paths.cov[k], np.cov(x[:, k].T), rtol=1e-10, atol=1e-15)
+    expected = x.std(0, ddof=1) / PATHS**0.5
+    np.testing.assert_allclose(paths.stderr, expected, rtol=1e-12, atol=1e-14)
+    for k in range(3):
+        np.testing.assert_allclose(paths.cov[k], np.cov(x[:, k].T), rtol=1e-10, atol=1e-14)
     quantiles = paths.quantile([0.1, 0.5])
     np.testing.assert_allclose(quantiles, np.quantile(x, [0.1, 0.5], axis=0), rtol=1e-12)
     mean, error = paths.average(paths.loss[:, -1] ** 2)
     assert mean == pytest.approx(float((paths.loss[:, -1] ** 2).mean()))
-    assert error == pytest.approx(np.std(paths.loss[:, -1] ** 2, ddof=1) / 50**0.5)
+    assert error == pytest.approx(np.std(paths.loss[:, -1] ** 2, ddof=1) / PATHS**0.5)
 
 
 def test_paths_that_fail_are_counted_and_left_out():
@@ -188,14 +203,27 @@ def test_factors_of_coordinates_are_no_paths():
 
 
 def test_minibatches_have_the_moments_of_their_equation():
-    """On squared errors dx = -(x - m) dt + √(h v/b) dW, for the mean m and variance v of data."""
-    mean, variance = 2.0, np.var([0.0, 1.0, 5.0])
-    paths = ensemble(Minibatch(SGD(H), 2), fit, STEPS, PATHS, of="flow", save_every=STEPS)
-    samples = np.asarray(paths.x[:, -1, 0])
-    error = H * np.exp(-T) / 16  # of Euler's method, whose weak order is 1
-    expected = mean + (3 - mean) * np.exp(-T), H * variance / 2 * (1 - np.exp(-2 * T)) / 2
-    assert abs(samples.mean() - expected[0]) < 4.5 * (expected[1] / PATHS) ** 0.5 + error
-    assert abs(samples.var() / expected[1] - 1) < 4.5 * (2 / PATHS) ** 0.5 + H / 16
+    """On aᵢ (x - cᵢ)²/2 the noise depends on x, and (1, E x, E x²) obeys a linear equation.
+
+    dx = (E ac - E a x) dt + √h S(x) dW with S² the variance of aᵢ x - aᵢcᵢ for batches of one.
+    """
+    a, b = np.array([0.5, 1.0, 3.0]), np.array([0.5, 2.0, -3.0])
+    problem = Problem(
+        lambda x, data: (data[0] * x**2 / 2 - data[1] * x).mean(), 3.0, data=(a, b), name="three"
+    )
+    paths = ensemble(Minibatch(SGD(H), 1), problem, 10, 2000, of="flow", save_every=10)
+    samples, noise = np.asarray(paths.x[:, -1]), H * np.cov(a, b, bias=True)
+    generator = np.array(
+        [
+            [0, 0, 0],
+            [b.mean(), -a.mean(), 0],
+            [noise[1, 1], 2 * b.mean() - 2 * noise[0, 1], noise[0, 0] - 2 * a.mean()],
+        ]
+    )
+    _, *expected = scipy.linalg.expm(10 * H * generator) @ [1, 3, 9]
+    for values, mean in ((samples, expected[0]), (samples**2, expected[1])):
+        error = values.std() / len(values) ** 0.5
+        assert abs(values.mean() - mean) < 4 * error + H / 16 * abs(mean)
 
 
 def test_a_path_is_differentiable_in_both_modes():
