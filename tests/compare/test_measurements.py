@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dynopt import analysis, ensemble, explore, iterate
-from dynopt.compare import measurements
+from dynopt.compare import fits
 from dynopt.compare.measurements import FIGURES, MEASUREMENTS, OF_NOISE, measure, shown_in
 from dynopt.compare.options import Options
 from dynopt.compare.script import measuring
@@ -152,7 +152,7 @@ def test_what_has_no_meaning_with_or_without_noise_is_refused(message):
 
 
 def test_ensembles_are_refused_for_more_coordinates_than_fit(monkeypatch):
-    monkeypatch.setattr(measurements, "MOST_IN_ENSEMBLES", 1)
+    monkeypatch.setattr(fits, "MOST_IN_ENSEMBLES", 1)
     with pytest.raises(InvalidValue, match="at most 1 coordinates, but booth has 2; run dynopt.en"):
         plan(Options(problem=("booth",), optimizers=("sgd",), noise=0.5))
 
