@@ -2,13 +2,22 @@
 
 from contextlib import suppress
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
 
-from dynopt import analysis, ensemble, explore, iterate
+from dynopt import SGD, Langevin, analysis, ensemble, explore, iterate, problems
 from dynopt.compare import fits
-from dynopt.compare.measurements import FIGURES, MEASUREMENTS, OF_NOISE, measure, shown_in
+from dynopt.compare.measurements import (
+    FIGURES,
+    MEASUREMENTS,
+    OF_NOISE,
+    draw,
+    has_failed,
+    measure,
+    shown_in,
+)
 from dynopt.compare.options import Options
 from dynopt.compare.script import measuring
 from dynopt.compare.studies import plan
@@ -108,6 +117,16 @@ def test_the_code_of_samples_gives_what_the_command_measures():
     assert (of_map.kind, of_flow.kind) == ("map", "flow")
     assert of_flow.loss.shape == (4000, 2) and of_map.t[-1] == pytest.approx(20 * 0.045)
     must_measure_as_its_code(study, results, MEASUREMENTS[ids.index("samples")])
+    langevin = Langevin(SGD(0.045), temperature=0.5)
+    alone = ensemble(langevin, problems.double_well(), 20, 4000, key=3, save_every=20)
+    np.testing.assert_array_equal(of_map.x, alone.x)
+
+    one, all_of_them = (
+        eqx.tree_at(lambda e: e.result, of_map, of_map.result.at[:failed].set(1))
+        for failed in (1, 4000)
+    )
+    assert [has_failed({"samples": [of_flow, run]}) for run in (of_map, one)] == [False, True]
+    assert draw(study, "langevin", [{"samples": [all_of_them, of_flow]}]) is None
 
 
 REFUSED = {
