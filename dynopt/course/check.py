@@ -182,7 +182,7 @@ def fit(name: str, measured: Any, at: Any = None) -> tuple[str, list[float]]:
     if not all((np.isfinite(values) & (values > 0)).all() for values in (h, error)):
         raise InvalidValue(
             "a slope is fitted to logarithms, and some `h` or error is not positive and finite; "
-            "choose other time steps."
+            "take absolute values of differences, or choose other time steps."
         )
     fitted = float(np.polyfit(np.log(h), np.log(error), 1)[0])
     return f"a slope of {fitted:.3g} (last error {last:.2g})", [fitted, float(np.log(last))]

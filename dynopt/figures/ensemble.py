@@ -366,10 +366,12 @@ def _caption(laws: list[Law]) -> list[str]:
     first = laws[0].result
     start = np.concatenate([np.ravel(leaf) for leaf in _starts(first)])
     counts = join_words([f"{len(law.values)} paths of the {law.result.kind}" for law in laws])
+    drawn = {"map": "dots", "flow": "edges of bands"}
+    marks = join_words([drawn[law.result.kind] for law in laws])
     return [
-        f"On {literal(problem_name(first))} from {format_point(start)}: {counts}. Dots and edges "
-        "of bands are the quantiles at 5, 25, 50, 75 and 95\xa0%; s.d. is the standard deviation, "
-        "and ± one standard error."
+        f"On {literal(problem_name(first))} from {format_point(start)}: {counts}. "
+        f"{capitalize(marks)} are the quantiles at 5, 25, 50, 75 and 95\xa0%; s.d. is the standard "
+        "deviation, and ± one standard error."
     ]
 
 

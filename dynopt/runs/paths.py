@@ -37,7 +37,7 @@ def integrate_path(
     outcome, interrupt = run_map_in_calls(flow, problem.loss, start, points, int(save_every))
     t, y, loss, grad_norm, result, first_bad_step = outcome
     stats = {
-        "first_bad_step": -(-first_bad_step // per_step),
+        "first_bad_step": jnp.where(first_bad_step < 0, -1, -(-first_bad_step // per_step)),
         "solver": type(flow.solver).__name__,
         "solver_steps": jnp.asarray((points - 1) * save_every * flow.substeps),
         "rtol": jnp.zeros((), dtype),

@@ -246,6 +246,17 @@ def test_under_jit_a_path_is_the_same():
     assert run.stats["solver"] == "Euler" and run.stats["solver_steps"] == 48
 
 
+def test_the_first_bad_step_is_counted_in_steps_of_the_map():
+    fine = integrate(noisy, one, 2, save_every=1 / 4)
+    assert fine.x.shape[0] == 9 and fine.stats["first_bad_step"] == -1
+    steep = Problem(lambda x: -(x**4).sum(), [1.0], name="steep")
+    bad = [
+        int(integrate(noisy, steep, 8, save_every=n, throw=False).stats["first_bad_step"])
+        for n in (1, 1 / 4)
+    ]
+    assert bad[0] == bad[1] > 0
+
+
 def test_a_path_may_be_saved_and_loaded(tmp_path):
     run = integrate(Modified(noisy), bowl, 3)
     run.save(tmp_path / "path.npz")
@@ -323,7 +334,7 @@ state_dependent = Noisy(SGD(H), root=lambda x: x[:, None])
         (
             lambda: integrate(state_dependent, bowl, 3, solver=diffrax.ShARK()),
             InvalidValue,
-            "`solver` ShARK solves equations in the sense of Stratonovich, .* pass diffrax.Euler",
+            "`solver` ShARK solves equations in the sense of Stratonovich, .* leave `solver` out",
         ),
         (
             lambda: integrate(noisy, bowl, 3, solver=diffrax.QUICSORT(0.1)),

@@ -106,6 +106,7 @@ def must_be_wrappable(optimizer: AbstractOptimizer) -> None:
     if optimizer.regularity.flow_depends_on_h:
         raise InvalidValue(
             f"the flow of {optimizer!r} belongs to its own map and not to a wrapped one; wrap the "
-            "inner optimizer first and modify the wrapper, for example "
-            "dynopt.Modified(dynopt.Averaged(optimizer, tau))."
+            "inner optimizer first and modify the wrapper, such as "
+            "dynopt.Modified(dynopt.Averaged(optimizer, tau)) or "
+            "dynopt.Modified(dynopt.Noisy(optimizer, sigma=0.5))."
         )

@@ -27,7 +27,8 @@ class Langevin(Noisy):
 
     The time step: it is that of the inner optimizer. Refinement keeps the temperature T.
 
-    Lyapunov function: none for one path; the free energy of the law of x falls along the flow.
+    Lyapunov function: none for one path; the free energy of the law of the state falls along the
+    flow.
 
     Elsewhere: `diffrax.UnderdampedLangevinDriftTerm` with γ = a, u = T and the gradient of f/T
     belongs to the flow of Momentum. Samplers often write SGD with ∇f/T and the time step h T.

@@ -33,15 +33,15 @@ class Noisy(AbstractNoise):
         dy = F̄ dt + Σⱼ √(h wⱼ) (Fⱼ - F̄) dWⱼ      otherwise
 
     with S = σ 1, Fⱼ = F(y, ∇f + σ ξⱼ) and F̄ = Σⱼ wⱼ Fⱼ for values ξⱼ of the noise and their
-    probabilities wⱼ, see `derivations.StochasticEquation`. The noise of
-    a second moment, such as v of Adam, is limited so that it stays positive; in the first steps
+    probabilities wⱼ; where they are random values, their covariance is made free of bias. The noise
+    of a second moment, such as v of Adam, is limited so that it stays positive. In the first steps
     after v = 0 the law of the flow is not that of the map.
 
     The time step: it is that of the inner optimizer. What stays when it is refined is the
     temperature h S Sᵀ, so that `refine(n)` runs with n times the variance in each gradient
     (variance amplification). So the map converges to its flow in law, with weak order 1 where F is
     affine in the gradient. If σ were held instead, the noise would vanish with h, and the equation
-    without noise would be as good as the stochastic one.
+    without noise would have the same weak order as the stochastic one.
 
     Lyapunov function: none is known; the noise raises the loss again and again.
 
