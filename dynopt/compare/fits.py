@@ -225,8 +225,8 @@ def with_stationary_law(problem: Problem, optimizers: Optimizers) -> Sequence[st
             laws[name] = analysis.stationary(optimizer, problem)
     if not laws:
         raise InvalidValue(
-            "needs a quadratic loss and an optimizer that is affine in the gradient, which "
-            f"{problem.name} with {as_typed(tuple(optimizers))} is not; write --problem quadratic "
+            "needs a quadratic loss and an optimizer that is affine in the gradient, got "
+            f"{problem.name} and {as_typed(tuple(optimizers))}; write --problem quadratic "
             "--optimizers sgd --noise 0.5, or draw --figures ensemble."
         )
     fitting = [name for name, law in laws.items() if law.map.cov.trace() > 0]

@@ -72,7 +72,8 @@ FIGURES_HELP = textwrap.indent(
     textwrap.fill(
         "Which figures are drawn: names from --list. By default all that fit are, except "
         f"{', '.join(gallery.ON_DEMAND)} and, of more than {gallery.LARGE} coordinates, "
-        f"{' and '.join(gallery.OF_ORDERS)}.",
+        f"{' and '.join(gallery.OF_ORDERS)}. Without --problem they are drawn for those of "
+        "the gallery's problems that they fit.",
         70,
     ),
     8 * " ",

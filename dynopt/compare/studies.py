@@ -141,10 +141,17 @@ def plan(options: Options) -> list[Study]:
             "leave them out, or add paths to --figures."
         )
     studies: list[Study] = []
+    refusals: list[InvalidValue] = []
     called: dict[str, str] = {}  # by the part of file names
     for one in by_problem:
         chosen = find_names("optimizer", one.optimizers, OPTIMIZERS) or names
-        study = _study(one, chosen, figures_typed=bool(options.figures))
+        try:
+            study = _study(one, chosen, figures_typed=bool(options.figures))
+        except InvalidValue as refusal:
+            if options.problem or not options.figures:
+                raise
+            refusals.append(refusal)  # of the gallery's problems those are drawn that fit
+            continue
         studies.append(study)
         other = called.setdefault(study.slug, study.called)
         if other != study.called:
@@ -152,6 +159,8 @@ def plan(options: Options) -> list[Study]:
                 f"{other} and {study.called} would be drawn into the same files; give each its own "
                 "--output."
             )
+    if not studies:
+        raise refusals[0]
     return studies
 
 

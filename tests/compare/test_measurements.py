@@ -148,7 +148,7 @@ REFUSED = {
     "`weak_order` needs a limit of small time steps at one temperature, which adam does not": {
         "figures": ("weak_order",), "optimizers": ("adam",), "noise": 0.5,
     },
-    "`stationary` needs a quadratic .* himmelblau with sgd is not; write --problem quadratic": {
+    "`stationary` needs a quadratic .* got himmelblau and sgd; write --problem quadratic": {
         "figures": ("stationary",), "problem": ("himmelblau",), "noise": 0.5,
     },
     "`stationary` finds no stationary law of sgd on booth; write a smaller --learning-rate": {
@@ -168,6 +168,14 @@ REFUSED = {
 def test_what_has_no_meaning_with_or_without_noise_is_refused(message):
     with pytest.raises(InvalidValue, match=message):
         plan(Options(**{"problem": ("booth",), "optimizers": ("sgd",)} | REFUSED[message]))
+
+
+def test_without_a_problem_a_figure_is_that_of_the_problems_which_it_fits():
+    options = Options(optimizers=("sgd",), figures=("stationary",), noise=0.5)
+    (study,) = plan(options)
+    assert study.called == "quadratic" and study.figures == ("stationary",)
+    with pytest.raises(InvalidValue, match="but himmelblau has 2; take --problem double_well, or"):
+        plan(Options(figures=("langevin",), temperature=0.5))
 
 
 def test_ensembles_are_refused_for_more_coordinates_than_fit(monkeypatch):
