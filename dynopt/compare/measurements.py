@@ -304,8 +304,9 @@ MEASUREMENTS = (
         "weak_orders = []\n"
         "for optimizer in {optimizers}:\n"
         "    time = {few_steps} * float(optimizer.h)\n"
-        f"    options = {{{{'refinements': {WEAK_REFINEMENTS}, 'key': {{seed}}}}}}\n"
-        "    weak_orders.append(analysis.weak_order(optimizer, problem, time=time{x0}, **options))",
+        f"    order = analysis.weak_order(optimizer, problem, None, time, {WEAK_REFINEMENTS}{{x0}}, "
+        "key={seed})\n"
+        "    weak_orders.append(order)",
         with_weak_order,
         _weak_order,
     ),

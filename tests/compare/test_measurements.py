@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from dynopt import SGD, Langevin, analysis, ensemble, explore, iterate, problems
+from dynopt import SGD, Langevin, Problem, analysis, ensemble, explore, iterate, problems
 from dynopt.compare import fits
 from dynopt.compare.measurements import (
     FIGURES,
@@ -20,7 +20,7 @@ from dynopt.compare.measurements import (
 )
 from dynopt.compare.options import Options
 from dynopt.compare.script import measuring
-from dynopt.compare.studies import plan
+from dynopt.compare.studies import _must_fit, plan
 from dynopt.errors import InvalidValue, SolverFailure
 
 ids = [measurement.name for measurement in MEASUREMENTS]
@@ -176,6 +176,14 @@ def test_without_a_problem_a_figure_is_that_of_the_problems_which_it_fits():
     assert study.called == "quadratic" and study.figures == ("stationary",)
     with pytest.raises(InvalidValue, match="but himmelblau has 2; take --problem double_well, or"):
         plan(Options(figures=("langevin",), temperature=0.5))
+
+
+def test_runs_that_would_take_too_much_memory_are_refused_with_fewer_steps():
+    large = Problem(lambda x: (x**2).sum(), np.ones(10_000), name="large")
+    of_sgd = {"sgd": SGD(0.1)}, {"comparisons": ("sgd",)}
+    with pytest.raises(InvalidValue, match="would take 7 GiB, more than 4; .* --steps 50000"):
+        _must_fit(large, *of_sgd, 100_000)
+    _must_fit(large, *of_sgd, 50_000)
 
 
 def test_ensembles_are_refused_for_more_coordinates_than_fit(monkeypatch):
