@@ -1,10 +1,12 @@
 """Weak errors are those of closed forms and of densities on a grid, and no order is told from noise."""
 
 from functools import cache
+from math import comb
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 from dynopt import (
     SGD,
@@ -244,15 +246,40 @@ def test_multiplicative_noise_is_understood_in_the_sense_of_ito():
     assert result.modified is None
 
 
-def test_minibatches_of_a_loss_that_is_not_quadratic_have_independent_ensembles():
+def powers_after_minibatches(a, b, h, steps, x0):
+    """E xᵖ for p = 0, ..., 8 of map and flow on aᵢ x²/2 - bᵢ x with batches of one.
+
+    A step of the map is (1 - h aᵢ) x + h bᵢ; the flow is dx = (E b - E a x) dt + √h S(x) dW with
+    the variance S² of aᵢ x - bᵢ.
+    """
+    step, generator, variance = np.zeros((9, 9)), np.zeros((9, 9)), h * np.cov(a, b, bias=True)
+    for p in range(9):
+        for q in range(p + 1):
+            step[p, q] = comb(p, q) * ((1 - h * a) ** q * (h * b) ** (p - q)).mean()
+        pairs = p * (p - 1) / 2
+        generator[p, p] = pairs * variance[0, 0] - p * a.mean()
+        generator[p, p - 1] += p * b.mean() - 2 * pairs * variance[0, 1]
+        generator[p, p - 2] += pairs * variance[1, 1]
+    start = x0 ** np.arange(9)
+    of_flow = scipy.linalg.expm(steps * h * generator)
+    return np.linalg.matrix_power(step, steps) @ start, of_flow @ start
+
+
+def test_a_fourth_power_after_minibatches_is_that_of_independent_ensembles():
+    a, b, h = np.array([0.5, 1.0, 1.5]), np.array([0.5, 1.0, -1.0]), 0.4
     problem = Problem(
-        lambda x, data: jnp.cos(data - x).mean(), 0.5, data=[1.0, 2.0, 4.0], name="cosines"
+        lambda x, data: (data[0] * x**2 / 2 - data[1] * x).mean(), 3.0, data=(a, b), name="three"
     )
     result = weak_order(
-        Minibatch(SGD(0.2), 1).refine(2), problem, refinements=2, paths=50, time=0.3
+        Minibatch(SGD(h), 1), problem, lambda x: x**4, time=2 * h, refinements=2, paths=1000
     )
-    assert result.paths == 50 and result.modified is None and result.noiseless is None
-    assert (result.flow.stderr > 0).all()
+    of_map, of_flow = powers_after_minibatches(a, b, h, 2, 3.0)
+    error, variances = abs(of_map - of_flow)[4], [law[8] - law[4] ** 2 for law in (of_map, of_flow)]
+    measured, stderr = result.flow.error[0], result.flow.stderr[0]
+    assert stderr == pytest.approx((sum(variances) / 1000) ** 0.5, rel=0.3)
+    assert abs(measured - error) < 4 * stderr + error / 8  # Euler's method with 16 steps
+    assert 4 * stderr < error
+    assert result.paths == 1000 and result.modified is None and result.noiseless is None
 
 
 def test_no_order_is_told_from_errors_below_two_standard_errors():
