@@ -304,8 +304,8 @@ MEASUREMENTS = (
         "weak_orders = []\n"
         "for optimizer in {optimizers}:\n"
         "    time = {few_steps} * float(optimizer.h)\n"
-        f"    order = analysis.weak_order(optimizer, problem, None, time, {WEAK_REFINEMENTS}{{x0}}, "
-        "key={seed})\n"
+        "    order = analysis.weak_order(optimizer, problem, None, time, "
+        f"{WEAK_REFINEMENTS}{{x0}}, key={{seed}})\n"
         "    weak_orders.append(order)",
         with_weak_order,
         _weak_order,
