@@ -66,7 +66,7 @@ class StochasticEquation(eqx.Module):
 
     - `optimizer`: a noisy optimizer, fitted to its positions.
     - `affine`: whether F is affine in the gradient.
-    - `quadratic`: whether the quadrature is exact.
+    - `quadratic`: whether F is not affine, and the quadrature is exact.
     - `positive`: the numbers of the leaves of y that are memories that no gradient makes negative.
     - `doubt`: the text of a warning if √(h/τ) is more than 0.15 for one of them, or else empty.
     - `separable`: whether each coordinate has noise of its own, one Brownian motion for each column
@@ -100,7 +100,8 @@ class StochasticEquation(eqx.Module):
         self.optimizer = optimizer
         noiseless = replace_noise(self._first, lambda noise: noise.optimizer)
         self.affine = is_affine_in_gradient(noiseless, x)
-        if not self.affine and noiseless.regularity.initial_layer:
+        regularity = noiseless.regularity
+        if not self.affine and regularity.initial_layer and not regularity.bias_corrected:
             raise InvalidValue(
                 f"the flow of {optimizer!r} begins where a second moment v is 0 and divides by √v, "
                 "so that its noise grows like 1/√t for t → 0 and has no finite variance; begin "
@@ -115,7 +116,9 @@ class StochasticEquation(eqx.Module):
             and not self._is_modified  # the Hessian couples the coordinates
             and acts_on_each_coordinate(noiseless, x)
         )
-        self.quadratic = self.separable and is_quadratic_in_gradient(noiseless, x)
+        self.quadratic = (
+            not self.affine and self.separable and is_quadratic_in_gradient(noiseless, x)
+        )
 
     def _doubt(self, memories: dict[int, float]) -> str:
         """What is wrong with normal noise in these memories; empty if they are long enough."""
