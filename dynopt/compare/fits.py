@@ -10,13 +10,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from .. import analysis, figures
 from ..checks import accepts
+from ..derivations.stochastic import StochasticEquation
 from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer, Langevin, Minibatch
 from ..optimizers.wrappers.noise import noise_of
 from ..problems import Problem
+from ..runs.prepare import fit_to_start
 from .values import as_typed
 
 Optimizers = Mapping[str, AbstractOptimizer]
@@ -192,7 +195,19 @@ def with_random_paths(problem: Problem, optimizers: Optimizers) -> Sequence[str]
             f"keeps 1000 paths of at most {MOST_IN_ENSEMBLES} coordinates, but {problem.name} has "
             f"{problem.dim}; run dynopt.ensemble with fewer paths."
         )
-    return names
+    start = problem.start()
+    x, _ = ravel_pytree(start)
+    fitting = []
+    for name in names:
+        with suppress(InvalidValue):
+            StochasticEquation(fit_to_start(optimizers[name], start, x.dtype), x)
+            fitting.append(name)
+    if not fitting:
+        raise InvalidValue(
+            f"needs a stochastic flow, which {as_typed(tuple(names))} does not have, as it begins "
+            "with v = 0; write --set rmsprop.bias_correction=true."
+        )
+    return fitting
 
 
 def with_gibbs_law(problem: Problem, optimizers: Optimizers) -> Sequence[str]:

@@ -169,6 +169,8 @@ def _numbers(study: "Study", measured: "Results") -> dict[str, str]:
         cells |= {"weak order": _slope(weak.flow)}
         cells |= {"against modified flow": _slope(weak.modified)} if weak.modified else {}
     failures += [text for one in ensembles_in(measured) if (text := failed_paths(one))]
+    if "ensemble" in study.figures and "ensembles" not in measured:
+        failures.append("no stochastic flow")
     return cells | {"": "; ".join(failures)}
 
 

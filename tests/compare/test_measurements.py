@@ -19,6 +19,7 @@ from dynopt.compare.measurements import (
     shown_in,
 )
 from dynopt.compare.options import Options
+from dynopt.compare.screen import table
 from dynopt.compare.script import measuring
 from dynopt.compare.studies import _must_fit, plan
 from dynopt.errors import InvalidValue, SolverFailure
@@ -157,6 +158,9 @@ REFUSED = {
     "an ensemble would take 7 GiB, more than 4; write for example --steps 50000": {
         "steps": 100_000, "noise": 0.5, "problem": ("deep_linear",),
     },
+    "which rmsprop does not have, as it begins with v = 0; write --set rmsprop.bias_corr": {
+        "optimizers": ("rmsprop",), "noise": 0.5,
+    },
     "a problem over data for --batch, which booth is not; write --noise 0.5": {"batch": 8},
     "batches of 1000 examples, but logistic_regression has 40; write --batch 40": {
         "problem": ("logistic_regression",), "batch": 1000,
@@ -211,3 +215,11 @@ def test_an_optimizer_is_measured_only_where_it_fits(study):
     assert study.measured["comparisons"] == ("sgd", "momentum", "rmsprop")
     assert list(study.measured["modified"]) == ["sgd", "momentum"]
     assert list(study.measured["stability"]) == ["momentum"]
+
+
+def test_an_optimizer_without_stochastic_flow_has_no_ensemble_and_the_table_says_so():
+    (study,) = plan(Options(problem=("booth",), optimizers=("sgd", "rmsprop"), noise=0.5))
+    assert study.measured["ensembles"] == ["sgd"]
+    assert "ensemble" in study.figures and len(study.files("ensemble")) == 1
+    row = table(study, {"rmsprop": {}}).splitlines()[-1]
+    assert row.startswith("rmsprop") and row.endswith("no stochastic flow")
