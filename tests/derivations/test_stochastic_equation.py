@@ -17,6 +17,7 @@ from dynopt import (
     Minibatch,
     Modified,
     Momentum,
+    NAdam,
     Nesterov,
     Noisy,
     Problem,
@@ -264,10 +265,8 @@ def test_flows_with_short_memories_of_second_moments_warn(run):
 def test_a_flow_that_divides_by_the_root_of_zero_has_no_stochastic_equation(optimizer):
     with pytest.raises(InvalidValue, match="has no finite variance; begin with v > 0"):
         ensemble(Noisy(optimizer, 1.0), WELL, 3, of="flow")
-    corrected = Noisy(
-        RMSprop(0.1, decay=0.99, bias_correction=True), 1.0
-    )  # which the error proposes
-    assert ensemble(corrected, ONE_WELL, 3, paths=20, of="flow").num_ok == 20
+    for corrected in (RMSprop(0.1, decay=0.99, bias_correction=True), NAdam(0.1)):
+        assert ensemble(Noisy(corrected, 1.0), ONE_WELL, 3, paths=20, of="flow").num_ok == 20
 
 
 def test_the_modified_flow_is_solved_in_the_sense_of_ito_where_its_noise_depends_on_the_point():
