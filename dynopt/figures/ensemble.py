@@ -36,6 +36,7 @@ PATHS = 8  # so many of the map are drawn
 APART = 15.0  # points from one column of dots to the next
 SIGNIFICANT = 3.0  # standard errors: a larger difference is told as one
 BINS = 12, 160  # of a histogram: at least, at most
+NARROW = 0.1  # of the axis: laws at the end that are less wide have an axis of their own
 WIDE = 20.0  # largest over smallest quantile of a loss: its axis is then logarithmic
 HISTOGRAM = 0.75  # of the width of its frame
 SHADES = 0.88, 0.72  # of the background in the bands of the flow: the wide one, the narrow one
@@ -70,7 +71,8 @@ def draw(
     and their median. Coloured dots are the same five quantiles of the map, so they lie on the
     edges of the bands and on the line where both laws agree; thin coloured lines are a few paths
     of the map. On the right are the histograms at the end, filled for the map and an outline in
-    ink for the flow, with means and standard deviations, each with its standard error.
+    ink for the flow, with means and standard deviations, each with its standard error. Where they
+    would be thin lines, their axis is enlarged.
 
     - `results`: the map or the flow of one optimizer on one problem from `dynopt.ensemble`, or
       both.
@@ -178,10 +180,24 @@ def _is_log(laws: list[Law], coordinate: int | str) -> bool:
     return coordinate == "loss" and bool(0 < WIDE * shown.min() < shown.max())
 
 
-def _set_values(ax: Axes, laws: list[Law], coordinate: int | str) -> None:
-    """Limits, scale and ticks of the axis of the values, which both frames share."""
-    ends = [np.quantile(law.values[:, -1], [0.002, 0.998]) for law in laws]
-    shown = [*(law.quantiles for law in laws), *ends]
+def _enlargement(laws: list[Law], coordinate: int | str) -> float:
+    """By what the axis of the values is enlarged at the end, where laws would be thin lines."""
+    ends = _ends(laws)
+    whole = np.ptp(np.concatenate([*(law.quantiles.ravel() for law in laws), *ends]))
+    end = np.ptp(np.concatenate(ends))
+    is_thin = 0 < end < NARROW * whole and not _is_log(laws, coordinate)
+    return float(whole / end) if is_thin else 1.0
+
+
+def _ends(laws: list[Law]) -> list[np.ndarray]:
+    """The range of the values at the end of each law."""
+    return [np.quantile(law.values[:, -1], [0.002, 0.998]) for law in laws]
+
+
+def _set_values(ax: Axes, laws: list[Law], coordinate: int | str, at_end: bool = False) -> None:
+    """Limits, scale and ticks of the axis of the values: of all times, or of the end alone."""
+    ends = _ends(laws)
+    shown = ends if at_end else [*(law.quantiles for law in laws), *ends]
     if _is_log(laws, coordinate):
         ax.set_ylim(1, 10)
         ax.set_yscale("log", nonpositive="mask")
@@ -233,7 +249,8 @@ def _draw_map(ax: Axes, law: Law) -> None:
 
 def _paint_end(ax: Axes, laws: list[Law], coordinate: int | str) -> Panel:
     """Draw the histograms at the end into `ax`, with means and standard deviations."""
-    _set_values(ax, laws, coordinate)
+    enlargement = _enlargement(laws, coordinate)
+    _set_values(ax, laws, coordinate, at_end=enlargement > 1)
     is_log = _is_log(laws, coordinate)
     edges = _edges([law.values[:, -1] for law in laws], ax.get_ylim(), is_log)
     density, drawn = [], []
@@ -257,9 +274,12 @@ def _paint_end(ax: Axes, laws: list[Law], coordinate: int | str) -> Panel:
     for law in laws:
         _write_numbers(ax, law, drawn)
     ax.set_xticks([])
-    ax.tick_params(labelleft=False)
+    ax.tick_params(labelleft=enlargement > 1)
     ax.set_xlabel("density")
-    return Panel("", name="At the end", color=ink(), fact=literal(_end(laws)))
+    fact = literal(_end(laws))
+    if enlargement > 1:
+        fact += f"   axis enlarged ×\xa0{format_number(enlargement, 2)}"
+    return Panel("", name="At the end", color=ink(), fact=fact)
 
 
 def _write_numbers(ax: Axes, law: Law, drawn: list[np.ndarray]) -> None:

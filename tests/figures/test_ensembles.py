@@ -51,6 +51,20 @@ def band(ax, gid):
 # --- ensemble
 
 
+@pytest.mark.parametrize(("width", "enlarged"), [(0.01, True), (2.0, False)])
+def test_laws_that_would_be_thin_lines_at_the_end_have_an_axis_of_their_own(width, enlarged):
+    """Paths fall by 10: quantiles from 0.2 % of the end to 95 % of the start, over those of the end."""
+    x = np.linspace(10, 0, 6) + width * np.linspace(0, 1, 21)[:, None]
+    result = make_ensemble(Noisy(SGD(0.1), sigma=1.0), hill(), x[..., None])
+    _, right = figures.ensemble.draw(result).axes
+    low, high = right.get_ylim()
+    assert (high - low < 1.3 * width) == enlarged
+    (fact,) = [text for text in (one.get_text() for one in right.texts) if "t\xa0=" in text]
+    ratio = f"axis enlarged ×\xa0{(10 + 0.948 * width) / (0.996 * width):.0f}"
+    assert (ratio in fact) == ("axis" in fact) == enlarged
+    assert right.yaxis.get_tick_params()["labelleft"] == enlarged
+
+
 def test_bands_are_the_quantiles_of_the_flow_and_dots_those_of_the_map():
     results = [make_fan("map"), make_fan("flow", mean=0.8, deviation=0.3)]
     left, right = figures.ensemble.draw(results).axes
