@@ -20,8 +20,7 @@ from ..errors import InvalidValue
 from ..optimizers import AbstractOptimizer, Minibatch
 from ..optimizers.base import must_be_optimizer
 from ..optimizers.gradient import BatchGradient
-from ..optimizers.wrappers.base import AbstractWrapper
-from ..optimizers.wrappers.noise import AbstractNoise, noise_of, plus_noise, replace_noise
+from ..optimizers.wrappers.noise import Driven, noise_of, plus_noise, replace_noise
 from ..problems import Problem
 from ..problems.problem import must_be_problem
 from ..runs.batches import must_be_single
@@ -279,40 +278,27 @@ def _over_time(matrix: np.ndarray, cov: np.ndarray, time: float) -> tuple[np.nda
     return power, (total + total.T) / 2
 
 
-class Driven(AbstractWrapper):
-    """An optimizer with a given vector ξ in place of the random numbers of its noise.
+def drive(optimizer: AbstractOptimizer, xi: Array) -> AbstractOptimizer:
+    """The optimizer with ξ in place of the random numbers of the noise inside it.
 
     Its gradient is ∇f + Σⱼ ξⱼ sⱼ with the columns sⱼ of the root of the covariance. Those of
     minibatches are functions of the position, as their gradients are.
     """
 
-    optimizer: AbstractNoise  # pyright: ignore
-    xi: Array
+    def driven(noise):
+        def change(grad, start):
+            def along(x):
+                root = noise.root_at(x, grad)
+                return xi * root[0] if noise.is_diagonal else xi @ root
 
-    def __init__(self, optimizer, xi):
-        self.optimizer, self.xi = optimizer, xi
-
-    def wrap_step(self, step, t, y, grad):
-        noise = self.optimizer
-
-        def along(x):
-            root = noise.root_at(x, grad)
-            return self.xi * root[0] if noise.is_diagonal else self.xi @ root
-
-        if isinstance(noise, Minibatch):
+            if not isinstance(noise, Minibatch):
+                return plus_noise(grad, along(start))
             full = BatchGradient(lambda x: grad(x) + along(x))
-            driven = BatchGradient(full, lambda x, i, k: full(x))
-        else:
-            driven = plus_noise(grad, along(y.x))
-        return noise.optimizer.step(t, y, driven)
+            return BatchGradient(full, lambda x, i, k: full(x))
 
-    def vector_field(self, t, y, grad):
-        return self.optimizer.vector_field(t, y, grad)
+        return Driven(noise.optimizer, change)
 
-
-def drive(optimizer: AbstractOptimizer, xi: Array) -> AbstractOptimizer:
-    """The optimizer with ξ in place of the random numbers of the noise inside it."""
-    return replace_noise(optimizer, lambda noise: Driven(noise, xi))
+    return replace_noise(optimizer, driven)
 
 
 def _first_point(dynamics: Any, loss: Callable, start: PyTree) -> Any:
