@@ -32,26 +32,29 @@ from .drawing.words import (
 )
 
 ERRORS = 2.0  # standard errors on each side of an error
+MOST_ROOM = 0.6  # of the width of a frame, for labels beside the dots
 DASHED: dict[str, Any] = {"linestyle": (0, (4, 2))}
 
 
 class Kind(NamedTuple):
     """What the map is compared with.
 
-    - `name`: that of the attribute; `words`: in labels; `with_article`: in sentences.
+    - `name`: that of the attribute; `words`: in labels; `short`: in labels of narrow frames;
+      `with_article`: in sentences.
     - `order`: the declared weak order; None where the error does not close.
     """
 
     name: str
     words: str
+    short: str
     with_article: str
     order: int | None
 
 
 KINDS = (
-    Kind("flow", "flow", "its flow", 1),
-    Kind("modified", "modified flow", "its modified flow", 2),
-    Kind("noiseless", "flow without noise", "its flow without noise", None),
+    Kind("flow", "flow", "flow", "its flow", 1),
+    Kind("modified", "modified flow", "modified", "its modified flow", 2),
+    Kind("noiseless", "flow without noise", "no noise", "its flow without noise", None),
 )
 
 
@@ -138,7 +141,7 @@ def _paint_frame(entry: Entry, limits: tuple[float, float], ax: Axes, _: float) 
         last = np.flatnonzero(error.is_resolved)
         if last.size:
             labels.append((kind, error, int(last[-1])))
-    _write_labels(ax, labels, color, key)
+    _write_labels(ax, labels, _texts(ax, known), color, key)
     if not labels:
         write_notice(ax, "no weak error is told from 0")
     ax.set(xlabel="time step", ylabel="weak error")
@@ -184,10 +187,8 @@ def _draw_errors(ax: Axes, kind: Kind, error: WeakError, color: str, key: str) -
 
 def _set_steps(ax: Axes, known: list[tuple[Kind, WeakError]]) -> None:
     """The axis of the time steps, with room on the right for the labels."""
-    count, size = len(known[0][1].h), font_size("legend.fontsize")
-    lines = [line for kind, error in known for line in (kind.words, _per_halving(error))]
-    width = frame_box(ax).width
-    room = min((max(text_width(line, size) for line in lines) * 1.15 + 2 * size) / width, 0.6)
+    count, width = len(known[0][1].h), frame_box(ax).width
+    room = min(_room(_texts(ax, known)) / width, MOST_ROOM)
     names = ["h", *(f"h/{2**j}" for j in range(1, count))]
     tick = 1.3 * text_width(names[-1], font_size("xtick.labelsize"))
     every = int(np.ceil(tick * count / (width * (1 - room))))
@@ -197,8 +198,30 @@ def _set_steps(ax: Axes, known: list[tuple[Kind, WeakError]]) -> None:
     ax.set_xlim(2.0**-0.4, 2.0 ** (count - 1 + (count - 0.6) * room / (1 - room)))
 
 
+def _texts(ax: Axes, known: list[tuple[Kind, WeakError]]) -> dict[str, tuple[str, str]]:
+    """The two lines of each label: what the map is compared with, and the ratio of the last errors.
+
+    They are shorter where the frame is too narrow for the long ones.
+    """
+    ratios = {kind: f"÷ {ratio}" if (ratio := _ratio(error)) else "" for kind, error in known}
+    long = {kind.name: (kind.words, one and f"{one} per halving") for kind, one in ratios.items()}
+    if _room(long) <= MOST_ROOM * frame_box(ax).width:
+        return long
+    return {kind.name: (kind.short, ratio) for kind, ratio in ratios.items()}
+
+
+def _room(texts: dict[str, tuple[str, str]]) -> float:
+    """The width in points that such labels need beside the dots."""
+    size = font_size("legend.fontsize")
+    return max(text_width(line, size) for pair in texts.values() for line in pair) * 1.15 + 2 * size
+
+
 def _write_labels(
-    ax: Axes, labels: list[tuple[Kind, WeakError, int]], color: str, key: str
+    ax: Axes,
+    labels: list[tuple[Kind, WeakError, int]],
+    texts: dict[str, tuple[str, str]],
+    color: str,
+    key: str,
 ) -> None:
     """To the right of the finest dots, what they are compared with, and the ratio of the last."""
     if not labels:
@@ -213,17 +236,17 @@ def _write_labels(
     heights = spread((places[ranked] - spacing / 2) / inner, spacing / inner)
     right = 2.0 ** (len(labels[0][1].h) - 1)
     for i, place in zip(ranked, spacing / 2 + inner * heights, strict=True):
-        kind, error, _ = labels[i]
+        kind = labels[i][0]
         shift = (place - places[i]) * height
         strong = readable_color(_look(kind, color)["color"])
-        ratio = _per_halving(error)
+        words, ratio = texts[kind.name]
         for text, part, valign in zip(
-            (kind.words, ratio), (0.05 if ratio else -0.4, -0.12), ("bottom", "top"), strict=True
+            (words, ratio), (0.05 if ratio else -0.4, -0.12), ("bottom", "top"), strict=True
         ):
             write_halo(
                 ax, text, (right, ends[i]), strong, xytext=(1.2 * size, shift + part * size),
                 textcoords="offset points", va=valign, fontsize=size, zorder=6,
-                gid=f"{'name' if text == kind.words else 'ratio'} {kind.name} {key}",
+                gid=f"{'name' if text == words else 'ratio'} {kind.name} {key}",
                 fontweight="bold" if text == ratio else "normal",
             )  # fmt: skip
 
@@ -248,10 +271,6 @@ def _ratio(error: WeakError) -> str:
     coarse, fine = error.error[pair]
     stderr = float(coarse / fine * np.hypot(*(error.stderr[pair] / error.error[pair])))
     return format_with_error(float(coarse / fine), stderr) if stderr else f"{coarse / fine:.2f}"
-
-
-def _per_halving(error: WeakError) -> str:
-    return f"÷ {ratio} per halving" if (ratio := _ratio(error)) else ""
 
 
 def _values(error: WeakError) -> str:

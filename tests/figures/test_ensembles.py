@@ -30,7 +30,7 @@ from scenes import (
     title,
 )
 
-from dynopt import SGD, Langevin, Momentum, Noisy, Problem, figures
+from dynopt import SGD, Langevin, Momentum, Nesterov, Noisy, Problem, figures
 from dynopt.errors import InvalidType, InvalidValue
 from dynopt.figures.drawing import laws
 from dynopt.figures.drawing.style import color_of
@@ -415,6 +415,21 @@ def test_errors_of_which_none_is_resolved_have_no_order(as_users_see_it):
     assert "against its modified flow" not in figures.weak_order.describe(alone)
     with pytest.raises(InvalidType, match="must come from analysis.weak_order, got int"):
         figures.weak_order.draw(3)
+
+
+@pytest.mark.parametrize(
+    ("style", "ratio"), [("notebook", "÷ 2.00 per halving"), ("slides", "÷ 2.00")]
+)
+def test_labels_of_weak_errors_are_shorter_where_the_frames_are_narrow(style, ratio):
+    picture = figures.weak_order.draw(
+        [*WEAK, make_weak_order(Noisy(Nesterov(0.01), 1.0))], style=style
+    )
+    picture.savefig(BytesIO())
+    for ax in picture.axes:
+        labels = [text for text in ax.texts if str(text.get_gid()).startswith(("name", "ratio"))]
+        assert ratio in [text.get_text() for text in labels] and len(labels) == 6
+        right = max(text.get_window_extent().x1 for text in labels)
+        assert right <= ax.get_window_extent().x1 + 1
 
 
 # --- all of them
