@@ -14,7 +14,7 @@ from ..base import AbstractOptimizer
 from ..gradient import BatchGradient
 
 SIZES = (1e-3, 1.0, 1e3)  # of the gradients, so that clipping is seen on both sides
-TRIALS = 16  # vectors of each size
+TRIALS = 16  # numbers of each size, or two vectors if these hold more
 
 
 def is_affine_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
@@ -126,8 +126,8 @@ def positive_memories(optimizer: AbstractOptimizer, x: Array) -> dict[int, float
 def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., Any]) -> Any:
     """The result of a test of (y, e) ↦ F(y, ∇f + e), two points y and a source of vectors e.
 
-    The vectors come `TRIALS` at a time, along a first axis. The result is False for an optimizer
-    that needs more than a gradient. Traced hyperparameters are replaced by a number, as they do not
+    Several vectors come at a time, along a first axis. The result is False for an optimizer that
+    needs more than a gradient. Traced hyperparameters are replaced by a number, as they do not
     decide how F depends on e.
     """
     draw = np.random.default_rng(0).normal
@@ -137,13 +137,14 @@ def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., Any]) -> 
         return np.full(leaf.shape, 0.37, leaf.dtype) if is_traced else leaf
 
     def vectors():
-        return draw(size=(TRIALS, *x.shape)).astype(x.dtype)
+        return draw(size=(max(2, TRIALS // x.size), *x.shape)).astype(x.dtype)
 
     def plus(e):
         """A gradient with a Hessian matrix that is not diagonal, plus the vector e."""
 
         def grad(x):
-            return (jnp.asarray(e).ravel() + coupling @ jnp.tanh(x.ravel())).reshape(x.shape)
+            coupled = left * (right @ jnp.tanh(x.ravel())) / x.size**0.5
+            return (jnp.asarray(e).ravel() + coupled).reshape(x.shape)
 
         return BatchGradient(grad, lambda x, i, k: grad(x))
 
@@ -153,7 +154,7 @@ def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., Any]) -> 
         return leaf + jnp.asarray(0.1 + abs(draw(size=leaf.shape)), leaf.dtype)
 
     optimizer, t = jax.tree.map(known, optimizer), jnp.ones((), x.dtype)
-    coupling = draw(size=(x.size, x.size)).astype(x.dtype)
+    left, right = draw(size=(2, x.size)).astype(x.dtype)
 
     def field(y, *vectors):
         """The leaves of the vector field for each of some arrays of vectors, in one call."""
