@@ -252,6 +252,13 @@ def test_which_optimizers_are_affine_in_the_gradient_is_known():
     assert not is_affine_in_gradient(dynopt.SAM(SGD(0.1), 0.1), x)
 
 
+@pytest.mark.parametrize("kink", [-1000.0, -1.0, 0.0, 500.0, 1000.0])
+def test_a_kink_in_one_coordinate_is_found_wherever_it_is(kink):
+    bent = WithGradient(SGD(0.1), lambda g: jnp.maximum(g, kink))
+    assert not is_affine_in_gradient(bent, jnp.zeros(1))
+    assert not is_quadratic_in_gradient(bent, jnp.zeros(1))
+
+
 def test_which_vector_fields_are_quadratic_in_the_gradient_is_known():
     """Adam and its relatives hold g and g²; Lion holds a sign of g itself."""
     x = jnp.zeros(1)
