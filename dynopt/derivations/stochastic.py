@@ -26,6 +26,7 @@ from ..optimizers.wrappers.probing import (
     positive_memories,
 )
 from .expansion import small_step, taylor
+from .memoryless import Memoryless
 from .modified import Modified
 from .series import add_scaled
 
@@ -74,7 +75,8 @@ class StochasticEquation(eqx.Module):
       acts on each coordinate by itself; the columns are then vectors of products.
 
     **Raises:** `InvalidValue` if the optimizer has no noise, or noise that is not white, and if the
-    noise has no finite variance at the start, as that of RMSprop from v = 0.
+    noise has no finite variance at the start, as that of RMSprop from v = 0, or enters memories
+    that `Memoryless` has left out.
     """
 
     optimizer: AbstractOptimizer
@@ -107,6 +109,12 @@ class StochasticEquation(eqx.Module):
                 "so that its noise grows like 1/√t for t → 0 and has no finite variance; begin "
                 "with v > 0, such as RMSprop with initial_scale=1.0 or bias_correction=True, or "
                 'run its map with dynopt.iterate or dynopt.ensemble(..., of="map").'
+            )
+        if not self.affine and _holds_memoryless(noiseless):
+            raise InvalidValue(
+                f"{optimizer!r} leaves out memories, which average the noise of many steps, so "
+                "that it cannot be pushed through its vector field; take the optimizer without "
+                "dynopt.Memoryless."
             )
         memories = {} if self.affine else positive_memories(noiseless, x)
         self.positive = tuple(memories)
@@ -261,6 +269,13 @@ class StochasticEquation(eqx.Module):
         if not self.separable:
             return jax.tree.map(lambda leaf: jnp.tensordot(increments, leaf, 1), columns)
         return jax.tree.map(lambda leaf: (leaf * increments).sum(0), columns)
+
+
+def _holds_memoryless(optimizer: AbstractOptimizer) -> bool:
+    def is_memoryless(value):
+        return isinstance(value, Memoryless)
+
+    return any(map(is_memoryless, jax.tree.leaves(optimizer, is_leaf=is_memoryless)))
 
 
 def _derivative(function, direction, at) -> Any:

@@ -88,7 +88,7 @@ def draw(
     must_be_axes(ax)
     if ax is not None:
         _paint_times(ax, laws, coordinate)
-        write_title(ax, title or _claim(laws), frame_box(ax).width)
+        write_title(ax, title or _claim(laws, coordinate), frame_box(ax).width)
         return ax
     picture = Picture(style, describe(results, coordinate))
     if style != "slides":
@@ -96,7 +96,7 @@ def draw(
         picture.set_size_inches(1.35 * width, 0.95 * height)
     left, right = picture.subplots(1, 2, width_ratios=(1.75, 1))
     picture.write_caption(_caption(laws))
-    picture.write_heading(title or _claim(laws), _keys(laws))
+    picture.write_heading(title or _claim(laws, coordinate), _keys(laws))
     draw_parts(
         picture,
         [
@@ -127,7 +127,7 @@ def paint(ax: Axes, results: list[Ensemble]) -> Panel:
     """Draw the law of the first coordinate over time into `ax`; return title, keys and caption."""
     laws = _laws(results, 0)
     _paint_times(ax, laws, 0)
-    return Panel(_claim(laws), keys=_keys(laws), caption=_caption(laws))
+    return Panel(_claim(laws, 0), keys=_keys(laws), caption=_caption(laws))
 
 
 def _laws(results: Any, coordinate: int | str) -> list[Law]:
@@ -343,34 +343,34 @@ def _label(laws: list[Law], coordinate: int | str) -> str:
     return _name(laws, coordinate)
 
 
-def _claim(laws: list[Law]) -> str:
+def _claim(laws: list[Law], coordinate: int | str) -> str:
     """Whether mean and standard deviation of map and flow differ by more than chance."""
     first = laws[0]
-    name = first.result.optimizer.name
+    name, what = first.result.optimizer.name, _name(laws, coordinate)
     sentence = (
-        f"the {first.result.kind} of {name} has the mean {first.mean} and the standard deviation "
-        f"{first.deviation}"
+        f"the {first.result.kind} of {name} has in {what} the mean {first.mean} and the standard "
+        f"deviation {first.deviation}"
         if len(laws) == 1
-        else _comparison(laws[0], laws[1], name)
+        else _comparison(laws[0], laws[1], name, what)
     )
     sentence = f"at {_end(laws)} {sentence}"
     failed = join_words([text for law in laws if (text := failed_paths(law.result))] or [""])
     return literal(capitalize("; ".join(filter(None, [failed, sentence]))))
 
 
-def _comparison(map: Law, flow: Law, name: str) -> str:
+def _comparison(map: Law, flow: Law, name: str, what: str) -> str:
     means, deviations = (map.mean, flow.mean), (map.deviation, flow.deviation)
     of_means, of_deviations = (_in_errors(*pair) for pair in (means, deviations))
     if max(of_means, of_deviations) <= SIGNIFICANT:
         return (
-            f"map and flow of {name} agree within three standard errors, with the standard "
-            f"deviations {deviations[0]} and {deviations[1]}"
+            f"map and flow of {name} agree in {what} within three standard errors, with the "
+            f"standard deviations {deviations[0]} and {deviations[1]}"
         )
     if of_means > of_deviations:
-        return f"the map of {name} has the mean {means[0]}, but its flow {means[1]}"
+        return f"the map of {name} has in {what} the mean {means[0]}, but its flow {means[1]}"
     verb = "more" if map.deviation.value > flow.deviation.value else "less"
     return (
-        f"the map of {name} spreads {verb} than its flow, with the standard deviation "
+        f"the map of {name} spreads {verb} in {what} than its flow, with the standard deviation "
         f"{deviations[0]} against {deviations[1]}"
     )
 

@@ -26,6 +26,7 @@ from .drawing.words import capitalize, count_noun, format_number, join_words, li
 
 WIDE = 10.0  # the largest over the smallest learning rate: the axes are then logarithmic
 ERRORS = 2.0  # standard errors on each side of a simulated variance
+FAR = 4.0  # standard errors, which chance explains no more
 DASHED: dict[str, Any] = {"linestyle": (0, (4, 2))}
 
 
@@ -258,17 +259,19 @@ def _claim(curves: Curves) -> str:
 
 def _within(curves: Curves) -> str:
     """How many simulations agree with the exact variance, of those whose learning rate has one."""
-    compared = [
-        abs(one.value - variance) <= ERRORS * one.error
+    distances = [
+        abs(one.value - variance) / one.error
         for at, one in curves.simulated
         for rate, variance in zip(curves.rate, curves.map, strict=True)
         if np.isclose(at, rate) and np.isfinite(variance)
     ]
-    if not compared:
+    if not distances:
         return ""
-    of = count_noun(len(compared), "simulation")
-    verb = "lies" if sum(compared) == 1 else "lie"
-    return f"{sum(compared)} of {of} {verb} within two standard errors of the exact variance"
+    of, near = count_noun(len(distances), "simulation"), sum(z <= ERRORS for z in distances)
+    verb = "lies" if near == 1 else "lie"
+    text = f"{near} of {of} {verb} within two standard errors of the exact variance"
+    too_short = "; one that is farther off may be too short to have forgotten its start"
+    return text + too_short * bool(max(distances) > FAR)
 
 
 def _describe(curves: Curves) -> str:

@@ -14,6 +14,7 @@ from dynopt import (
     AdaGrad,
     Adam,
     Lion,
+    Memoryless,
     Minibatch,
     Modified,
     Momentum,
@@ -237,6 +238,12 @@ def test_noise_in_the_second_moment_acts_against_that_in_the_gradient(of):
     expected = h * np.trapezoid(both, dx=t / 2000)
     assert np.asarray(paths.x[:, -1]).var() == pytest.approx(expected, rel=0.1)
     assert expected < 0.5 * h * sigma**2 / v * t  # that without noise in v
+
+
+def test_noise_does_not_enter_memories_that_are_left_out():
+    with pytest.raises(InvalidValue, match="average the noise of many steps.*without dynopt.Memo"):
+        ensemble(Noisy(Memoryless(RMSprop(0.1)), 1.0), ONE_WELL, 3, of="flow")
+    assert StochasticEquation(Noisy(Memoryless(Momentum(0.1)), 1.0), jnp.zeros(1)).affine
 
 
 def test_the_noise_of_a_second_moment_is_at_most_half_of_it_in_one_step():

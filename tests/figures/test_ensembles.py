@@ -123,23 +123,31 @@ def test_standard_errors_are_the_scatter_of_estimates_from_other_paths(seed):
 @pytest.mark.parametrize(
     "mean, deviation, claim",
     [
-        (1.01, 0.51, "map and flow of Noisy(SGD) agree within three standard errors, with the"),
+        (
+            1.01,
+            0.51,
+            "map and flow of Noisy(SGD) agree in x₁ within three standard errors, with the",
+        ),
         (
             1.01,
             0.1,
-            "the map of Noisy(SGD) spreads more than its flow, with the standard deviation",
+            "the map of Noisy(SGD) spreads more in x₁ than its flow, with the standard deviation",
         ),
         (
             1.01,
             1.5,
-            "the map of Noisy(SGD) spreads less than its flow, with the standard deviation",
+            "the map of Noisy(SGD) spreads less in x₁ than its flow, with the standard deviation",
         ),
-        (3.0, 0.5, "the map of Noisy(SGD) has the mean 0.400 ± 0.068, but its flow 1.200 ± 0.068"),
+        (
+            3.0,
+            0.5,
+            "the map of Noisy(SGD) has in x₁ the mean 0.400 ± 0.068, but its flow 1.200 ± 0.068",
+        ),
     ],
 )
 def test_the_title_says_what_differs_by_more_than_three_standard_errors(mean, deviation, claim):
     results = [make_fan("flow", mean, deviation), make_fan()]
-    sentence = figures.ensemble._claim(figures.ensemble._laws(results, 0))
+    sentence = figures.ensemble._claim(figures.ensemble._laws(results, 0), 0)
     assert one_line(sentence).startswith(f"At t = 2 {claim}")
 
 
@@ -172,7 +180,9 @@ def test_paths_that_were_interrupted_have_not_failed(statuses, says):
 
 def test_one_kind_alone_is_drawn_alone():
     of_map, of_flow = (figures.ensemble.draw(make_fan(kind)) for kind in ("map", "flow"))
-    assert heading(of_map).startswith("At t = 2 the map of Noisy(SGD) has the mean 0.400 ± 0.068")
+    assert heading(of_map).startswith(
+        "At t = 2 the map of Noisy(SGD) has in x₁ the mean 0.400 ± 0.068"
+    )
     assert keys(of_map) == ["map, its quantiles", "paths of the map"]
     assert keys(of_flow) == ["flow, its median", "50\xa0%", "90\xa0% of its paths"]
     assert not any("map" in str(a.get_gid()) for a in of_flow.axes[0].lines)
@@ -325,6 +335,8 @@ def test_simulated_variances_have_bars_of_two_standard_errors():
     bar = artist(ax, "errors 0 noisy(sgd)").get_ydata()
     np.testing.assert_allclose(bar, [variance - half, variance + half], rtol=5e-3)
     assert "1 of 2 simulations lies within two standard errors of the exact" in caption(picture)
+    assert "one that is farther off may be too short to have forgotten" in caption(picture)
+    assert "too short" not in figures.stationary.describe(make_stationary(rate), runs[0])
     elsewhere = figures.stationary.describe(make_stationary(0.5), make_settled(0.7, 1.0))
     assert "simulation" not in elsewhere
 

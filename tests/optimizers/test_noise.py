@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import dynopt
@@ -252,11 +253,26 @@ def test_which_optimizers_are_affine_in_the_gradient_is_known():
     assert not is_affine_in_gradient(dynopt.SAM(SGD(0.1), 0.1), x)
 
 
-@pytest.mark.parametrize("kink", [-1000.0, -1.0, 0.0, 500.0, 1000.0])
+@pytest.mark.parametrize("kink", [-1000.0, -1.0, 0.0, 500.0, 3e5])
 def test_a_kink_in_one_coordinate_is_found_wherever_it_is(kink):
     bent = WithGradient(SGD(0.1), lambda g: jnp.maximum(g, kink))
     assert not is_affine_in_gradient(bent, jnp.zeros(1))
     assert not is_quadratic_in_gradient(bent, jnp.zeros(1))
+
+
+def test_a_kink_is_found_if_a_schedule_ends_at_zero():
+    bent = WithGradient(SGD(0.01), jnp.sign)
+    for schedule in (optax.linear_schedule(1.0, 0.0, 50), optax.linear_schedule(0.0, 1.0, 50)):
+        assert not is_affine_in_gradient(dynopt.Schedule(bent, schedule), jnp.zeros(2))
+        assert is_affine_in_gradient(dynopt.Schedule(SGD(0.01), schedule), jnp.zeros(2))
+        assert positive_memories(dynopt.Schedule(Adam(0.01), schedule), jnp.zeros(2)).keys() == {2}
+
+
+def test_noise_may_be_refined_outside_of_layers_that_have_names():
+    layers = dynopt.Layerwise(SGD(0.1), {"a": 0.5})
+    assert float(Noisy(layers, 1.0).refine(4).sigma) == pytest.approx(2.0)
+    with pytest.raises(InvalidValue, match="grows like 1/√h"):
+        Noisy(dynopt.Layerwise(Adam(0.1), {"a": 0.5}), 1.0).refine(4)
 
 
 def test_which_vector_fields_are_quadratic_in_the_gradient_is_known():

@@ -246,6 +246,13 @@ def test_under_jit_a_path_is_the_same():
     assert run.stats["solver"] == "Euler" and run.stats["solver_steps"] == 48
 
 
+def test_under_jit_noise_is_pushed_through_the_same_vector_field():
+    """Where the numbers of the optimizer are hidden, its kind is found as well."""
+    end = jax.jit(lambda rate: integrate(Noisy(Adam(rate, b2=0.99), SIGMA), one, 3).x[-1])(H)
+    expected = integrate(Noisy(Adam(H, b2=0.99), SIGMA), one, 3).x[-1]
+    np.testing.assert_allclose(end, expected, rtol=1e-12)
+
+
 def test_the_first_bad_step_is_counted_in_steps_of_the_map():
     fine = integrate(noisy, one, 2, save_every=1 / 4)
     assert fine.x.shape[0] == 9 and fine.stats["first_bad_step"] == -1

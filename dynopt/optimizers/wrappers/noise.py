@@ -15,7 +15,7 @@ from ...errors import InvalidType, InvalidValue
 from ..base import AbstractOptimizer
 from ..gradient import BatchGradient
 from .base import AbstractWrapper, must_be_wrappable
-from .probing import is_affine_in_gradient
+from .probing import can_be_probed, is_affine_in_gradient
 
 
 class AbstractNoise(AbstractWrapper):
@@ -72,10 +72,7 @@ class AbstractNoise(AbstractWrapper):
         **Raises:** `InvalidValue` for an optimizer that is not affine in the gradient, such as
         Adam: at one temperature the noise grows like 1/√h, so that its steps have no limit.
         """
-        shapes = (2,), (2, 2)  # Muon takes matrices alone
-        if self.is_white and not any(
-            is_affine_in_gradient(self.optimizer, jnp.zeros(shape)) for shape in shapes
-        ):
+        if self.is_white and not _is_affine(self.optimizer):
             raise InvalidValue(
                 f"the noise in each gradient grows like 1/√h when the time step of {self!r} is "
                 "refined at one temperature, and an optimizer that is not affine in the gradient "
@@ -107,6 +104,19 @@ class AbstractNoise(AbstractWrapper):
         if abs(n - 1) < 1e-9:
             return super().__repr__()
         return f"{self.with_time_step(self.made_at)!r}.refine({n:.12g})"
+
+
+def _is_affine(optimizer: AbstractOptimizer) -> bool:
+    """Whether the vector field is affine in the gradient, for positions that are not known yet.
+
+    It is tested with vectors and, as for Muon, with matrices. An optimizer of named parts takes
+    neither; then the optimizer inside it is tested.
+    """
+    tested = [x for x in (jnp.zeros(2), jnp.zeros((2, 2))) if can_be_probed(optimizer, x)]
+    if tested:
+        return any(is_affine_in_gradient(optimizer, x) for x in tested)
+    inner = getattr(optimizer, "optimizer", None)
+    return inner is None or _is_affine(inner)
 
 
 class Driven(AbstractWrapper):

@@ -35,7 +35,8 @@ class Noisy(AbstractNoise):
     with S = σ 1, Fⱼ = F(y, ∇f + σ ξⱼ) and F̄ = Σⱼ wⱼ Fⱼ for values ξⱼ of the noise and their
     probabilities wⱼ; where they are random values, their covariance is made free of bias. The noise
     of a second moment, such as v of Adam, is limited so that it stays positive. In the first steps
-    after v = 0 the law of the flow is not that of the map.
+    after a small v, as of Adam and AdaGrad, the law of the flow is not that of the map: it is
+    wider, and the position keeps the difference until it has forgotten these steps.
 
     The time step: it is that of the inner optimizer. What stays when it is refined is the
     temperature h S Sᵀ, so that `refine(n)` runs with n times the variance in each gradient

@@ -1,6 +1,7 @@
 """How a vector field depends on noise in the gradient, found by evaluating it a few times."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -13,15 +14,20 @@ from jaxtyping import Array
 from ..base import AbstractOptimizer
 from ..gradient import BatchGradient
 
-SIZES = (1e-3, 1.0, 1e3)  # of the gradients, so that clipping is seen on both sides
+SIZES = (1e-3, 1.0, 1e3, 1e6)  # of the gradients, so that clipping is seen on both sides
 TRIALS = 16  # numbers of each size, or two vectors if these hold more
+
+
+def can_be_probed(optimizer: AbstractOptimizer, x: Array) -> bool:
+    """Whether the vector field can be evaluated at positions like `x`, with a gradient alone."""
+    return all(_probe(optimizer, x, lambda field, points, draw: bool(field(points[0], draw()))))
 
 
 def is_affine_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
     """Whether the vector field with the gradient ∇f + e is A e + b(y), with a constant matrix A.
 
-    Noise e in the gradient is then additive noise in the flow. It is tested at two points y and
-    some vectors e, to half the digits of their dtype.
+    Noise e in the gradient is then additive noise in the flow. It is tested at two points y, two
+    times and some vectors e of sizes up to 10⁶, to half the digits of their dtype.
 
     - `x`: a position, of which the shape and the dtype matter.
     """
@@ -46,7 +52,7 @@ def is_affine_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
                     return False
         return True
 
-    return _probe(optimizer, x, is_affine)
+    return all(_probe(optimizer, x, is_affine))
 
 
 def is_quadratic_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
@@ -70,7 +76,7 @@ def is_quadratic_in_gradient(optimizer: AbstractOptimizer, x: Array) -> bool:
                         return False
         return True
 
-    return _probe(optimizer, x, is_quadratic)
+    return all(_probe(optimizer, x, is_quadratic))
 
 
 def acts_on_each_coordinate(optimizer: AbstractOptimizer, x: Array) -> bool:
@@ -93,7 +99,7 @@ def acts_on_each_coordinate(optimizer: AbstractOptimizer, x: Array) -> bool:
             for before, left, right in zip(*field(y, *changed), strict=True)
         )
 
-    return _probe(optimizer, x, is_separable)
+    return all(_probe(optimizer, x, is_separable))
 
 
 def positive_memories(optimizer: AbstractOptimizer, x: Array) -> dict[int, float]:
@@ -120,21 +126,23 @@ def positive_memories(optimizer: AbstractOptimizer, x: Array) -> dict[int, float
                 found[i] = float((field(at(i, 0), one)[0][i] - field(at(i, 1), one)[0][i]).max())
         return found
 
-    return _probe(optimizer, x, rates) or {}
+    first, second = (found or {} for found in _probe(optimizer, x, rates))
+    return {i: max(first[i], second[i]) for i in first if i in second}
 
 
-def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., Any]) -> Any:
-    """The result of a test of (y, e) ↦ F(y, ∇f + e), two points y and a source of vectors e.
+def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., Any]) -> tuple[Any, Any]:
+    """The results of a test of (y, e) ↦ F(y, ∇f + e), two points y and a source of vectors e.
 
-    Several vectors come at a time, along a first axis. The result is False for an optimizer that
-    needs more than a gradient. Traced hyperparameters are replaced by a number, as they do not
-    decide how F depends on e.
+    It is done at the times h and 1, as a schedule may be 0 at one of them. Several vectors come at
+    a time, along a first axis. The results are False for an optimizer that needs more than a
+    gradient. Traced hyperparameters are replaced by a number, as they do not decide how F depends
+    on e.
     """
     draw = np.random.default_rng(0).normal
 
     def known(leaf):
         is_traced = isinstance(leaf, Tracer) and eqx.is_inexact_array(leaf)
-        return np.full(leaf.shape, 0.37, leaf.dtype) if is_traced else leaf
+        return jnp.full(leaf.shape, 0.37, leaf.dtype) if is_traced else leaf
 
     def vectors():
         return draw(size=(max(2, TRIALS // x.size), *x.shape)).astype(x.dtype)
@@ -153,10 +161,9 @@ def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., Any]) -> 
             return leaf
         return leaf + jnp.asarray(0.1 + abs(draw(size=leaf.shape)), leaf.dtype)
 
-    optimizer, t = jax.tree.map(known, optimizer), jnp.ones((), x.dtype)
     left, right = draw(size=(2, x.size)).astype(x.dtype)
 
-    def field(y, *vectors):
+    def field(optimizer, t, y, *vectors):
         """The leaves of the vector field for each of some arrays of vectors, in one call."""
         fields = jax.vmap(lambda e: optimizer.vector_field(t, y, plus(e)))(jnp.concatenate(vectors))
         leaves = [np.split(leaf, len(vectors)) for leaf in map(np.asarray, jax.tree.leaves(fields))]
@@ -164,8 +171,13 @@ def _probe(optimizer: AbstractOptimizer, x: Array, test: Callable[..., Any]) -> 
 
     try:
         with jax.ensure_compile_time_eval():
+            optimizer = jax.tree.map(known, optimizer)
             start = optimizer.init(jnp.asarray(vectors()[0]), plus(vectors()[0]))
             points = [jax.tree.map(moved, start) for _ in range(2)]
-            return test(field, points, vectors)
+            first, second = (
+                test(partial(field, optimizer, jnp.asarray(t, x.dtype)), points, vectors)
+                for t in (jnp.ravel(optimizer.h)[0], 1)
+            )
+            return first, second
     except Exception:
-        return False
+        return False, False
