@@ -444,7 +444,7 @@ def of_ensemble(_):
     results = [make_fan(), make_fan("flow", 0.8, 0.3)]
     map, flow = (spread(one.x[:, -1, 0]) for one in results)
     return partial(figures.ensemble.draw, results), {
-        "title": [2, *map[2:], *flow[2:]],
+        "title": [2, "x₁", *map[2:], *flow[2:]],
         "legend": [50, 90],
         "caption": [1, 21, 21, 5, 25, 50, 75, 95],
         "alt": ["x₁", *map, *flow],
@@ -628,6 +628,7 @@ def test_the_lowest_loss_below_0_is_reached_where_no_minimum_is_known():
 def test_every_number_of_the_command_is_that_of_the_results(runs):
     study = SimpleNamespace(
         problem=runs[0].problem,
+        figures=(),
         steps=40,
         long_steps=400,
         start=np.array([-1.23456, 2.0]),
