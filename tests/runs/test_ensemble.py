@@ -102,6 +102,16 @@ def test_the_paths_of_a_flow_have_the_moments_of_its_equation(optimizer, solver)
     assert paths.kind == "flow" and paths.x.shape == (PATHS, 3, 2)
 
 
+def test_the_steps_of_the_default_solver_are_as_short_as_the_documentation_says():
+    """The variance in the long run is 1/(2λ) for dx = -λx dt + dW; four steps of ShARK in h = 1."""
+    curvatures = np.array([1.0, 2.0, 4.0])
+    stiff = Problem(lambda x: (jnp.asarray(curvatures) * x**2).sum() / 2, np.zeros(3), name="stiff")
+    paths = ensemble(Noisy(SGD(1.0), 1.0), stiff, 10, 4000, of="flow", save_every=10)
+    ratios = 2 * curvatures * np.diagonal(paths.cov[-1])
+    error = (2 / 4000) ** 0.5
+    assert (np.abs(ratios - [1.0, 0.94, 0.74]) < [0.03 + 2 * error, 4 * error, 4 * error]).all()
+
+
 def test_the_equation_is_meant_in_the_sense_of_ito():
     """dx = -x dt + s x dW has E x = e^-t; in Stratonovich's sense it would be e^(s²/2 - 1)t."""
     root = Noisy(SGD(H), root=lambda x: 3.0 * x[:, None])
