@@ -51,7 +51,7 @@ SLOW = [
     ),
     (
         "09",
-        ["parabola, pairs =", "hot, drift_alone", "balls ="],
+        ["parabola, pairs =", "by_sgd, drift_alone", "balls ="],
         "Momentum(0.1, 0.9)",
         "Momentum(0.1, 0.99)",
     ),
